@@ -1,0 +1,24 @@
+"""The errors the house raises itself; each message names what, where and the remedy."""
+
+
+class AegisdError(Exception):
+    """Something the operator can mend; its text is the one line to print. Exit code 1."""
+
+
+class ConfigError(AegisdError):
+    """The configuration is wrong. Exit code 2.
+
+    ``problems`` holds one line for each, all that were found at once.
+    """
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+class DatabaseUnavailable(AegisdError):
+    """Postgres can't be used now: away, refusing, or with a schema this version can't use."""
+
+
+class SchemaError(DatabaseUnavailable):
+    """The database answers, but its schema is not one this version can work with."""
