@@ -1,0 +1,277 @@
+"""The settings as frozen values: every key of the configuration, its type and its default.
+
+``conf/aegisd.toml`` shows the same keys to the operator, and a test holds the two together.
+Reading and checking them is ``aegisd.config.load``'s work; the named types here (``Positive``,
+``Address`` …) say which check a key gets.
+"""
+
+from typing import Literal, NewType
+
+from attrs import field, frozen
+
+Positive = NewType("Positive", int)
+"""A whole number of at least 1."""
+Share = NewType("Share", float)
+"""More than 0, at most 1."""
+Address = NewType("Address", str)
+"""``host:port``, an IPv6 host in brackets."""
+OptionalAddress = NewType("OptionalAddress", str)
+"""An ``Address``, or the empty string for none."""
+Mode = NewType("Mode", str)
+"""A file mode in octal digits."""
+HexDigest = NewType("HexDigest", str)
+"""The 64 hex digits of a SHA-256."""
+Secret = NewType("Secret", str)
+"""Text that ``aegisd config`` masks; in the file also ``{ file = … }`` or ``{ env = … }``."""
+SecretUrl = NewType("SecretUrl", str)
+"""An http(s) URL whose path is a credential: a ``Secret`` that keeps scheme and host visible."""
+Dsn = NewType("Dsn", str)
+"""``embedded`` or a ``postgresql://`` URL, whose password is a secret."""
+Identifier = NewType("Identifier", str)
+"""Text of 1 to 255 characters without control characters."""
+UrlPath = NewType("UrlPath", str)
+"""An absolute path of a URL."""
+
+WINDOW_SECONDS = {"1m": 60, "5m": 300, "15m": 900, "1h": 3600}
+"""The alert windows and the live windows are the same ones."""
+
+AlertMetric = Literal[
+    "error_rate",
+    "server_error_rate",
+    "latency_p95",
+    "latency_p99",
+    "request_rate",
+    "rate_limit_rate",
+]
+Operator = Literal[">", "<", ">=", "<=", "=="]
+WindowName = Literal["1m", "5m", "15m", "1h"]
+Severity = Literal["info", "warning", "critical"]
+
+
+@frozen
+class Log:
+    """How the daemon's own log looks."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "console", "json", "journald"] = "auto"
+
+
+@frozen
+class Ingest:
+    """The sockets that gateways send to."""
+
+    unix_datagram: str = "{runtime}/ingest.sock"
+    unix_stream: str = "{runtime}/stream.sock"
+    udp: OptionalAddress = OptionalAddress("127.0.0.1:7460")
+    socket_mode: Mode = Mode("0660")
+    socket_group: str = ""
+    receive_buffer_bytes: Positive = Positive(8 * 1024 * 1024)
+    max_message_bytes: Positive = Positive(1024 * 1024)
+
+
+@frozen
+class EnabledMetrics:
+    """Which kinds of events are counted and stored."""
+
+    requests: bool = True
+    rate_limits: bool = True
+    backends: bool = True
+    system: bool = True
+
+
+@frozen
+class Rollups:
+    """Days that each level of rollups is kept."""
+
+    ten_seconds_days: Positive = Positive(2)
+    minute_days: Positive = Positive(30)
+    hour_days: Positive = Positive(730)
+
+
+@frozen
+class Sampling:
+    """Which share of the request rows is stored; live figures always count every event."""
+
+    enabled: bool = False
+    rate: Share = Share(1.0)
+
+
+@frozen
+class Metrics:
+    """What is stored, when it is written and how long it is kept."""
+
+    enabled: bool = True
+    flush_interval_ms: Positive = Positive(5000)
+    batch_size: Positive = Positive(10_000)
+    retention_days: Positive = Positive(30)
+    alert_retention_days: Positive = Positive(365)
+    enabled_metrics: EnabledMetrics = EnabledMetrics()
+    rollups: Rollups = Rollups()
+    sampling: Sampling = Sampling()
+
+
+@frozen
+class Storage:
+    """The database and what waits for it."""
+
+    dsn: Dsn = Dsn("embedded")
+    layout: Literal["auto", "partitions", "timescaledb", "citus"] = "auto"
+    migrate: bool = True
+    journal: str = "{state}/journal"
+    journal_max_bytes: Positive = Positive(4 * 1024**3)
+    journal_sync_ms: Positive = Positive(200)
+
+
+@frozen
+class Privacy:
+    """What is removed before anything is kept."""
+
+    client_ip: Literal["full", "truncate", "drop"] = "full"
+    strip_query: bool = True
+
+
+@frozen
+class Paths:
+    """How paths become endpoints."""
+
+    templates: bool = True
+    max_endpoints: Positive = Positive(2000)
+
+
+@frozen
+class Token:
+    """A bearer token that may use the HTTP interface, known by its hash only."""
+
+    name: Identifier
+    sha256: HexDigest
+    role: Literal["viewer", "admin"] = "viewer"
+
+
+@frozen
+class Http:
+    """The port for HTTP and WebSocket."""
+
+    listen: Address = Address("127.0.0.1:7460")
+    allowed_hosts: tuple[str, ...] = ()
+    tls_certificate: str = ""
+    tls_key: str = ""
+    tokens: tuple[Token, ...] = ()
+
+
+@frozen
+class WebSocket:
+    """The push of live figures to dashboards."""
+
+    enabled: bool = True
+    path: UrlPath = UrlPath("/ws/metrics")
+    update_interval_ms: Positive = Positive(1000)
+    max_connections_per_ip: Positive = Positive(10)
+    allowed_origins: tuple[str, ...] = ()
+
+
+@frozen
+class Dashboard:
+    """What the dashboard page lives from."""
+
+    websocket: WebSocket = WebSocket()
+
+
+@frozen
+class Condition:
+    """``metric operator threshold``, over a window."""
+
+    metric: AlertMetric
+    operator: Operator
+    threshold: float
+    window: WindowName
+
+
+@frozen
+class LogAction:
+    """Write a line to the daemon's log."""
+
+
+@frozen
+class SlackAction:
+    """Post to a Slack incoming webhook."""
+
+    webhook_url: SecretUrl
+
+
+@frozen
+class WebhookAction:
+    """POST the alert as JSON."""
+
+    url: SecretUrl
+    headers: dict[str, Secret] = field(factory=dict)
+    secret: Secret = Secret("")
+
+
+@frozen
+class EmailAction:
+    """Send a mail over SMTP."""
+
+    to: Identifier
+    from_: Identifier = field(metadata={"key": "from"})
+    host: Identifier
+    port: Positive | None = None
+    username: str = ""
+    password: Secret = Secret("")
+    security: Literal["starttls", "tls", "none"] = "starttls"
+
+
+Action = LogAction | SlackAction | WebhookAction | EmailAction
+
+ACTIONS: dict[str, type[Action]] = {
+    "log": LogAction,
+    "slack": SlackAction,
+    "webhook": WebhookAction,
+    "email": EmailAction,
+}
+"""The ``type`` of an action in the configuration and what its ``config`` is read as."""
+
+
+@frozen
+class Rule:
+    """One alert rule."""
+
+    id: Identifier
+    name: Identifier
+    condition: Condition
+    enabled: bool = True
+    severity: Severity = "warning"
+    cooldown_ms: Positive | None = None
+    actions: tuple[Action, ...] = (LogAction(),)
+
+
+@frozen
+class Alerts:
+    """The alert rules and their pace."""
+
+    enabled: bool = True
+    check_interval_ms: Positive = Positive(5000)
+    default_cooldown_ms: Positive = Positive(300_000)
+    rules: tuple[Rule, ...] = (
+        Rule(
+            id=Identifier("high-error-rate"),
+            name=Identifier("High Error Rate"),
+            severity="critical",
+            condition=Condition(metric="error_rate", operator=">", threshold=5.0, window="5m"),
+        ),
+    )
+
+
+@frozen
+class Settings:
+    """The whole configuration."""
+
+    node: Identifier = Identifier("{hostname}")
+    log: Log = Log()
+    ingest: Ingest = Ingest()
+    metrics: Metrics = Metrics()
+    storage: Storage = Storage()
+    privacy: Privacy = Privacy()
+    paths: Paths = Paths()
+    http: Http = Http()
+    dashboard: Dashboard = Dashboard()
+    alerts: Alerts = Alerts()

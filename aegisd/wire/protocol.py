@@ -1,0 +1,119 @@
+"""The wire protocol, version 1, as data: kinds, fields, limits, reasons.
+
+docs/wire.md describes it for authors of emitters. This file needs nothing but the standard
+library and attrs, so that a Python gateway can import it without paying for numpy or trio.
+"""
+
+from enum import Enum, StrEnum
+
+from attrs import frozen
+
+VERSION = 1
+
+MAX_AHEAD_SECONDS = 300
+"""An event's timestamp may lie this far in the future: clocks differ."""
+
+MILLISECONDS_ABOVE = 1e11
+"""A timestamp above this is in milliseconds: as seconds it would be the year 5138."""
+
+MAX_DURATION_MS = 31 * 86_400_000
+"""31 days. It bounds the sketch's bins and keeps sums of microseconds far from 64 bits."""
+
+MAX_PERCENT = 1e6
+"""``cpu_percent`` counts every core: 10,000 of them may be busy."""
+
+
+class FieldType(Enum):
+    """How a field is checked and what column it becomes."""
+
+    TEXT = "text"
+    CHOICE = "one of"
+    STATUS = "status"
+    DURATION = "milliseconds"
+    TIMESTAMP = "timestamp"
+    BOOLEAN = "boolean"
+    INTEGER = "integer"
+    COUNT = "count"
+    PERCENT = "percent"
+
+
+@frozen
+class Field:
+    """One field of a kind.
+
+    ``limit`` is a text's greatest length in bytes of UTF-8, ``choices`` what a CHOICE may be.
+    """
+
+    name: str
+    type: FieldType
+    required: bool = False
+    limit: int = 0
+    choices: tuple[str, ...] = ()
+
+
+def _text(name: str, limit: int, *, required: bool = False) -> Field:
+    return Field(name, FieldType.TEXT, required, limit)
+
+
+_TIMESTAMP = Field("timestamp", FieldType.TIMESTAMP)
+
+REQUEST, RATE_LIMIT, BACKEND, SYSTEM = "request", "rate_limit", "backend", "system"
+
+SOURCE = _text("source", 255)
+
+KINDS: dict[str, tuple[Field, ...]] = {
+    REQUEST: (
+        _text("method", 16, required=True),
+        _text("path", 2048, required=True),
+        Field("status_code", FieldType.STATUS, required=True),
+        Field("duration_ms", FieldType.DURATION),
+        _TIMESTAMP,
+        _text("route", 2048),
+        _text("backend", 255),
+        _text("client_ip", 64),
+        _text("error_message", 1024),
+    ),
+    RATE_LIMIT: (
+        _text("key", 255, required=True),
+        Field("allowed", FieldType.BOOLEAN, required=True),
+        _TIMESTAMP,
+        Field("remaining", FieldType.INTEGER),
+        Field("limit", FieldType.INTEGER),
+    ),
+    BACKEND: (
+        _text("backend_name", 255, required=True),
+        Field("status", FieldType.CHOICE, required=True, choices=("healthy", "unhealthy")),
+        _TIMESTAMP,
+        Field("response_time_ms", FieldType.DURATION),
+        Field("circuit_breaker", FieldType.CHOICE, choices=("closed", "open", "half_open")),
+    ),
+    SYSTEM: (
+        Field("active_connections", FieldType.COUNT, required=True),
+        _TIMESTAMP,
+        Field("cpu_percent", FieldType.PERCENT),
+        Field("memory_bytes", FieldType.COUNT),
+        Field("open_files", FieldType.COUNT),
+        SOURCE,  # its own, else the envelope's
+    ),
+}
+"""The kinds of events; a faulty event's reject names the first faulty field in this order."""
+
+ENVELOPE_KEYS = frozenset({"v", "kind", "source", "seq", "events", "columns", "n"})
+
+
+def camel_case(name: str) -> str:
+    """``status_code`` as ``statusCode``."""
+    head, *tail = name.split("_")
+    return head + "".join(word.capitalize() for word in tail)
+
+
+class Reason(StrEnum):
+    """Why an event, or a whole message, was rejected."""
+
+    MALFORMED = "malformed"
+    OVERSIZE = "oversize"
+    UNKNOWN_KIND = "unknown_kind"
+    MISSING_FIELD = "missing_field"
+    BAD_TYPE = "bad_type"
+    OUT_OF_RANGE = "out_of_range"
+    BAD_SEQ = "bad_seq"
