@@ -7,9 +7,11 @@ each value.
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import msgpack
 import numpy as np
+from numpy.typing import NDArray
 
 from aegisd.wire.block import ABSENT, Integers, Mask, Numbers, Text
 from aegisd.wire.protocol import (
@@ -121,7 +123,7 @@ def _nones(raw: Raw) -> Mask:
     return _mask(v is None for v in raw)
 
 
-def _floats(raw: Raw, field: Field, faults: Faults) -> tuple[np.ndarray, Mask | None]:  # type: ignore[type-arg] # float64
+def _floats(raw: Raw, field: Field, faults: Faults) -> tuple[NDArray[np.float64], Mask | None]:
     """Ints and floats as float64, and where they are absent."""
     if _types(raw) <= {int, float}:
         return np.array(raw, np.float64), None
@@ -135,7 +137,7 @@ def _integers(low: int, high: int) -> "Reader":
         del clock
         none: Mask | None = None
         if _types(raw) <= {int}:
-            values: list[object] = list(raw)
+            values: list[Any] = list(raw)
         else:
             _mark_types(raw, (int,), field, faults)
             none = _nones(raw)
@@ -144,7 +146,7 @@ def _integers(low: int, high: int) -> "Reader":
             column = np.array(values, np.int64)
             outside = (column < low) | (column > high)
         except OverflowError:  # MessagePack's unsigned 64 bits
-            outside = _mask(not low <= v <= high for v in values)  # type: ignore[operator]
+            outside = _mask(not low <= v <= high for v in values)
             inside = [low if out else v for out, v in zip(outside, values, strict=True)]
             column = np.array(inside, np.int64)
         if outside.any():

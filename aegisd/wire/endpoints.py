@@ -17,6 +17,9 @@ MAX_REMEMBERED = 65_536
 """Paths whose template is remembered. When full, the older half is forgotten at once: a scan of
 new paths costs no bookkeeping per look-up, and paths in use come back at their next event."""
 
+MAX_REMEMBERED_CHARACTERS = 256
+"""Longer paths are rare and would make the memory large: their template is found each time."""
+
 PLACEHOLDER = "{id}"
 
 _IDENTIFIER = re.compile(
@@ -68,10 +71,12 @@ class Endpoints:
 
     def _endpoint(self, path: str) -> str:
         endpoint = self._recent.get(path)
+        if endpoint is not None:
+            return endpoint
+        endpoint = self._older.get(path)
         if endpoint is None:
-            endpoint = self._older.get(path)
-            if endpoint is None:
-                endpoint = template(path) if self._templates else without_query(path)
+            endpoint = template(path) if self._templates else without_query(path)
+        if len(path) <= MAX_REMEMBERED_CHARACTERS:
             if len(self._recent) >= MAX_REMEMBERED // 2:
                 self._older, self._recent = self._recent, {}
             self._recent[path] = endpoint
