@@ -33,6 +33,23 @@ _REQUESTS, _FAILED, _TIMED, _MICROSECONDS = range(4)
 Name = tuple[str, str]
 
 
+@frozen(eq=False)
+class Times:
+    """The durations of a block's requests.
+
+    ``timed`` marks the requests that have one; ``micros`` and ``bins`` hold those only.
+    """
+
+    timed: NDArray[np.bool_]
+    micros: NDArray[np.int64]
+    bins: NDArray[np.intp]
+
+    def of(self, rows: NDArray[np.bool_]) -> "Times":
+        """The durations of the requests that ``rows`` marks."""
+        kept = rows[self.timed]
+        return Times(self.timed[rows], self.micros[kept], self.bins[kept])
+
+
 @frozen
 class EndpointFigures:
     """One endpoint's last hour; latencies in microseconds, None where no request had one."""
@@ -111,36 +128,26 @@ class Endpoints:
         self._earlier[:] = 0
         self._earlier[: len(self._keys)] = [earlier[name] for name in self._keys]
 
-    def add(
-        self,
-        methods: Text,
-        paths: Text,
-        failed: NDArray[np.bool_],
-        micros: NDArray[np.int64],
-        timed: NDArray[np.bool_],
-        bins: NDArray[np.intp],
-    ) -> None:
-        """Count requests; ``micros`` and ``bins`` have a value for each that ``timed`` marks."""
-        pair = methods.index.astype(np.int64) * len(paths.values) + paths.index
-        codes, inverse, times = np.unique(pair, return_inverse=True, return_counts=True)
+    def add(self, methods: Text, paths: Text, failed: NDArray[np.bool_], times: "Times") -> None:
+        """Count requests, and the durations of those that have one."""
+        width = len(paths.values)
+        pair = methods.index.astype(np.int64) * width + paths.index
+        codes, inverse, seen = np.unique(pair, return_inverse=True, return_counts=True)
         names: list[Name] = [
-            (
-                methods.values[code // len(paths.values)] or "",
-                paths.values[code % len(paths.values)] or "",
-            )
+            (methods.values[code // width] or "", paths.values[code % width] or "")
             for code in codes.tolist()
         ]
-        rows = np.array(
-            [self._row(name, n) for name, n in zip(names, times.tolist(), strict=True)], np.intp
-        )[inverse]
-        width = self._limit + 1
-        self._counters[:, _REQUESTS] += np.bincount(rows, minlength=width)
-        self._counters[:, _FAILED] += np.bincount(rows[failed], minlength=width)
-        if len(micros):
-            with_time = rows[timed]
-            self._counters[:, _TIMED] += np.bincount(with_time, minlength=width)
-            np.add.at(self._counters, (with_time, _MICROSECONDS), micros)
-            np.add.at(self._bins, (with_time, bins), 1)
+        found = [self._row(name, n) for name, n in zip(names, seen.tolist(), strict=True)]
+        rows = np.array(found, np.int64)[inverse.reshape(-1)]
+        self._add(_REQUESTS, rows)
+        self._add(_FAILED, rows[failed])
+        rows = rows[times.timed]
+        self._add(_TIMED, rows)
+        np.add.at(self._counters[:, _MICROSECONDS], rows, times.micros)
+        np.add.at(self._bins, (rows, times.bins), 1)
+
+    def _add(self, column: int, rows: NDArray[np.int64]) -> None:
+        self._counters[:, column] += np.bincount(rows, minlength=self._limit + 1)
 
     def _row(self, name: Name, times: int) -> int:
         """The row that counts ``name``, which comes ``times`` now."""

@@ -5,11 +5,11 @@ from attrs import frozen
 from numpy.typing import NDArray
 
 from aegisd.live import sketch
-from aegisd.live.endpoints import EndpointFigures, Endpoints
+from aegisd.live.endpoints import EndpointFigures, Endpoints, Times
 from aegisd.live.presence import BackendState, Presence
 from aegisd.live.timeline import Timeline
-from aegisd.live.windows import COLUMN, COUNTERS, Series, Windows, WindowSums
-from aegisd.wire.block import ABSENT, Block, Integers
+from aegisd.live.windows import COLUMN, COUNTERS, LONGEST, Series, Windows, WindowSums
+from aegisd.wire.block import ABSENT, Block, Integers, Text
 from aegisd.wire.protocol import BACKEND, RATE_LIMIT, REQUEST, SYSTEM
 
 MICROSECONDS = 1_000_000
@@ -86,11 +86,8 @@ class LiveState:
         status = block.numbers["status_code"]
         micros = block.numbers["duration_ms"].astype(np.int64, copy=False)
         timed = micros != ABSENT
-        if timed.all():
-            timed_seconds = seconds
-        else:
-            micros, timed_seconds = micros[timed], seconds[timed]
-        bins = sketch.bins_of(micros)
+        micros = micros[timed]
+        times = Times(timed, micros, sketch.bins_of(micros))
 
         first, row = _distinct(seconds)
         classes = len(CLASS_ADDS)
@@ -98,13 +95,20 @@ class LiveState:
         counters = seen.reshape(len(first), classes) @ CLASS_ADDS
         timed_row = row[timed]
         counters[:, COLUMN["timed"]] = np.bincount(timed_row, minlength=len(first))
-        np.add.at(counters, (timed_row, COLUMN["microseconds"]), micros)
+        np.add.at(counters[:, COLUMN["microseconds"]], timed_row, micros)
         self._count(first, counters)
-        self._windows.add_durations(timed_seconds, bins)
+        self._windows.add_durations(seconds[timed], times.bins)
+        self._count_endpoints(block, ~SUCCEEDS[status], times, self._now - seconds < LONGEST)
 
-        texts = block.texts
-        failed = ~SUCCEEDS[status]
-        self._endpoints.add(texts["method"], texts["endpoint"], failed, micros, timed, bins)
+    def _count_endpoints(
+        self, block: Block, failed: NDArray[np.bool_], times: Times, lately: NDArray[np.bool_]
+    ) -> None:
+        methods, paths = block.texts["method"], block.texts["endpoint"]
+        if not lately.all():  # a log of last week says nothing about the last hour
+            methods = Text(methods.values, methods.index[lately])
+            paths = Text(paths.values, paths.index[lately])
+            failed, times = failed[lately], times.of(lately)
+        self._endpoints.add(methods, paths, failed, times)
 
     def _rate_limits(self, block: Block, seconds: Integers) -> None:
         first, row = _distinct(seconds)
