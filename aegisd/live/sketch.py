@@ -46,7 +46,8 @@ def bins_of(values: NDArray[np.int64]) -> NDArray[np.intp]:
 
 def count(values: NDArray[np.int64]) -> Counts:
     """The sketch of ``values``: how many fall into each of the BINS bins."""
-    return np.bincount(bins_of(values), minlength=BINS).astype(np.int64, copy=False)
+    counts: Counts = np.bincount(bins_of(values), minlength=BINS)
+    return counts
 
 
 def quantiles(counts: Counts, shares: tuple[float, ...]) -> list[float | None]:

@@ -1,12 +1,12 @@
 // The live page: one WebSocket, cells updated in place. Server text reaches the DOM by textContent
 // only: paths, names and messages are whatever a client of the gateway chose to send.
 
-const SILENCE_MS = 5_000; // silent for this long, we ask for a pong; as long again, it is dead
-const BACKOFF_FIRST_MS = 1_000;
-const BACKOFF_MOST_MS = 30_000;
+const ASK_MS = 4_000; // the daemon was silent for this long: ask it for a pong
+const DEAD_MS = 10_000; // still silent: the connection is dead
+const BACKOFF_MS = { first: 1_000, most: 30_000 };
 const ALERTS_RETRY_MS = 30_000;
 const ALERTS_SHOWN = 20;
-const DASH = "–";
+const SUBSCRIPTION = { overview: true, topEndpoints: true, backends: true, alerts: true };
 
 const byId = (id) => document.getElementById(id);
 
@@ -20,8 +20,7 @@ const relative = new Intl.RelativeTimeFormat("en", { style: "narrow" });
 const UNITS = [["day", 86_400], ["hour", 3600], ["minute", 60], ["second", 0]];
 
 const TONES = new Map([
-  ["healthy", "ok"], ["unhealthy", "bad"],
-  ["closed", "ok"], ["half_open", "warning"], ["open", "bad"],
+  ["healthy", "ok"], ["unhealthy", "bad"], ["closed", "ok"], ["half_open", "warning"], ["open", "bad"],
   ["info", "info"], ["warning", "warning"], ["critical", "bad"],
 ]);
 
@@ -29,8 +28,11 @@ function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
-const number = (format) => (element, value) =>
-  setText(element, Number.isFinite(value) ? format(value) : DASH);
+const number = (format) => (element, value) => {
+  const known = Number.isFinite(value);
+  setText(element, known ? format(value) : "–");
+  element.toggleAttribute("data-none", !known);
+};
 
 const FORMATS = {
   count: number((n) => whole.format(n)),
@@ -43,7 +45,7 @@ const FORMATS = {
     element.title = value; // the style may cut the text short
   },
   badge(element, value) {
-    setText(element, value?.replace("_", " ") ?? DASH);
+    setText(element, value?.replace("_", " ") ?? "–");
     element.dataset.tone = TONES.get(value) ?? "none";
   },
   share(element, value) {
@@ -84,10 +86,10 @@ function keyedTable(id, keyName, keyOf) {
     const seen = new Set();
     for (const item of items) {
       const key = keyOf(item);
-      if (seen.has(key)) continue;
       const row = rows.get(key) ?? template.cloneNode(true);
       rows.set(key, row);
       row.dataset[keyName] = key;
+      if (item.status) row.dataset.status = item.status;
       for (const cell of row.querySelectorAll("[data-cell]")) setValue(cell, item[cell.dataset.cell]);
       const place = body.rows[seen.size] ?? null;
       if (place !== row) body.insertBefore(row, place);
@@ -105,25 +107,24 @@ function keyedTable(id, keyName, keyOf) {
 }
 
 const renderBackends = keyedTable("backends", "backend", (backend) => backend.name);
-const renderEndpoints = keyedTable("endpoints", "endpoint", ({ method, path }) => `${method} ${path}`);
+const renderEndpoints = keyedTable("endpoints", "endpoint", (e) => JSON.stringify([e.method, e.path]));
 const renderAlerts = keyedTable("alerts", "alertId", (alert) => alert.id);
 
 // --- Metrics ---
 
-const fields = [...document.querySelectorAll("[data-field]")];
-const known = { requests: 0, endpoints: 0 };
+const known = { requests: null, endpoints: null };
 
 function showOverview(overview) {
-  for (const element of fields) {
-    const value = overview[element.dataset.field] ?? null;
+  for (const element of document.querySelectorAll("[data-field]")) {
+    const value = overview[element.dataset.field];
     setValue(element, value);
-    element.value = value ?? "";
+    element.value = value ?? ""; // unformatted
   }
   known.requests = overview.totalRequests;
 }
 
 function showBackends({ backends }) {
-  const well = (backend) => (backend.status === "healthy" ? 1 : 0);
+  const well = (backend) => backend.status === "healthy";
   renderBackends([...backends].sort((a, b) => well(a) - well(b) || a.name.localeCompare(b.name)));
 }
 
@@ -138,70 +139,69 @@ function showMetrics({ overview, backends, topEndpoints }) {
   if (overview) showOverview(overview);
   if (backends) showBackends(backends);
   if (topEndpoints) showEndpoints(topEndpoints);
-  byId("first-event").hidden = known.requests + known.endpoints > 0;
+  byId("first-event").hidden = !(known.requests === 0 && known.endpoints === 0);
 }
 
 // --- Alerts ---
 
-const alerts = new Map();
-let pushedMeanwhile = new Set(); // ids that came over the WebSocket since the last load began
+let alerts = new Map();
+const pushed = new Set(); // ids heard of over this connection: newer than anything loaded
 let alertsLoad = 0;
 
 function alertRow(alert) {
   const { status, acknowledgedBy } = alert;
-  const state = status === "acknowledged" && acknowledgedBy ? `${status} by ${acknowledgedBy}` : status;
+  const by = status === "acknowledged" && acknowledgedBy ? ` by ${acknowledgedBy}` : "";
   const changedAt = { acknowledged: alert.acknowledgedAt, resolved: alert.resolvedAt }[status];
-  return { ...alert, state, changedAt };
+  return { ...alert, state: status + by, changedAt };
 }
 
 function showAlerts() {
-  const open = (alert) => (alert.status === "resolved" ? 1 : 0);
+  const over = (alert) => alert.status === "resolved";
   const since = (alert) => Date.parse(alert.triggeredAt);
   const shown = [...alerts.values()]
-    .sort((a, b) => open(a) - open(b) || since(b) - since(a))
-    .filter((alert, place) => place < ALERTS_SHOWN || alert.status !== "resolved");
-  alerts.clear();
-  for (const alert of shown) alerts.set(alert.id, alert);
+    .sort((a, b) => over(a) - over(b) || since(b) - since(a))
+    .filter((alert, place) => place < ALERTS_SHOWN || !over(alert));
+  alerts = new Map(shown.map((alert) => [alert.id, alert]));
   renderAlerts(shown.map(alertRow));
 
   const count = (status) => shown.filter((alert) => alert.status === status).length;
   const [active, acknowledged] = [count("active"), count("acknowledged")];
-  setText(byId("alerts-summary"), `${active} active${acknowledged ? `, ${acknowledged} acknowledged` : ""}`);
+  const taken = acknowledged ? `, ${acknowledged} acknowledged` : "";
+  setText(byId("alerts-summary"), `${active} active${taken}`);
   byId("alert-count").hidden = active === 0;
   setText(byId("alert-count"), `${active} active ${active === 1 ? "alert" : "alerts"}`);
   document.title = active ? `(${active}) aegisd` : "aegisd";
 }
 
 function pushAlert(alert) {
-  pushedMeanwhile.add(alert.id);
+  pushed.add(alert.id);
   alerts.set(alert.id, alert);
   showAlerts();
-  setText(byId("alert-news"), `${alert.severity} alert ${alert.status}: ${alert.ruleName}. ${alert.message}`);
+  const { severity, status, ruleName, message } = alert;
+  setText(byId("alert-news"), `${severity} alert ${status}: ${ruleName}. ${message}`);
 }
 
 async function fetchAlerts(query) {
   const response = await fetch(`/api/alerts?${query}`, { headers: { Accept: "application/json" } });
-  if (response.status === 503) throw new Error("Alert history is unavailable: the database is away.");
-  if (!response.ok) throw new Error(`Alert history is unavailable (HTTP ${response.status}).`);
+  if (response.status === 503) throw new Error("the database is away");
+  if (!response.ok) throw new Error(`HTTP ${response.status}`);
   return (await response.json()).data;
 }
 
 async function loadAlerts() {
   const load = ++alertsLoad;
-  pushedMeanwhile = new Set();
   let note = "";
   try {
     // An open alert can be older than the newest twenty, so the open ones are asked for by name.
-    const queries = [`limit=${ALERTS_SHOWN}`, "status=active&limit=100", "status=acknowledged&limit=100"];
+    const queries = [`limit=${ALERTS_SHOWN}`, "status=active&limit=99", "status=acknowledged&limit=99"];
     const lists = await Promise.all(queries.map(fetchAlerts));
     if (load !== alertsLoad) return;
-    for (const id of alerts.keys()) if (!pushedMeanwhile.has(id)) alerts.delete(id);
-    for (const alert of lists.flat()) if (!pushedMeanwhile.has(alert.id)) alerts.set(alert.id, alert);
+    for (const id of alerts.keys()) if (!pushed.has(id)) alerts.delete(id);
+    for (const alert of lists.flat()) if (!pushed.has(alert.id)) alerts.set(alert.id, alert);
     showAlerts();
   } catch (error) {
     if (load !== alertsLoad) return;
-    const reason = error instanceof TypeError ? "Alert history could not be loaded." : error.message;
-    note = `${reason} New alerts still show here.`;
+    note = `Alert history is unavailable: ${error.message}. New alerts still show here.`;
     byId("alerts-empty").hidden = true;
     setTimeout(() => load === alertsLoad && loadAlerts(), ALERTS_RETRY_MS);
   }
@@ -215,7 +215,7 @@ const LABELS = { connecting: "Connecting", live: "Live", lost: "Reconnecting", o
 const badge = byId("connection");
 const path = document.querySelector("meta[name=aegisd-websocket]").content;
 let socket = null;
-let failures = 0;
+let failures = 0; // attempts since the daemon was last heard
 let heardAt = 0;
 let askedAt = 0; // when we asked for a pong that has not come
 let retryAt = 0; // when the next attempt is due; 0 while there is a socket
@@ -231,15 +231,11 @@ function setState(state) {
 function connect() {
   const url = new URL(path, location.href);
   url.protocol = location.protocol === "https:" ? "wss:" : "ws:";
-  const opened = new WebSocket(url);
-  socket = opened;
+  socket = new WebSocket(url);
   [heardAt, askedAt, retryAt] = [Date.now(), 0, 0];
-  opened.onopen = () => {
-    const data = { overview: true, topEndpoints: true, backends: true, alerts: true };
-    opened.send(JSON.stringify({ type: "subscribe", data }));
-  };
-  opened.onmessage = ({ data }) => receive(data);
-  opened.onclose = disconnect;
+  socket.onopen = () => socket.send(JSON.stringify({ type: "subscribe", data: SUBSCRIPTION }));
+  socket.onmessage = ({ data }) => receive(JSON.parse(data));
+  socket.onclose = disconnect;
 }
 
 function disconnect() {
@@ -248,16 +244,18 @@ function disconnect() {
   socket.close();
   socket = null;
   setState("lost");
-  const delay = Math.min(BACKOFF_MOST_MS, BACKOFF_FIRST_MS * 2 ** failures++);
+  const delay = Math.min(BACKOFF_MS.most, BACKOFF_MS.first * 2 ** failures++);
   retryAt = Date.now() + delay * (0.5 + Math.random() / 2); // jitter: not every page at once
   tick();
 }
 
-function receive(text) {
-  const message = JSON.parse(text);
+function receive(message) {
   [heardAt, askedAt, failures] = [Date.now(), 0, 0];
-  if (badge.dataset.state === "lost") loadAlerts(); // some may have been missed meanwhile
-  if (badge.dataset.state !== "live") setState("live");
+  if (badge.dataset.state !== "live") {
+    setState("live");
+    pushed.clear(); // some may have been missed meanwhile
+    loadAlerts();
+  }
   if (message.type === "metrics") {
     metricsAt = Date.now();
     clockOffset = (Date.parse(message.timestamp) || metricsAt) - metricsAt;
@@ -271,9 +269,11 @@ function receive(text) {
 
 function tick() {
   const now = Date.now();
-  if (socket && askedAt && now - askedAt >= SILENCE_MS) return disconnect();
-  if (socket && !askedAt && now - heardAt >= SILENCE_MS) {
-    // The update interval may be longer than our patience, a hidden tab's timers slower: so ask.
+  // The update interval may be longer than our patience, and timers stand still while the machine
+  // sleeps: so silence counts only once we asked and gave it time to answer.
+  const unanswered = askedAt && now - askedAt >= DEAD_MS - ASK_MS - 1000;
+  if (socket && unanswered && now - heardAt >= DEAD_MS) return disconnect();
+  if (socket && !askedAt && now - heardAt >= ASK_MS) {
     askedAt = now;
     if (socket.readyState === WebSocket.OPEN) socket.send('{"type":"ping"}');
   }
@@ -293,6 +293,6 @@ byId("retry").addEventListener("click", retryNow);
 addEventListener("online", retryNow);
 document.addEventListener("visibilitychange", () => document.hidden || retryNow());
 setState(path ? "connecting" : "off");
-loadAlerts();
 if (path) connect();
+else loadAlerts();
 setInterval(tick, 1000);

@@ -1,0 +1,4 @@
+"""The sockets that gateways send to: bound (``sockets``) and drained (``datagram``).
+
+Nothing here looks into a message.
+"""

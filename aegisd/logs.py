@@ -1,0 +1,59 @@
+"""Sets up the log: structlog to standard error, in the form that suits whoever reads it.
+
+Every message is a short sentence with its figures as keys. Secrets never get here: what may
+hold one is masked where it is read.
+"""
+
+import logging
+import os
+import sys
+from collections.abc import MutableMapping
+from typing import Any
+
+import structlog
+
+from aegisd.config.settings import Log
+
+_SYSLOG_PRIORITY = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
+
+
+def configure(settings: Log) -> None:
+    """Set up the log for this process."""
+    form = settings.format if settings.format != "auto" else _suitable_format()
+    processors: list[structlog.typing.Processor] = [structlog.processors.add_log_level]
+    if form != "journald":  # the journal has its own clock
+        processors.append(structlog.processors.TimeStamper(fmt="iso", utc=True))
+    if form == "json":
+        processors += [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    elif form == "journald":
+        plain = structlog.dev.ConsoleRenderer(colors=False, pad_event_to=0, pad_level=False)
+        processors += [_priority_of(plain)]
+    else:
+        colors = sys.stderr.isatty()
+        processors.append(structlog.dev.ConsoleRenderer(colors=colors, pad_event_to=0))
+    structlog.configure(
+        processors=processors,
+        wrapper_class=structlog.make_filtering_bound_logger(
+            getattr(logging, settings.level.upper())
+        ),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+
+
+def _suitable_format() -> str:
+    """The journal's form where standard error is the journal (systemd.exec(5), JOURNAL_STREAM)."""
+    stream = os.environ.get("JOURNAL_STREAM", "")
+    status = os.fstat(sys.stderr.fileno())
+    return "journald" if stream == f"{status.st_dev}:{status.st_ino}" else "console"
+
+
+def _priority_of(render: structlog.typing.Processor) -> structlog.typing.Processor:
+    """Lead each line with its priority, as sd-daemon(3) says; the level's name is then said."""
+
+    def processor(logger: Any, name: str, event: MutableMapping[str, Any]) -> str:
+        priority = _SYSLOG_PRIORITY[event.pop("level")]
+        text = str(render(logger, name, event))
+        return "\n".join(f"<{priority}>{line}" for line in text.splitlines())
+
+    return processor

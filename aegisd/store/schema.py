@@ -1,0 +1,72 @@
+"""The schema as data: numbered migrations, and partitions by UTC day.
+
+Migrations only go forward. A file's number is its version; what has landed is never changed.
+"""
+
+import re
+from datetime import UTC, datetime, timedelta
+from importlib.resources import files
+
+from attrs import frozen
+
+PARTITIONED = ("request_metrics", "rate_limit_metrics", "backend_metrics", "system_metrics")
+
+DAY_MICROSECONDS = 86_400 * 1_000_000
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_PARTITION = re.compile(rf"({'|'.join(PARTITIONED)})_(\d{{8}})")
+
+
+@frozen
+class Migration:
+    """One step of the schema."""
+
+    version: int
+    name: str
+    sql: str
+
+
+def migrations() -> list[Migration]:
+    """All steps, in order."""
+    found = []
+    for file in files("aegisd.store").joinpath("migrations").iterdir():
+        if file.name.endswith(".sql"):
+            name = file.name.removesuffix(".sql")
+            found.append(Migration(int(name.split("_")[0]), name, file.read_text("utf-8")))
+    return sorted(found, key=lambda migration: migration.version)
+
+
+@frozen(order=True)
+class Partition:
+    """One day of one table; ``day`` counts from 1970-01-01, UTC."""
+
+    table: str
+    day: int
+
+    @property
+    def name(self) -> str:
+        """The partition's own table name."""
+        return f"{self.table}_{self._date(self.day):%Y%m%d}"
+
+    @property
+    def bounds(self) -> tuple[str, str]:
+        """First moment of the day, and of the next."""
+        return f"{self._date(self.day):%Y-%m-%d} 00:00:00+00", (
+            f"{self._date(self.day + 1):%Y-%m-%d} 00:00:00+00"
+        )
+
+    @staticmethod
+    def _date(day: int) -> datetime:
+        return _EPOCH + timedelta(days=day)
+
+    @classmethod
+    def parse(cls, name: str) -> "Partition | None":
+        """The partition of that name; None where the name is not one that we give."""
+        match = _PARTITION.fullmatch(name)
+        if match is None:
+            return None
+        try:
+            date = datetime.strptime(match[2], "%Y%m%d").replace(tzinfo=UTC)
+        except ValueError:
+            return None
+        return cls(match[1], (date - _EPOCH).days)
