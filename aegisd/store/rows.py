@@ -108,11 +108,11 @@ def _column(block: Block, source: str, node: str) -> Iterable[Any]:
     if source in block.texts:
         return block.texts[source].rows()
     column = block.numbers[source]
-    values = column.tolist()
+    values: list[Any] = column.tolist()
     if source.endswith("_ms"):
         return [None if v == ABSENT else v / 1000 for v in values]
     if column.dtype == np.int64:
         return [None if v == ABSENT else v for v in values]
     if column.dtype == np.float64:
         return [None if isnan(v) else v for v in values]
-    return iter(values)
+    return values

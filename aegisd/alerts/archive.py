@@ -1,0 +1,74 @@
+"""The ``alerts`` table: what the manager keeps there and the API reads."""
+
+from typing import Any
+from uuid import UUID
+
+from aegisd.alerts.rules import RESOLVED, Alert
+from aegisd.store.postgres import Postgres
+
+_COLUMNS = (
+    "id, rule_id, rule_name, severity, status, message, current_value, threshold,"
+    " triggered_at, resolved_at, acknowledged_at, acknowledged_by"
+)
+
+
+class Archive:
+    """All methods raise DatabaseUnavailable."""
+
+    def __init__(self, postgres: Postgres, node: str) -> None:
+        self._postgres = postgres
+        self._node = node
+
+    async def save(self, alert: Alert) -> None:
+        """Insert or update an alert; who acknowledged it is not changed."""
+        await self._postgres.fetch(
+            f"INSERT INTO alerts ({_COLUMNS}, node)"
+            " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)"
+            " ON CONFLICT (id) DO UPDATE SET status = excluded.status,"
+            " message = excluded.message, current_value = excluded.current_value,"
+            " resolved_at = excluded.resolved_at",
+            UUID(alert.id),
+            alert.rule_id,
+            alert.rule_name,
+            alert.severity,
+            alert.status,
+            alert.message,
+            alert.current_value,
+            alert.threshold,
+            alert.triggered_at,
+            alert.resolved_at,
+            alert.acknowledged_at,
+            alert.acknowledged_by,
+            self._node,
+        )
+
+    async def latest(self) -> list[Alert]:
+        """Of each rule of this node: every alert not resolved, and the latest that is. Newest first."""
+        rows = await self._postgres.fetch(
+            f"SELECT {_COLUMNS} FROM alerts WHERE node = $1 AND status <> $2"
+            f" UNION ALL (SELECT DISTINCT ON (rule_id) {_COLUMNS} FROM alerts"
+            " WHERE node = $1 AND status = $2 ORDER BY rule_id, triggered_at DESC)"
+            " ORDER BY triggered_at DESC",
+            self._node,
+            RESOLVED,
+        )
+        return [_alert(row) for row in rows]
+
+    async def list(self, status: str | None, limit: int) -> list[Alert]:
+        """The newest alerts of all nodes, with that status or any."""
+        rows = await self._postgres.fetch(
+            f"SELECT {_COLUMNS} FROM alerts WHERE $1::text IS NULL OR status = $1"
+            " ORDER BY triggered_at DESC, id LIMIT $2",
+            status,
+            limit,
+        )
+        return [_alert(row) for row in rows]
+
+    async def get(self, id_: UUID) -> Alert | None:
+        """One alert, or None."""
+        rows = await self._postgres.fetch(f"SELECT {_COLUMNS} FROM alerts WHERE id = $1", id_)
+        return _alert(rows[0]) if rows else None
+
+
+def _alert(row: tuple[Any, ...]) -> Alert:
+    return Alert(str(row[0]), *row[1:])
