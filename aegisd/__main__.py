@@ -1,0 +1,7 @@
+"""``python -m aegisd`` is ``aegisd``."""
+
+import sys
+
+from aegisd.cli import main
+
+sys.exit(main())

@@ -1,0 +1,133 @@
+"""The command line. Exit codes: 0 done, 1 failed, 2 usage or configuration."""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from aegisd import __version__
+from aegisd.config.load import Places, as_toml_values, load
+from aegisd.errors import AegisdError, ConfigError
+
+FAILED = 1
+WRONG_USAGE = 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; return its exit code."""
+    options = _parser().parse_args(arguments)
+    command: Callable[[argparse.Namespace], None] = options.command
+    code = 0
+    try:
+        command(options)
+    except* ConfigError as group:
+        _complain(group)
+        code = WRONG_USAGE
+    except* AegisdError as group:
+        _complain(group)
+        code = FAILED
+    except* KeyboardInterrupt:
+        code = FAILED
+    except* BrokenPipeError:  # whoever read our output has enough
+        code = FAILED
+    return code
+
+
+def _complain(group: BaseExceptionGroup[AegisdError]) -> None:
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            _complain(error)
+        else:
+            for line in str(error).splitlines():
+                print(
+                    line if isinstance(error, ConfigError) else f"aegisd: {line}", file=sys.stderr
+                )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="aegisd", description="A sidecar daemon for API gateways: metrics live and stored."
+    )
+    parser.add_argument("--version", action="version", version=f"aegisd {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    run = commands.add_parser("run", help="run the daemon in the foreground")
+    run.set_defaults(command=_run)
+    check = commands.add_parser("check-config", help="say what is wrong with the configuration")
+    check.set_defaults(command=_check_config)
+    config = commands.add_parser("config", help="print the effective configuration")
+    config.set_defaults(command=_config)
+    migrate = commands.add_parser("migrate", help="create or upgrade the database schema")
+    migrate.set_defaults(command=_migrate)
+
+    send = commands.add_parser("send", help="send one event, or JSON lines from standard input")
+    send.add_argument("--kind", help="request (the default), rate_limit, backend or system")
+    send.add_argument("event", nargs="+", metavar="key=value", help="its fields; or - alone")
+    send.set_defaults(command=_send)
+
+    import_ = commands.add_parser("import", help="send an access log as events")
+    import_.add_argument("--format", default="combined", choices=["combined"])
+    import_.add_argument("--rebase", action="store_true", help="shift its times so it ends now")
+    import_.add_argument("--speed", type=float, metavar="X", help="replay at X times its own pace")
+    import_.add_argument("file", metavar="FILE", help="the log; - is standard input")
+    import_.set_defaults(command=_import)
+
+    for command in (send, import_):
+        command.add_argument("--to", metavar="ADDRESS", help="unix:PATH or udp:HOST:PORT")
+    for command in (run, check, config, migrate, send, import_):
+        command.add_argument(
+            "--config", type=Path, metavar="FILE", help="default: $AEGISD_CONFIG, then /etc/aegisd"
+        )
+    return parser
+
+
+# What a command needs is imported when it runs: --version and send need no trio and no database.
+
+
+def _run(options: argparse.Namespace) -> None:
+    import trio  # noqa: PLC0415
+
+    from aegisd import daemon, logs  # noqa: PLC0415
+
+    settings = load(options.config)
+    logs.configure(settings.log)
+    trio.run(daemon.run, settings, Places.here())
+
+
+def _check_config(options: argparse.Namespace) -> None:
+    load(options.config)
+
+
+def _config(options: argparse.Namespace) -> None:
+    import tomli_w  # noqa: PLC0415
+
+    print(tomli_w.dumps(as_toml_values(load(options.config))), end="")
+
+
+def _migrate(options: argparse.Namespace) -> None:
+    import trio  # noqa: PLC0415
+
+    from aegisd import daemon, logs  # noqa: PLC0415
+
+    settings = load(options.config)
+    logs.configure(settings.log)
+    trio.run(daemon.migrate, settings, Places.here())
+
+
+def _send(options: argparse.Namespace) -> None:
+    from aegisd.cli import send  # noqa: PLC0415
+    from aegisd.cli.address import open_sender  # noqa: PLC0415
+
+    with open_sender(options.to, options.config) as sender:
+        if options.event == ["-"]:
+            send.send_lines(sender, options.kind, sys.stdin)
+        else:
+            send.send_pairs(sender, options.kind, options.event)
+
+
+def _import(options: argparse.Namespace) -> None:
+    from aegisd.cli.access_log import import_log  # noqa: PLC0415
+    from aegisd.cli.address import open_sender  # noqa: PLC0415
+
+    with open_sender(options.to, options.config) as sender:
+        import_log(sender, options.file, rebase=options.rebase, speed=options.speed)

@@ -1,0 +1,325 @@
+"""The daemon: the only place that wires the parts, as one straight line.
+
+Start: sockets, store, live state, web, alerts, READY. A database that is away, or an embedded
+one that still recovers, holds up none of it. Stop: intake first, then what waits is written
+under a deadline, then the connections end.
+"""
+
+import os
+import signal
+import socket
+import ssl
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import structlog
+import trio
+from attrs import define, field
+
+from aegisd import __version__, systemd
+from aegisd.alerts.archive import Archive
+from aegisd.alerts.manager import Manager
+from aegisd.config.checks import split_address
+from aegisd.config.load import Places
+from aegisd.config.settings import Http, Settings
+from aegisd.config.settings import Ingest as IngestSettings
+from aegisd.errors import AegisdError
+from aegisd.ingest import sockets
+from aegisd.ingest.datagram import DatagramListener
+from aegisd.intake import Intake
+from aegisd.live.state import LiveState
+from aegisd.store.embedded import embedded_postgres
+from aegisd.store.history import History
+from aegisd.store.postgres import Postgres, open_postgres
+from aegisd.store.retention import Retention
+from aegisd.store.writer import Writer
+from aegisd.web.api import Api
+from aegisd.web.context import Context
+from aegisd.web.guard import Guard
+from aegisd.web.server import Server
+from aegisd.web.websocket import Hub
+from aegisd.wire.decode import Decoder
+from aegisd.wire.endpoints import Endpoints
+
+LISTENERS = frozenset({"unix_datagram", "udp", "http"})
+"""What systemd may hand a socket over for, by the names of the settings."""
+
+EMBEDDED = "embedded"
+DRAIN_SECONDS = 1.0  # for UDP senders that don't stop
+LAST_FLUSH_SECONDS = 30.0
+LAST_SAVE_SECONDS = 5.0
+TICK_SECONDS = 1.0
+DAY_MICROSECONDS = 86_400 * 1_000_000
+
+log = structlog.get_logger()
+
+
+def clocks() -> tuple[float, float]:
+    """Wall time in seconds since 1970, and a steady time that also runs while asleep."""
+    return time.time(), time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+async def run(settings: Settings, places: Places) -> None:
+    """Run until a signal stops the daemon. Raises AegisdError where it can't start."""
+    stop = trio.Event()
+    node = places.expand(settings.node)
+    wall, steady = clocks()
+    handed = systemd.take_sockets(LISTENERS, os.environ)
+    async with trio.open_nursery() as everything:
+        await everything.start(_watch_signals, stop, everything.cancel_scope)
+        async with open_postgres(migrate=settings.storage.migrate) as postgres:
+            live = LiveState(settings.paths.max_endpoints, wall, steady)
+
+            def now() -> int:
+                wall, steady = clocks()
+                live.observe(wall, steady)
+                return round(wall * 1_000_000)
+
+            writer = Writer(postgres, settings.metrics, node, clocks)
+            intake = Intake(
+                Decoder(settings.metrics.retention_days * DAY_MICROSECONDS),
+                settings.privacy,
+                Endpoints(templates=settings.paths.templates),
+                settings.metrics.enabled_metrics,
+                live,
+                writer.put,
+                clocks,
+            )
+            with Sockets() as bound:
+                listeners = bound.listen(settings.ingest, places, handed, intake)
+                http = await _http_listeners(settings.http, handed)
+                archive = Archive(postgres, node)
+                hub = Hub(live, now, settings.dashboard.websocket)
+                manager = Manager(settings.alerts, live, archive, hub.announce, clocks)
+                context = Context(
+                    settings=settings,
+                    node=node,
+                    live=live,
+                    intake=intake,
+                    listeners=listeners,
+                    writer=writer,
+                    history=History(postgres),
+                    archive=archive,
+                    alerts=manager,
+                    hub=hub,
+                    now=now,
+                    clocks=clocks,
+                    started=(wall, steady),
+                )
+                server = _server(settings, context, hub)
+
+                async with trio.open_nursery() as background:
+                    written = trio.Event()
+                    start = background.start_soon
+                    start(_database, settings.storage.dsn, places.state, postgres, writer, written)
+                    start(
+                        Retention(postgres, settings.metrics, lambda: clocks()[0]).run, writer.ready
+                    )
+                    start(_tick, context)
+                    start(hub.run)
+                    if settings.alerts.enabled:
+                        start(manager.run, writer.ready)
+                    await background.start(trio.serve_listeners, server.connection, http)
+
+                    async with trio.open_nursery() as taking:
+                        for listener in listeners:
+                            taking.start_soon(listener.run)
+                        _say_ready(settings.http, listeners, http)
+                        await stop.wait()
+                        systemd.notify("STOPPING=1")
+                        context.stopping = True
+                        taking.cancel_scope.cancel()
+
+                    for listener in listeners:
+                        listener.finish(DRAIN_SECONDS)
+                    await _write_the_rest(writer, written)
+                    with trio.move_on_after(LAST_SAVE_SECONDS):
+                        if writer.figures.connected:
+                            await manager.synchronize()
+                    postgres.close()
+                    background.cancel_scope.cancel()
+        everything.cancel_scope.cancel()
+    log.info("stopped")
+
+
+@define
+class Sockets:
+    """The sockets bound here, whose files are removed at the end."""
+
+    _files: list[sockets.UnixSocketFile] = field(factory=list)
+
+    def __enter__(self) -> "Sockets":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for file in self._files:
+            file.remove()
+
+    def listen(
+        self,
+        settings: IngestSettings,
+        places: Places,
+        handed: dict[str, socket.socket],
+        intake: Intake,
+    ) -> list[DatagramListener]:
+        """The listeners: on systemd's sockets where it has them, else on our own."""
+        listeners = []
+        for name, bind in {
+            "unix_datagram": self._bind_unix(settings, places),
+            "udp": self._bind_udp(settings),
+        }.items():
+            ours = name not in handed
+            bound = bind() if ours else handed[name]
+            if bound is None:
+                continue
+            given = sockets.widen(bound, settings.receive_buffer_bytes)
+            address = sockets.address_of(bound)
+            if given < settings.receive_buffer_bytes:
+                log.info(
+                    "the kernel gives a smaller receive buffer than asked for; "
+                    "raise net.core.rmem_max",
+                    listener=address,
+                    given=given,
+                    asked=settings.receive_buffer_bytes,
+                )
+            listeners.append(DatagramListener(bound, address, intake.take, ours=ours))
+        return listeners
+
+    def _bind_unix(
+        self, settings: IngestSettings, places: Places
+    ) -> Callable[[], socket.socket | None]:
+        def bind() -> socket.socket | None:
+            if not settings.unix_datagram:
+                return None
+            path = Path(places.expand(settings.unix_datagram))
+            mode = int(settings.socket_mode, 8)
+            bound, file = sockets.bind_unix_datagram(path, mode, settings.socket_group)
+            self._files.append(file)
+            return bound
+
+        return bind
+
+    def _bind_udp(self, settings: IngestSettings) -> Callable[[], socket.socket | None]:
+        return lambda: sockets.bind_udp(settings.udp) if settings.udp else None
+
+
+async def _watch_signals(
+    stop: trio.Event,
+    everything: trio.CancelScope,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+        task_status.started()
+        async for number in signals:
+            name = signal.Signals(number).name
+            if number == signal.SIGHUP:
+                log.warning("the configuration can't be reloaded yet; restart to apply it")
+            elif stop.is_set():
+                log.warning("stopping at once, what waits is not written", signal=name)
+                everything.cancel()
+            else:
+                log.info("stopping", signal=name)
+                stop.set()
+
+
+async def _database(
+    dsn: str, state: Path, postgres: Postgres, writer: Writer, written: trio.Event
+) -> None:
+    """The database for as long as the daemon runs, and the writing to it."""
+    if dsn == EMBEDDED:
+        async with embedded_postgres(state) as private:
+            await _write(private, postgres, writer, written)
+    else:
+        await _write(dsn, postgres, writer, written)
+
+
+async def _write(dsn: str, postgres: Postgres, writer: Writer, written: trio.Event) -> None:
+    postgres.dsn = dsn
+    await writer.run()
+    written.set()
+    await trio.sleep_forever()  # the last reads and alerts still need the database
+
+
+async def _write_the_rest(writer: Writer, written: trio.Event) -> None:
+    writer.stop()
+    with trio.move_on_after(LAST_FLUSH_SECONDS if writer.pending_events else 0):
+        await written.wait()
+    if writer.pending_events:
+        log.error("events are lost, the database could not take them", lost=writer.pending_events)
+
+
+async def _tick(context: Context) -> None:
+    """Keep the live state at now, also while nothing comes."""
+    while True:
+        context.now()
+        context.intake.sources.forget(int(context.clocks()[1]))
+        await trio.sleep(TICK_SECONDS)
+
+
+async def _http_listeners(
+    settings: Http, handed: dict[str, socket.socket]
+) -> list[trio.SocketListener]:
+    if "http" in handed:
+        return [trio.SocketListener(trio.socket.from_stdlib_socket(handed["http"]))]
+    host, port = split_address(settings.listen)
+    try:
+        return list(await trio.open_tcp_listeners(port, host=host))
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise AegisdError(
+            f"can't listen on http {settings.listen}: {reason}; "
+            "stop the process that holds it (ss -tlnp), or set http.listen"
+        ) from None
+
+
+def _server(settings: Settings, context: Context, hub: Hub) -> Server:
+    websocket = settings.dashboard.websocket
+    return Server(
+        Api(context),
+        hub,
+        Guard(settings.http, websocket.allowed_origins),
+        websocket.path if websocket.enabled else None,
+        _tls(settings.http),
+    )
+
+
+def _tls(settings: Http) -> ssl.SSLContext | None:
+    if not settings.tls_certificate:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(settings.tls_certificate, settings.tls_key)
+    except (OSError, ssl.SSLError) as error:
+        raise AegisdError(
+            f"can't use http.tls_certificate {settings.tls_certificate}: {error}"
+        ) from None
+    return context
+
+
+def _say_ready(
+    settings: Http, listeners: list[DatagramListener], http: list[trio.SocketListener]
+) -> None:
+    scheme = "https" if settings.tls_certificate else "http"
+    host, port = http[0].socket.getsockname()[:2]
+    shown = f"[{host}]" if ":" in host else host
+    log.info(
+        "ready",
+        version=__version__,
+        listens=" ".join(listener.address for listener in listeners),
+        page=f"{scheme}://{shown}:{port}/",
+    )
+    systemd.notify("READY=1")
+
+
+async def migrate(settings: Settings, places: Places) -> None:
+    """Bring the database's schema up to this version. Raises AegisdError."""
+    async with open_postgres(migrate=True) as postgres:
+        if settings.storage.dsn == EMBEDDED:
+            async with embedded_postgres(places.state) as dsn:
+                postgres.dsn = dsn
+                await postgres.prepare()
+                postgres.close()
+        else:
+            postgres.dsn = settings.storage.dsn
+            await postgres.prepare()

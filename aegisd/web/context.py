@@ -1,0 +1,52 @@
+"""What the web shows: every part of the daemon that has figures, in one value."""
+
+from collections.abc import Callable
+
+from attrs import define
+
+from aegisd.alerts.archive import Archive
+from aegisd.alerts.manager import Manager
+from aegisd.config.settings import Settings
+from aegisd.ingest.datagram import DatagramListener
+from aegisd.intake import Intake
+from aegisd.live.state import LiveState
+from aegisd.store.history import History
+from aegisd.store.writer import Writer
+from aegisd.web.websocket import Hub
+
+
+@define
+class Context:
+    """The parts.
+
+    ``now`` moves the live state on, and gives the time in microseconds since 1970. ``clocks``
+    gives wall time in seconds since 1970 and steady time; ``started`` is what it gave at first.
+    """
+
+    settings: Settings
+    node: str
+    live: LiveState
+    intake: Intake
+    listeners: list[DatagramListener]
+    writer: Writer
+    history: History
+    archive: Archive
+    alerts: Manager
+    hub: Hub
+    now: Callable[[], int]
+    clocks: Callable[[], tuple[float, float]]
+    started: tuple[float, float]
+    stopping: bool = False
+
+    def degradations(self) -> list[str]:
+        """What doesn't work as it should, a line each."""
+        figures = self.writer.figures
+        lines = []
+        if self.settings.metrics.enabled and not figures.connected:
+            lines.append(f"the database can't be used: {figures.last_error or 'connecting'}")
+        if figures.dropped_queue or figures.dropped_database:
+            lines.append(
+                f"{figures.dropped_queue + figures.dropped_database} events were dropped on"
+                " their way to the database"
+            )
+        return lines

@@ -1,0 +1,82 @@
+"""Who may ask: the Host a request names, the Origin it comes from, the token it bears.
+
+A page on another site can make a browser talk to a service on loopback: by DNS rebinding under
+a name of its own (so the Host is checked), and by WebSocket, which knows no same-origin policy
+(so the Origin is checked).
+"""
+
+import hashlib
+import hmac
+from collections.abc import Sequence
+from http import HTTPStatus
+from urllib.parse import urlsplit
+
+from aegisd.config.checks import split_address
+from aegisd.config.settings import Http, Token
+from aegisd.web.message import HttpError, Request
+
+LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
+
+OPEN_PATHS = frozenset({"/healthz", "/readyz"})
+"""What supervisors ask without a token. It tells nothing about the traffic."""
+
+
+class Guard:
+    """The checks, from the configuration."""
+
+    def __init__(self, settings: Http, allowed_origins: Sequence[str]) -> None:
+        host, _ = split_address(settings.listen)
+        self._hosts = LOOPBACK_NAMES | {host.lower()} | {h.lower() for h in settings.allowed_hosts}
+        self._origins = {origin.lower().rstrip("/") for origin in allowed_origins}
+        self._tokens = settings.tokens
+
+    def check(self, request: Request) -> None:
+        """Raise HttpError where the request may not be answered."""
+        named = request.headers.get("host", "")
+        if _host_of(named) not in self._hosts:
+            raise HttpError(
+                HTTPStatus.MISDIRECTED_REQUEST,
+                "misdirected",
+                f"'{named}' is no name of this service; add it to http.allowed_hosts",
+            )
+        if self._tokens and request.path not in OPEN_PATHS and self._token(request) is None:
+            raise HttpError(
+                HTTPStatus.UNAUTHORIZED,
+                "unauthorized",
+                "a valid bearer token is needed",
+                {"WWW-Authenticate": "Bearer"},
+            )
+
+    def check_origin(self, request: Request) -> None:
+        """Raise HttpError for a WebSocket from a page of another site."""
+        origin = request.headers.get("origin")
+        if origin is None:  # no browser
+            return
+        parts = urlsplit(origin.lower())
+        if parts.netloc != request.headers.get("host", "").lower() and (
+            origin.lower().rstrip("/") not in self._origins
+        ):
+            raise HttpError(
+                HTTPStatus.FORBIDDEN,
+                "forbidden_origin",
+                f"'{origin}' is not among dashboard.websocket.allowed_origins",
+            )
+
+    def _token(self, request: Request) -> Token | None:
+        scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer":
+            return None
+        digest = hashlib.sha256(bearer.strip().encode()).hexdigest()
+        found = None
+        for token in self._tokens:  # all of them, so that time tells nothing
+            if hmac.compare_digest(token.sha256, digest):
+                found = token
+        return found
+
+
+def _host_of(header: str) -> str:
+    """The Host header without its port; IPv6 without brackets."""
+    host = header.strip().lower()
+    if host.startswith("["):
+        return host[1:].partition("]")[0]
+    return host.partition(":")[0].rstrip(".")

@@ -1,0 +1,222 @@
+"""Figures as the API shows them: camelCase, latencies in ms, rates in percent."""
+
+from typing import Any
+
+from aegisd.live import sketch
+from aegisd.live.endpoints import EndpointFigures
+from aegisd.live.presence import BackendState
+from aegisd.live.state import BUCKET_SECONDS, LiveState, Overview
+from aegisd.live.windows import COLUMN, Series
+from aegisd.store.history import EndpointTotals, Latency, Present, StatusCounts, Totals
+from aegisd.store.ranges import Range
+from aegisd.times import rfc3339
+
+QUANTILES = (0.5, 0.95, 0.99)
+MICROSECONDS = 1_000_000
+
+HEALTHY = "healthy"
+
+
+def overview(figures: Overview) -> dict[str, Any]:
+    """The overview of the live state: totals since the start, the rest of the last minute."""
+    totals, minute = figures.totals, figures.minute
+    counters = minute.counters
+    p50, p95, p99 = _quantiles(minute.durations)
+    return {
+        "timestamp": rfc3339(figures.now),
+        "requestsPerSecond": counters["requests"] / minute.seconds,
+        "avgLatency": _average(counters["microseconds"], counters["timed"]),
+        "p50Latency": p50,
+        "p95Latency": p95,
+        "p99Latency": p99,
+        "errorRate": _percent(counters["requests"] - counters["succeeded"], counters["requests"]),
+        "totalRequests": totals["requests"],
+        "successfulRequests": totals["succeeded"],
+        "failedRequests": totals["requests"] - totals["succeeded"],
+        "rateLimitedRequests": totals["rate_limited"],
+        "rateLimitDenied": totals["denied"],
+        "activeConnections": figures.active_connections,
+        "healthyBackends": sum(backend.status == HEALTHY for backend in figures.backends),
+        "totalBackends": len(figures.backends),
+    }
+
+
+def past_overview(
+    now: int, range_: Range, totals: Totals, denied: int, present: Present
+) -> dict[str, Any]:
+    """The overview of a range of the past."""
+    failed = totals.requests - totals.succeeded
+    return {
+        "timestamp": rfc3339(now),
+        "requestsPerSecond": totals.requests / range_.seconds,
+        "avgLatency": _ms(totals.latency.average),
+        "p50Latency": _ms(totals.latency.p50),
+        "p95Latency": _ms(totals.latency.p95),
+        "p99Latency": _ms(totals.latency.p99),
+        "errorRate": _percent(failed, totals.requests),
+        "totalRequests": totals.requests,
+        "successfulRequests": totals.succeeded,
+        "failedRequests": failed,
+        "rateLimitedRequests": totals.rate_limited,
+        "rateLimitDenied": denied,
+        "activeConnections": present.connections,
+        "healthyBackends": present.healthy,
+        "totalBackends": present.backends,
+    }
+
+
+def request_rate(range_: Range, buckets: dict[int, int]) -> list[dict[str, Any]]:
+    """A point a bucket, those without requests included."""
+    return [
+        {
+            "timestamp": rfc3339(start),
+            "value": buckets.get(start, 0) / range_.seconds_in(start),
+            "requestCount": buckets.get(start, 0),
+        }
+        for start in range_.bucket_starts()
+    ]
+
+
+def latency(range_: Range, buckets: dict[int, Latency]) -> list[dict[str, Any]]:
+    """A point a bucket, null where no request had a duration."""
+    none = Latency(None, None, None, None)
+    points = ((start, buckets.get(start, none)) for start in range_.bucket_starts())
+    return [
+        {
+            "timestamp": rfc3339(start),
+            "p50": _ms(point.p50),
+            "p95": _ms(point.p95),
+            "p99": _ms(point.p99),
+            "avg": _ms(point.average),
+        }
+        for start, point in points
+    ]
+
+
+def status_distribution(range_: Range, buckets: dict[int, StatusCounts]) -> list[dict[str, Any]]:
+    """A point a bucket, those without requests included."""
+    none = StatusCounts(0, 0, 0, 0, 0)
+    points = ((start, buckets.get(start, none)) for start in range_.bucket_starts())
+    return [
+        {
+            "timestamp": rfc3339(start),
+            "status2xx": point.status_2xx,
+            "status3xx": point.status_3xx,
+            "status4xx": point.status_4xx,
+            "status5xx": point.status_5xx,
+            "statusOther": point.other,
+        }
+        for start, point in points
+    ]
+
+
+def live_series(live: LiveState, now: int) -> tuple[Range, Series]:
+    """The last 15 minutes of the live state, and their range."""
+    series = live.series()
+    start = int(series.starts[0]) * MICROSECONDS
+    return Range(start, now, BUCKET_SECONDS), series
+
+
+def live_request_rate(range_: Range, series: Series) -> list[dict[str, Any]]:
+    """As ``request_rate``, from memory."""
+    counts = series.counters[:, COLUMN["requests"]].tolist()
+    return request_rate(range_, dict(zip(_starts(series), counts, strict=True)))
+
+
+def live_latency(range_: Range, series: Series) -> list[dict[str, Any]]:
+    """As ``latency``, from memory."""
+    points = {}
+    for start, counters, durations in zip(
+        _starts(series), series.counters, series.durations, strict=True
+    ):
+        timed = int(counters[COLUMN["timed"]])
+        micros = int(counters[COLUMN["microseconds"]])
+        p50, p95, p99 = _quantiles(durations)
+        points[start] = Latency(p50, p95, p99, _average(micros, timed))
+    return latency(range_, points)
+
+
+def live_status_distribution(range_: Range, series: Series) -> list[dict[str, Any]]:
+    """As ``status_distribution``, from memory."""
+    names = ("status_2xx", "status_3xx", "status_4xx", "status_5xx", "status_other")
+    rows = series.counters[:, [COLUMN[name] for name in names]].tolist()
+    points = {start: StatusCounts(*row) for start, row in zip(_starts(series), rows, strict=True)}
+    return status_distribution(range_, points)
+
+
+def endpoints(figures: list[EndpointTotals]) -> list[dict[str, Any]]:
+    """The busiest endpoints."""
+    return [
+        {
+            "method": endpoint.method,
+            "path": endpoint.path,
+            "requestCount": endpoint.requests,
+            "errorRate": _percent(endpoint.failed, endpoint.requests),
+            "avgLatency": _ms(endpoint.average),
+            "p95Latency": _ms(endpoint.p95),
+        }
+        for endpoint in figures
+    ]
+
+
+def live_endpoints(figures: list[EndpointFigures]) -> list[dict[str, Any]]:
+    """As ``endpoints``, from memory."""
+    return endpoints(
+        [
+            EndpointTotals(
+                f.method,
+                f.path,
+                f.requests,
+                f.failed,
+                None if f.average is None else f.average / 1000,
+                None if f.p95 is None else f.p95 / 1000,
+            )
+            for f in figures
+        ]
+    )
+
+
+def backends(states: list[BackendState]) -> dict[str, Any]:
+    """The backends' latest reports, and how many are well."""
+    healthy = sum(state.status == HEALTHY for state in states)
+    return {
+        "summary": {
+            "total": len(states),
+            "healthy": healthy,
+            "unhealthy": len(states) - healthy,
+        },
+        "backends": [
+            {
+                "name": state.name,
+                "status": state.status,
+                "responseTimeMs": None
+                if state.response_time is None
+                else state.response_time / 1000,
+                "circuitBreaker": state.circuit_breaker,
+                "lastSeen": rfc3339(state.last_seen),
+            }
+            for state in states
+        ],
+    }
+
+
+def _starts(series: Series) -> list[int]:
+    return [start * MICROSECONDS for start in series.starts.tolist()]
+
+
+def _quantiles(durations: sketch.Counts) -> list[float | None]:
+    found = sketch.quantiles(durations, QUANTILES)
+    return [None if micros is None else _ms(micros / 1000) for micros in found]
+
+
+def _average(micros: int, timed: int) -> float | None:
+    return _ms(micros / timed / 1000) if timed else None
+
+
+def _ms(value: float | None) -> float | None:
+    """To the microsecond: what is beyond was never measured."""
+    return None if value is None else round(value, 3)
+
+
+def _percent(part: int, whole: int) -> float:
+    return 100 * part / whole if whole else 0.0

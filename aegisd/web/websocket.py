@@ -1,0 +1,270 @@
+"""Pushes live figures to dashboards over WebSocket.
+
+The hub makes each topic once an interval, whoever subscribes to it, and puts the message into
+each client's slot. A slot holds the latest message only: a slow client misses some and costs
+nothing. Alerts wait in a short queue of their own.
+"""
+
+import json
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import trio
+from attrs import define, field
+from trio_websocket import (
+    ConnectionClosed,
+    HandshakeError,
+    WebSocketConnection,
+    wrap_server_stream,
+)
+
+from aegisd.alerts.actions import as_json
+from aegisd.alerts.rules import Alert
+from aegisd.config.settings import WebSocket
+from aegisd.live.state import LiveState
+from aegisd.times import rfc3339
+from aegisd.web import views
+from aegisd.web.message import to_json
+
+TOPICS = (
+    "overview",
+    "requestRate",
+    "latencyPercentiles",
+    "statusDistribution",
+    "topEndpoints",
+    "backends",
+)
+ALERTS = "alerts"
+FROM_THE_START = frozenset({"overview", ALERTS})
+
+TOP_ENDPOINTS = 10
+MAX_ALERTS_WAITING = 100
+MAX_MESSAGE_BYTES = 4096  # a subscription is a few hundred
+HANDSHAKE_SECONDS = 10
+SEND_SECONDS = 10
+PING_SECONDS = 30
+SILENCE_SECONDS = 60
+CLOSE_SECONDS = 2
+
+
+@define(eq=False)
+class Client:
+    """What waits for one client."""
+
+    topics: frozenset[str] = FROM_THE_START
+    latest: str | None = None
+    alerts: deque[str] = field(factory=lambda: deque(maxlen=MAX_ALERTS_WAITING))
+    something: trio.Event = field(factory=trio.Event)
+
+    def wake(self) -> None:
+        """Something waits."""
+        self.something.set()
+
+    async def wait(self) -> None:
+        """Until something waits."""
+        await self.something.wait()
+        self.something = trio.Event()
+
+
+class Hub:
+    """All clients, and what they are sent.
+
+    ``now`` moves the live state on, and gives the time in microseconds since 1970.
+    """
+
+    def __init__(self, live: LiveState, now: Callable[[], int], settings: WebSocket) -> None:
+        self._live = live
+        self._now = now
+        self._clients: set[Client] = set()
+        self._per_address: Counter[str] = Counter()
+        self._interval = settings.update_interval_ms / 1000
+        self._limit = settings.max_connections_per_ip
+
+    @property
+    def count(self) -> int:
+        """How many clients there are."""
+        return len(self._clients)
+
+    async def run(self) -> None:
+        """Send to all, every interval, until cancelled."""
+        next_time = trio.current_time()
+        while True:
+            next_time = max(next_time + self._interval, trio.current_time())
+            await trio.sleep_until(next_time)
+            if self._clients:
+                self._publish()
+
+    def _publish(self) -> None:
+        messages: dict[frozenset[str], str] = {}
+        made: dict[str, str] = {}
+        for client in self._clients:
+            if client.topics not in messages:
+                messages[client.topics] = self.message(client.topics, made)
+            client.latest = messages[client.topics]
+            client.wake()
+
+    def message(self, topics: frozenset[str], made: dict[str, str] | None = None) -> str:
+        """A metrics message with these topics; ``made`` holds those that are made already."""
+        made = {} if made is None else made
+        now = self._now()
+        for topic in TOPICS:
+            if topic in topics and topic not in made:
+                made[topic] = to_json(self._topic(topic, now))
+        data = ",".join(f'"{topic}":{made[topic]}' for topic in TOPICS if topic in topics)
+        return f'{{"type":"metrics","timestamp":"{rfc3339(now)}","data":{{{data}}}}}'
+
+    def _topic(self, topic: str, now: int) -> Any:
+        live = self._live
+        match topic:
+            case "overview":
+                return views.overview(live.overview())
+            case "requestRate":
+                return views.live_request_rate(*views.live_series(live, now))
+            case "latencyPercentiles":
+                return views.live_latency(*views.live_series(live, now))
+            case "statusDistribution":
+                return views.live_status_distribution(*views.live_series(live, now))
+            case "topEndpoints":
+                return views.live_endpoints(live.top_endpoints(TOP_ENDPOINTS))
+            case _:
+                return views.backends(live.overview().backends)
+
+    def announce(self, alert: Alert) -> None:
+        """Send an alert to all who want alerts, at once."""
+        message = to_json(
+            {"type": "alert", "timestamp": rfc3339(self._now()), "data": as_json(alert)}
+        )
+        for client in self._clients:
+            if ALERTS in client.topics:
+                client.alerts.append(message)
+                client.wake()
+
+    def has_room(self, address: str) -> bool:
+        """Whether one more client may come from this address."""
+        return self._per_address[address] < self._limit
+
+    @contextmanager
+    def joined(self, address: str) -> Iterator[Client]:
+        """A new client from this address, for as long as the block lasts."""
+        client = Client()
+        self._clients.add(client)
+        self._per_address[address] += 1
+        try:
+            yield client
+        finally:
+            self._clients.remove(client)
+            self._per_address[address] -= 1
+            if not self._per_address[address]:
+                del self._per_address[address]
+
+
+async def serve_websocket(stream: trio.abc.Stream, address: str, hub: Hub) -> None:
+    """One client's session, from the handshake to the end of the connection."""
+    with hub.joined(address) as client:
+        async with trio.open_nursery() as nursery:
+            with trio.fail_after(HANDSHAKE_SECONDS):
+                request = await wrap_server_stream(
+                    nursery, stream, max_message_size=MAX_MESSAGE_BYTES
+                )
+                connection = await request.accept()
+            session = Session(connection, client, hub)
+            nursery.start_soon(session.send_what_waits)
+            nursery.start_soon(session.watch)
+            await session.read()
+            nursery.cancel_scope.cancel()
+
+
+class Session:
+    """What goes over one connection."""
+
+    def __init__(self, connection: WebSocketConnection, client: Client, hub: Hub) -> None:
+        self._connection = connection
+        self._client = client
+        self._hub = hub
+        self._heard = trio.current_time()
+
+    async def read(self) -> None:
+        """Answer the client until the connection ends. Reading also answers its pings."""
+        try:
+            await self._send(self._hub.message(self._client.topics))
+            while True:
+                message = await self._connection.get_message()
+                self._heard = trio.current_time()
+                for answer in self._answers(message):
+                    await self._send(answer)
+        except (ConnectionClosed, HandshakeError, trio.TooSlowError):
+            pass
+
+    async def send_what_waits(self) -> None:
+        """Send alerts and the latest metrics as they come."""
+        client = self._client
+        try:
+            while True:
+                await client.wait()
+                while client.alerts:
+                    await self._send(client.alerts.popleft())
+                latest, client.latest = client.latest, None
+                if latest is not None:
+                    await self._send(latest)
+        except (ConnectionClosed, trio.TooSlowError):
+            await self.close()
+
+    async def watch(self) -> None:
+        """Ping now and then; close when the client was silent for too long."""
+        async with trio.open_nursery() as nursery:
+            while trio.current_time() - self._heard < SILENCE_SECONDS:
+                nursery.start_soon(self._ping)
+                await trio.sleep(PING_SECONDS)
+            nursery.cancel_scope.cancel()
+        await self.close()
+
+    async def _ping(self) -> None:
+        try:
+            await self._connection.ping()  # returns with the pong
+        except ConnectionClosed:
+            return
+        self._heard = trio.current_time()
+
+    async def close(self) -> None:
+        """End the connection, by the rules where that is quick."""
+        with trio.move_on_after(CLOSE_SECONDS):
+            await self._connection.aclose(1001)
+
+    async def _send(self, message: str) -> None:
+        with trio.fail_after(SEND_SECONDS):
+            await self._connection.send_message(message)
+
+    def _answers(self, message: str | bytes) -> list[str]:
+        try:
+            asked = json.loads(message)
+        except (ValueError, RecursionError):
+            return [_error("bad_message", "not JSON")]
+        match asked:
+            case {"type": "ping"}:
+                return ['{"type":"pong"}']
+            case {"type": "subscribe", "data": dict(wanted)}:
+                return self._subscribe(wanted)
+            case {"type": "subscribe"}:
+                return [_error("bad_message", "subscribe needs data, a map of topics")]
+        return [_error("unknown_type", "type is subscribe or ping")]
+
+    def _subscribe(self, wanted: dict[str, Any]) -> list[str]:
+        known = (*TOPICS, ALERTS)
+        for topic, on in wanted.items():
+            if topic not in known:
+                return [_error("unknown_topic", f"'{topic}' is not one of {' '.join(known)}")]
+            if not isinstance(on, bool):
+                return [_error("bad_message", f"{topic} is true or false")]
+        on = {topic for topic, value in wanted.items() if value}
+        self._client.topics = (self._client.topics - wanted.keys()) | on
+        subscribed = {topic: topic in self._client.topics for topic in known}
+        return [
+            to_json({"type": "subscribed", "data": subscribed}),
+            self._hub.message(self._client.topics),
+        ]
+
+
+def _error(code: str, message: str) -> str:
+    return to_json({"type": "error", "error": {"code": code, "message": message}})
