@@ -22,8 +22,6 @@ SO_MEMINFO = 55  # socket(7) has it since Linux 4.12; Python has no name for it
 _MEMINFO = struct.Struct("9I")
 _DROPS = 8  # SK_MEMINFO_DROPS, the ninth number
 
-CREDENTIALS_SPACE = socket.CMSG_SPACE(struct.calcsize("3i"))  # struct ucred (unix(7))
-
 Burst = list[bytes]
 
 
@@ -60,38 +58,18 @@ class DatagramListener:
     def finish(self, seconds: float) -> None:
         """Close the socket; what senders were told was sent is taken first.
 
-        A Unix socket refuses senders from now on and is drained to the end. UDP senders can't
-        be refused: at most ``seconds`` are spent on them. A socket that systemd holds is left
+        A Unix socket refuses senders from now on, so its queue has an end. UDP senders can't be
+        refused. No more than ``seconds`` are spent. A socket that systemd holds is left
         as it is, for the next start.
         """
         if self._ours:
+            if self._socket.family == socket.AF_UNIX:
+                # sending fails from now on; what is in the queue can still be read (unix(7))
+                self._socket.shutdown(socket.SHUT_RD)
             deadline = monotonic() + seconds
             while self._take_burst() and monotonic() < deadline:
                 pass
-            if self._socket.family == socket.AF_UNIX:
-                self._refuse_senders()
         self._socket.close()
-
-    def _refuse_senders(self) -> None:
-        """Let sending fail from now on, and take what is in the queue.
-
-        A socket shut down reads as empty datagrams without end. Only a datagram that was really
-        sent comes with its sender's credentials.
-        """
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-        self._socket.shutdown(socket.SHUT_RD)
-        while True:
-            length, ancillary, _, _ = self._socket.recvmsg_into(
-                [self._buffer], CREDENTIALS_SPACE, socket.MSG_TRUNC
-            )
-            if not length and not ancillary:
-                return
-            self.messages += 1
-            self.bytes += length
-            if length > MAX_DATAGRAM_BYTES:
-                self._handle(self, [], 1)
-            else:
-                self._handle(self, [bytes(self._buffer[:length])], 0)
 
     def kernel_dropped(self) -> int:
         """Datagrams that the kernel dropped because the socket's buffer was full (UDP only)."""
