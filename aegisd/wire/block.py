@@ -21,6 +21,7 @@ ABSENT = int(np.iinfo(np.int64).min)
 """An integer that the event did not carry."""
 
 STRING_OVERHEAD_BYTES = 56  # of a Python str beside its characters
+BLOCK_OVERHEAD_BYTES = 2560  # of a request block's arrays and dicts; most of a block of one event
 
 
 @frozen(eq=False)
@@ -98,9 +99,9 @@ class Block:
     @property
     def nbytes(self) -> int:
         """Bytes in memory, about: what queues are bounded by."""
-        return sum(column.nbytes for column in self.numbers.values()) + sum(
-            text.nbytes for text in self.texts.values()
-        )
+        numbers = sum(column.nbytes for column in self.numbers.values())
+        texts = sum(text.nbytes for text in self.texts.values())
+        return BLOCK_OVERHEAD_BYTES + numbers + texts
 
 
 def concatenate(blocks: Iterable[Block]) -> list[Block]:
