@@ -15,14 +15,14 @@ from pathlib import Path
 
 import structlog
 import trio
-from attrs import define, field
+from attrs import define, evolve, field
 
 from aegisd import __version__, systemd
 from aegisd.alerts.archive import Archive
 from aegisd.alerts.manager import Manager
-from aegisd.config.checks import split_address
+from aegisd.config.checks import is_loopback, split_address
 from aegisd.config.load import Places
-from aegisd.config.settings import Http, Settings
+from aegisd.config.settings import Address, Http, Settings
 from aegisd.config.settings import Ingest as IngestSettings
 from aegisd.errors import AegisdError
 from aegisd.ingest import sockets
@@ -66,6 +66,7 @@ async def run(settings: Settings, places: Places) -> None:
     node = places.expand(settings.node)
     wall, steady = clocks()
     handed = systemd.take_sockets(LISTENERS, os.environ)
+    settings = evolve(settings, http=_as_handed(settings.http, handed.get("http")))
     async with trio.open_nursery() as everything:
         await everything.start(_watch_signals, stop, everything.cancel_scope)
         async with open_postgres(migrate=settings.storage.migrate) as postgres:
@@ -125,12 +126,13 @@ async def run(settings: Settings, places: Places) -> None:
                     async with trio.open_nursery() as taking:
                         for listener in listeners:
                             taking.start_soon(listener.run)
-                        _say_ready(settings.http, listeners, http)
+                        await _say_ready(settings.http, listeners, http)
                         await stop.wait()
                         systemd.notify("STOPPING=1")
                         context.stopping = True
                         taking.cancel_scope.cancel()
 
+                    bound.remove_files()
                     for listener in listeners:
                         listener.finish(DRAIN_SECONDS)
                     await _write_the_rest(writer, written)
@@ -153,8 +155,12 @@ class Sockets:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for file in self._files:
-            file.remove()
+        self.remove_files()
+
+    def remove_files(self) -> None:
+        """Remove the files, while their sockets are still open; what is open stays so."""
+        while self._files:
+            self._files.pop().remove()
 
     def listen(
         self,
@@ -257,6 +263,19 @@ async def _tick(context: Context) -> None:
         await trio.sleep(TICK_SECONDS)
 
 
+def _as_handed(settings: Http, handed: socket.socket | None) -> Http:
+    """The settings with the address of systemd's socket, which keeps the rule for our own."""
+    if handed is None:
+        return settings
+    address = sockets.address_of(handed).removeprefix("tcp:")
+    if not settings.tokens and not is_loopback(split_address(address)[0]):
+        raise AegisdError(
+            f"systemd's http socket listens on {address}: without http.tokens only loopback "
+            "may be listened on"
+        )
+    return evolve(settings, listen=Address(address))
+
+
 async def _http_listeners(
     settings: Http, handed: dict[str, socket.socket]
 ) -> list[trio.SocketListener]:
@@ -265,8 +284,8 @@ async def _http_listeners(
     host, port = split_address(settings.listen)
     try:
         return list(await trio.open_tcp_listeners(port, host=host))
-    except OSError as error:
-        reason = error.strerror or str(error)
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
         raise AegisdError(
             f"can't listen on http {settings.listen}: {reason}; "
             "stop the process that holds it (ss -tlnp), or set http.listen"
@@ -297,9 +316,12 @@ def _tls(settings: Http) -> ssl.SSLContext | None:
     return context
 
 
-def _say_ready(
+async def _say_ready(
     settings: Http, listeners: list[DatagramListener], http: list[trio.SocketListener]
 ) -> None:
+    # By now _database has run up to its first wait, and failed where the state directory is in
+    # use or the embedded Postgres is not installed: that ends us here, before we say READY.
+    await trio.lowlevel.checkpoint()
     scheme = "https" if settings.tls_certificate else "http"
     host, port = http[0].socket.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host

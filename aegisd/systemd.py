@@ -6,20 +6,38 @@ sd_notify(3) and sd_listen_fds(3), without libsystemd.
 import os
 import socket
 from collections.abc import MutableMapping
+from contextlib import suppress
 
 from aegisd.errors import AegisdError
 
 FIRST_FD = 3  # SD_LISTEN_FDS_START
+NOTIFY_SECONDS = 1.0  # systemd reads at once; one that hangs must not hold up the daemon
+
+_SERVES = {
+    (socket.AF_UNIX, socket.SOCK_DGRAM): "unix_datagram",
+    (socket.AF_UNIX, socket.SOCK_STREAM): "unix_stream",
+    (socket.AF_INET, socket.SOCK_DGRAM): "udp",
+    (socket.AF_INET6, socket.SOCK_DGRAM): "udp",
+    (socket.AF_INET, socket.SOCK_STREAM): "http",
+    (socket.AF_INET6, socket.SOCK_STREAM): "http",
+}
 
 
 def notify(state: str) -> None:
-    """Tell systemd a state such as ``READY=1``; without systemd nothing happens."""
+    """Tell systemd a state such as ``READY=1``; without systemd nothing happens.
+
+    Nor where systemd can't be told: a daemon that ended for that would lose what waits in it.
+    """
     address = os.environ.get("NOTIFY_SOCKET", "")
     if not address:
         return
     if address.startswith("@"):  # the abstract namespace starts with a NUL
         address = "\0" + address[1:]
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
+    with (
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender,
+        suppress(OSError),
+    ):
+        sender.settimeout(NOTIFY_SECONDS)
         sender.sendto(state.encode(), address)
 
 
@@ -37,23 +55,35 @@ def take_sockets(
     names = environment.pop("LISTEN_FDNAMES", "").split(":")
     if pid != str(os.getpid()):
         return {}
+    if not (count.isascii() and count.isdigit()):
+        raise AegisdError(f"LISTEN_FDS is '{count}', not a number of sockets")
     sockets: dict[str, socket.socket] = {}
     for i in range(int(count)):
-        fd = FIRST_FD + i
-        os.set_inheritable(fd, False)
-        handed = socket.socket(fileno=fd)
         given = names[i] if i < len(names) else ""
-        listener = _serves(handed)
-        if (given in known and given != listener) or listener not in known:
-            raise AegisdError(f"systemd's socket '{given}' is no {given or 'listener'} socket")
+        handed = _socket_of(FIRST_FD + i, given)
+        listener = _SERVES.get((handed.family, handed.type), "")
+        if given in known and given != listener:
+            raise AegisdError(f"systemd's socket '{given}' is no {given} socket")
+        if listener not in known:
+            raise AegisdError(
+                f"systemd's socket '{given}' serves no listener; those that take one: "
+                + ", ".join(sorted(known))
+            )
         if listener in sockets:
             raise AegisdError(f"systemd handed over two sockets for {listener}; it takes one")
         sockets[listener] = handed
     return sockets
 
 
-def _serves(handed: socket.socket) -> str:
-    datagrams = handed.type == socket.SOCK_DGRAM
-    if handed.family == socket.AF_UNIX:
-        return "unix_datagram" if datagrams else "unix_stream"
-    return "udp" if datagrams else "http"
+def _socket_of(fd: int, name: str) -> socket.socket:
+    try:
+        os.set_inheritable(fd, False)
+        handed = socket.socket(fileno=fd)
+    except OSError as error:
+        raise AegisdError(
+            f"systemd's file descriptor {fd} ('{name}') is no socket: {error.strerror}"
+        ) from None
+    accepts = handed.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+    if handed.type == socket.SOCK_STREAM and not accepts:
+        raise AegisdError(f"systemd's socket '{name}' is a single connection; set Accept=no")
+    return handed

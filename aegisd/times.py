@@ -14,7 +14,7 @@ def rfc3339(microseconds: int) -> str:
 
 def parse_rfc3339(text: str) -> int:
     """Microseconds since 1970; ValueError where ``text`` is no time with an offset."""
-    time = datetime.fromisoformat(text)
+    time = datetime.fromisoformat(text.upper())  # RFC 3339 also allows t and z
     if time.tzinfo is None:
         raise ValueError("a time needs an offset, such as Z")
     return (time - _EPOCH) // _MICROSECOND

@@ -87,6 +87,8 @@ class Daemon:
         """Start it and wait for READY=1; ``prefix`` is a command that starts the daemon."""
         notify = self.directory / "notify"
         notify.unlink(missing_ok=True)
+        if self.notifications is not None:
+            self.notifications.close()
         self.notifications = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.notifications.bind(str(notify))
         self.notifications.settimeout(START_SECONDS)

@@ -8,8 +8,10 @@ import hmac
 import json
 import smtplib
 import ssl
+from email.errors import MessageError
 from email.message import EmailMessage
 from email.utils import formatdate, make_msgid
+from functools import cache
 from typing import Any
 
 import httpx
@@ -22,7 +24,9 @@ from aegisd.config.settings import Action, EmailAction, LogAction, SlackAction, 
 from aegisd.errors import AegisdError
 from aegisd.times import rfc3339
 
-TIMEOUT_SECONDS = 10
+TIMEOUT_SECONDS = 30
+"""For a whole action: some mail servers greet late on purpose, some others drip on forever."""
+
 SIGNATURE_HEADER = "X-Aegisd-Signature"
 _DEFAULT_PORTS = {"starttls": 587, "tls": 465, "none": 25}
 
@@ -56,7 +60,14 @@ def _time(microseconds: int | None) -> str | None:
 
 
 async def perform(action: Action, alert: Alert) -> None:
-    """Do one action. Raises ActionFailed, within about TIMEOUT_SECONDS."""
+    """Do one action. Raises ActionFailed, within TIMEOUT_SECONDS."""
+    with trio.move_on_after(TIMEOUT_SECONDS):
+        await _perform(action, alert)
+        return
+    raise ActionFailed(f"no answer within {TIMEOUT_SECONDS} s")
+
+
+async def _perform(action: Action, alert: Alert) -> None:
     event = "resolved" if alert.status == RESOLVED else "triggered"
     match action:
         case LogAction():
@@ -67,7 +78,7 @@ async def perform(action: Action, alert: Alert) -> None:
             body = {"event": event, "alert": as_json(alert)}
             await _post(action.url, body, dict(action.headers), action.secret)
         case EmailAction():
-            await _mail(action, _letter(action, alert, event))
+            await _mail(action, alert, event)
 
 
 def _text(alert: Alert, event: str) -> str:
@@ -81,20 +92,33 @@ def _log(alert: Alert, event: str) -> None:
 
 async def _post(url: str, body: dict[str, Any], headers: dict[str, str], secret: str) -> None:
     content = json.dumps(body).encode()
-    headers = {
-        "Content-Type": "application/json",
-        "User-Agent": f"aegisd/{__version__}",
-    } | headers
-    if secret:
-        digest = hmac.new(secret.encode(), content, hashlib.sha256).hexdigest()
-        headers[SIGNATURE_HEADER] = f"sha256={digest}"
+    every = httpx.Headers(
+        {"Content-Type": "application/json", "User-Agent": f"aegisd/{__version__}"}
+    )
     try:
-        async with httpx.AsyncClient(timeout=TIMEOUT_SECONDS) as client:
-            response = await client.post(url, content=content, headers=headers)
-    except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError, UnicodeError) as error:
+        every.update(headers)  # whatever the case of its names
+        if secret:
+            digest = hmac.new(secret.encode(), content, hashlib.sha256).hexdigest()
+            every[SIGNATURE_HEADER] = f"sha256={digest}"
+        async with (
+            httpx.AsyncClient(timeout=TIMEOUT_SECONDS, verify=_tls()) as client,
+            client.stream("POST", url, content=content, headers=every) as response,
+        ):
+            answered_well, status = response.is_success, response.status_code  # the rest is unread
+    except httpx.TimeoutException:
+        raise ActionFailed(f"no answer within {TIMEOUT_SECONDS} s") from None
+    except (httpx.LocalProtocolError, httpx.InvalidURL, UnicodeError):  # their texts quote secrets
+        raise ActionFailed("the address or a header has characters that can't be sent") from None
+    except (httpx.HTTPError, ssl.SSLError) as error:
         raise ActionFailed(str(error).replace(url, "the address") or type(error).__name__) from None
-    if not response.is_success:
-        raise ActionFailed(f"answered with status {response.status_code}")
+    if not answered_well:
+        raise ActionFailed(f"answered with status {status}")
+
+
+@cache
+def _tls() -> ssl.SSLContext:
+    """Made once: reading the authorities holds up everything for tens of milliseconds."""
+    return httpx.create_ssl_context()
 
 
 def _letter(action: EmailAction, alert: Alert, event: str) -> EmailMessage:
@@ -111,11 +135,17 @@ def _letter(action: EmailAction, alert: Alert, event: str) -> EmailMessage:
     return letter
 
 
-async def _mail(action: EmailAction, letter: EmailMessage) -> None:
+async def _mail(action: EmailAction, alert: Alert, event: str) -> None:
     try:
+        letter = _letter(action, alert, event)
         await trio.to_thread.run_sync(_send_mail, action, letter, abandon_on_cancel=True)
     except (OSError, smtplib.SMTPException) as error:
-        raise ActionFailed(str(error) or type(error).__name__) from None
+        text = str(error) or type(error).__name__
+        if action.password:
+            text = text.replace(action.password, "***")  # a server may quote what it refuses
+        raise ActionFailed(text) from None
+    except (ValueError, LookupError, MessageError):  # not ASCII, no address; their texts quote it
+        raise ActionFailed("an address, name or password can't be sent by mail") from None
 
 
 def _send_mail(action: EmailAction, letter: EmailMessage) -> None:

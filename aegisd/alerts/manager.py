@@ -4,6 +4,7 @@ Checking never waits: actions run beside it, a few at a time, and alerts that th
 can't take now are kept and saved later.
 """
 
+from collections import deque
 from collections.abc import Callable
 from uuid import uuid4
 
@@ -37,7 +38,8 @@ RESTORE_SECONDS = 10.0  # then the rules are checked without what an earlier run
 
 log = structlog.get_logger()
 
-_CANT_SAVE = (DatabaseUnavailable, DataRefused)
+Key = tuple[str, int]
+"""A rule's id, and which of its actions."""
 
 
 class Manager:
@@ -60,9 +62,10 @@ class Manager:
         self._states: dict[str, State] = {}
         self._restored = False
         self._unsaved: dict[str, Alert] = {}
-        self._send, self._receive = trio.open_memory_channel[tuple[Action, Alert]](
-            MAX_ACTIONS_WAITING
-        )
+        self._synchronizing = trio.Lock()  # the last save comes while the regular one may run
+        self._save_problem: str | None = None
+        self._queues: dict[Key, deque[tuple[Action, Alert]]] = {}
+        self._send, self._receive = trio.open_memory_channel[Key](MAX_ACTIONS_WAITING)
         self.failed_actions = 0
         self.dropped_actions = 0
 
@@ -117,26 +120,39 @@ class Manager:
             self._notify(rule, state.alert)
 
     def _notify(self, rule: Rule, alert: Alert) -> None:
-        for action in rule.actions:
-            try:
-                self._send.send_nowait((action, alert))
-            except trio.WouldBlock:
+        """Queue the rule's actions. Each keeps its order: "resolved" must not come first."""
+        for number, action in enumerate(rule.actions):
+            if sum(map(len, self._queues.values())) >= MAX_ACTIONS_WAITING:
                 self.dropped_actions += 1
                 log.error("too many alert actions wait, one is dropped", rule=rule.name)
+                continue
+            key = (rule.id, number)
+            if key not in self._queues:
+                self._queues[key] = deque()
+                self._send.send_nowait(key)
+            self._queues[key].append((action, alert))
 
     async def _act(self) -> None:
         while True:
-            action, alert = await self._receive.receive()
-            try:
-                await perform(action, alert)
-            except ActionFailed as error:
-                self.failed_actions += 1
-                log.error(
-                    "an alert action failed",
-                    action=type(action).__name__,
-                    rule=alert.rule_name,
-                    why=str(error),
-                )
+            key = await self._receive.receive()
+            while queue := self._queues[key]:
+                await self._perform(*queue[0])
+                queue.popleft()
+            del self._queues[key]
+
+    async def _perform(self, action: Action, alert: Alert) -> None:
+        try:
+            await perform(action, alert)
+        except ActionFailed as error:
+            self._say_failed(action, alert, str(error))
+        except Exception as error:  # whatever a library comes up with, the others go on
+            self._say_failed(action, alert, type(error).__name__)
+
+    def _say_failed(self, action: Action, alert: Alert, why: str) -> None:
+        self.failed_actions += 1
+        log.error(
+            "an alert action failed", action=type(action).__name__, rule=alert.rule_name, why=why
+        )
 
     def _keep(self, alert: Alert) -> None:
         self._unsaved.pop(alert.id, None)
@@ -147,16 +163,27 @@ class Manager:
 
     async def synchronize(self) -> None:
         """Take over what an earlier run left, then save what is new."""
+        async with self._synchronizing:
+            try:
+                if not self._restored:
+                    self._restore(await self._archive.latest())
+                    self._restored = True
+                for alert in list(self._unsaved.values()):
+                    await self._save(alert)
+                    if self._unsaved.get(alert.id) is alert:
+                        del self._unsaved[alert.id]
+            except (DatabaseUnavailable, DataRefused) as error:
+                if str(error) != self._save_problem:
+                    log.warning("alerts can't be saved now, it will be tried again", why=str(error))
+                self._save_problem = str(error)
+            else:
+                self._save_problem = None
+
+    async def _save(self, alert: Alert) -> None:
         try:
-            if not self._restored:
-                self._restore(await self._archive.latest())
-                self._restored = True
-            for alert in list(self._unsaved.values()):
-                await self._archive.save(alert)
-                if self._unsaved.get(alert.id) is alert:
-                    del self._unsaved[alert.id]
-        except _CANT_SAVE as error:
-            log.warning("alerts can't be saved now, it will be tried again", why=str(error))
+            await self._archive.save(alert)
+        except DataRefused as error:  # again and again it would be, and hold up the others
+            log.error("an alert can't be saved", rule=alert.rule_name, why=str(error))
 
     def _restore(self, alerts: list[Alert]) -> None:
         """Go on with the alerts that were open; resolve those whose rule is gone."""

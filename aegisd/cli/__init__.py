@@ -1,6 +1,7 @@
 """The command line. Exit codes: 0 done, 1 failed, 2 usage or configuration."""
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,6 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     code = 0
     try:
         command(options)
+        sys.stdout.flush()
     except* ConfigError as group:
         _complain(group)
         code = WRONG_USAGE
@@ -29,6 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except* KeyboardInterrupt:
         code = FAILED
     except* BrokenPipeError:  # whoever read our output has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the rest is still flushed
         code = FAILED
     return code
 
@@ -120,7 +123,7 @@ def _send(options: argparse.Namespace) -> None:
 
     with open_sender(options.to, options.config) as sender:
         if options.event == ["-"]:
-            send.send_lines(sender, options.kind, sys.stdin)
+            send.send_lines(sender, options.kind, sys.stdin.buffer)
         else:
             send.send_pairs(sender, options.kind, options.event)
 

@@ -10,22 +10,23 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta, timezone
 from typing import IO, Any
 
 from aegisd.cli.address import MAX_DATAGRAM_BYTES, Sender
-from aegisd.errors import AegisdError
+from aegisd.errors import AegisdError, ConfigError
 
 MAX_EVENTS_A_MESSAGE = 50
 EVENT_OVERHEAD_BYTES = 128  # of an event beside its path
+MAX_LINE_BYTES = 16 * 1024  # servers take requests of 8 KiB
 MAX_SHOWN_FAULTS = 5
 BAR_WIDTH = 30
 BAR_SECONDS = 0.2
 DEFAULT_RETENTION_SECONDS = 30 * 86_400
 
 _COMBINED = re.compile(
-    r'(?P<client>\S+) \S+ .+? \[(?P<time>[^\]]+)\] "(?P<request>(?:[^"\\]|\\.)*)" '
+    r'(?P<client>\S+) \S+ .+? \[(?P<time>[^\]]{26})\] "(?P<request>(?:[^"\\]|\\.)*)" '
     r'(?P<status>\d{3}) (?:\d+|-)(?: "(?:[^"\\]|\\.)*" "(?:[^"\\]|\\.)*")?.*'
 )
 _TIME = re.compile(r"(\d{2})/(\w{3})/(\d{4}):(\d{2}):(\d{2}):(\d{2}) ([+-])(\d{2})(\d{2})")
@@ -83,7 +84,7 @@ def parse_time(text: str) -> float | None:
 def import_log(sender: Sender, name: str, *, rebase: bool, speed: float | None) -> None:
     """Send a log's lines as events, and say how many there were."""
     if speed is not None and not speed > 0:
-        raise AegisdError("--speed takes a number above 0")
+        raise ConfigError(["--speed takes a number above 0"])
     with _opened(name, again=rebase) as file:
         shift = _shift(file) if rebase else 0.0
         reader = _Reader(file)
@@ -114,21 +115,19 @@ def import_log(sender: Sender, name: str, *, rebase: bool, speed: float | None) 
 @contextmanager
 def _opened(name: str, *, again: bool) -> Iterator[IO[bytes]]:
     """The log, to be read twice where ``again``."""
-    if name != "-":
-        try:
-            with open(name, "rb") as file:
-                yield file
-        except OSError as error:
-            if error.filename != name:
-                raise
-            raise AegisdError(f"can't read {name}: {error.strerror}") from None
-    elif again:
-        with tempfile.TemporaryFile() as copy:
-            shutil.copyfileobj(sys.stdin.buffer, copy)
+    with ExitStack() as stack:
+        file: IO[bytes] = sys.stdin.buffer
+        if name != "-":
+            try:
+                file = stack.enter_context(open(name, "rb"))
+            except OSError as error:
+                raise AegisdError(f"can't read {name}: {error.strerror}") from None
+        if again and (name == "-" or not file.seekable()):  # a pipe may have a name, too
+            copy = stack.enter_context(tempfile.TemporaryFile())
+            shutil.copyfileobj(file, copy)
             copy.seek(0)
-            yield copy
-    else:
-        yield sys.stdin.buffer
+            file = copy
+        yield file
 
 
 def _shift(file: IO[bytes]) -> float:
@@ -148,10 +147,10 @@ class _Reader:
         self.bar = _Bar(file, quiet=quiet)
 
     def __iter__(self) -> Iterator[Event]:
-        for number, line in enumerate(self._file, 1):
+        for number, line in enumerate(_lines(self._file), 1):
             self.bar.read += len(line)
             text = line.decode("utf-8", "surrogateescape").rstrip("\r\n")
-            event = parse_combined(text)
+            event = parse_combined(text) if len(line) <= MAX_LINE_BYTES else None
             if event is not None:
                 yield event
             elif text:
@@ -162,6 +161,15 @@ class _Reader:
         if not self._quiet and self.faults <= MAX_SHOWN_FAULTS:
             shown = ascii(text[:80])
             print(f"line {number} is not in the combined format: {shown}", file=sys.stderr)
+
+
+def _lines(file: IO[bytes]) -> Iterator[bytes]:
+    """The file's lines; one of more than MAX_LINE_BYTES is cut, and still longer than that."""
+    while line := file.readline(MAX_LINE_BYTES + 1):
+        rest = line
+        while len(rest) > MAX_LINE_BYTES and not rest.endswith(b"\n"):
+            rest = file.readline(MAX_LINE_BYTES + 1)
+        yield line
 
 
 def _batches(events: _Reader, *, one_by_one: bool) -> Iterator[list[Event]]:

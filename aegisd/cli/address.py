@@ -1,10 +1,12 @@
 """Where ``send`` and ``import`` send to: ``unix:PATH`` or ``udp:HOST:PORT``."""
 
+import os
 import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import msgpack
 
@@ -27,14 +29,11 @@ class Sender:
         scheme, _, rest = address.partition(":")
         try:
             if scheme == "unix" and rest:
-                self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-                self._socket.connect(rest)
+                self._socket = _connected(socket.AF_UNIX, rest)
             elif scheme == "udp":
-                family, type_, protocol, _, target = socket.getaddrinfo(
-                    *split_address(rest), type=socket.SOCK_DGRAM
-                )[0]
-                self._socket = socket.socket(family, type_, protocol)
-                self._socket.connect(target)
+                host, port = split_address(rest)
+                family, _, _, _, target = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
+                self._socket = _connected(family, target)
             else:
                 raise ConfigError([f"--to: '{address}' is not unix:PATH or udp:HOST:PORT"])
         except ValueError as error:
@@ -52,6 +51,9 @@ class Sender:
         except OSError as error:
             raise self._unreachable(error) from None
         if self._paced:
+            # nobody answers over UDP, but this host's kernel knows at once where nobody listens
+            if refused := self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+                raise self._unreachable(OSError(refused, os.strerror(refused)))
             now = time.monotonic()
             self._free_at = max(self._free_at, now) + len(data) / UDP_BYTES_PER_SECOND
             if self._free_at - now > 0.01:
@@ -66,6 +68,17 @@ class Sender:
             f"can't send to {self._address}: {error.strerror or error}; "
             "start aegisd, or name the address with --to"
         )
+
+
+def _connected(family: int, target: Any) -> socket.socket:
+    """A datagram socket whose other end is ``target``."""
+    connected = socket.socket(family, socket.SOCK_DGRAM)
+    try:
+        connected.connect(target)
+    except BaseException:
+        connected.close()
+        raise
+    return connected
 
 
 @contextmanager

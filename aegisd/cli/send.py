@@ -28,14 +28,14 @@ def send_pairs(sender: Sender, kind: str | None, pairs: list[str]) -> None:
     _send(sender, _with_kind(event, kind), "the event")
 
 
-def send_lines(sender: Sender, kind: str | None, lines: Iterable[str]) -> None:
+def send_lines(sender: Sender, kind: str | None, lines: Iterable[bytes]) -> None:
     """Send an event for each line, a JSON object."""
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         try:
             event = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise AegisdError(f"line {number} is not JSON: {error}") from None
         if not isinstance(event, dict):
             raise AegisdError(f"line {number} is not a JSON object")
@@ -54,7 +54,7 @@ def _value(kind: str | None, key: str, text: str) -> Any:
             return text
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
 
 

@@ -15,7 +15,11 @@ from urllib.parse import urlsplit
 
 import attrs
 from cattrs import Converter, transform_error
-from cattrs.errors import ForbiddenExtraKeysError
+from cattrs.errors import (
+    AttributeValidationNote,
+    ClassValidationError,
+    ForbiddenExtraKeysError,
+)
 from cattrs.gen import make_dict_structure_fn, override
 
 from aegisd.config import settings as s
@@ -24,6 +28,11 @@ from aegisd.errors import ConfigError
 MAX_IDENTIFIER_CHARACTERS = 255
 MAX_PORT = 65535
 MAX_INTEGER = 2**63 - 1  # what TOML can write
+MAX_DAYS = 36_500
+MAX_ENDPOINTS = 100_000  # each has a sketch of 6 kB
+MAX_SOCKET_BUFFER = 2**31 - 1  # socket(7) takes an int
+
+_END = "\0"  # of each line that is explained
 
 Hook = Callable[[Any, Any], Any]
 
@@ -47,24 +56,35 @@ def key_of(attribute: "attrs.Attribute[Any]") -> str:
 
 def _lines(report: str) -> list[str]:
     """cattrs puts the path behind an ``@``; here it leads each line."""
-    text, _, path = report.rpartition(" @ ")
-    path = path.lstrip(".")
+    texts, _, path = report.partition(f"{_END} @ ")
+    path = re.sub(r"_(?=[.[]|$)", "", path.lstrip("."))  # from_ stands for from
     return [
-        f"{path}{line}".lstrip(".") if line.startswith(".") else f"{path}: {line}"
-        for line in text.split("\n")
+        _shown(f"{path}{line}".lstrip(".") if line.startswith(".") else f"{path}: {line}")
+        for line in texts.split(_END)
     ]
 
 
 def _explain(error: BaseException, type_: type | None) -> str:
+    return _explanation(error, type_) + _END
+
+
+def _explanation(error: BaseException, type_: type | None) -> str:
     if isinstance(error, ForbiddenExtraKeysError):
         known = [key_of(a) for a in attrs.fields(error.cl)]
-        return "\n".join(f".{key}: {unknown_key(key, known)}" for key in sorted(error.extra_fields))
+        return _END.join(
+            f".{_shown(key)}: {unknown_key(key, known)}" for key in sorted(error.extra_fields)
+        )
     if isinstance(error, KeyError):
         return "is missing"
     if get_origin(type_) is Literal:
-        value = str(error).split(" not in literal ")[0]
+        value = _shown(str(error).split(" not in literal ")[0])
         return f"'{value}' is not one of {' '.join(get_args(type_))}"
     return str(error)
+
+
+def _shown(text: str) -> str:
+    """``text`` on one line."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def unknown_key(name: str, known: list[str]) -> str:
@@ -132,12 +152,16 @@ def _action(converter: Converter) -> Hook:
         if not isinstance(value, Mapping):
             raise ValueError("is not a table")
         type_ = value.get("type")
-        if type_ not in s.ACTIONS:
-            raise ValueError(f"type '{type_}' is not one of {' '.join(s.ACTIONS)}")
+        if not isinstance(type_, str) or type_ not in s.ACTIONS:
+            raise ValueError(f".type: '{type_}' is not one of {' '.join(s.ACTIONS)}")
         if extra := set(value) - {"type", "config"}:
             name = min(extra)
-            raise ValueError(f"{name}: {unknown_key(name, ['type', 'config'])}")
-        return converter.structure(value.get("config", {}), s.ACTIONS[type_])
+            raise ValueError(f".{name}: {unknown_key(name, ['type', 'config'])}")
+        try:
+            return converter.structure(value.get("config", {}), s.ACTIONS[type_])
+        except Exception as error:
+            error.add_note(AttributeValidationNote("config", "config", s.ACTIONS[type_]))
+            raise ClassValidationError("config", [error], s.ACTIONS[type_]) from None
 
     return check
 
@@ -188,6 +212,15 @@ def _positive(value: Any, _: Any) -> int:
     if type(value) is not int or not 1 <= value <= MAX_INTEGER:
         raise ValueError(f"{value!r} is not a whole number of at least 1")
     return value
+
+
+def _up_to(limit: int) -> Hook:
+    def check(value: Any, _: Any) -> int:
+        if type(value) is not int or not 1 <= value <= limit:
+            raise ValueError(f"{value!r} is not a whole number from 1 to {limit}")
+        return value
+
+    return check
 
 
 def _share(value: Any, type_: Any) -> float:
@@ -264,6 +297,10 @@ _CHECKS: dict[Any, Hook] = {
     bool: _bool,
     float: _number,
     s.Positive: _positive,
+    s.Days: _up_to(MAX_DAYS),
+    s.EndpointCount: _up_to(MAX_ENDPOINTS),
+    s.SocketBuffer: _up_to(MAX_SOCKET_BUFFER),
+    s.Port: _up_to(MAX_PORT),
     s.Share: _share,
     s.Identifier: _identifier,
     s.Address: _address,
@@ -280,7 +317,7 @@ def consistency(settings: s.Settings) -> list[str]:
     host, _ = split_address(settings.http.listen)
     if not settings.http.tokens and not is_loopback(host):
         problems.append(
-            f"http.listen: without http.tokens only loopback may be listened on, not '{host}'"
+            f"http.listen: without http.tokens only loopback may be listened on, not {host!r}"
         )
     if bool(settings.http.tls_certificate) != bool(settings.http.tls_key):
         problems.append("http.tls_key: http.tls_certificate and http.tls_key go together")

@@ -4,12 +4,13 @@ Everything read is data here; ``checks`` says whether it is right.
 """
 
 import os
+import re
 import socket
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 import attrs
 
@@ -35,18 +36,32 @@ def load(file: Path | None, environment: Mapping[str, str] | None = None) -> s.S
     problems = _overlay(data, environment)
     try:
         settings = checks.structure(data, environment)
-        problems += checks.consistency(settings)
     except ConfigError as error:
         problems += error.problems
+        settings = checks.structure(_sound(data, error.problems), environment)
+    problems += checks.consistency(settings)
     if problems:
         raise ConfigError(problems)
     return settings
 
 
+def _sound(data: dict[str, Any], problems: list[str]) -> dict[str, Any]:
+    """The tables that no problem is about."""
+    return {
+        key: value
+        for key, value in data.items()
+        if not any(line.startswith((f"{key}.", f"{key}:", f"{key}[")) for line in problems)
+    }
+
+
 def _default_file(environment: Mapping[str, str]) -> Path | None:
     if named := environment.get(FILE_VARIABLE):
         return Path(named)
-    return DEFAULT_FILE if DEFAULT_FILE.exists() else None
+    try:
+        there = DEFAULT_FILE.exists()
+    except OSError:  # its directory is closed to us, and reading will say so
+        there = True
+    return DEFAULT_FILE if there else None
 
 
 def _read_file(file: Path | None) -> dict[str, Any]:
@@ -60,7 +75,7 @@ def _read_file(file: Path | None) -> dict[str, Any]:
         return tomllib.loads(content.decode())
     except OSError as error:
         raise ConfigError([f"{file}: {error.strerror}"]) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError([f"{file}: not TOML: {error}"]) from None
 
 
@@ -83,9 +98,9 @@ def _overlay(data: dict[str, Any], environment: Mapping[str, str]) -> list[str]:
             table[path[-1]] = value
         except LookupError as error:
             problems.append(f"{name}: {error.args[0]}")
-        except tomllib.TOMLDecodeError:
-            problems.append(f"{name}: '{text}' is not a value as TOML writes it")
-        except AttributeError:  # the file has something else than a table on the way
+        except (ValueError, RecursionError):  # the text may hold a secret
+            problems.append(f"{name}: is not a value as TOML writes it")
+        except (AttributeError, TypeError):  # the file has something else than a table on the way
             continue  # and structure() reports that
     return problems
 
@@ -130,17 +145,14 @@ def _masked(type_: Any, value: Any) -> Any:
     return as_toml_values(value)
 
 
+_PASSWORD_PARAMETER = re.compile(r"([?&][^=&]*password[^=&]*=)[^&]*")
+_PASSWORD = re.compile(r"^(\w+://[^:/?#@[]*:).*@", re.DOTALL)
+"""Up to the last @: a password may hold what should have been escaped in it."""
+
+
 def mask_dsn(dsn: str) -> str:
     """A DSN that may be shown: its password, and a password among its parameters, masked."""
-    parts = urlsplit(dsn)
-    credentials, at, host = parts.netloc.rpartition("@")
-    user, colon, _ = credentials.partition(":")
-    netloc = f"{user}{colon and ':' + MASK}{at}{host}"
-    query = "&".join(
-        f"{pair.split('=')[0]}={MASK}" if "password" in pair.split("=")[0] else pair
-        for pair in parts.query.split("&")
-    )
-    return urlunsplit(parts._replace(netloc=netloc, query=query))
+    return _PASSWORD.sub(rf"\1{MASK}@", _PASSWORD_PARAMETER.sub(rf"\1{MASK}", dsn))
 
 
 @attrs.frozen

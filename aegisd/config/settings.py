@@ -11,6 +11,14 @@ from attrs import field, frozen
 
 Positive = NewType("Positive", int)
 """A whole number of at least 1."""
+Days = NewType("Days", int)
+"""A whole number of days, at most a hundred years."""
+EndpointCount = NewType("EndpointCount", int)
+"""How many endpoints may have a sketch each: 1 to 100,000."""
+SocketBuffer = NewType("SocketBuffer", int)
+"""Bytes, as many as the kernel can be asked for."""
+Port = NewType("Port", int)
+"""1 to 65,535."""
 Share = NewType("Share", float)
 """More than 0, at most 1."""
 Address = NewType("Address", str)
@@ -65,7 +73,7 @@ class Ingest:
     udp: OptionalAddress = OptionalAddress("127.0.0.1:7460")
     socket_mode: Mode = Mode("0660")
     socket_group: str = ""
-    receive_buffer_bytes: Positive = Positive(8 * 1024 * 1024)
+    receive_buffer_bytes: SocketBuffer = SocketBuffer(8 * 1024 * 1024)
     max_message_bytes: Positive = Positive(1024 * 1024)
 
 
@@ -83,9 +91,9 @@ class EnabledMetrics:
 class Rollups:
     """Days that each level of rollups is kept."""
 
-    ten_seconds_days: Positive = Positive(2)
-    minute_days: Positive = Positive(30)
-    hour_days: Positive = Positive(730)
+    ten_seconds_days: Days = Days(2)
+    minute_days: Days = Days(30)
+    hour_days: Days = Days(730)
 
 
 @frozen
@@ -103,8 +111,8 @@ class Metrics:
     enabled: bool = True
     flush_interval_ms: Positive = Positive(5000)
     batch_size: Positive = Positive(10_000)
-    retention_days: Positive = Positive(30)
-    alert_retention_days: Positive = Positive(365)
+    retention_days: Days = Days(30)
+    alert_retention_days: Days = Days(365)
     enabled_metrics: EnabledMetrics = EnabledMetrics()
     rollups: Rollups = Rollups()
     sampling: Sampling = Sampling()
@@ -135,7 +143,7 @@ class Paths:
     """How paths become endpoints."""
 
     templates: bool = True
-    max_endpoints: Positive = Positive(2000)
+    max_endpoints: EndpointCount = EndpointCount(2000)
 
 
 @frozen
@@ -214,7 +222,7 @@ class EmailAction:
     to: Identifier
     from_: Identifier = field(metadata={"key": "from"})
     host: Identifier
-    port: Positive | None = None
+    port: Port | None = None
     username: str = ""
     password: Secret = Secret("")
     security: Literal["starttls", "tls", "none"] = "starttls"

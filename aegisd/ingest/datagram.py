@@ -7,6 +7,7 @@ in messages and bytes, and handed over as one burst: waking up costs more than r
 import socket
 import struct
 from collections.abc import Callable
+from math import inf
 from time import monotonic
 
 import trio
@@ -48,6 +49,7 @@ class DatagramListener:
         self.address = address
         self.messages = 0
         self.bytes = 0
+        self._dropped_at_the_end = 0
 
     async def run(self) -> None:
         """Drain the socket until cancelled."""
@@ -59,22 +61,26 @@ class DatagramListener:
         """Close the socket; what senders were told was sent is taken first.
 
         A Unix socket refuses senders from now on, so its queue has an end. UDP senders can't be
-        refused. No more than ``seconds`` are spent. A socket that systemd holds is left
-        as it is, for the next start.
+        refused: no more than ``seconds`` are spent on theirs. A socket that systemd holds is
+        left as it is, for the next start.
         """
         if self._ours:
+            deadline = monotonic() + seconds
             if self._socket.family == socket.AF_UNIX:
                 # sending fails from now on; what is in the queue can still be read (unix(7))
                 self._socket.shutdown(socket.SHUT_RD)
-            deadline = monotonic() + seconds
+                deadline = inf
             while self._take_burst() and monotonic() < deadline:
                 pass
+        self._dropped_at_the_end = self.kernel_dropped()
         self._socket.close()
 
     def kernel_dropped(self) -> int:
         """Datagrams that the kernel dropped because the socket's buffer was full (UDP only)."""
         if self._socket.family == socket.AF_UNIX:
             return 0  # a full Unix socket makes its senders wait, or tells them
+        if self._socket.fileno() < 0:  # closed; the figures are still asked for
+            return self._dropped_at_the_end
         info = self._socket.getsockopt(socket.SOL_SOCKET, SO_MEMINFO, _MEMINFO.size)
         return int(_MEMINFO.unpack(info)[_DROPS])
 

@@ -4,10 +4,12 @@ A Unix socket that nobody holds any more (its daemon was killed) is replaced; on
 listens on is not.
 """
 
+import errno
 import grp
 import os
 import socket
 import stat
+from contextlib import suppress
 from pathlib import Path
 
 from attrs import frozen
@@ -21,18 +23,20 @@ SO_RCVBUFFORCE = 33  # socket(7); Python has no name for it
 
 @frozen
 class UnixSocketFile:
-    """A bound socket's place in the file system, to be removed with it, and only it."""
+    """A bound socket's place in the file system, to be removed with it, and only it.
+
+    Remove it before the socket is closed: an inode that nobody holds any more is given out
+    again at once, to the socket that the next daemon puts there.
+    """
 
     path: Path
     inode: int
 
     def remove(self) -> None:
         """Remove the file, unless another daemon has put its own there."""
-        try:
-            if self.path.stat().st_ino == self.inode:
+        with suppress(OSError):  # it is gone, or out of reach: the next start replaces it
+            if self.path.lstat().st_ino == self.inode:
                 self.path.unlink()
-        except FileNotFoundError:
-            pass
 
 
 def bind_unix_datagram(path: Path, mode: int, group: str) -> tuple[socket.socket, UnixSocketFile]:
@@ -42,6 +46,7 @@ def bind_unix_datagram(path: Path, mode: int, group: str) -> tuple[socket.socket
             f"{path}: longer than a Unix socket's path may be ({MAX_UNIX_PATH_BYTES} bytes); "
             "set a shorter ingest.unix_datagram"
         )
+    gid = _gid_of(group) if group else -1  # which leaves it as it is (chown(2))
     bound = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
     try:
         path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
@@ -51,13 +56,8 @@ def bind_unix_datagram(path: Path, mode: int, group: str) -> tuple[socket.socket
             bound.bind(str(path))
         finally:
             os.umask(mask)
+        file = UnixSocketFile(path, path.lstat().st_ino)
         path.chmod(mode)
-        if group:
-            os.chown(path, -1, grp.getgrnam(group).gr_gid)
-    except KeyError:
-        bound.close()
-        path.unlink()
-        raise AegisdError(f"there is no group '{group}'; set ingest.socket_group") from None
     except OSError as error:
         bound.close()
         raise AegisdError(
@@ -66,7 +66,23 @@ def bind_unix_datagram(path: Path, mode: int, group: str) -> tuple[socket.socket
     except AegisdError:
         bound.close()
         raise
-    return bound, UnixSocketFile(path, path.stat().st_ino)
+    try:
+        os.chown(path, -1, gid)
+    except OSError as error:
+        file.remove()
+        bound.close()
+        raise AegisdError(
+            f"can't give {path} to the group '{group}': {error.strerror}; "
+            "run as a member of it, or set ingest.socket_group"
+        ) from None
+    return bound, file
+
+
+def _gid_of(group: str) -> int:
+    try:
+        return grp.getgrnam(group).gr_gid
+    except KeyError:
+        raise AegisdError(f"there is no group '{group}'; set ingest.socket_group") from None
 
 
 def _remove_stale(path: Path) -> None:
@@ -81,6 +97,9 @@ def _remove_stale(path: Path) -> None:
         except ConnectionRefusedError:
             path.unlink()
             return
+        except OSError as error:
+            if error.errno != errno.EPROTOTYPE:  # a stream socket that somebody holds
+                raise
     raise AegisdError(
         f"{path} is in use by another process; stop that one, or set ingest.unix_datagram"
     )
@@ -94,8 +113,9 @@ def bind_udp(address: str) -> socket.socket:
             host, port, type=socket.SOCK_DGRAM, flags=socket.AI_PASSIVE
         )[0]
         bound = socket.socket(family, type_ | socket.SOCK_NONBLOCK, protocol)
-    except OSError as error:
-        raise AegisdError(f"udp {address}: {error.strerror}; set ingest.udp") from None
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or "no host's name"
+        raise AegisdError(f"udp {address}: {reason}; set ingest.udp") from None
     try:
         bound.bind(target)
     except OSError as error:
@@ -108,16 +128,26 @@ def bind_udp(address: str) -> socket.socket:
 
 
 def widen(bound: socket.socket, size: int) -> int:
-    """Ask for a receive buffer of ``size`` bytes; return what the kernel gave.
+    """Ask for a receive buffer of at least ``size`` bytes; return what the kernel gave.
 
-    Past net.core.rmem_max only with CAP_NET_ADMIN (socket(7)).
+    Past net.core.rmem_max only with CAP_NET_ADMIN (socket(7)). A buffer that is there stays:
+    systemd may give its sockets one that we could not.
     """
-    try:
-        bound.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, size)
-    except PermissionError:
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
+    if _receive_buffer(bound) < size:
+        try:
+            bound.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, size)
+        except PermissionError:
+            with socket.socket(bound.family, bound.type) as trial:
+                trial.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
+                within_limit = _receive_buffer(trial)
+            if _receive_buffer(bound) < within_limit:
+                bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
+    return _receive_buffer(bound)
+
+
+def _receive_buffer(of: socket.socket) -> int:
     # the kernel doubles what it is given, for its own bookkeeping, and tells the double
-    return bound.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // 2
+    return of.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // 2
 
 
 def address_of(bound: socket.socket) -> str:

@@ -101,6 +101,8 @@ class Endpoints:
         self._closed.append((self._period, self._close()))
         while self._closed and self._closed[0][0] < period - SLOTS:
             self._closed.popleft()
+        if period // (SLOTS + 1) != self._period // (SLOTS + 1):
+            self._candidates.clear()  # their visits are of the last hour too
         self._period = period
         self._refollow()
 
@@ -137,7 +139,10 @@ class Endpoints:
             (methods.values[code // width] or "", paths.values[code % width] or "")
             for code in codes.tolist()
         ]
-        found = [self._row(name, n) for name, n in zip(names, seen.tolist(), strict=True)]
+        counts = dict(zip(names, seen.tolist(), strict=True))
+        if not counts.keys() <= self._names.keys():
+            self._admit(counts)
+        found = [self._names.get(name, self._limit) for name in names]
         rows = np.array(found, np.int64)[inverse.reshape(-1)]
         self._add(_REQUESTS, rows)
         self._add(_FAILED, rows[failed])
@@ -149,35 +154,39 @@ class Endpoints:
     def _add(self, column: int, rows: NDArray[np.int64]) -> None:
         self._counters[:, column] += np.bincount(rows, minlength=self._limit + 1)
 
-    def _row(self, name: Name, times: int) -> int:
-        """The row that counts ``name``, which comes ``times`` now."""
-        row = self._names.get(name)
-        if row is not None:
-            return row
-        if len(self._keys) < self._limit:
-            return self._follow(name, len(self._keys))
-        key = hash(name)
-        seen = self._candidates.get(key, 0) + times
+    def _admit(self, counts: dict[Name, int]) -> None:
+        """Give places to those of ``counts``, which come so often now, that deserve one.
+
+        Who has a place is weighed with what it gets from ``counts``; only when all is settled
+        is anything counted, so that no request is counted for who took its endpoint's place.
+        """
         requests = self._counters[: self._limit, _REQUESTS] + self._earlier
-        rarest = int(np.argmin(requests))
-        if seen > int(requests[rarest]):
-            self._candidates.pop(key, None)
-            self._drop(rarest)
-            return self._follow(name, rarest)
-        self._candidates[key] = seen
+        for name in counts.keys() & self._names.keys():
+            requests[self._names[name]] += counts[name]
+        for name, times in counts.items():
+            if name in self._names:
+                continue
+            seen = self._candidates.pop(hash(name), 0) + times
+            row = len(self._keys)
+            if row == self._limit:
+                row = int(np.argmin(requests))
+                if seen <= requests[row]:
+                    self._remember(name, seen)
+                    continue
+                self._drop(row)
+            self._names[name] = row
+            self._keys[row : row + 1] = [name]
+            self._earlier[row] = seen - times
+            requests[row] = seen
+
+    def _remember(self, name: Name, seen: int) -> None:
+        self._candidates[hash(name)] = seen
         if len(self._candidates) > MAX_CANDIDATES:
             self._candidates = {k: n - 1 for k, n in self._candidates.items() if n > 1}
-        return self._limit
-
-    def _follow(self, name: Name, row: int) -> int:
-        self._names[name] = row
-        self._keys[row : row + 1] = [name]
-        return row
 
     def _drop(self, row: int) -> None:
         """Count under OTHER what ``row`` counted in this slot."""
         del self._names[self._keys[row]]
-        self._earlier[row] = 0
         for table in (self._counters, self._bins):
             table[self._limit] += table[row]
             table[row] = 0

@@ -1,7 +1,7 @@
 """Who was heard of lately: backends with their latest state, sources with their connections.
 
-What is silent for five minutes is forgotten. Both are bounded in number: the one silent
-longest makes room. Seconds are those of a ``Timeline``.
+What is silent for five minutes is forgotten. Both are bounded in number: the one that reported
+longest ago makes room. Seconds are those of a ``Timeline``.
 """
 
 from typing import Generic, TypeVar
@@ -15,6 +15,8 @@ MAX_BACKENDS = 1000
 MAX_CONNECTION_SOURCES = 10_000
 
 NO_SOURCE = ""
+
+MICROSECONDS = 1_000_000
 
 
 @frozen
@@ -31,25 +33,33 @@ class BackendState:
 T = TypeVar("T")
 
 
+def _oldest(now: int) -> int:
+    """The first microsecond that is not silent too long in the second ``now``."""
+    return (now - SILENCE_SECONDS + 1) * MICROSECONDS
+
+
 class Latest(Generic[T]):
-    """The latest value of each name, by the time it bears; equal times: the later arrival."""
+    """The latest value of each name, by the time it bears; equal times: the later arrival.
+
+    Times are in microseconds, so that two reports of one second keep their order. The dict is
+    in the order of arrival: making room looks at its first name only, whatever the number.
+    """
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._values: dict[str, tuple[int, T]] = {}
 
-    def put(self, name: str, second: int, value: T) -> None:
+    def put(self, name: str, time: int, value: T) -> None:
         """Take a report."""
-        known = self._values.get(name)
-        if known is not None and known[0] > second:
-            return
+        known = self._values.pop(name, None)
         if known is None and len(self._values) >= self._limit:
-            del self._values[min(self._values, key=lambda n: self._values[n][0])]
-        self._values[name] = (second, value)
+            del self._values[next(iter(self._values))]
+        self._values[name] = known if known is not None and known[0] > time else (time, value)
 
     def forget(self, now: int) -> None:
-        """Forget what was silent too long."""
-        silent = [n for n, (second, _) in self._values.items() if second <= now - SILENCE_SECONDS]
+        """Forget what was silent too long; ``now`` is a second."""
+        oldest = _oldest(now)
+        silent = [name for name, (time, _) in self._values.items() if time < oldest]
         for name in silent:
             del self._values[name]
 
@@ -65,30 +75,32 @@ class Presence:
         self.backends: Latest[BackendState] = Latest(MAX_BACKENDS)
         self.connections: Latest[int] = Latest(MAX_CONNECTION_SOURCES)
 
-    def add_backends(self, block: Block, seconds: list[int], now: int) -> None:
-        """Take a block of backend reports."""
+    def add_backends(self, block: Block, times: list[int], now: int) -> None:
+        """Take a block of backend reports; ``times`` are its timestamps on the ``Timeline``."""
         rows = zip(
             block.texts["backend_name"].rows(),
             block.texts["status"].rows(),
             block.numbers["response_time_ms"].tolist(),
             block.texts["circuit_breaker"].rows(),
             block.numbers["timestamp"].tolist(),
-            seconds,
+            times,
             strict=True,
         )
-        for name, status, response, breaker, timestamp, second in rows:
-            if second > now - SILENCE_SECONDS and name is not None and status is not None:
-                time = None if response == ABSENT else response
-                state = BackendState(name, status, time, breaker, timestamp)
-                self.backends.put(name, second, state)
+        oldest = _oldest(now)
+        for name, status, response, breaker, timestamp, time in rows:
+            if time >= oldest and name is not None and status is not None:
+                taken = None if response == ABSENT else response
+                state = BackendState(name, status, taken, breaker, timestamp)
+                self.backends.put(name, time, state)
 
-    def add_systems(self, block: Block, seconds: list[int], now: int) -> None:
-        """Take a block of the gateways' own figures."""
+    def add_systems(self, block: Block, times: list[int], now: int) -> None:
+        """Take a block of the gateways' own figures; ``times`` as in ``add_backends``."""
         connections = block.numbers["active_connections"].tolist()
         sources = block.texts["source"].rows()
-        for source, count, second in zip(sources, connections, seconds, strict=True):
-            if second > now - SILENCE_SECONDS:
-                self.connections.put(source or NO_SOURCE, second, count)
+        oldest = _oldest(now)
+        for source, count, time in zip(sources, connections, times, strict=True):
+            if time >= oldest:
+                self.connections.put(source or NO_SOURCE, time, count)
 
     def forget(self, now: int) -> None:
         """Forget what was silent too long."""

@@ -5,7 +5,7 @@ guarantees" (VLDB 2019). A value v > 0 falls into the bin i with gamma^(i-1) < v
 gamma = (1 + a) / (1 - a), and stands there as 2 gamma^i / (gamma + 1), which is within a of
 every value of the bin. Zero has a bin of its own.
 
-Bins are dense: durations end at 31 days, so 1,434 counters reach from 1 microsecond to there,
+Bins are dense: durations end at 31 days, so 1,433 counters reach from 1 microsecond to there,
 and merging is adding. The accuracy is fixed for good: sketches stored over years are merged.
 """
 

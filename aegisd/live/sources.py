@@ -34,16 +34,16 @@ class Sources:
     """The sources heard of lately, bounded: the one silent longest makes room."""
 
     def __init__(self) -> None:
+        # in the order in which they were last heard of: the first is the one silent longest
         self.known: dict[str, Source] = {}
 
     def add(self, flows: list[Flow], now: int) -> None:
         """Take note of the messages of a burst; ``now`` is a second that never steps."""
         for flow in flows:
-            source = self.known.get(flow.source)
-            if source is None:
-                if len(self.known) >= MAX_SOURCES:
-                    del self.known[min(self.known, key=lambda name: self.known[name].heard)]
-                source = self.known[flow.source] = Source()
+            source = self.known.pop(flow.source, None) or Source()
+            if len(self.known) >= MAX_SOURCES:
+                del self.known[next(iter(self.known))]
+            self.known[flow.source] = source
             source.heard = now
             source.received += flow.count
             if flow.seq is not None:

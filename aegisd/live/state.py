@@ -72,15 +72,16 @@ class LiveState:
     def apply(self, block: Block) -> None:
         """Count a block's events, at the moment last observed."""
         timestamps = block.numbers["timestamp"].astype(np.int64, copy=False)
-        seconds = timestamps // MICROSECONDS - self._timeline.steps
+        times = timestamps - self._timeline.steps * MICROSECONDS
+        seconds = times // MICROSECONDS
         if block.kind == REQUEST:
             self._requests(block, seconds)
         elif block.kind == RATE_LIMIT:
             self._rate_limits(block, seconds)
         elif block.kind == BACKEND:
-            self._presence.add_backends(block, seconds.tolist(), self._now)
+            self._presence.add_backends(block, times.tolist(), self._now)
         elif block.kind == SYSTEM:
-            self._presence.add_systems(block, seconds.tolist(), self._now)
+            self._presence.add_systems(block, times.tolist(), self._now)
 
     def _requests(self, block: Block, seconds: Integers) -> None:
         status = block.numbers["status_code"]

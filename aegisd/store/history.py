@@ -126,7 +126,7 @@ class History:
         """Backends and connections at ``now`` (microseconds since 1970)."""
         lately = Range(now - PRESENCE_SECONDS * SECOND, now, PRESENCE_SECONDS)
         ((connections,),) = await self._ask(
-            "SELECT sum(active_connections)::bigint FROM (SELECT DISTINCT ON (node, source)"
+            "SELECT sum(active_connections) FROM (SELECT DISTINCT ON (node, source)"
             f" active_connections FROM system_metrics WHERE {_WHERE}"
             ' ORDER BY node, source, "timestamp" DESC) latest',
             lately,
@@ -139,7 +139,7 @@ class History:
             lately,
             node,
         )
-        return Present(connections or 0, backends, healthy)
+        return Present(int(connections or 0), backends, healthy)
 
     async def requests(self, range_: Range, node: str | None) -> dict[int, int]:
         """Requests by bucket."""

@@ -2,24 +2,33 @@
 
 Each call crosses from trio to asyncio once and does its whole work there. One connection
 writes, a few others read. Every call is bounded in time on the asyncio side, where a bound
-holds; after an error or a timeout a connection is terminated, never closed gracefully, since a
-server that doesn't answer would hold that up too.
+holds; after an error or a timeout a connection is terminated, never closed gracefully nor rolled
+back, since a server that doesn't answer would hold that up too. The server ends its part by
+itself: a transaction whose client is gone, by ``statement_timeout`` one that waits or runs.
 
 Timestamps pass as whole microseconds since 1970.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Iterable,
+    Iterator,
+    Sequence,
+)
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeVar
 
 import asyncpg
 import trio
 import trio_asyncio
 
-from aegisd.errors import AegisdError, DatabaseUnavailable, SchemaError
+from aegisd.errors import AegisdError, DatabaseUnavailable
 from aegisd.store.rows import TableRows
-from aegisd.store.schema import PARTITIONED, Partition, migrations
+from aegisd.store.schema import PARTITIONED, Partition, bring_up
 
 CONNECT_SECONDS = 10
 WRITE_SECONDS = 120  # a COPY of the largest batch on a slow disk
@@ -28,9 +37,8 @@ MIGRATE_SECONDS = 600  # nineteen other daemons may be first
 LOCK_SECONDS = 2  # dropping a partition waits no longer for those who write
 MAX_READERS = 3
 
-# any two numbers will do, as long as every version of aegisd uses the same
-_MIGRATION_LOCK = 7_460_000_001
 _PARTITION_LOCK = 7_460_000_002
+"""As MIGRATION_LOCK, the same number in every version of aegisd."""
 
 _POSTGRES_EPOCH = 946_684_800_000_000  # 2000-01-01, in microseconds since 1970
 
@@ -69,11 +77,12 @@ class Postgres:
             try:
                 connection = await self._connected_writer()
                 await self._make_partitions(connection, tables)
-                async with connection.transaction():
+                async with _transaction(connection, WRITE_SECONDS):
                     for rows in tables:
-                        await connection.copy_records_to_table(
-                            rows.table, records=rows.fresh(), columns=rows.columns
-                        )
+                        with _refusals():
+                            await connection.copy_records_to_table(
+                                rows.table, records=rows.fresh(), columns=rows.columns
+                            )
             except BaseException:
                 self._drop_writer()
                 raise
@@ -81,10 +90,14 @@ class Postgres:
         await self._cross(work, WRITE_SECONDS)
 
     async def fetch(self, sql: str, *args: Any) -> list[tuple[Any, ...]]:
-        """The rows of a query. A plain statement gives none."""
+        """The rows of a query. A plain statement gives none.
+
+        Raises DataRefused where an argument is no value for Postgres.
+        """
 
         async def query(connection: Any) -> list[tuple[Any, ...]]:
-            return [tuple(record) for record in await connection.fetch(sql, *args)]
+            with _refusals():
+                return [tuple(record) for record in await connection.fetch(sql, *args)]
 
         return await self._read(query)
 
@@ -102,12 +115,11 @@ class Postgres:
         """Drop a partition; False where those who write to its table leave no room just now."""
 
         async def drop(connection: Any) -> bool:
-            async with connection.transaction():
-                await connection.execute(f"SET LOCAL lock_timeout = '{LOCK_SECONDS}s'")
-                try:
-                    await connection.execute(f"DROP TABLE IF EXISTS {partition.name}")
-                except asyncpg.LockNotAvailableError:
-                    return False
+            await connection.execute(f"SET LOCAL lock_timeout = {_milliseconds(LOCK_SECONDS)}")
+            try:
+                await connection.execute(f"DROP TABLE IF EXISTS {partition.name}")
+            except asyncpg.LockNotAvailableError:
+                return False
             return True
 
         return await self._read(drop)
@@ -123,9 +135,10 @@ class Postgres:
 
     async def _read(self, query: Callable[[Any], Awaitable[T]]) -> T:
         async def work() -> T:
-            connection = self._idle.pop() if self._idle else await self._connect()
+            connection = self._take_idle() or await self._connect()
             try:
-                result = await query(connection)
+                async with _transaction(connection, READ_SECONDS):
+                    result = await query(connection)
             except BaseException:
                 connection.terminate()
                 raise
@@ -136,33 +149,57 @@ class Postgres:
         async with self._readers:
             return await self._cross(work, READ_SECONDS)
 
+    def _take_idle(self) -> Any:
+        """A connection at rest that the server hasn't ended meanwhile; None without one."""
+        while self._idle:
+            connection = self._idle.pop()
+            if not connection.is_closed():
+                return connection
+        return None
+
     async def _cross(self, work: Callable[[], Coroutine[Any, Any, T]], seconds: float) -> T:
+        async def bounded() -> T:
+            async with asyncio.timeout(seconds):
+                return await work()
+
         try:
-            result: T = await self._loop.run_aio_coroutine(asyncio.wait_for(work(), seconds))
-        except asyncpg.DataError as error:
-            raise DataRefused(_line(error)) from error
+            result: T = await self._loop.run_aio_coroutine(bounded())
         except TimeoutError:
             raise DatabaseUnavailable(f"no answer within {seconds} s") from None
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except (
+            OSError,
+            asyncpg.PostgresError,
+            asyncpg.InterfaceError,
+            asyncpg.InternalClientError,
+        ) as error:
             raise DatabaseUnavailable(_line(error)) from error
         return result
 
     async def _connect(self) -> Any:
         if self.dsn is None:
             raise DatabaseUnavailable("Postgres is still starting")
-        connection = await asyncpg.connect(
-            self.dsn, timeout=CONNECT_SECONDS, server_settings={"application_name": "aegisd"}
-        )
+        connection: Any = None
         try:
-            await connection.set_type_codec(
-                "timestamptz",
-                schema="pg_catalog",
-                format="tuple",
-                encoder=lambda microseconds: (microseconds - _POSTGRES_EPOCH,),
-                decoder=lambda wire: wire[0] + _POSTGRES_EPOCH,
-            )
-        except BaseException:
-            connection.terminate()
+            async with asyncio.timeout(CONNECT_SECONDS):
+                connection = await asyncpg.connect(
+                    self.dsn, server_settings={"application_name": "aegisd"}
+                )
+                await connection.set_type_codec(
+                    "timestamptz",
+                    schema="pg_catalog",
+                    format="tuple",
+                    encoder=lambda microseconds: (microseconds - _POSTGRES_EPOCH,),
+                    decoder=lambda wire: wire[0] + _POSTGRES_EPOCH,
+                )
+        except BaseException as error:
+            if connection is not None:
+                connection.terminate()
+            if isinstance(error, TimeoutError):
+                raise DatabaseUnavailable(f"no answer within {CONNECT_SECONDS} s") from None
+            if isinstance(error, ValueError):  # its text may show a part of the password
+                raise DatabaseUnavailable(
+                    "storage.dsn can't be read; special characters in it are percent-encoded"
+                ) from None
             raise
         return connection
 
@@ -173,7 +210,8 @@ class Postgres:
             self._writer = connection
             if not self._prepared:
                 try:
-                    await _bring_up(connection, migrate=self._migrate)
+                    async with _transaction(connection, MIGRATE_SECONDS):
+                        await bring_up(connection, migrate=self._migrate)
                 except BaseException:
                     self._drop_writer()
                     raise
@@ -194,7 +232,7 @@ class Postgres:
         needed = {p for rows in tables for p in rows.partitions} - self._partitions
         if not needed:
             return
-        async with connection.transaction():
+        async with _transaction(connection, WRITE_SECONDS):
             await connection.execute("SELECT pg_advisory_xact_lock($1)", _PARTITION_LOCK)
             for partition in sorted(needed):
                 name, (start, end) = partition.name, partition.bounds
@@ -208,41 +246,31 @@ class Postgres:
         self._partitions |= needed
 
 
-async def _bring_up(connection: Any, *, migrate: bool) -> None:
-    """Apply the migrations that are missing; without ``migrate`` only see that none is.
+@asynccontextmanager
+async def _transaction(connection: Any, seconds: float) -> AsyncIterator[None]:
+    """A transaction whose every statement the server ends after ``seconds``.
 
-    An advisory lock lets any number of daemons start at once.
+    A failure sends no ROLLBACK, whose answer might never come: who fails ends the connection.
     """
-    steps = migrations()
-    ours = steps[-1].version
-    async with connection.transaction():
-        await connection.execute("SELECT pg_advisory_xact_lock($1)", _MIGRATION_LOCK)
-        there = 0
-        if await connection.fetchval("SELECT to_regclass('aegisd_schema') IS NOT NULL"):
-            there = await connection.fetchval("SELECT max(version) FROM aegisd_schema") or 0
-        if there > ours:
-            raise SchemaError(
-                f"the database's schema has version {there}, this aegisd knows up to {ours}; "
-                "upgrade aegisd"
-            )
-        if there < ours and not migrate:
-            raise SchemaError(
-                f"the database's schema has version {there}, this aegisd needs {ours}; "
-                "run 'aegisd migrate', or set storage.migrate = true"
-            )
-        if there == 0 and migrate:
-            await connection.execute(
-                "CREATE TABLE aegisd_schema (version integer PRIMARY KEY, name text NOT NULL,"
-                " applied_at timestamptz NOT NULL DEFAULT now())"
-            )
-        for step in steps:
-            if step.version > there:
-                await connection.execute(step.sql)
-                await connection.execute(
-                    "INSERT INTO aegisd_schema (version, name) VALUES ($1, $2)",
-                    step.version,
-                    step.name,
-                )
+    await connection.execute(f"BEGIN; SET LOCAL statement_timeout = {_milliseconds(seconds)}")
+    yield
+    await connection.execute("COMMIT")
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """Tell values that Postgres refuses, or that can't even be sent, from a Postgres that is away.
+
+    Tried again they would be refused again.
+    """
+    try:
+        yield
+    except (asyncpg.DataError, ValueError, TypeError, OverflowError) as error:
+        raise DataRefused(_line(error)) from error
+
+
+def _milliseconds(seconds: float) -> int:
+    return round(seconds * 1000)
 
 
 def _line(error: BaseException) -> str:

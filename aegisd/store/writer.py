@@ -48,14 +48,14 @@ class WriterFigures:
 
 @define
 class _Pending:
-    """Blocks that wait, in order."""
+    """Blocks that wait, in order, and since when (steady seconds)."""
 
-    blocks: deque[Block] = field(factory=deque)
+    blocks: deque[tuple[float, Block]] = field(factory=deque)
     events: int = 0
     bytes: int = 0
 
-    def add(self, block: Block) -> None:
-        self.blocks.append(block)
+    def add(self, since: float, block: Block) -> None:
+        self.blocks.append((since, block))
         self.events += block.size
         self.bytes += block.nbytes
 
@@ -63,7 +63,7 @@ class _Pending:
         """The blocks of the next batch; they stay."""
         batch: list[Block] = []
         events = 0
-        for block in self.blocks:
+        for _, block in self.blocks:
             if batch and events + block.size > MAX_BATCH_EVENTS:
                 break
             batch.append(block)
@@ -72,7 +72,7 @@ class _Pending:
 
     def remove(self, count: int) -> None:
         for _ in range(count):
-            block = self.blocks.popleft()
+            _, block = self.blocks.popleft()
             self.events -= block.size
             self.bytes -= block.nbytes
 
@@ -94,9 +94,9 @@ class Writer:
         self._node = node
         self._clocks = clocks
         self._pending = _Pending()
-        self._waiting_since = 0.0
         self._enough = trio.Event()
-        self._stopping = False
+        self._stopping = trio.Event()
+        self._dropping = False
         self.ready = trio.Event()
         """Set when the database, its schema included, could be used for the first time."""
         self.figures = WriterFigures()
@@ -113,7 +113,7 @@ class Writer:
 
     def lag(self, steady: float) -> float:
         """For how many seconds the oldest event that waits has waited."""
-        return steady - self._waiting_since if self._pending.events else 0.0
+        return steady - self._pending.blocks[0][0] if self._pending.blocks else 0.0
 
     def put(self, block: Block) -> None:
         """Queue a block; where there is no room it is dropped and counted."""
@@ -122,15 +122,14 @@ class Writer:
         if self._pending.bytes + block.nbytes > MAX_PENDING_BYTES:
             self._drop(block.size)
             return
-        if not self._pending.events:
-            self._waiting_since = self._clocks()[1]
-        self._pending.add(block)
+        self._pending.add(self._clocks()[1], block)
         if self._pending.events >= self._batch_size:
             self._enough.set()
 
     def _drop(self, events: int) -> None:
         figures = self.figures
-        if not figures.dropped_queue and not figures.dropped_database:
+        if not self._dropping:
+            self._dropping = True
             log.error("the queue to the database is full, events are dropped from now on")
         if figures.connected:
             figures.dropped_queue += events
@@ -144,29 +143,38 @@ class Writer:
             try:
                 if not self.figures.connected:
                     await self._postgres.prepare()
-                    self._is_there()
+                    self.ready.set()
                 await self._flush()
-                pause = FIRST_PAUSE_SECONDS
+                self._is_there()
             except DatabaseUnavailable as error:
                 self._is_away(str(error))
-                # half to one and a half of it, so that a fleet doesn't come back as one
-                await trio.sleep(pause * (0.5 + random.random()))  # noqa: S311 # no secret
+                await self._pause(pause)
                 pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
                 continue
-            if self._stopping and not self._pending.events:
+            pause = FIRST_PAUSE_SECONDS
+            if self._stopping.is_set() and not self._pending.events:
                 return
             await self._wait()
 
     async def _wait(self) -> None:
         """Until a batch is full, or it is time."""
-        if self._pending.events < self._batch_size and not self._stopping:
+        if self._pending.events < self._batch_size and not self._stopping.is_set():
             self._enough = trio.Event()
             with trio.move_on_after(self._interval):
                 await self._enough.wait()
 
+    async def _pause(self, seconds: float) -> None:
+        """Before the next try. ``stop`` cuts it short: the last flush has little time."""
+        if self._stopping.is_set():
+            await trio.sleep(FIRST_PAUSE_SECONDS)
+            return
+        # half to one and a half of it, so that a fleet doesn't come back as one
+        with trio.move_on_after(seconds * (0.5 + random.random())):  # noqa: S311 # no secret
+            await self._stopping.wait()
+
     def stop(self) -> None:
         """Let ``run`` write what waits and return."""
-        self._stopping = True
+        self._stopping.set()
         self._enough.set()
 
     async def _flush(self) -> None:
@@ -174,7 +182,6 @@ class Writer:
         while batch := self._pending.first():
             tables = [table_rows(block, self._node) for block in concatenate(batch)]
             size = sum(rows.size for rows in tables)
-            began = self._clocks()[1]  # what waits behind this batch came no earlier
             try:
                 await self._postgres.write(tables)
                 self.figures.rows += size
@@ -185,14 +192,17 @@ class Writer:
                 log.error(
                     "Postgres refused a batch, its rows are dropped", rows=size, why=str(error)
                 )
+            self._is_there()
             self._pending.remove(len(batch))
-            self._waiting_since = began
+            self._dropping = self._dropping and self._pending.events > 0
             self.figures.batches += 1
             self.figures.last_flush = self._clocks()[0]
 
     def _is_there(self) -> None:
+        """Only what was written proves it: a database may let us in and yet take no rows."""
+        if self.figures.connected:
+            return
         self.figures.connected = True
-        self.ready.set()
         log.info("connected to the database", waiting=self._pending.events)
 
     def _is_away(self, why: str) -> None:

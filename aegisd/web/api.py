@@ -286,7 +286,10 @@ class Api:
 
     def _asked(self, request: Request) -> tuple[int, Range, str | None]:
         now = self._context.now()
-        return now, _range(request, now), request.query.get("node")
+        node = request.query.get("node")
+        if node is not None and "\0" in node:  # Postgres would refuse it
+            raise bad_request("node takes a node's name, without NUL")
+        return now, _range(request, now), node
 
 
 def _page(html: str, context: Context) -> bytes:

@@ -7,6 +7,7 @@ a name of its own (so the Host is checked), and by WebSocket, which knows no sam
 
 import hashlib
 import hmac
+import re
 from collections.abc import Sequence
 from http import HTTPStatus
 from urllib.parse import urlsplit
@@ -16,6 +17,8 @@ from aegisd.config.settings import Http, Token
 from aegisd.web.message import HttpError, Request
 
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
+
+_HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([^\s:\[\]]+))(?::[0-9]*)?")
 
 OPEN_PATHS = frozenset({"/healthz", "/readyz"})
 """What supervisors ask without a token. It tells nothing about the traffic."""
@@ -33,7 +36,9 @@ class Guard:
     def check(self, request: Request) -> None:
         """Raise HttpError where the request may not be answered."""
         named = request.headers.get("host", "")
-        if _host_of(named) not in self._hosts:
+        # our own address, as a number, is no name that rebinding could have brought here; a
+        # daemon that listens on all addresses is asked under it
+        if (host := _host_of(named)) not in self._hosts and host != request.local:
             raise HttpError(
                 HTTPStatus.MISDIRECTED_REQUEST,
                 "misdirected",
@@ -52,10 +57,12 @@ class Guard:
         origin = request.headers.get("origin")
         if origin is None:  # no browser
             return
-        parts = urlsplit(origin.lower())
-        if parts.netloc != request.headers.get("host", "").lower() and (
-            origin.lower().rstrip("/") not in self._origins
-        ):
+        try:
+            site = urlsplit(origin.lower()).netloc
+        except ValueError:
+            site = ""
+        same = bool(site) and site == request.headers.get("host", "").lower()
+        if not same and origin.lower().rstrip("/") not in self._origins:
             raise HttpError(
                 HTTPStatus.FORBIDDEN,
                 "forbidden_origin",
@@ -66,7 +73,7 @@ class Guard:
         scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer":
             return None
-        digest = hashlib.sha256(bearer.strip().encode()).hexdigest()
+        digest = hashlib.sha256(bearer.strip().encode("latin-1")).hexdigest()  # as it came
         found = None
         for token in self._tokens:  # all of them, so that time tells nothing
             if hmac.compare_digest(token.sha256, digest):
@@ -75,8 +82,6 @@ class Guard:
 
 
 def _host_of(header: str) -> str:
-    """The Host header without its port; IPv6 without brackets."""
-    host = header.strip().lower()
-    if host.startswith("["):
-        return host[1:].partition("]")[0]
-    return host.partition(":")[0].rstrip(".")
+    """The Host header without its port; IPv6 without brackets. Empty where it is no host."""
+    match = _HOST.fullmatch(header.lower())
+    return (match[1] or match[2]).rstrip(".") if match else ""

@@ -19,18 +19,21 @@ class Request:
     query: dict[str, str]
     headers: dict[str, str]
     peer: str  # the address it came from
+    local: str  # and the one of ours it came to
 
     @classmethod
-    def parse(cls, method: str, target: str, headers: dict[str, str], peer: str) -> "Request":
+    def parse(
+        cls, method: str, target: str, headers: dict[str, str], peer: str, local: str
+    ) -> "Request":
         """Take the target apart; ValueError where it is none."""
         parts = urlsplit(target)
         query = dict(parse_qsl(parts.query, keep_blank_values=True, max_num_fields=20))
-        return cls(method, unquote(parts.path), query, headers, peer)
+        return cls(method, unquote(parts.path), query, headers, peer, local)
 
     @property
     def wants_websocket(self) -> bool:
         """Whether it asks for an upgrade to WebSocket (RFC 6455)."""
-        return "websocket" in self.headers.get("upgrade", "").lower()
+        return self.headers.get("upgrade", "").lower() == "websocket"
 
 
 @frozen

@@ -5,7 +5,9 @@ and a limit; where it asks for a WebSocket, the stream goes on with its bytes pu
 Whatever happens in a connection ends that connection only.
 """
 
+import binascii
 import ssl
+from base64 import b64decode
 from http import HTTPStatus
 
 import h11
@@ -15,7 +17,7 @@ import trio
 from aegisd import __version__
 from aegisd.web.api import Api
 from aegisd.web.guard import Guard
-from aegisd.web.message import HttpError, Request, Response
+from aegisd.web.message import HttpError, Request, Response, bad_request
 from aegisd.web.websocket import Hub, serve_websocket
 
 MAX_HEAD_BYTES = 16 * 1024
@@ -24,7 +26,14 @@ MAX_CONNECTIONS = 500
 HEAD_SECONDS = 10
 IDLE_SECONDS = 75  # between the requests of one connection
 SEND_SECONDS = 30
+LINGER_SECONDS = 2
+"""A socket that is closed while the peer still sends resets the connection, and the answer may
+be lost with it (RFC 9112, 9.6): so for a while we read on."""
+
 RECEIVE_BYTES = 16 * 1024
+
+WEBSOCKET_VERSION = "13"
+KEY_BYTES = 16
 
 log = structlog.get_logger()
 
@@ -84,8 +93,11 @@ class Server:
         self._connections += 1
         try:
             # at once: a peer that is gone has no address any more
-            peer = str(socket.socket.getpeername()[0])
-            await self._serve(await self._secured(socket), peer)
+            peer, local = (
+                str(name[0]) for name in (socket.socket.getpeername(), socket.socket.getsockname())
+            )
+            if await self._serve(await self._secured(socket), peer, local):
+                await _linger(socket)
         except* (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError, OSError):
             pass  # the peer's business
         except* Exception:
@@ -102,23 +114,24 @@ class Server:
             await stream.do_handshake()
         return stream
 
-    async def _serve(self, stream: trio.abc.Stream, peer: str) -> None:
+    async def _serve(self, stream: trio.abc.Stream, peer: str, local: str) -> bool:
+        """Answer requests; at the end, whether the peer may still be reading an answer."""
         exchange = Exchange(stream)
         while True:
             try:
-                request = await exchange.request(peer)
+                request = await exchange.request(peer, local)
                 if request is None:
-                    return
+                    return False
                 self._guard.check(request)
                 if request.path == self._websocket_path:
                     self._check_upgrade(request, peer)
                     await serve_websocket(exchange.handed_over(), peer, self._hub)
-                    return
+                    return False
                 response = await self._api.answer(request)
             except HttpError as error:
                 response = error.response()
             if not await exchange.respond(response):
-                return
+                return True
 
     def _check_upgrade(self, request: Request, peer: str) -> None:
         if not request.wants_websocket:
@@ -128,6 +141,7 @@ class Server:
                 f"{request.path} speaks WebSocket",
                 {"Upgrade": "websocket"},
             )
+        _check_handshake(request)
         self._guard.check_origin(request)
         if not self._hub.has_room(peer):
             raise HttpError(
@@ -135,6 +149,37 @@ class Server:
                 "too_many_connections",
                 "too many WebSocket connections from this address",
             )
+
+
+def _check_handshake(request: Request) -> None:
+    """Raise HttpError where it is no handshake by RFC 6455, 4.2.1."""
+    headers = request.headers
+    if headers.get("sec-websocket-version") != WEBSOCKET_VERSION:
+        raise HttpError(
+            HTTPStatus.UPGRADE_REQUIRED,
+            "bad_version",
+            f"Sec-WebSocket-Version takes {WEBSOCKET_VERSION}",
+            {"Upgrade": "websocket", "Sec-WebSocket-Version": WEBSOCKET_VERSION},
+        )
+    if request.method != "GET" or not all(value.isascii() for value in headers.values()):
+        raise bad_request("a handshake is a GET, its headers ASCII")
+    tokens = [token.strip() for token in headers.get("connection", "").lower().split(",")]
+    if "upgrade" not in tokens or not _is_key(headers):
+        raise bad_request("a handshake has Connection: Upgrade and a Sec-WebSocket-Key")
+
+
+def _is_key(headers: dict[str, str]) -> bool:
+    try:
+        return len(b64decode(headers.get("sec-websocket-key", ""), validate=True)) == KEY_BYTES
+    except (binascii.Error, ValueError):
+        return False
+
+
+async def _linger(socket: trio.SocketStream) -> None:
+    with trio.move_on_after(LINGER_SECONDS):
+        await socket.send_eof()
+        while await socket.receive_some(RECEIVE_BYTES):
+            pass
 
 
 class Exchange:
@@ -145,21 +190,23 @@ class Exchange:
         self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD_BYTES)
         self._read = bytearray()  # since the request began
         self._first = True
+        self._head_only = False
 
-    async def request(self, peer: str) -> Request | None:
+    async def request(self, peer: str, local: str) -> Request | None:
         """The next request, its body read and let go; None where the client is done.
 
         Raises HttpError where it is none.
         """
+        self._head_only = False
         with trio.move_on_after(HEAD_SECONDS if self._first else IDLE_SECONDS) as scope:
             try:
                 event = await self._next_event()
                 if not isinstance(event, h11.Request):
                     return None
+                self._head_only = event.method == b"HEAD"
                 headers = {n.decode("latin-1"): v.decode("latin-1") for n, v in event.headers}
-                request = Request.parse(
-                    event.method.decode("ascii"), event.target.decode("latin-1"), headers, peer
-                )
+                method, target = event.method.decode("ascii"), event.target.decode("latin-1")
+                request = Request.parse(method, target, headers, peer, local)
                 if not request.wants_websocket:
                     await self._skip_body()
             except h11.RemoteProtocolError as error:
@@ -185,7 +232,7 @@ class Exchange:
         )
         pieces = [
             self._h11.send(head),
-            self._h11.send(h11.Data(data=response.body)),
+            self._h11.send(h11.Data(data=b"" if self._head_only else response.body)),
             self._h11.send(h11.EndOfMessage()),
         ]
         with trio.fail_after(SEND_SECONDS):

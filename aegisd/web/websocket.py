@@ -254,11 +254,12 @@ class Session:
         known = (*TOPICS, ALERTS)
         for topic, on in wanted.items():
             if topic not in known:
-                return [_error("unknown_topic", f"'{topic}' is not one of {' '.join(known)}")]
+                return [_error("unknown_topic", f"{topic!r} is not one of {' '.join(known)}")]
             if not isinstance(on, bool):
                 return [_error("bad_message", f"{topic} is true or false")]
         on = {topic for topic, value in wanted.items() if value}
-        self._client.topics = (self._client.topics - wanted.keys()) | on
+        self._client.topics = self._client.topics.difference(wanted) | on
+        self._client.latest = None  # made for the topics until now
         subscribed = {topic: topic in self._client.topics for topic in known}
         return [
             to_json({"type": "subscribed", "data": subscribed}),

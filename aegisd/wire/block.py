@@ -92,6 +92,15 @@ class Block:
             {name: Text(text.values, text.index[rows]) for name, text in self.texts.items()},
         )
 
+    def ordered(self, order: NDArray[np.intp]) -> "Block":
+        """The same events in another order: ``order`` has each event's number once."""
+        return Block(
+            self.kind,
+            self.size,
+            {name: column[order] for name, column in self.numbers.items()},
+            {name: Text(text.values, text.index[order]) for name, text in self.texts.items()},
+        )
+
     def with_text(self, name: str, text: Text) -> "Block":
         """The same block with one text column set."""
         return Block(self.kind, self.size, self.numbers, self.texts | {name: text})

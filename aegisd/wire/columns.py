@@ -6,6 +6,7 @@ set of the values' types, in C: only where something unusual is among them does 
 each value.
 """
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -201,6 +202,8 @@ def _timestamp(field: Field, raw: Raw, faults: Faults, clock: Clock) -> Integers
 
 def _seconds(value: object) -> object:
     if isinstance(value, msgpack.Timestamp):
+        if value.seconds > MILLISECONDS_ABOVE:
+            return math.inf  # never milliseconds
         return float(value.seconds + value.nanoseconds * 1e-9)
     return value
 

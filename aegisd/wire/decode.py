@@ -9,7 +9,8 @@ Every event of the burst has a position, its number in the order of arrival. Wha
 as a message takes one position. So events = accepted + rejected, always.
 """
 
-from collections.abc import Sequence
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
 from operator import itemgetter
 from typing import Any
 
@@ -20,6 +21,7 @@ from aegisd.wire import columns
 from aegisd.wire.block import Block, Integers, Numbers, Text, concatenate
 from aegisd.wire.columns import Clock, Faults
 from aegisd.wire.protocol import (
+    BACKEND,
     ENVELOPE_KEYS,
     KINDS,
     REQUEST,
@@ -68,7 +70,7 @@ class Decoded:
     """
 
     blocks: list[Block]
-    rejects: list[Reject]
+    rejects: list[Reject]  # one for each reason and field
     altered: int
     flows: list[Flow]
     starts: Integers
@@ -94,38 +96,42 @@ class Decoder:
         for data in messages:
             burst.add(unpack_message(data))
         clock = Clock(now, self._max_age)
-        blocks: list[Block] = []
+        blocks: dict[str, list[tuple[Block, Integers]]] = {}
         altered = 0
         for (kind, shape), (events, positions) in self._grouped(burst).items():
             plan = self._plan(kind, shape)
             block, faults = plan.read(events, clock)
             where = np.array(positions, np.int64)
-            burst.rejects += [Reject(r, f, where[rows]) for r, f, rows in faults.groups()]
+            for reason, name, rows in faults.groups():
+                burst.refuse(reason, name, where[rows].tolist())
             good = faults.good
             if good is not None:
                 block, where = block.take(good), where[good]
             if not block.size:
                 continue
-            if kind == SYSTEM and block.texts[SOURCE.name].values == [None]:
-                block = block.with_text(SOURCE.name, burst.sources_of(where))
+            if kind == SYSTEM:
+                block = block.with_text(
+                    SOURCE.name, _filled(block.texts[SOURCE.name], burst.sources_of(where))
+                )
             block, changed = _tidy(block)
             altered += changed
-            blocks.append(block)
+            blocks.setdefault(kind, []).append((block, where))
         return Decoded(
-            concatenate(blocks),
-            burst.rejects,
+            [_in_order(kind, parts) for kind, parts in blocks.items()],
+            burst.rejects(),
             altered + burst.altered,
             burst.flows,
             np.array([*burst.starts, burst.size], np.int64),
         )
 
     def _grouped(self, burst: "_Burst") -> "_Groups":
-        """The burst's events by kind and keys."""
+        """The burst's events by kind and known keys."""
         groups: _Groups = {}
+        shapes: _Groups = {}
         for default, (events, positions) in burst.events.items():
             for event, position in zip(events, positions, strict=True):
                 if type(event) is not dict:
-                    burst.reject(Reason.MALFORMED, "", position)
+                    burst.refuse(Reason.MALFORMED, "", [position])
                     continue
                 kind = default
                 if "kind" in event:
@@ -133,14 +139,18 @@ class Decoder:
                     if given is not None:
                         kind = given
                     if type(kind) is not str:
-                        burst.reject(Reason.BAD_TYPE, "kind", position)
+                        burst.refuse(Reason.BAD_TYPE, "kind", [position])
                         continue
                 if kind not in KINDS:
-                    burst.reject(Reason.UNKNOWN_KIND, "kind", position)
+                    burst.refuse(Reason.UNKNOWN_KIND, "kind", [position])
                     continue
-                group = groups.get((kind, tuple(event)))
+                shape = tuple(event)
+                group = shapes.get((kind, shape))
                 if group is None:
-                    group = groups[kind, tuple(event)] = ([], [])
+                    # by its known keys: those who put a key of their own into every event
+                    # would else make a column of every event
+                    known = tuple(key for key in shape if key in _ALIASES[kind])
+                    group = shapes[kind, shape] = groups.setdefault((kind, known), ([], []))
                 group[0].append(event)
                 group[1].append(position)
         return groups
@@ -155,6 +165,22 @@ class Decoder:
 
 
 _Groups = dict[tuple[str, tuple[Any, ...]], tuple[list[Any], list[int]]]
+
+
+def _in_order(kind: str, parts: list[tuple[Block, Integers]]) -> Block:
+    """One block of ``parts``. Of kinds whose latest report counts, in the order of arrival."""
+    block = concatenate(part for part, _ in parts)[0]
+    if len(parts) > 1 and kind in (BACKEND, SYSTEM):
+        block = block.ordered(np.argsort(np.concatenate([where for _, where in parts])))
+    return block
+
+
+def _filled(text: Text, other: Text) -> Text:
+    """``text``, and ``other`` where it has none."""
+    if None not in text.values:
+        return text
+    pairs = zip(text.rows(), other.rows(), strict=True)
+    return Text.of([theirs if own is None else own for own, theirs in pairs])
 
 
 def _tidy(block: Block) -> tuple[Block, int]:
@@ -174,8 +200,7 @@ class _Plan:
         self._kind = kind
         keys: dict[str, str] = {}  # the field's name -> the key it comes under, the last counts
         for key in shape:
-            if isinstance(key, str) and key in _ALIASES[kind]:
-                keys[_ALIASES[kind][key]] = key
+            keys[_ALIASES[kind][key]] = key
         fields = KINDS[kind]
         self._present = [
             (field, itemgetter(keys[field.name])) for field in fields if field.name in keys
@@ -220,9 +245,9 @@ class _Burst:
         self.altered = 0
         self.starts: list[int] = []
         self.events: dict[str, tuple[list[Any], list[int]]] = {}
-        self.rejects: list[Reject] = []
+        self._refused: dict[tuple[Reason, str], list[int]] = {}
         self.flows: list[Flow] = []
-        self._flow_starts: list[tuple[int, int, str]] = []
+        self._senders: list[tuple[int, int, str]] = []
 
     def add(self, message: Any) -> None:
         """Open one unpacked message."""
@@ -231,7 +256,7 @@ class _Burst:
             self._events(message, REQUEST)
         elif type(message) is not dict:
             self._refuse(Reason.MALFORMED, "", 1)
-        elif "events" in message or "columns" in message:
+        elif message.get("events") is not None or message.get("columns") is not None:
             self._envelope(message)
         elif "source" in message and "seq" in message and ENVELOPE_KEYS.issuperset(message):
             self._envelope(message | {"events": []})  # a heartbeat without even a list
@@ -240,16 +265,25 @@ class _Burst:
         else:
             self._events([message], REQUEST)
 
-    def reject(self, reason: Reason, field: str, position: int) -> None:
-        """Refuse one event."""
-        self.rejects.append(Reject(reason, field, np.array([position], np.int64)))
+    def refuse(self, reason: Reason, field: str, positions: Iterable[int]) -> None:
+        """Refuse events."""
+        self._refused.setdefault((reason, field), []).extend(positions)
+
+    def rejects(self) -> list[Reject]:
+        """What was refused: few, however many the events, since each is looked at again."""
+        return [
+            Reject(reason, field, np.sort(np.array(positions, np.int64)))
+            for (reason, field), positions in self._refused.items()
+        ]
 
     def sources_of(self, positions: Integers) -> Text:
         """Who sent each event, as its envelope says."""
+        starts = [start for start, _, _ in self._senders]
         names: list[str | None] = []
         for position in positions.tolist():
-            hits = (name for start, end, name in self._flow_starts if start <= position < end)
-            names.append(next(hits, None))
+            i = bisect_right(starts, position) - 1
+            _, end, name = self._senders[i] if i >= 0 else (0, 0, None)
+            names.append(name if position < end else None)
         return Text.of(names)
 
     def _events(self, events: list[Any], kind: str) -> None:
@@ -260,20 +294,22 @@ class _Burst:
 
     def _refuse(self, reason: Reason, field: str, count: int) -> None:
         """Refuse a whole message of ``count`` events."""
-        positions = np.arange(self.size, self.size + count, dtype=np.int64)
-        self.rejects.append(Reject(reason, field, positions))
+        self.refuse(reason, field, range(self.size, self.size + count))
         self.size += count
 
     def _envelope(self, message: dict[str, Any]) -> None:
         events = message.get("events")
-        if "columns" in message or type(events) is not list:
-            self._refuse(Reason.MALFORMED, "columns" if "columns" in message else "events", 1)
+        if message.get("columns") is not None or type(events) is not list:
+            field = "events" if message.get("columns") is None else "columns"
+            self._refuse(Reason.MALFORMED, field, 1)
             return
-        fault = self._fault(message)
+        fault = self._flow_fault(message)
+        if fault is None:
+            self._flow(message, len(events))  # also of a refused message: it was not lost
+            fault = self._fault(message)
         if fault is not None:
             self._refuse(*fault, max(1, len(events)))
             return
-        self._flow(message, len(events))
         kind = message.get("kind")
         self._events(events, REQUEST if kind is None else kind)
 
@@ -293,7 +329,7 @@ class _Burst:
             return Reason.OUT_OF_RANGE, "v"
         if kind is not None and type(kind) is not str:
             return Reason.BAD_TYPE, "kind"
-        return self._flow_fault(message)
+        return None
 
     def _flow_fault(self, message: dict[str, Any]) -> tuple[Reason, str] | None:
         source, seq = message.get("source"), message.get("seq")
@@ -314,4 +350,4 @@ class _Burst:
         name = columns.clean(source, SOURCE.limit)
         self.altered += name != source
         self.flows.append(Flow(name, message.get("seq"), count))
-        self._flow_starts.append((self.size, self.size + count, name))
+        self._senders.append((self.size, self.size + count, name))

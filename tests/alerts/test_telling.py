@@ -1,0 +1,134 @@
+"""Whom the manager tells, and that one who fails holds up nobody."""
+
+import json
+from collections.abc import Callable
+
+import pytest
+import trio
+import trio.testing
+from alerts.rule import rule
+from alerts.run import BAD, GOOD, Run, at_work
+from alerts.servers import http_server
+from store.cluster import bounded
+from store.database import database, eventually
+from structlog.testing import capture_logs
+
+from aegisd.alerts import actions
+from aegisd.alerts import manager as manager_module
+from aegisd.config.settings import EmailAction, LogAction, SlackAction, WebhookAction
+
+
+async def heard(course: Callable[[Run], None]) -> list[str]:
+    """What the log action says of a course of checks."""
+    async with database(None) as postgres:
+        run = Run(postgres, rules=(rule(),))
+        with capture_logs() as logs:
+            course(run)
+            async with at_work(run, trio.Event()):
+                await eventually(lambda: not run.manager._queues)
+                await trio.testing.wait_all_tasks_blocked()
+    return [line["event"] for line in logs]
+
+
+@pytest.fixture(autouse=True)
+def short_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(manager_module, "RESTORE_SECONDS", 0.01)
+    monkeypatch.setenv("NO_PROXY", "*")
+
+
+@bounded
+async def test_people_hear_of_a_trigger_a_repeat_and_a_resolve() -> None:
+    def course(run: Run) -> None:
+        run.see(BAD)
+        assert run.check() == ["active"]
+        assert run.check(100) == []
+        run.see(BAD)
+        assert run.check(200) == ["active"]
+        run.see(GOOD)
+        assert run.check(1) == ["resolved"]
+
+    assert await heard(course) == ["alert triggered", "alert triggered", "alert resolved"]
+
+
+@bounded
+async def test_people_hear_nothing_of_what_opens_and_ends_again_within_the_cooldown() -> None:
+    def course(run: Run) -> None:
+        run.see(BAD)
+        run.check()
+        run.see(GOOD)
+        run.check(1)
+        run.see((500, 1, 10_000))
+        assert run.check(1) == ["active"]
+        run.see((200, 1, 200_000))
+        assert run.check(1) == ["resolved"]
+
+    assert await heard(course) == ["alert triggered", "alert resolved"]
+
+
+@bounded
+async def test_actions_that_fail_hold_up_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(actions, "TIMEOUT_SECONDS", 3)
+    async with http_server() as silent, http_server() as server, database(None) as postgres:
+        silent.status = None
+        told = (
+            EmailAction(to="<", from_="<", host="127.0.0.1", port=1, security="none"),
+            SlackAction(webhook_url="http://127.0.0.1:1/S3CRET"),
+            *[SlackAction(webhook_url=silent.url)] * 7,
+            SlackAction(webhook_url=server.url),
+            LogAction(),
+        )
+        run = Run(postgres, rules=(rule(actions=told),))
+        run.see(BAD)
+        with capture_logs() as logs:
+            async with at_work(run, trio.Event()):
+                await eventually(lambda: server.received and run.manager.failed_actions == 9)
+    events = [line["event"] for line in logs]
+    assert events.count("an alert action failed") == 9
+    assert events.count("alert triggered") == 1
+    assert "S3CRET" not in str(logs)
+
+
+@bounded
+async def test_one_addressee_hears_of_things_in_their_order() -> None:
+    async with http_server() as server, database(None) as postgres:
+        run = Run(postgres, rules=(rule(actions=(WebhookAction(url=server.url),)),))
+        for _ in range(10):
+            run.see(BAD)
+            run.check()
+            run.now += 3600
+            run.check()
+        async with at_work(run, trio.Event()):
+            await eventually(lambda: len(server.received) == 20)
+    events = [json.loads(received.body)["event"] for received in server.received]
+    assert events == ["triggered", "resolved"] * 10
+
+
+@bounded
+async def test_an_error_nobody_thought_of_ends_one_action_only() -> None:
+    odd = SlackAction(webhook_url=object())  # what no configuration gives
+    async with database(None) as postgres:
+        run = Run(postgres, rules=(rule(actions=(odd, LogAction())),))
+        run.see(BAD)
+        with capture_logs() as logs:
+            async with at_work(run, trio.Event()):
+                await eventually(lambda: len(logs) == 2)
+    assert {line["event"] for line in logs} == {"an alert action failed", "alert triggered"}
+
+
+@bounded
+async def test_actions_that_wait_are_bounded_and_the_rest_counted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(manager_module, "MAX_ACTIONS_WAITING", 3)
+    async with database(None) as postgres:
+        run = Run(postgres, rules=(rule(actions=(LogAction(),) * 5),))
+        run.see(BAD)
+        with capture_logs() as logs:
+            run.check()
+            assert run.manager.dropped_actions == 2
+            async with at_work(run, trio.Event()):
+                await eventually(lambda: len(logs) == 5)
+    assert [line["event"] for line in logs] == [
+        *["too many alert actions wait, one is dropped"] * 2,
+        *["alert triggered"] * 3,
+    ]

@@ -1,0 +1,186 @@
+"""``aegisd import``: a log sent as events."""
+
+import os
+import pty
+import subprocess
+import sys
+import threading
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+SHARED = Path(__file__).parents[2].parent / "shared/data/apache_access.log"
+NOW_SECONDS = 120  # between a log's end and the look at it, on a slow machine
+
+
+def line(second: float, path: str = "/a", status: int = 200) -> str:
+    moment = datetime.fromtimestamp(second, UTC)
+    return f'10.0.0.1 - - [{moment:%d/%b/%Y:%H:%M:%S} +0000] "GET {path} HTTP/1.1" {status} 5\n'
+
+
+def log(first: float, count: int, step: float = 1) -> str:
+    return "".join(line(first + i * step, f"/{i}") for i in range(count))
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "access.log"
+
+
+def test_every_line_is_sent_once_in_order(command, listener, file: Path) -> None:
+    start = int(time.time()) - 1000
+    file.write_text(log(start, 120))
+    outcome = command("import", "--to", listener.address, file)
+    assert (outcome.code, outcome.err) == (0, "")
+    assert outcome.out == "120 events sent, 0 lines could not be read\n"
+    events = listener.events()
+    assert [event["path"] for event in events] == [f"/{i}" for i in range(120)]
+    assert [event["timestamp"] for event in events] == [start + i for i in range(120)]
+
+
+def test_messages_fit_a_datagram_and_hold_many_events(command, udp_listener, file: Path) -> None:
+    file.write_text("".join(line(time.time(), "/" + "x" * 8000) for _ in range(20)) + log(1e9, 200))
+    assert command("import", "--to", udp_listener.address, file).code == 0
+    messages = udp_listener.messages()
+    assert sum(map(len, messages)) == 220
+    assert len(messages) < 20
+
+
+def test_standard_input_is_a_log_too(command, listener, stdin) -> None:
+    stdin(log(time.time(), 3).encode())
+    assert command("import", "--to", listener.address, "-").code == 0
+    assert len(listener.events()) == 3
+
+
+def test_bytes_that_are_no_utf8_are_sent_as_they_are(command, listener, file: Path) -> None:
+    file.write_bytes(line(time.time(), "/X").encode().replace(b"X", b"\xff\xfe"))
+    assert command("import", "--to", listener.address, file).code == 0
+    (message,) = listener.raw()
+    assert b"/\xff\xfe" in message
+
+
+def test_lines_that_are_none_are_counted_and_five_are_shown(command, listener, file: Path) -> None:
+    garbage = [f"garbage {i} \x1b[31m" for i in range(8)]
+    file.write_text(line(time.time()) + "\n" + "\n".join(garbage) + "\n" + line(time.time()))
+    outcome = command("import", "--to", listener.address, file)
+    assert outcome.code == 0
+    assert outcome.out == "2 events sent, 8 lines could not be read\n"
+    shown = outcome.err.splitlines()
+    assert len(shown) == 5
+    assert shown[0].startswith("line 3 is not in the combined format: 'garbage 0")
+    assert "\x1b" not in outcome.err
+    assert len(listener.events()) == 2
+
+
+def test_a_line_without_end_is_one_fault(command, listener, file: Path) -> None:
+    long = line(time.time(), "/" + "x" * 500_000)
+    file.write_text(line(time.time()) + long + line(time.time()) + "x" * 100_000)
+    outcome = command("import", "--to", listener.address, file)
+    assert outcome.out == "2 events sent, 2 lines could not be read\n"
+    assert len(listener.events()) == 2
+
+
+def test_windows_line_ends_and_a_last_line_without_one_are_read(command, listener, file) -> None:
+    file.write_bytes(log(time.time(), 2).replace("\n", "\r\n").rstrip().encode())
+    assert command("import", "--to", listener.address, file).out.startswith("2 events")
+
+
+def test_an_empty_log_sends_nothing(command, listener, file: Path) -> None:
+    file.write_text("")
+    for more in ([], ["--rebase"], ["--speed", "10"]):
+        outcome = command("import", "--to", listener.address, *more, file)
+        assert (outcome.code, outcome.err) == (0, "")
+    assert listener.messages() == []
+
+
+def test_an_old_log_comes_with_a_hint(command, listener, file: Path) -> None:
+    file.write_text(log(datetime(2015, 5, 17, tzinfo=UTC).timestamp(), 2))
+    outcome = command("import", "--to", listener.address, file)
+    assert outcome.code == 0
+    assert "the log ends on 2015-05-17" in outcome.err
+    assert "--rebase" in outcome.err
+    assert len(outcome.err.splitlines()) == 1
+
+
+def test_rebase_lets_the_log_end_now_and_keeps_its_pace(command, listener, file: Path) -> None:
+    # a log isn't sorted: a request is written when it ends
+    file.write_text(line(1e9 + 50) + line(1e9) + line(1e9 + 100) + line(1e9 + 99))
+    before = time.time()
+    outcome = command("import", "--to", listener.address, "--rebase", file)
+    times = [event["timestamp"] for event in listener.events()]
+    assert outcome.err == ""
+    assert before - 1 <= max(times) <= time.time() + 1
+    assert [round(max(times) - t) for t in times] == [50, 100, 0, 1]
+
+
+def test_rebase_reads_standard_input_to_its_end_first(command, listener, stdin) -> None:
+    stdin(log(1e9, 60).encode())
+    assert command("import", "--to", listener.address, "--rebase", "-").code == 0
+    times = [event["timestamp"] for event in listener.events()]
+    assert abs(times[-1] - time.time()) < NOW_SECONDS
+    assert round(times[-1] - times[0]) == 59
+
+
+def test_rebase_takes_a_pipe_that_has_a_name(command, listener, file: Path) -> None:
+    os.mkfifo(file)
+    writer = threading.Thread(target=file.write_text, args=(log(1e9, 60),))
+    writer.start()
+    outcome = command("import", "--to", listener.address, "--rebase", file)
+    writer.join(30)
+    assert outcome.out == "60 events sent, 0 lines could not be read\n"
+    assert abs(listener.events()[-1]["timestamp"] - time.time()) < NOW_SECONDS
+
+
+def test_speed_sends_each_event_when_it_is_due(command, listener, file: Path, monkeypatch) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr(time, "monotonic", lambda: 1000.0)
+    monkeypatch.setattr(time, "sleep", pauses.append)
+    now = int(time.time())
+    file.write_text(line(now) + line(now + 10) + line(now + 5) + line(now + 30))
+    assert command("import", "--to", listener.address, "--speed", "10", file).code == 0
+    assert pauses == pytest.approx([0, 1, 0.5, 3])
+    assert [len(message) for message in listener.messages()] == [1, 1, 1, 1]
+
+
+def test_a_file_that_cannot_be_read_fails_with_the_reason(command, listener, tmp_path) -> None:
+    for path, reason in ((tmp_path / "none", "No such file or directory"), (tmp_path, "Is a dir")):
+        outcome = command("import", "--to", listener.address, path)
+        assert outcome.code == 1
+        assert outcome.err.startswith(f"aegisd: can't read {path}: {reason}")
+
+
+def test_nobody_who_takes_the_events_fails_the_import(command, listener, file: Path) -> None:
+    file.write_text(log(time.time(), 3))
+    listener.close()
+    outcome = command("import", "--to", listener.address, file)
+    assert outcome.code == 1
+    assert "start aegisd" in outcome.err
+
+
+def test_a_terminal_gets_a_bar_that_is_gone_at_the_end(listener, file: Path) -> None:
+    file.write_text(log(time.time(), 500))
+    ours, theirs = pty.openpty()
+    arguments = ["import", "--to", listener.address, str(file)]
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "aegisd", *arguments],
+            stdout=subprocess.PIPE,
+            stderr=theirs,
+            timeout=60,
+            check=False,
+        )
+        shown = os.read(ours, 65536).decode()
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    assert done.stdout == b"500 events sent, 0 lines could not be read\n"
+    assert "[###" in shown or "[   " in shown
+    assert shown.endswith("\r")
+
+
+@pytest.mark.skipif(not SHARED.exists(), reason=f"{SHARED.name} is not there")
+def test_a_real_log_is_read_whole(command, listener) -> None:
+    outcome = command("import", "--to", listener.address, "--rebase", SHARED)
+    assert outcome.out == "10000 events sent, 0 lines could not be read\n"

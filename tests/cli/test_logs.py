@@ -1,0 +1,67 @@
+"""The log's forms, as a process of its own writes them."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROGRAM = """
+import structlog
+from aegisd.config.settings import Log
+from aegisd.logs import configure
+configure(Log(level={level!r}, format={form!r}))
+log = structlog.get_logger()
+log.debug("first"); log.info("second", figure=5); log.warning("third"); log.error("fourth")
+try:
+    1 / 0
+except ZeroDivisionError:
+    log.exception("fifth")
+"""
+
+
+def written(form: str, level: str, file: Path, **environment: str) -> list[str]:
+    with file.open("w") as stderr:
+        subprocess.run(
+            [sys.executable, "-c", PROGRAM.format(form=form, level=level)],
+            stderr=stderr,
+            env={k: v for k, v in os.environ.items() if k != "JOURNAL_STREAM"} | environment,
+            timeout=60,
+            check=True,
+        )
+    return file.read_text().splitlines()
+
+
+@pytest.mark.parametrize(
+    ("level", "count"), [("debug", 5), ("info", 4), ("warning", 3), ("error", 2)]
+)
+def test_the_level_says_what_is_written(level: str, count: int, tmp_path: Path) -> None:
+    lines = [json.loads(text) for text in written("json", level, tmp_path / "log")]
+    assert len(lines) == count
+    assert {"event", "level", "timestamp"} <= set(lines[0])
+    assert "ZeroDivisionError" in lines[-1]["exception"]
+
+
+def test_a_file_gets_the_console_form_without_colours(tmp_path: Path) -> None:
+    lines = written("auto", "info", tmp_path / "log")
+    assert "second" in lines[0]
+    assert "figure=5" in lines[0]
+    assert "\x1b" not in "".join(lines)
+
+
+def test_the_journals_lines_lead_with_their_priority(tmp_path: Path) -> None:
+    lines = written("journald", "debug", tmp_path / "log")
+    assert [text[:3] for text in lines[:5]] == ["<7>", "<6>", "<4>", "<3>", "<3>"]
+    assert all(text.startswith("<3>") for text in lines[4:])
+    assert len(lines) > 5  # the traceback's lines too
+
+
+def test_the_journal_is_recognised_by_its_stream(tmp_path: Path) -> None:
+    file = tmp_path / "log"
+    file.touch()
+    status = file.stat()
+    stream = f"{status.st_dev}:{status.st_ino}"
+    assert written("auto", "info", file, JOURNAL_STREAM=stream)[0].startswith("<6>")
+    assert not written("auto", "info", file, JOURNAL_STREAM="1:2")[0].startswith("<6>")

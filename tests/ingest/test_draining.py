@@ -1,0 +1,142 @@
+"""How a datagram socket is drained: in bursts, within bounds, nothing lost or invented."""
+
+import socket
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+import trio
+
+from aegisd.ingest import datagram
+from aegisd.ingest.sockets import widen
+
+LIMIT = 20
+
+Make = Callable[..., Any]
+
+
+async def drained(taken: Any, is_done: Callable[[], bool]) -> None:
+    """Run the listener until ``is_done``, then cancel it."""
+    with trio.fail_after(LIMIT):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(taken.listener.run)
+            while not is_done():
+                await trio.lowlevel.checkpoint()
+            nursery.cancel_scope.cancel()
+
+
+async def test_what_waits_is_one_burst_in_the_order_of_sending(make: Make) -> None:
+    taken = make()
+    sent = [b"%d" % number for number in range(5)]
+    for message in sent:
+        taken.sender.send(message)
+    await drained(taken, lambda: bool(taken.bursts))
+    assert taken.bursts == [sent]
+    assert (taken.listener.messages, taken.listener.bytes) == (5, 5)
+
+
+async def test_a_burst_ends_at_its_bound_in_messages(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(datagram, "MAX_BURST_MESSAGES", 3)
+    taken = make()
+    for number in range(8):
+        taken.sender.send(b"%d" % number)
+    await drained(taken, lambda: len(taken.messages) == 8)
+    assert [len(burst) for burst in taken.bursts] == [3, 3, 2]
+    assert taken.messages == [b"%d" % number for number in range(8)]
+
+
+async def test_a_burst_ends_with_the_message_that_passes_its_bound_in_bytes(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(datagram, "MAX_BURST_BYTES", 100)
+    taken = make()
+    for _ in range(5):
+        taken.sender.send(b"x" * 60)
+    await drained(taken, lambda: len(taken.messages) == 5)
+    assert [len(burst) for burst in taken.bursts] == [2, 2, 1]
+
+
+async def test_an_oversize_datagram_is_counted_and_its_neighbours_are_kept(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(datagram, "MAX_DATAGRAM_BYTES", 64)
+    taken = make()
+    for size in (64, 65, 1000, 1):
+        taken.sender.send(b"x" * size)
+    await drained(taken, lambda: bool(taken.bursts))
+    assert taken.messages == [b"x" * 64, b"x"]
+    assert taken.oversize == 2
+    assert (taken.listener.messages, taken.listener.bytes) == (4, 1130)
+
+
+async def test_an_oversize_datagram_alone_is_handed_over_too(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(datagram, "MAX_DATAGRAM_BYTES", 64)
+    taken = make()
+    taken.sender.send(b"x" * 65)
+    await drained(taken, lambda: taken.oversize == 1)
+    assert taken.messages == []
+
+
+async def test_an_empty_datagram_is_a_message(make: Make) -> None:
+    taken = make()
+    for message in (b"", b"a", b""):
+        taken.sender.send(message)
+    await drained(taken, lambda: bool(taken.bursts))
+    assert taken.messages == [b"", b"a", b""]
+
+
+async def test_the_largest_udp_datagram_arrives_whole(make_udp: Make) -> None:
+    taken = make_udp()
+    sent = bytes(range(256)) * 255 + b"x" * 227
+    assert taken.sender.send(sent) == 65_507
+    await drained(taken, lambda: bool(taken.bursts))
+    assert taken.messages == [sent]
+
+
+async def test_other_tasks_run_while_senders_never_pause(make: Make) -> None:
+    taken = make()
+    taken.answer = b"again"
+    taken.sender.send(b"first")
+    turns = 0
+
+    async def other() -> None:
+        nonlocal turns
+        while turns < 100:
+            turns += 1
+            await trio.lowlevel.checkpoint()
+
+    with trio.fail_after(LIMIT):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(taken.listener.run)
+            await other()
+            nursery.cancel_scope.cancel()
+    assert turns == 100
+
+
+async def test_the_kernel_counts_what_did_not_fit_a_udp_buffer(make_udp: Make) -> None:
+    taken = make_udp()
+    widen(taken.bound, 4096)
+    assert taken.listener.kernel_dropped() == 0
+    for _ in range(100):
+        taken.sender.send(b"x" * 1000)
+    dropped = taken.listener.kernel_dropped()
+    assert 0 < dropped < 100
+    await drained(taken, lambda: len(taken.messages) == 100 - dropped)
+    assert taken.listener.kernel_dropped() == dropped
+
+
+def test_nothing_is_dropped_on_a_unix_socket_since_its_senders_wait(make_unix: Make) -> None:
+    taken = make_unix()
+    assert taken.fill() > 0
+    assert taken.listener.kernel_dropped() == 0
+
+
+def test_a_listener_makes_its_socket_non_blocking(opened: ExitStack) -> None:
+    bound = opened.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+    datagram.DatagramListener(bound, "here", lambda *_: None, ours=True)
+    assert not bound.getblocking()

@@ -1,0 +1,110 @@
+"""The end of a listener: what senders were told was sent is taken, and no more comes."""
+
+import socket
+import struct
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+from support import wait_until
+
+from aegisd.ingest import datagram
+
+LIMIT = 30
+
+Make = Callable[..., Any]
+
+
+def test_all_that_waits_in_a_unix_socket_is_taken_whatever_the_time(
+    make_unix: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(datagram, "MAX_BURST_MESSAGES", 2)
+    taken = make_unix()
+    sent = taken.fill()
+    assert sent > 2
+    taken.listener.finish(0.0)
+    assert taken.messages == [b"%d" % number for number in range(sent)]
+
+
+def test_a_unix_socket_refuses_who_sends_later(make_unix: Make) -> None:
+    taken = make_unix()
+    taken.listener.finish(0.0)
+    with pytest.raises((BrokenPipeError, ConnectionRefusedError)):
+        taken.sender.send(b"late")
+
+
+def test_what_a_waiting_sender_got_rid_of_is_taken_and_the_rest_refused(
+    make_unix: Make, opened: ExitStack
+) -> None:
+    taken = make_unix()
+    sent, refused = [0] * 8, [False] * 8
+    senders = [opened.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)) for _ in sent]
+    for sender in senders:
+        sender.connect(taken.bound.getsockname())
+        sender.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", LIMIT, 0))
+
+    def send(number: int) -> None:
+        try:
+            while True:
+                senders[number].send(b"x")  # waits in the kernel
+                sent[number] += 1
+        except (BrokenPipeError, ConnectionRefusedError):
+            refused[number] = True
+
+    threads = [threading.Thread(target=send, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    wait_until(lambda: sum(sent) > 8, "the senders send")
+    taken.listener.finish(0.0)
+    for thread in threads:
+        thread.join(LIMIT)
+    assert all(refused)
+    assert len(taken.messages) == sum(sent) > 8
+
+
+def test_what_waits_in_a_udp_socket_is_taken(make_udp: Make) -> None:
+    taken = make_udp()
+    for number in range(20):
+        taken.sender.send(b"%d" % number)
+    taken.listener.finish(10.0)
+    assert len(taken.messages) == 20
+
+
+def test_udp_senders_that_never_stop_do_not_hold_up_the_end(make_udp: Make) -> None:
+    taken = make_udp()
+    taken.answer = b"again"
+    taken.sender.send(b"first")
+    taken.listener.finish(0.05)
+    assert taken.messages[:2] == [b"first", b"again"]
+
+
+def test_a_socket_that_was_handed_over_keeps_its_queue_and_its_senders(
+    make: Make, opened: ExitStack
+) -> None:
+    taken = make(ours=False)
+    held = opened.enter_context(taken.bound.dup())  # as systemd holds it
+    taken.sender.send(b"before")
+    taken.listener.finish(10.0)
+    taken.sender.send(b"after")
+    assert taken.messages == []
+    assert [held.recv(100), held.recv(100)] == [b"before", b"after"]
+
+
+def test_the_figures_can_be_asked_for_after_the_end(make: Make) -> None:
+    taken = make()
+    taken.sender.send(b"x")
+    taken.listener.finish(1.0)
+    assert taken.listener.messages == 1
+    assert taken.listener.kernel_dropped() == 0
+
+
+def test_the_kernels_drops_are_remembered_after_the_end(make_udp: Make) -> None:
+    taken = make_udp()
+    taken.bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    for _ in range(100):
+        taken.sender.send(b"x" * 1000)
+    dropped = taken.listener.kernel_dropped()
+    taken.listener.finish(10.0)
+    assert taken.listener.kernel_dropped() == dropped > 0

@@ -1,0 +1,144 @@
+import struct
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from aegisd.live import sketch
+
+Values = NDArray[np.int64]
+RNG = np.random.default_rng(7460)
+SHARES = (0.01, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.999)
+
+
+def micros(values: NDArray[np.float64]) -> Values:
+    return np.clip(np.rint(values), 0, sketch.MAX_VALUE).astype(np.int64)
+
+
+DISTRIBUTIONS: dict[str, Callable[[int], Values]] = {
+    "lognormal": lambda n: micros(RNG.lognormal(10, 1.5, n)),
+    "uniform": lambda n: RNG.integers(0, 1_000_000, n),
+    "exponential": lambda n: micros(RNG.exponential(20_000, n)),
+    "pareto": lambda n: micros((RNG.pareto(1.1, n) + 1) * 1000),
+    "constant": lambda n: np.full(n, 12_345),
+    "bimodal with a gap": lambda n: np.where(
+        RNG.random(n) < 0.9, RNG.integers(900, 1100, n), RNG.integers(9_000_000, 11_000_000, n)
+    ),
+    "many ties": lambda n: RNG.choice([1, 2, 3, 1000, 1001, 50_000], n),
+    "mostly zero": lambda n: np.where(RNG.random(n) < 0.6, 0, RNG.integers(1, 10**6, n)),
+    "all zero": lambda n: np.zeros(n, np.int64),
+    "every magnitude": lambda n: micros(10 ** RNG.uniform(0, 12.4, n)),
+    "small whole numbers": lambda n: RNG.integers(1, 20, n),
+}
+
+durations = st.integers(0, sketch.MAX_VALUE) | st.integers(0, 2000)
+lists = st.lists(durations, min_size=1, max_size=200)
+
+
+def within(value: float | None, exact: float) -> bool:
+    assert value is not None
+    return abs(value - exact) <= exact * sketch.RELATIVE_ACCURACY * (1 + 1e-9)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 19, 20, 21, 100, 9_999])
+@pytest.mark.parametrize("name", DISTRIBUTIONS)
+def test_quantiles_are_within_one_percent_of_the_exact_ones(name: str, size: int) -> None:
+    values = DISTRIBUTIONS[name](size)
+    exact = np.quantile(values, SHARES, method="inverted_cdf").tolist()
+    found = sketch.quantiles(sketch.count(values), SHARES)
+    assert all(within(f, e) for f, e in zip(found, exact, strict=True)), (found, exact)
+
+
+@given(lists, st.integers(1, 1_000_000))
+@settings(max_examples=150)
+def test_a_quantile_is_the_value_at_its_exact_rank(values: list[int], share: int) -> None:
+    rank = -(-len(values) * share // 1_000_000)
+    counts = sketch.count(np.array(values, np.int64))
+    assert within(sketch.quantiles(counts, (share / 1_000_000,))[0], sorted(values)[rank - 1])
+
+
+def test_ranks_do_not_suffer_from_binary_fractions() -> None:
+    values = np.arange(1, 21) * 1000
+    assert within(sketch.quantiles(sketch.count(values), (0.95,))[0], 19_000)
+    assert within(sketch.quantiles(sketch.count(values), (0.55,))[0], 11_000)
+
+
+def test_the_shares_0_and_1_are_the_least_and_the_greatest() -> None:
+    low, high = sketch.quantiles(sketch.count(np.array([5, 700, 90_000])), (0.0, 1.0))
+    assert within(low, 5)
+    assert within(high, 90_000)
+
+
+@given(durations)
+@settings(max_examples=150)
+def test_every_value_stands_within_one_percent(value: int) -> None:
+    assert within(sketch.quantiles(sketch.count(np.array([value])), (0.5,))[0], value)
+
+
+@pytest.mark.parametrize("value", [0, 1, 2, 3, sketch.MAX_VALUE - 1, sketch.MAX_VALUE])
+def test_the_bounds_have_a_bin(value: int) -> None:
+    counts = sketch.count(np.array([value]))
+    assert (len(counts), counts.sum()) == (sketch.BINS, 1)
+    assert (sketch.quantiles(counts, (0.5,))[0] == 0) == (value == 0)
+
+
+def test_larger_values_never_have_a_lower_bin() -> None:
+    values = np.unique(np.concatenate([np.arange(100_000), DISTRIBUTIONS["every magnitude"](9999)]))
+    bins = sketch.bins_of(values)
+    assert (np.diff(bins) >= 0).all()
+    assert bins.max() < sketch.BINS
+
+
+def test_an_empty_sketch_has_no_quantiles() -> None:
+    empty = sketch.count(np.array([], np.int64))
+    assert sketch.quantiles(empty, (0.5, 0.99)) == [None, None]
+
+
+@given(lists, lists)
+@settings(max_examples=100)
+def test_merged_sketches_are_the_sketch_of_all(one: list[int], two: list[int]) -> None:
+    merged = sketch.count(np.array(one)) + sketch.count(np.array(two))
+    assert (merged == sketch.count(np.array(one + two))).all()
+
+
+@given(st.lists(durations, max_size=100), st.integers(1, 2**40))
+@settings(max_examples=100)
+def test_a_sketch_survives_its_bytes(values: list[int], times: int) -> None:
+    counts = sketch.count(np.array(values, np.int64)) * times
+    data = sketch.encode(counts)
+    assert (sketch.decode(data) == counts).all()
+    assert len(data) == 5 + 10 * len(np.flatnonzero(counts))
+
+
+def test_the_bytes_are_those_of_version_1() -> None:
+    """Years of these are in databases: this may only ever change with the version."""
+    data = sketch.encode(sketch.count(np.array([0, 1, 1, 1000])))
+    expected = b"\x01" + struct.pack("<HH", 100, 3)
+    expected += struct.pack("<HHH", 0, 1, 347) + struct.pack("<QQQ", 1, 2, 1)
+    assert data == expected
+    assert sketch.BINS == 1433
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda data: b"",
+        lambda data: data[:4],
+        lambda data: b"\x02" + data[1:],
+        lambda data: b"\x00" + data[1:],
+        lambda data: data[:1] + b"\x65\x00" + data[3:],
+        lambda data: data[:-1],
+        lambda data: data + b"\0",
+        lambda data: data[:3] + b"\x01\x00" + data[5:],
+        lambda data: data[:5] + b"\xff\xff" + data[7:],
+    ],
+)
+def test_other_versions_accuracies_and_lengths_are_refused(
+    spoil: Callable[[bytes], bytes],
+) -> None:
+    data = sketch.encode(sketch.count(np.array([1, 1000])))
+    with pytest.raises(ValueError, match="sketch"):
+        sketch.decode(spoil(data))

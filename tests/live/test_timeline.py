@@ -1,0 +1,60 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aegisd.live.timeline import Timeline
+
+START = 1_790_000_000
+
+
+def test_the_line_is_the_wall_clock_while_that_is_not_set() -> None:
+    line = Timeline()
+    for second in range(0, 1000, 7):
+        assert line.observe(START + second + 0.5, second) == START + second
+    assert line.steps == 0
+
+
+@pytest.mark.parametrize("step", [3600, -3600, 1.0, -1.0, 86_400 * 365, -86_400 * 365, 61.4])
+def test_a_clock_that_is_set_leaves_the_line_running_on(step: float) -> None:
+    line = Timeline()
+    line.observe(START, 0)
+    last = line.observe(START + 10, 10)
+    now = line.observe(START + 11 + step, 11)
+    assert abs(now - (last + 1)) <= 1
+    assert line.steps == round(step)
+    assert line.observe(START + 12 + step, 12) == now + 1
+
+
+def test_a_clock_set_twice_makes_one_sum() -> None:
+    line = Timeline()
+    line.observe(START, 0)
+    line.observe(START + 1 + 3600, 1)
+    assert line.observe(START + 2, 2) == START + 2
+    assert line.steps == 0
+
+
+@pytest.mark.parametrize("drift", [0.01, -0.01, 0.3, -0.3])
+def test_drift_and_slewing_are_followed(drift: float) -> None:
+    line = Timeline()
+    wall = float(START)
+    for second in range(1000):
+        wall = START + second * (1 + drift)
+        now = line.observe(wall, second)
+    assert line.steps == 0
+    assert now == int(wall)
+
+
+def test_a_machine_that_slept_finds_its_line_moved_on() -> None:
+    line = Timeline()
+    line.observe(START, 0)
+    assert line.observe(START + 9999, 9999) == START + 9999
+
+
+@given(st.lists(st.tuples(st.floats(0, 100), st.just(0) | st.integers(-(10**6), 10**6))))
+def test_the_line_never_leaves_the_steady_clock_behind(moves: list[tuple[float, int]]) -> None:
+    line, wall, steady = Timeline(), float(START), 0.0
+    line.observe(wall, steady)
+    for passed, step in moves:
+        steady += passed
+        wall += passed + step
+        assert abs(line.observe(wall, steady) - (START + steady)) <= 1

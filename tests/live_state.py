@@ -1,0 +1,44 @@
+"""A live state that tests feed with messages, as the daemon does."""
+
+from typing import Any
+
+from events import MAX_AGE, MICROSECONDS, NOW, pack
+
+from aegisd.live.state import LiveState
+from aegisd.wire.decode import Decoder
+from aegisd.wire.endpoints import Endpoints
+
+
+class Live:
+    """Bursts in, figures out; ``wall`` and ``steady`` are set by the test."""
+
+    def __init__(self, limit: int = 2000, wall: float = NOW) -> None:
+        self.wall, self.steady = wall, 1000.0
+        self.state = LiveState(limit, self.wall, self.steady)
+        self._decoder = Decoder(MAX_AGE)
+        self._endpoints = Endpoints(templates=True)
+
+    def burst(self, *messages: Any) -> None:
+        """Take messages as one burst."""
+        self.state.observe(self.wall, self.steady)
+        now = round(self.wall * MICROSECONDS)
+        for block in self._decoder.decode([pack(m) for m in messages], now).blocks:
+            self.state.apply(self._endpoints.name(block))
+
+    def wait(self, seconds: float) -> None:
+        """Both clocks go on."""
+        self.wall += seconds
+        self.steady += seconds
+        self.state.observe(self.wall, self.steady)
+
+    def set_clock(self, step: float) -> None:
+        """The wall clock is set."""
+        self.wall += step
+        self.state.observe(self.wall, self.steady)
+
+    def requests(self, window: str) -> int:
+        return self.state.window(window).counters["requests"]
+
+    def top(self) -> dict[str, int]:
+        """Requests by path."""
+        return {figures.path: figures.requests for figures in self.state.top_endpoints(10**6)}

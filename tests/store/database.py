@@ -1,0 +1,134 @@
+"""What the store's tests share: a database under trio, blocks made by hand, a writer."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import numpy as np
+import trio
+from support import query
+
+from aegisd.config.settings import Metrics
+from aegisd.store.postgres import Postgres, open_postgres
+from aegisd.store.rows import TableRows, table_rows
+from aegisd.store.writer import Writer
+from aegisd.wire.block import ABSENT, Block, Text
+
+NODE = "here"
+DAY = 86_400 * 1_000_000
+NOON = 20_000 * DAY + DAY // 2  # 2024-10-04 12:00:00 UTC, in microseconds
+
+ABSENT_PERCENT = float("nan")
+_NUMBERS: dict[str, dict[str, tuple[type, Any]]] = {
+    "request": {
+        "timestamp": (np.int64, NOON),
+        "status_code": (np.int16, 200),
+        "duration_ms": (np.int64, ABSENT),
+    },
+    "rate_limit": {
+        "timestamp": (np.int64, NOON),
+        "allowed": (np.bool_, True),
+        "remaining": (np.int64, ABSENT),
+        "limit": (np.int64, ABSENT),
+    },
+    "backend": {"timestamp": (np.int64, NOON), "response_time_ms": (np.int64, ABSENT)},
+    "system": {
+        "timestamp": (np.int64, NOON),
+        "active_connections": (np.int64, 1),
+        "cpu_percent": (np.float64, ABSENT_PERCENT),
+        "memory_bytes": (np.int64, ABSENT),
+        "open_files": (np.int64, ABSENT),
+    },
+}
+_TEXTS: dict[str, dict[str, str | None]] = {
+    "request": {
+        "method": "GET",
+        "path": "/",
+        "endpoint": "/",
+        "backend": None,
+        "client_ip": None,
+        "error_message": None,
+    },
+    "rate_limit": {"key": "k"},
+    "backend": {"backend_name": "b", "status": "healthy", "circuit_breaker": None},
+    "system": {"source": None},
+}
+
+
+def block(kind: str, events: Sequence[dict[str, Any]]) -> Block:
+    """A block of events; durations are microseconds, what an event leaves out has a default."""
+    return Block(
+        kind,
+        len(events),
+        {
+            name: np.array([event.get(name, default) for event in events], type_)
+            for name, (type_, default) in _NUMBERS[kind].items()
+        },
+        {
+            name: Text.of([event.get(name, default) for event in events])
+            for name, default in _TEXTS[kind].items()
+        },
+    )
+
+
+def requests(count: int = 1, **event: Any) -> Block:
+    return block("request", [event] * count)
+
+
+def rows(*blocks: Block) -> list[TableRows]:
+    return [table_rows(each, NODE) for each in blocks]
+
+
+@asynccontextmanager
+async def database(dsn: str | None, *, migrate: bool = True) -> AsyncIterator[Postgres]:
+    async with open_postgres(migrate=migrate) as postgres:
+        postgres.dsn = dsn
+        yield postgres
+
+
+async def ask(dsn: str, sql: str, *args: Any) -> list[tuple[Any, ...]]:
+    """Ask the database over a connection of the test's own, from trio."""
+    return await trio.to_thread.run_sync(lambda: asyncio.run(query(dsn, sql, *args)))
+
+
+def database_name(dsn: str) -> str:
+    return dsn.partition("?")[0].rpartition("/")[2]
+
+
+async def eventually(holds: Callable[[], Any]) -> None:
+    """Until it holds; the test's own deadline ends a vain wait."""
+    while not holds():  # noqa: ASYNC110 # what is waited for tells nobody
+        await trio.sleep(0.01)
+
+
+async def until(dsn: str, sql: str, answer: Any) -> None:
+    """Until a query answers with this one value."""
+    while await ask(dsn, sql) != [(answer,)]:
+        pass
+
+
+def clocks() -> tuple[float, float]:
+    return time.time(), time.monotonic()
+
+
+def writer_for(
+    postgres: Postgres, clocks: Callable[[], tuple[float, float]] = clocks, **metrics: Any
+) -> Writer:
+    return Writer(postgres, Metrics(**{"flush_interval_ms": 10, **metrics}), NODE, clocks)
+
+
+@asynccontextmanager
+async def running(writer: Writer) -> AsyncIterator[trio.Event]:
+    """The writer at work; yields an event that tells that it has returned."""
+    returned = trio.Event()
+
+    async def run() -> None:
+        await writer.run()
+        returned.set()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(run)
+        yield returned
+        nursery.cancel_scope.cancel()

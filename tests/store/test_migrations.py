@@ -1,0 +1,151 @@
+"""The schema: made, verified, and exactly what others hold on to."""
+
+from pathlib import Path
+
+import pytest
+import trio
+from store.cluster import bounded
+from store.database import ask, database
+
+from aegisd.errors import DatabaseUnavailable, SchemaError
+from aegisd.store import embedded
+from aegisd.store.embedded import embedded_postgres
+from aegisd.store.schema import migrations
+
+LATEST = migrations()[-1].version
+VERSION = "SELECT max(version) FROM aegisd_schema"
+
+TABLES = {
+    "request_metrics": """timestamp timestamptz, method text, path text, endpoint text,
+        status_code smallint, duration_ms double precision null, backend text null,
+        client_ip text null, error_message text null, node text, weight real""",
+    "rate_limit_metrics": """timestamp timestamptz, key text, allowed boolean,
+        remaining bigint null, limit bigint null, node text""",
+    "backend_metrics": """timestamp timestamptz, backend_name text, status text,
+        response_time_ms double precision null, circuit_breaker text null, node text""",
+    "system_metrics": """timestamp timestamptz, source text null, active_connections bigint,
+        cpu_percent real null, memory_bytes bigint null, open_files bigint null, node text""",
+    "alerts": """id uuid, rule_id text, rule_name text, severity text, status text,
+        message text, current_value double precision, threshold double precision,
+        triggered_at timestamptz, resolved_at timestamptz null,
+        acknowledged_at timestamptz null, acknowledged_by text null, node text""",
+}
+
+
+def promised(table: str) -> dict[str, tuple[str, str]]:
+    """Column to its type and whether it may be null."""
+    found = {}
+    for column in TABLES[table].split(","):
+        name, type_ = column.strip().split(" ", 1)
+        nullable = type_.endswith(" null")
+        type_ = type_.removesuffix(" null").replace("timestamptz", "timestamp with time zone")
+        found[name] = (type_, "YES" if nullable else "NO")
+    return found
+
+
+@bounded
+async def test_tables_have_the_promised_columns(dsn: str) -> None:
+    async with database(dsn) as postgres:
+        await postgres.prepare()
+    sql = (
+        "SELECT column_name::text, data_type::text, is_nullable::text"
+        " FROM information_schema.columns WHERE table_name = $1 AND table_schema = 'public'"
+    )
+    for table in TABLES:
+        there = {name: (type_, null) for name, type_, null in await ask(dsn, sql, table)}
+        assert there == promised(table), table
+
+
+@bounded
+async def test_metric_tables_are_partitioned_by_time(dsn: str) -> None:
+    async with database(dsn) as postgres:
+        await postgres.prepare()
+    partitioned = await ask(
+        dsn,
+        "SELECT partrelid::regclass::text, pg_get_partkeydef(partrelid)"
+        " FROM pg_partitioned_table ORDER BY 1",
+    )
+    tables = ("backend_metrics", "rate_limit_metrics", "request_metrics", "system_metrics")
+    assert partitioned == [(table, 'RANGE ("timestamp")') for table in tables]
+
+
+@bounded
+async def test_a_second_start_changes_nothing(dsn: str) -> None:
+    everything = "SELECT oid, relname::text FROM pg_class ORDER BY 1"
+    async with database(dsn) as postgres:
+        await postgres.prepare()
+    first = await ask(dsn, everything), await ask(dsn, "SELECT * FROM aegisd_schema")
+    async with database(dsn) as postgres:
+        await postgres.prepare()
+    assert first == (await ask(dsn, everything), await ask(dsn, "SELECT * FROM aegisd_schema"))
+
+
+@bounded
+async def test_twenty_starts_at_once_make_one_schema(
+    state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(embedded.SETTINGS, "max_connections", "40")
+
+    async def start(dsn: str) -> None:
+        async with database(dsn) as postgres:
+            await postgres.prepare()
+
+    async with embedded_postgres(state) as dsn:
+        async with trio.open_nursery() as nursery:
+            for _ in range(20):
+                nursery.start_soon(start, dsn)
+        assert await ask(dsn, "SELECT count(*) FROM aegisd_schema") == [(len(migrations()),)]
+
+
+@bounded
+async def test_without_migrate_an_empty_database_is_left_alone(dsn: str) -> None:
+    async with database(dsn, migrate=False) as postgres:
+        with pytest.raises(SchemaError, match=r"has version 0, .* run 'aegisd migrate'"):
+            await postgres.prepare()
+    assert await ask(dsn, "SELECT relname FROM pg_class WHERE relname LIKE '%metrics%'") == []
+
+
+@bounded
+async def test_without_migrate_a_schema_that_is_up_to_date_is_used(dsn: str) -> None:
+    async with database(dsn) as postgres:
+        await postgres.prepare()
+    async with database(dsn, migrate=False) as postgres:
+        await postgres.prepare()
+        assert await postgres.fetch(VERSION) == [(LATEST,)]
+
+
+@pytest.mark.parametrize("migrate", [True, False])
+@bounded
+async def test_a_newer_schema_is_refused_and_left_alone(dsn: str, migrate: bool) -> None:
+    async with database(dsn) as postgres:
+        await postgres.prepare()
+    await ask(dsn, "INSERT INTO aegisd_schema VALUES (1000, 'of the future')")
+    async with database(dsn, migrate=migrate) as postgres:
+        with pytest.raises(SchemaError, match=rf"version 1000, .* up to {LATEST}; upgrade aegisd"):
+            await postgres.prepare()
+    assert await ask(dsn, VERSION) == [(1000,)]
+
+
+@bounded
+async def test_a_migration_that_fails_leaves_nothing(dsn: str) -> None:
+    await ask(dsn, "CREATE TABLE alerts (of_somebody_else text)")
+    async with database(dsn) as postgres:
+        with pytest.raises(DatabaseUnavailable, match='relation "alerts" already exists'):
+            await postgres.prepare()
+        await ask(dsn, "DROP TABLE alerts")
+        await postgres.prepare()
+    assert await ask(dsn, VERSION) == [(LATEST,)]
+
+
+@bounded
+async def test_a_role_that_may_not_create_is_told_in_one_line(dsn: str) -> None:
+    role = f"poor_{dsn.partition('/test_')[2].partition('?')[0]}"
+    await ask(dsn, f"CREATE ROLE {role} LOGIN PASSWORD 'pw'")
+    try:
+        poor = dsn.replace(dsn.partition("//")[2].partition("@")[0], f"{role}:pw")
+        async with database(poor) as postgres:
+            with pytest.raises(DatabaseUnavailable, match="permission denied for schema") as caught:
+                await postgres.prepare()
+        assert "\n" not in str(caught.value)
+    finally:
+        await ask(dsn, f"DROP ROLE {role}")

@@ -1,0 +1,66 @@
+"""A killed daemon, its state directory taken up again, and two daemons on one."""
+
+import signal
+from collections.abc import Callable
+
+from support import Daemon, wait_until
+
+EVENT = {"method": "GET", "path": "/", "status_code": 200}
+
+
+def postmaster(daemon: Daemon) -> int:
+    return int((daemon.state / "postgres/data/postmaster.pid").read_text().splitlines()[0])
+
+
+def test_a_killed_daemons_postgres_lives_on_and_is_taken_up_again(daemon: Daemon) -> None:
+    daemon.emit([EVENT] * 100)
+    daemon.wait_for_rows(100)
+    pid = postmaster(daemon)
+    daemon.process.kill()
+    daemon.process.wait(30)
+    assert daemon.ingest.is_socket(), "a killed daemon leaves its socket's file"
+    assert daemon.rows("SELECT count(*) FROM request_metrics") == [(100,)]
+
+    daemon.start()
+    daemon.emit(EVENT)
+    daemon.wait_for_rows(1)
+    assert postmaster(daemon) == pid
+    assert daemon.rows("SELECT count(*) FROM request_metrics") == [(101,)]
+    assert daemon.get("/api/metrics/overview")["totalRequests"] == 101
+    assert daemon.stop() == 0
+    assert not (daemon.state / "postgres/data/postmaster.pid").exists()
+
+
+def test_the_second_daemon_on_a_state_directory_names_the_first_and_ends(
+    daemon: Daemon, make_daemon: Callable[..., Daemon]
+) -> None:
+    wait_until(lambda: daemon.get("/api/status")["database"]["connected"], "the first one runs")
+    second = make_daemon(environment={"STATE_DIRECTORY": str(daemon.state)})
+    done = second.run("run")
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"aegisd: {daemon.state}/postgres is in use by another aegisd, pid {daemon.process.pid}: "
+        "stop that one, or give this one a state directory of its own\n"
+    )
+    assert not second.ingest.exists()
+    daemon.emit(EVENT)
+    daemon.wait_for_rows(1)
+
+
+def test_the_next_daemon_may_start_while_the_one_before_still_writes(
+    make_storing: Callable[..., Daemon],
+) -> None:
+    nowhere = "postgresql://aegisd@127.0.0.1:1/aegisd"
+    leaving = make_storing(STORAGE__DSN=nowhere)
+    leaving.start()
+    leaving.emit(EVENT)
+    leaving.wait_for_events(1)
+    leaving.process.send_signal(signal.SIGTERM)  # it now waits for its database
+    wait_until(lambda: not leaving.ingest.exists(), "intake has ended")
+
+    coming = make_storing(INGEST__UNIX_DATAGRAM=str(leaving.ingest))
+    coming.start()
+    leaving.stop(signal.SIGTERM, seconds=15)
+    assert leaving.ingest.is_socket(), "the file is the next one's"
+    leaving.emit(EVENT)
+    coming.wait_for_rows(1)

@@ -1,0 +1,180 @@
+"""The daemon on sockets that somebody else holds: used, left alone at the stop, found again."""
+
+import asyncio
+import os
+import shutil
+import socket
+import stat
+import subprocess
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import msgpack
+import pytest
+from support import query, wait_until
+
+ACTIVATE = shutil.which("systemd-socket-activate")
+EVENT = {"method": "GET", "path": "/", "status_code": 200}
+
+
+def free_port(type_: int) -> int:
+    with socket.socket(socket.AF_INET, type_) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def send(address: Any, event: dict[str, Any]) -> None:
+    family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as sender:
+        sender.sendto(msgpack.packb(event), address)
+
+
+def paths(dsn: str) -> list[str]:
+    rows = asyncio.run(query(dsn, "SELECT path FROM request_metrics ORDER BY path"))
+    return [path for (path,) in rows]
+
+
+@pytest.fixture
+def held(activated: Any) -> Iterator[dict[str, socket.socket]]:
+    """Sockets of all three sorts, by their listeners' names."""
+    activated.runtime.mkdir()
+    with (
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as unix,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp,
+        socket.create_server(("127.0.0.1", 0)) as tcp,
+    ):
+        unix.bind(str(activated.ingest))
+        udp.bind(("127.0.0.1", 0))
+        yield {"unix_datagram": unix, "udp": udp, "http": tcp}
+
+
+@pytest.mark.skipif(ACTIVATE is None, reason="needs systemd-socket-activate")
+def test_systemd_socket_activate_starts_the_daemon_on_all_its_sockets(
+    activated: Any, dsn: str
+) -> None:
+    unix, udp, http = (
+        str(activated.directory / "s"),
+        free_port(socket.SOCK_DGRAM),
+        free_port(socket.SOCK_STREAM),
+    )
+    # one run listens on datagram sockets only or on none; the inner one passes on the outer's
+    kept = [f"-E{name}={value}" for name, value in activated.environment.items()]
+    outer = [ACTIVATE, "--datagram", "-l", unix, "-l", f"127.0.0.1:{udp}", *kept, "--"]
+    names = "--fdname=unix_datagram:udp:http"
+    inner = [ACTIVATE, "-l", f"127.0.0.1:{http}", names, *kept, "--"]
+    activated.start_under([*outer, *inner, *activated.command("run")])
+    wait_until(lambda: f"127.0.0.1:{udp} as" in activated.log(), "the sockets are there")
+    inode = os.stat(unix).st_ino
+    send(unix, EVENT | {"path": "/unix"})  # which starts the daemon
+    activated.wait_ready()
+    send(("127.0.0.1", udp), EVENT | {"path": "/udp"})
+
+    assert activated.url == f"http://127.0.0.1:{http}"
+    activated.wait_for_rows(2)
+    listeners = activated.get("/api/ingest")["listeners"]
+    assert [(one["address"], one["messages"]) for one in listeners] == [
+        (f"unix:{unix}", 1),
+        (f"udp:127.0.0.1:{udp}", 1),
+    ]
+    assert activated.stop() == 0
+    assert os.stat(unix).st_ino == inode, "the file is systemd's to remove"
+    assert paths(dsn) == ["/udp", "/unix"]
+
+
+def test_what_is_sent_while_the_daemon_is_down_waits_for_the_next_start(
+    activated: Any, held: dict[str, socket.socket], dsn: str
+) -> None:
+    udp = held["udp"].getsockname()
+    send(str(activated.ingest), EVENT | {"path": "/1-before-the-first-start"})
+    activated.start_with(held)
+    activated.wait_for_rows(1)
+    assert activated.stop() == 0
+
+    assert stat.S_ISSOCK(activated.ingest.stat().st_mode)
+    send(str(activated.ingest), EVENT | {"path": "/2-down-unix"})
+    send(udp, EVENT | {"path": "/3-down-udp"})
+
+    activated.start_with(held)
+    send(str(activated.ingest), EVENT | {"path": "/4-up-again"})
+    activated.wait_for_rows(3)
+    assert activated.stop() == 0
+    assert paths(dsn) == [
+        "/1-before-the-first-start",
+        "/2-down-unix",
+        "/3-down-udp",
+        "/4-up-again",
+    ]
+
+
+def test_a_sender_that_stays_connected_survives_a_restart(
+    activated: Any, held: dict[str, socket.socket], dsn: str
+) -> None:
+    activated.start_with(held)
+    with activated.sender() as sender:
+        for number in range(3):
+            sender.send(msgpack.packb(EVENT | {"path": f"/{number}"}))
+            activated.wait_for_rows(1)
+            assert activated.stop() == 0
+            activated.start_with(held)
+    assert activated.stop() == 0
+    assert paths(dsn) == ["/0", "/1", "/2"]
+
+
+def test_listeners_without_a_handed_socket_are_bound_as_configured(
+    activated: Any, held: dict[str, socket.socket]
+) -> None:
+    port = free_port(socket.SOCK_DGRAM)
+    activated.environment["AEGISD_INGEST__UDP"] = f"127.0.0.1:{port}"
+    activated.environment["AEGISD_HTTP__LISTEN"] = "127.0.0.1:0"
+    activated.start_with({"unix_datagram": held["unix_datagram"]})
+    addresses = [one["address"] for one in activated.get("/api/ingest")["listeners"]]
+    assert addresses == [f"unix:{activated.ingest}", f"udp:127.0.0.1:{port}"]
+
+
+def test_a_listener_that_is_off_is_on_where_systemd_hands_its_socket_over(
+    activated: Any, held: dict[str, socket.socket]
+) -> None:
+    activated.environment["AEGISD_INGEST__UDP"] = ""
+    activated.start_with(held)
+    send(held["udp"].getsockname(), EVENT)
+    activated.wait_for_events(1)
+
+
+def refused(
+    activated: Any, hand_over: Callable[..., subprocess.Popen[bytes]], handed: socket.socket
+) -> str:
+    """What the daemon says as it doesn't start."""
+    command, output = activated.command("run"), subprocess.PIPE
+    environment = activated.environment | {"LISTEN_FDNAMES": "http"}
+    with hand_over(command, [handed.fileno()], environment, output) as child:
+        said, _ = child.communicate(timeout=60)
+    assert child.returncode == 1
+    return said.decode()
+
+
+def test_a_handed_http_socket_beyond_loopback_needs_tokens_too(
+    activated: Any, hand_over: Callable[..., subprocess.Popen[bytes]]
+) -> None:
+    with socket.create_server(("0.0.0.0", 0)) as everywhere:
+        port = everywhere.getsockname()[1]
+        assert refused(activated, hand_over, everywhere) == (
+            f"aegisd: systemd's http socket listens on 0.0.0.0:{port}: "
+            "without http.tokens only loopback may be listened on\n"
+        )
+
+
+def test_a_handed_http_sockets_address_is_a_name_of_the_service(activated: Any) -> None:
+    with socket.create_server(("127.0.0.2", 0)) as tcp:
+        activated.environment["AEGISD_INGEST__UDP"] = ""
+        activated.start_with({"http": tcp})
+        assert activated.url == f"http://127.0.0.2:{tcp.getsockname()[1]}"
+        assert activated.fetch("/healthz")[0] == 200
+
+
+def test_a_socket_that_serves_no_listener_is_told_in_one_line(
+    activated: Any, hand_over: Callable[..., subprocess.Popen[bytes]]
+) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+        said = refused(activated, hand_over, udp)
+    assert said == "aegisd: systemd's socket 'http' is no http socket\n"

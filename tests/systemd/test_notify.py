@@ -1,0 +1,92 @@
+"""The states that the daemon tells systemd, and what happens when systemd can't hear."""
+
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from support import Daemon
+
+from aegisd.systemd import notify
+
+
+def heard(listener: socket.socket) -> str:
+    listener.settimeout(30)
+    return listener.recv(4096).decode()
+
+
+def test_a_state_goes_to_the_socket_that_systemd_names(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NOTIFY_SOCKET", str(directory / "notify"))
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind(str(directory / "notify"))
+        notify("READY=1")
+        assert heard(listener) == "READY=1"
+
+
+def test_an_at_sign_stands_for_the_abstract_namespace(monkeypatch: pytest.MonkeyPatch) -> None:
+    name = f"aegisd-test-{uuid4().hex}"
+    monkeypatch.setenv("NOTIFY_SOCKET", f"@{name}")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind(f"\0{name}")
+        notify("READY=1")
+        assert heard(listener) == "READY=1"
+
+
+@pytest.mark.parametrize("address", ["", "/nowhere/notify", "@nobody-listens", "vsock:2:1"])
+def test_where_nobody_listens_nothing_happens(
+    monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    monkeypatch.setenv("NOTIFY_SOCKET", address)
+    notify("READY=1")
+
+
+def test_one_that_never_reads_does_not_hold_up_the_daemon(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aegisd.systemd.NOTIFY_SECONDS", 0.01)
+    monkeypatch.setenv("NOTIFY_SOCKET", str(directory / "notify"))
+    queue = int(Path("/proc/sys/net/unix/max_dgram_qlen").read_text())
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind(str(directory / "notify"))
+        for _ in range(queue + 5):
+            notify("STATUS=busy")
+        assert heard(listener) == "STATUS=busy"
+
+
+def test_the_daemon_is_ready_once_and_tells_when_it_stops(
+    dsn: str, make_daemon: Callable[..., Daemon]
+) -> None:
+    daemon = make_daemon(environment={"AEGISD_STORAGE__DSN": dsn})
+    daemon.start()  # which waits for READY=1
+    assert daemon.stop() == 0
+    assert heard(daemon.notifications) == "STOPPING=1"
+    daemon.notifications.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        daemon.notifications.recv(4096)
+
+
+def test_readiness_comes_when_every_listener_takes(
+    dsn: str, make_daemon: Callable[..., Daemon]
+) -> None:
+    daemon = make_daemon(environment={"AEGISD_STORAGE__DSN": dsn})
+    daemon.start()
+    daemon.emit({"method": "GET", "path": "/", "status_code": 200})
+    assert daemon.fetch("/readyz")[0] == 200
+    daemon.wait_for_events(1)
+
+
+def test_a_stop_loses_nothing_when_systemd_is_gone(
+    dsn: str, make_daemon: Callable[..., Daemon]
+) -> None:
+    daemon = make_daemon(environment={"AEGISD_STORAGE__DSN": dsn})
+    daemon.start()
+    daemon.notifications.close()
+    os.unlink(daemon.directory / "notify")
+    daemon.emit({"method": "GET", "path": "/", "status_code": 200})
+    daemon.wait_for_events(1)
+    assert daemon.stop() == 0
+    assert "Traceback" not in daemon.log()

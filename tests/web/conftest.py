@@ -1,0 +1,173 @@
+"""The web interface on a real socket, wired from real parts as the daemon does it."""
+
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgpack
+import pytest
+import trio
+import trio.testing
+from attrs import define, evolve
+from web.streams import WAIT_SECONDS, rest_of, until
+
+from aegisd.alerts.archive import Archive
+from aegisd.alerts.manager import Manager
+from aegisd.config.load import load
+from aegisd.ingest import sockets
+from aegisd.ingest.datagram import DatagramListener
+from aegisd.intake import Intake
+from aegisd.live.state import LiveState
+from aegisd.store.history import History
+from aegisd.store.postgres import open_postgres
+from aegisd.store.writer import Writer
+from aegisd.web.api import Api
+from aegisd.web.context import Context
+from aegisd.web.guard import Guard
+from aegisd.web.server import Server
+from aegisd.web.websocket import Hub
+from aegisd.wire.decode import Decoder
+from aegisd.wire.endpoints import Endpoints
+
+AWAY = "postgresql://nobody@/none?host=/nonexistent"
+DAY_MICROSECONDS = 86_400 * 1_000_000
+CONFIG = """
+[metrics]
+flush_interval_ms = 20
+[dashboard.websocket]
+update_interval_ms = 20
+"""
+
+
+@define
+class Web:
+    """A served port, and the parts behind it."""
+
+    port: int
+    context: Context
+    client: httpx.AsyncClient
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def take(self, *events: dict[str, Any]) -> None:
+        """Take events in, as from a datagram."""
+        self.context.intake.take(self.context.listeners[0], [msgpack.packb(list(events))], 0)
+
+    async def stored(self, rows: int) -> None:
+        """Until so many rows are committed."""
+        await until(lambda: self.context.writer.figures.rows >= rows)
+
+    async def get(self, path: str, **headers: str) -> httpx.Response:
+        return await self.client.get(path, headers=headers)
+
+    async def data(self, path: str) -> Any:
+        """The data of an answer in the envelope."""
+        response = await self.client.get(path)
+        assert response.status_code == 200, response.text
+        assert response.headers["content-type"] == "application/json"
+        body = response.json()
+        assert body.keys() == {"success", "data"}
+        assert body["success"] is True
+        return body["data"]
+
+    async def raw(self, *pieces: bytes) -> bytes:
+        """What comes back, until the server ends the connection, for bytes sent piece by piece."""
+        stream = await self.connected()
+        async with stream:
+            for piece in pieces:
+                await stream.send_all(piece)
+                await trio.testing.wait_all_tasks_blocked(0.005)
+            return await rest_of(stream)
+
+    async def connected(self) -> trio.SocketStream:
+        """A connection of its own."""
+        return await trio.open_tcp_stream("127.0.0.1", self.port)
+
+
+def clocks() -> tuple[float, float]:
+    return time.time(), time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+Serving = Callable[..., AbstractAsyncContextManager[Web]]
+
+
+@pytest.fixture
+def serving(tmp_path: Path) -> Serving:
+    """Serves with a configuration; the database is ``dsn``, or away."""
+
+    @asynccontextmanager
+    async def serve(config: str = CONFIG, dsn: str = AWAY) -> AsyncIterator[Web]:
+        (tmp_path / "aegisd.toml").write_text(config)
+        settings = load(tmp_path / "aegisd.toml", {})
+        settings = evolve(settings, node="here")
+        async with open_postgres(migrate=True) as postgres, trio.open_nursery() as nursery:
+            postgres.dsn = dsn
+            wall, steady = clocks()
+            live = LiveState(settings.paths.max_endpoints, wall, steady)
+
+            def now() -> int:
+                wall, steady = clocks()
+                live.observe(wall, steady)
+                return round(wall * 1_000_000)
+
+            writer = Writer(postgres, settings.metrics, settings.node, clocks)
+            intake = Intake(
+                Decoder(settings.metrics.retention_days * DAY_MICROSECONDS),
+                settings.privacy,
+                Endpoints(templates=settings.paths.templates),
+                settings.metrics.enabled_metrics,
+                live,
+                writer.put,
+                clocks,
+            )
+            bound = sockets.bind_udp("127.0.0.1:0")
+            listener = DatagramListener(bound, sockets.address_of(bound), intake.take, ours=True)
+            archive = Archive(postgres, settings.node)
+            websocket = settings.dashboard.websocket
+            hub = Hub(live, now, websocket)
+            context = Context(
+                settings=settings,
+                node=settings.node,
+                live=live,
+                intake=intake,
+                listeners=[listener],
+                writer=writer,
+                history=History(postgres),
+                archive=archive,
+                alerts=Manager(settings.alerts, live, archive, hub.announce, clocks),
+                hub=hub,
+                now=now,
+                clocks=clocks,
+                started=(wall, steady),
+            )
+            server = Server(
+                Api(context),
+                hub,
+                Guard(settings.http, websocket.allowed_origins),
+                websocket.path if websocket.enabled else None,
+                None,
+            )
+            (http,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+            port = http.socket.getsockname()[1]
+            nursery.start_soon(writer.run)
+            nursery.start_soon(listener.run)
+            nursery.start_soon(hub.run)
+            await nursery.start(trio.serve_listeners, server.connection, [http])
+            if dsn != AWAY:
+                with trio.fail_after(WAIT_SECONDS):
+                    await writer.ready.wait()
+            url = f"http://127.0.0.1:{port}"
+            try:
+                with trio.fail_after(2 * WAIT_SECONDS):
+                    async with httpx.AsyncClient(base_url=url, timeout=WAIT_SECONDS) as client:
+                        yield Web(port, context, client)
+            finally:
+                nursery.cancel_scope.cancel()
+                listener.finish(0)
+
+    return serve

@@ -1,0 +1,47 @@
+"""Waiting, and reading what a server sends."""
+
+from collections.abc import Callable
+from typing import Any
+
+import h11
+import trio
+
+WAIT_SECONDS = 30
+
+
+async def rest_of(stream: trio.SocketStream) -> bytes:
+    """What comes until the peer ends the connection."""
+    received = b""
+    while piece := await stream.receive_some(65536):
+        received += piece
+    return received
+
+
+async def until(ask: Callable[[], Any]) -> None:
+    """Until the answer is true."""
+    with trio.fail_after(WAIT_SECONDS):
+        while not ask():  # noqa: ASYNC110 # what is asked has no event
+            await trio.sleep(0.005)
+
+
+def answers(received: bytes, *methods: str) -> list[tuple[int, dict[str, str], bytes]]:
+    """Status, headers and body of each answer to requests with these methods."""
+    found = []
+    connection = h11.Connection(h11.CLIENT)
+    for number, method in enumerate(methods):
+        if number:
+            connection.start_next_cycle()
+        connection.send(h11.Request(method=method, target="/", headers=[("Host", "a")]))
+        connection.send(h11.EndOfMessage())
+        if not number:
+            connection.receive_data(received)
+        response = connection.next_event()
+        assert isinstance(response, h11.Response), response
+        body = b""
+        while isinstance(event := connection.next_event(), h11.Data):
+            body += event.data
+        assert isinstance(event, h11.EndOfMessage), event
+        headers = {name.decode(): value.decode() for name, value in response.headers}
+        found.append((response.status_code, headers, body))
+    assert not connection.trailing_data[0]
+    return found

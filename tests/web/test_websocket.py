@@ -1,0 +1,214 @@
+"""The WebSocket: what is said, in which order."""
+
+import json
+from typing import Any
+
+import pytest
+import trio
+from trio_websocket import ConnectionClosed, WebSocketConnection, open_websocket_url
+from web.streams import WAIT_SECONDS, until
+
+SLOW = "[dashboard.websocket]\nupdate_interval_ms = 1000000"
+TOPICS = (
+    *("overview", "requestRate", "latencyPercentiles", "statusDistribution"),
+    *("topEndpoints", "backends"),
+)
+NAMES = {*TOPICS, "alerts"}
+EVENTS = [
+    {"method": "GET", "path": "/a", "status_code": 500, "duration_ms": 5},
+    {"method": "GET", "path": "/a", "status_code": 200},
+    {"kind": "backend", "backend_name": "a", "status": "healthy"},
+]
+
+
+def live(web: Any, path: str = "/ws/metrics", **options: Any) -> Any:
+    return open_websocket_url(f"ws://127.0.0.1:{web.port}{path}", **options)
+
+
+async def heard(connection: WebSocketConnection) -> dict[str, Any]:
+    with trio.fail_after(WAIT_SECONDS):
+        return json.loads(await connection.get_message(), parse_constant=pytest.fail)
+
+
+async def say(connection: WebSocketConnection, message: Any) -> dict[str, Any]:
+    await connection.send_message(message if isinstance(message, str) else json.dumps(message))
+    return await heard(connection)
+
+
+def subscribe(*on: str, off: tuple[str, ...] = ()) -> dict[str, Any]:
+    return {"type": "subscribe", "data": dict.fromkeys(on, True) | dict.fromkeys(off, False)}
+
+
+async def test_the_server_speaks_first_with_the_overview(serving):
+    async with serving(SLOW) as web, live(web) as connection:
+        first = await heard(connection)
+    assert first.keys() == {"type", "timestamp", "data"}
+    assert first["type"] == "metrics"
+    assert first["data"].keys() == {"overview"}
+
+
+async def test_metrics_come_every_interval(serving):
+    async with serving() as web, live(web) as connection:
+        times = [(await heard(connection))["timestamp"] for _ in range(5)]
+    assert times == sorted(times)
+    assert len(set(times)) > 1
+
+
+@pytest.mark.parametrize(
+    ("message", "topics"),
+    [
+        (subscribe(*NAMES), NAMES),
+        (subscribe("backends"), {"overview", "alerts", "backends"}),
+        (subscribe("requestRate", off=("overview",)), {"alerts", "requestRate"}),
+        (subscribe(off=("overview", "alerts")), set()),
+        (subscribe(), {"overview", "alerts"}),
+        (subscribe("overview", off=("backends",)), {"overview", "alerts"}),
+    ],
+)
+async def test_a_subscription_is_answered_with_all_topics_then_the_metrics(
+    serving, message, topics
+):
+    async with serving(SLOW) as web, live(web) as connection:
+        await heard(connection)
+        assert await say(connection, message) == {
+            "type": "subscribed",
+            "data": {name: name in topics for name in NAMES},
+        }
+        metrics = await heard(connection)
+    assert metrics["type"] == "metrics"
+    assert metrics["data"].keys() == topics - {"alerts"}
+
+
+async def test_nothing_comes_for_topics_that_were_left(serving):
+    async with serving() as web, live(web) as connection:
+        await heard(connection)
+        await connection.send_message(json.dumps(subscribe("backends", off=("overview",))))
+        while (await heard(connection))["type"] != "subscribed":
+            pass
+        for _ in range(5):
+            assert (await heard(connection))["data"].keys() == {"backends"}
+
+
+async def test_every_topic_has_the_shape_of_its_http_answer(serving, dsn):
+    async with serving(SLOW, dsn) as web, live(web) as connection:
+        web.take(*EVENTS)
+        web.context.writer.stop()  # which writes what waits
+        await web.stored(len(EVENTS))
+        await heard(connection)
+        await say(connection, subscribe(*TOPICS))
+        data = (await heard(connection))["data"]
+        paths = {
+            "overview": "realtime",
+            "requestRate": "request-rate?range=15m",
+            "latencyPercentiles": "latency?range=15m",
+            "statusDistribution": "status-distribution?range=15m",
+            "topEndpoints": "top-endpoints",
+            "backends": "backends",
+        }
+        answers = {topic: await web.data(f"/api/metrics/{path}") for topic, path in paths.items()}
+    assert tuple(data) == TOPICS
+    assert shape(data) == shape(answers)
+    assert data["overview"]["totalRequests"] == 2
+    assert sum(point["requestCount"] for point in data["requestRate"]) == 2
+    assert data["backends"] == answers["backends"]
+    assert 89 <= len(data["requestRate"]) <= 91
+
+
+def shape(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: shape(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [shape(value[0])] if value else []
+    return None
+
+
+async def test_an_alert_comes_at_once_to_those_who_want_alerts(serving):
+    async with serving(SLOW) as web, live(web) as one, live(web) as other:
+        await heard(one)
+        await heard(other)
+        await say(other, subscribe(off=("alerts",)))
+        await heard(other)
+        web.take(EVENTS[0])
+        web.context.alerts.check()
+        triggered = await heard(one)
+        web.take(*[EVENTS[1]] * 100)
+        web.context.alerts.check()
+        resolved = await heard(one)
+        assert await say(other, {"type": "ping"}) == {"type": "pong"}
+    assert triggered.keys() == {"type", "timestamp", "data"}
+    assert (triggered["type"], triggered["data"]["status"]) == ("alert", "active")
+    assert resolved["data"]["status"] == "resolved"
+    assert resolved["data"]["id"] == triggered["data"]["id"]
+    assert resolved["data"].keys() == {
+        *("id", "ruleId", "ruleName", "severity", "status", "message", "triggeredAt"),
+        *("resolvedAt", "acknowledgedAt", "acknowledgedBy", "currentValue", "threshold"),
+    }
+
+
+async def test_a_ping_is_answered(serving):
+    async with serving(SLOW) as web, live(web) as connection:
+        await heard(connection)
+        assert await say(connection, {"type": "ping", "more": 1}) == {"type": "pong"}
+
+
+@pytest.mark.parametrize(
+    ("message", "code"),
+    [
+        ("nonsense", "bad_message"),
+        ("", "bad_message"),
+        ("[" * 4000, "bad_message"),
+        ("5", "unknown_type"),
+        ("[]", "unknown_type"),
+        ({}, "unknown_type"),
+        ({"type": "unsubscribe"}, "unknown_type"),
+        ({"type": ["ping"]}, "unknown_type"),
+        ({"type": "subscribe"}, "bad_message"),
+        ({"type": "subscribe", "data": ["overview"]}, "bad_message"),
+        (subscribe("nothing"), "unknown_topic"),
+        (subscribe("\ud800"), "unknown_topic"),
+        ({"type": "subscribe", "data": {"overview": 1}}, "bad_message"),
+        ({"type": "subscribe", "data": {"overview": None}}, "bad_message"),
+    ],
+)
+async def test_what_is_wrong_is_told_and_the_connection_stays(serving, message, code):
+    async with serving(SLOW) as web, live(web) as connection:
+        await heard(connection)
+        answer = await say(connection, message)
+        assert answer.keys() == {"type", "error"}
+        assert (answer["type"], answer["error"]["code"]) == ("error", code)
+        assert answer["error"]["message"]
+        assert await say(connection, {"type": "ping"}) == {"type": "pong"}
+
+
+async def test_a_wrong_subscription_changes_nothing(serving):
+    async with serving(SLOW) as web, live(web) as connection:
+        await heard(connection)
+        await say(connection, subscribe("backends", "nothing"))
+        assert (await say(connection, subscribe()))["data"]["backends"] is False
+
+
+async def test_binary_messages_are_read_as_text(serving):
+    async with serving(SLOW) as web, live(web) as connection:
+        await heard(connection)
+        await connection.send_message(b'{"type": "ping"}')
+        assert await heard(connection) == {"type": "pong"}
+        await connection.send_message(b"\xff\xfe\xfd")
+        assert (await heard(connection))["error"]["code"] == "bad_message"
+
+
+async def test_too_large_a_message_closes_the_connection(serving):
+    async with serving(SLOW) as web, live(web) as connection:
+        await heard(connection)
+        await connection.send_message("x" * 5000)
+        with trio.fail_after(WAIT_SECONDS), pytest.raises(ConnectionClosed) as closed:
+            await connection.get_message()
+        assert closed.value.reason.code == 1009
+        await until(lambda: web.context.hub.count == 0)
+
+
+async def test_a_client_that_closes_is_forgotten(serving):
+    async with serving(SLOW) as web:
+        async with live(web) as connection:
+            await heard(connection)
+            assert web.context.hub.count == 1
+        await until(lambda: web.context.hub.count == 0)

@@ -1,0 +1,57 @@
+from typing import Any
+
+from events import MAX_AGE, MICROSECONDS, NOW, Pair, decode, events, pack, rows, sort, splits
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aegisd.wire.decode import Decoder
+
+lists = st.lists(events(), min_size=1, max_size=12)
+
+
+@given(events())
+@settings(max_examples=100)
+def test_an_event_keeps_its_values(pair: Pair) -> None:
+    event, row = pair
+    decoded = decode(event)
+    assert rows(decoded.blocks) == [row]
+    assert decoded.altered == 0
+
+
+@given(lists)
+@settings(max_examples=50)
+def test_events_keep_their_values_beside_others(pairs: list[Pair]) -> None:
+    decoded = decode([event for event, _ in pairs])
+    assert sort(rows(decoded.blocks)) == sort([row for _, row in pairs])
+
+
+@given(lists, st.data())
+@settings(max_examples=50)
+def test_it_does_not_matter_how_events_are_put_into_messages(
+    pairs: list[Pair], data: st.DataObject
+) -> None:
+    bursts = data.draw(splits([event for event, _ in pairs]))
+    decoder = Decoder(MAX_AGE)
+    made: list[dict[str, Any]] = []
+    for burst in bursts:
+        made += rows(decoder.decode(burst, NOW * MICROSECONDS).blocks)
+    assert sort(made) == sort([row for _, row in pairs])
+
+
+@given(st.lists(st.tuples(events(), st.booleans()), max_size=12))
+@settings(max_examples=50)
+def test_bad_events_change_nothing_about_the_good_ones(mixed: list[tuple[Pair, bool]]) -> None:
+    sent = [event | ({"kind": "?"} if bad else {}) for (event, _), bad in mixed]
+    decoded = decode(sent)
+    assert sort(rows(decoded.blocks)) == sort([row for (_, row), bad in mixed if not bad])
+    bad_places = [i for i, (_, bad) in enumerate(mixed) if bad]
+    assert [p for r in decoded.rejects for p in r.positions.tolist()] == bad_places
+
+
+@given(lists)
+@settings(max_examples=50)
+def test_a_decoder_remembers_nothing_of_earlier_events(pairs: list[Pair]) -> None:
+    decoder = Decoder(MAX_AGE)
+    messages = [pack(event) for event, _ in pairs]
+    first = rows(decoder.decode(messages, NOW * MICROSECONDS).blocks)
+    assert rows(decoder.decode(messages, NOW * MICROSECONDS).blocks) == first

@@ -1,0 +1,157 @@
+import pytest
+from events import GOOD, decode, rows
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aegisd.wire import endpoints
+from aegisd.wire.endpoints import Endpoints, template
+
+IDENTIFIERS = [
+    "1",
+    "123456789012345678901234567890",
+    "-1",
+    "+1",
+    "1.5",
+    "1.2.3",
+    "192.0.2.1",
+    "2026-11-23",
+    "10:30:00",
+    "12,13",
+    "c56a4180-65aa-42ec-a945-5fd21dec0538",
+    "C56A4180-65AA-42EC-A945-5FD21DEC0538",
+    "c56a418065aa42eca9455fd21dec0538",
+    "deadbeef1",
+    "507f1f77bcf86cd799439011",  # ObjectId of MongoDB
+    "da39a3ee5e6b4b0d3255bfef95601890afd80709",
+    "01ARZ3NDEKTSV4RRFFQ69G5FAV",
+    "01arz3ndektsv4rrffq69g5fav",
+    "dGhpcyBpcyBhIHRva2Vu_1-2=",
+]
+WORDS = [
+    "",
+    "api",
+    "v1",
+    "v2.1",
+    "2fa",
+    "oauth2",
+    "s3",
+    "users",
+    "deadbeef",
+    "facade",
+    "cafebabe",
+    "defaced",
+    "face2",  # hex, and too short to be an identifier
+    "md5sum",
+    "index.html",
+    "app.3f2a.js",
+    "{id}",
+    ":id",
+    "*",
+    "-",
+    ".",
+    "..",
+    "ünïcode",
+    "internationalization-settings",
+    "\ufffd",
+]
+
+
+def named(*events: dict[str, object], templates: bool = True) -> list[str]:
+    (block,) = decode(list(events)).blocks
+    return [str(row["endpoint"]) for row in rows([Endpoints(templates=templates).name(block)])]
+
+
+def request(path: str, **others: object) -> dict[str, object]:
+    return GOOD["request"] | {"path": path} | others
+
+
+@pytest.mark.parametrize("segment", IDENTIFIERS)
+def test_what_identifies_one_of_many_becomes_a_placeholder(segment: str) -> None:
+    assert template(f"/users/{segment}/orders") == "/users/{id}/orders"
+    assert template(f"/{segment}") == "/{id}"
+
+
+@pytest.mark.parametrize("segment", WORDS)
+def test_words_stay(segment: str) -> None:
+    assert template(f"/users/{segment}/orders") == f"/users/{segment}/orders"
+
+
+@pytest.mark.parametrize(
+    ("path", "endpoint"),
+    [
+        ("/api/v1/users", "/api/v1/users"),
+        ("/api/v1/users/123", "/api/v1/users/{id}"),
+        ("/api/v1/users/123/", "/api/v1/users/{id}/"),
+        ("/a/1/b/2/c", "/a/{id}/b/{id}/c"),
+        ("//1//", "//{id}//"),
+        ("", ""),
+        ("*", "*"),
+        ("/a/1?x=2/3", "/a/{id}"),
+        ("/a#1", "/a"),
+    ],
+)
+def test_templates_of_whole_paths(path: str, endpoint: str) -> None:
+    assert template(path) == endpoint
+
+
+@given(st.text(max_size=40))
+def test_a_template_is_its_own_template(path: str) -> None:
+    assert template(template(path)) == template(path)
+
+
+@given(st.integers(0, 2**128 - 1), st.uuids())
+def test_any_number_and_any_uuid_is_an_identifier(number: int, uuid: object) -> None:
+    assert template(f"/x/{number}/{uuid}") == "/x/{id}/{id}"
+
+
+def test_a_hostile_path_is_judged_in_a_bounded_number_of_steps() -> None:
+    for part in ("1-", "a1", "1", "f", "1.", "-", "é"):
+        assert template("/" + part * 1024 + "!") == "/" + part * 1024 + "!"
+
+
+def test_the_gateway_s_route_goes_before_the_template() -> None:
+    assert named(request("/users/1", route="/users/:user")) == ["/users/:user"]
+    mixed = [
+        request("/users/1", route=None),
+        request("/users/2", route="/users/:user"),
+        request("/users/3", route=None),
+        request("/users/4", route="/x/5"),
+    ]
+    assert named(*mixed) == ["/users/{id}", "/users/:user", "/users/{id}", "/x/5"]
+
+
+def test_without_templates_the_endpoint_is_the_path_without_its_query() -> None:
+    assert named(request("/users/1?x"), templates=False) == ["/users/1"]
+    assert named(request("/users/1?x", route="/r"), templates=False) == ["/r"]
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc12"), st.none() | st.sampled_from("rs")), min_size=1))
+@settings(max_examples=100)
+def test_every_event_gets_its_own_endpoint(held: list[tuple[str, str | None]]) -> None:
+    events = [request(f"/{path}", route=route) for path, route in held]
+    assert named(*events) == [template(f"/{p}") if r is None else r for p, r in held]
+
+
+def test_other_kinds_have_no_endpoint() -> None:
+    (block,) = decode(GOOD["backend"]).blocks
+    assert Endpoints(templates=True).name(block) is block
+
+
+def test_the_memory_of_paths_is_bounded_and_forgets_nothing_in_use(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(endpoints, "MAX_REMEMBERED", 100)
+    remembering = Endpoints(templates=True)
+    for number in range(1000):
+        assert number == 0 or "/used/1" in remembering._recent | remembering._older
+        (block,) = decode([request(f"/scan/x{number}y"), request("/used/1")]).blocks
+        names = [row["endpoint"] for row in rows([remembering.name(block)])]
+        assert names == [f"/scan/x{number}y", "/used/{id}"]
+        assert len(remembering._recent) + len(remembering._older) <= 100
+
+
+def test_long_paths_are_not_remembered() -> None:
+    remembering = Endpoints(templates=True)
+    (block,) = decode([request("/" + "x" * 300), request("/short")]).blocks
+    assert len(rows([remembering.name(block)])) == 2
+    assert list(remembering._recent) == ["/short"]

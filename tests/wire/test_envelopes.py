@@ -1,0 +1,136 @@
+import pytest
+from events import GOOD, accepted, decode, fault_of, faults, rows
+
+from aegisd.wire.decode import Flow
+
+REQUEST, SYSTEM = GOOD["request"], GOOD["system"]
+OURS = {"source": "gw-1", "seq": 7}
+
+FAULTS = [
+    ({"v": 2}, "out_of_range", "v"),
+    ({"v": 0}, "out_of_range", "v"),
+    ({"v": "1"}, "bad_type", "v"),
+    ({"v": True}, "bad_type", "v"),
+    ({"v": 1.0}, "bad_type", "v"),
+    ({"kind": 3}, "bad_type", "kind"),
+    ({"kind": b"request"}, "bad_type", "kind"),
+    ({"source": 3}, "bad_type", "source"),
+    ({"source": b"gw"}, "bad_type", "source"),
+    ({"source": []}, "bad_type", "source"),
+    ({"source": "gw", "seq": -1}, "bad_seq", "seq"),
+    ({"source": "gw", "seq": -(2**63)}, "bad_seq", "seq"),
+    ({"source": "gw", "seq": 1.0}, "bad_type", "seq"),
+    ({"source": "gw", "seq": True}, "bad_type", "seq"),
+    ({"source": "gw", "seq": "1"}, "bad_type", "seq"),
+    ({"seq": 1}, "missing_field", "source"),
+    ({"seq": 1, "source": None}, "missing_field", "source"),
+]
+FLOW_FAULTS = [fault for fault in FAULTS if "v" not in fault[0] and "kind" not in fault[0]]
+
+
+@pytest.mark.parametrize("keys", [{}, {"v": 1}, {"v": None}, {"n": 3}, {"x": 1}, OURS])
+def test_an_envelope_s_events_are_taken(keys: dict[str, object]) -> None:
+    decoded = decode(keys | {"events": [REQUEST, REQUEST]})
+    assert (accepted(decoded), faults(decoded)) == (2, [])
+
+
+def test_an_envelope_without_events_holds_none() -> None:
+    assert decode({"events": []}).starts.tolist() == [0, 0]
+    assert decode([]).starts.tolist() == [0, 0]
+
+
+@pytest.mark.parametrize(("keys", "reason", "field"), FAULTS)
+def test_a_fault_of_the_envelope_rejects_each_of_its_events(
+    keys: dict[str, object], reason: str, field: str
+) -> None:
+    decoded = decode(REQUEST, keys | {"events": [REQUEST, 5, REQUEST]}, REQUEST)
+    assert faults(decoded) == [(i, reason, field) for i in (1, 2, 3)]
+    assert accepted(decoded) == 2
+
+
+@pytest.mark.parametrize(("keys", "reason", "field"), FAULTS)
+def test_a_faulty_envelope_without_events_is_one_reject(
+    keys: dict[str, object], reason: str, field: str
+) -> None:
+    assert fault_of(keys | {"events": []}) == (reason, field)
+
+
+@pytest.mark.parametrize(("keys", "reason", "field"), FLOW_FAULTS)
+def test_an_event_alone_has_the_same_faults_of_source_and_seq(
+    keys: dict[str, object], reason: str, field: str
+) -> None:
+    assert fault_of(REQUEST | keys) == (reason, field)
+    assert decode(REQUEST | keys).flows == []
+
+
+@pytest.mark.parametrize("events", [1, "x", {}, {"a": 1}, True, 1.5, b"\x90"])
+def test_events_that_are_no_list_are_malformed(events: object) -> None:
+    assert fault_of({"events": events}) == ("malformed", "events")
+
+
+@pytest.mark.parametrize("event", [None, 1, "x", True, 1.5, b"x", [], [REQUEST]])
+def test_an_event_that_is_no_map_is_malformed(event: object) -> None:
+    assert faults(decode([REQUEST, event, REQUEST])) == [(1, "malformed", "")]
+    assert faults(decode({"events": [event, REQUEST]})) == [(0, "malformed", "")]
+
+
+@pytest.mark.parametrize("message", [None, 1, "x", True, False, 1.5, b"\xc4\x01x"])
+def test_a_message_that_is_neither_map_nor_list_is_malformed(message: object) -> None:
+    decoded = decode(REQUEST, message, REQUEST)
+    assert faults(decoded) == [(1, "malformed", "")]
+    assert accepted(decoded) == 2
+
+
+def test_an_envelope_tells_who_sent_how_many_and_how_many_before() -> None:
+    assert decode(OURS | {"events": [REQUEST, None]}).flows == [Flow("gw-1", 7, 2)]
+    assert decode({"source": "a", "events": [REQUEST]}).flows == [Flow("a", None, 1)]
+    assert decode(REQUEST | OURS).flows == [Flow("gw-1", 7, 1)]
+    assert decode(REQUEST | {"source": "a"}).flows == [Flow("a", None, 1)]
+    assert decode({"source": "a", "seq": 2**64 - 1, "events": []}).flows[0].seq == 2**64 - 1
+
+
+@pytest.mark.parametrize(
+    "message",
+    [OURS, OURS | {"v": 1}, OURS | {"events": []}, OURS | {"events": None}, OURS | {"n": 0}],
+)
+def test_a_heartbeat_has_no_events_and_closes_the_sum(message: dict[str, object]) -> None:
+    decoded = decode(message)
+    assert decoded.flows == [Flow("gw-1", 7, 0)]
+    assert decoded.starts.tolist() == [0, 0]
+
+
+def test_nil_is_absent_in_an_envelope_too() -> None:
+    nils = dict.fromkeys(["v", "kind", "source", "seq", "columns"])
+    decoded = decode(nils | {"events": [REQUEST]})
+    assert (accepted(decoded), faults(decoded), decoded.flows) == (1, [], [])
+
+
+def test_events_of_a_refused_envelope_were_sent_and_are_not_lost() -> None:
+    decoded = decode(OURS | {"v": 2, "events": [REQUEST] * 3})
+    assert decoded.flows == [Flow("gw-1", 7, 3)]
+    assert len(faults(decoded)) == 3
+
+
+def test_source_and_seq_inside_a_list_say_nothing_about_the_message() -> None:
+    decoded = decode([REQUEST | {"source": 5, "seq": -1}])
+    assert (accepted(decoded), decoded.flows) == (1, [])
+
+
+def test_a_system_event_has_its_own_source_else_the_envelope_s() -> None:
+    decoded = decode(
+        SYSTEM,
+        {"source": "one", "events": []},
+        {"source": "two", "events": [SYSTEM, SYSTEM | {"source": "own"}, SYSTEM]},
+        {"source": "three", "seq": 0},
+        [SYSTEM],
+        SYSTEM | {"source": "alone"},
+        {"source": "four", "events": [SYSTEM | {"source": None}, SYSTEM | {"source": "own"}]},
+    )
+    names = [row["source"] for row in rows(decoded.blocks)]
+    assert names == [None, "two", "own", "two", None, "alone", "four", "own"]
+
+
+def test_every_event_can_be_traced_to_its_message() -> None:
+    decoded = decode([REQUEST] * 3, 5, {"events": []}, REQUEST, {"v": 2, "events": [REQUEST]})
+    assert decoded.starts.tolist() == [0, 3, 4, 4, 5, 6]
+    assert [decoded.message_of(i) for i in range(6)] == [0, 0, 0, 1, 3, 4]

@@ -1,0 +1,121 @@
+import pytest
+from events import GOOD, decode, rows
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aegisd.config.settings import Privacy
+from aegisd.wire.block import Block
+from aegisd.wire.privacy import protect, truncate_address, without_query
+
+SECRET = GOOD["request"] | {"path": "/a?token=1#x", "client_ip": "192.0.2.77"}
+
+
+def protected(*events: dict[str, object], **privacy: object) -> list[dict[str, object]]:
+    (block,) = decode(list(events)).blocks
+    return rows([protect(block, Privacy(**privacy))])
+
+
+@pytest.mark.parametrize(
+    ("path", "kept"),
+    [
+        ("/a?b=c", "/a"),
+        ("/a?", "/a"),
+        ("/a?b?c", "/a"),
+        ("/a#b", "/a"),
+        ("/a#b?c", "/a"),
+        ("/a?b#c", "/a"),
+        ("?a=b", ""),
+        ("", ""),
+        ("/a/b", "/a/b"),
+        ("/a%3Fb", "/a%3Fb"),
+        ("http://host/a?b", "http://host/a"),
+    ],
+)
+def test_query_and_fragment_are_cut_off(path: str, kept: str) -> None:
+    assert without_query(path) == kept
+
+
+@given(st.text(max_size=30))
+def test_no_path_keeps_a_query(path: str) -> None:
+    kept = without_query(path)
+    assert path.startswith(kept)
+    assert "?" not in kept
+    assert "#" not in kept
+
+
+@pytest.mark.parametrize(
+    ("address", "kept"),
+    [
+        ("192.0.2.77", "192.0.2.0"),
+        ("192.0.2.0", "192.0.2.0"),
+        ("255.255.255.255", "255.255.255.0"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1::"),
+        ("2001:DB8:1:2::", "2001:db8:1::"),
+        ("::1", "::"),
+        ("fe80::1%eth0", "fe80::"),
+        ("::ffff:192.0.2.77", "192.0.2.0"),
+        ("::ffff:c000:24d", "192.0.2.0"),
+    ],
+)
+def test_addresses_are_cut_to_their_network(address: str, kept: str) -> None:
+    assert truncate_address(address) == kept
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "unknown",
+        "192.0.2",
+        "192.0.2.256",
+        "192.0.2.7:443",
+        "[2001:db8::1]",
+        "192.0.2.7, 10.0.0.1",
+        "192.0.2.07",
+        "\ufffd",
+        "1" * 64,
+        "٣.٣.٣.٣",
+    ],
+)
+def test_what_is_no_address_is_dropped(text: str) -> None:
+    assert truncate_address(text) is None
+
+
+@given(st.ip_addresses())
+def test_a_truncated_address_holds_nothing_more_to_remove(address: object) -> None:
+    kept = truncate_address(str(address))
+    assert kept is not None
+    assert truncate_address(kept) == kept
+
+
+@given(st.integers(0, 2**24 - 1), st.integers(0, 255), st.integers(0, 255))
+def test_hosts_of_one_network_can_not_be_told_apart(network: int, one: int, two: int) -> None:
+    front = ".".join(map(str, network.to_bytes(3, "big")))
+    assert truncate_address(f"{front}.{one}") == truncate_address(f"{front}.{two}")
+
+
+@pytest.mark.parametrize(
+    ("client_ip", "kept"), [("full", "192.0.2.77"), ("truncate", "192.0.2.0"), ("drop", None)]
+)
+def test_the_client_s_address_is_kept_as_configured(client_ip: str, kept: str | None) -> None:
+    events = protected(SECRET, GOOD["request"], SECRET, client_ip=client_ip)
+    assert {(row["path"], row["client_ip"]) for row in events} == {("/a", kept), ("/", None)}
+
+
+@pytest.mark.parametrize(("strip", "kept"), [(True, "/a"), (False, "/a?token=1#x")])
+def test_the_query_is_kept_as_configured(strip: bool, kept: str) -> None:
+    assert protected(SECRET, strip_query=strip)[0]["path"] == kept
+
+
+def test_nothing_of_what_is_removed_stays_in_the_block() -> None:
+    (block,) = decode([SECRET] * 3).blocks
+    done = protect(block, Privacy(client_ip="drop"))
+    assert "token" not in repr(done.texts)
+    assert "192.0.2" not in repr(done.texts)
+
+
+@pytest.mark.parametrize("kind", ["rate_limit", "backend", "system"])
+def test_other_kinds_pass_as_they_are(kind: str) -> None:
+    (block,) = decode(GOOD[kind]).blocks
+    same: Block = protect(block, Privacy(client_ip="drop"))
+    assert same is block

@@ -1,0 +1,87 @@
+import msgpack
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aegisd.wire.salvage import UNREADABLE, end_of, unpack_message
+
+scalars = (
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.floats()
+    | st.text(max_size=300)
+    | st.binary(max_size=300)
+    | st.builds(msgpack.ExtType, st.integers(0, 127), st.binary(max_size=20))
+    | st.builds(msgpack.Timestamp, st.integers(-(2**40), 2**40), st.integers(0, 10**9 - 1))
+)
+values = st.recursive(
+    scalars,
+    lambda inner: st.lists(inner, max_size=20) | st.dictionaries(st.text(), inner, max_size=20),
+    max_leaves=30,
+)
+
+
+def boundaries(data: bytes) -> list[int]:
+    """Where msgpack's own reader says that the values in ``data`` end."""
+    unpacker = msgpack.Unpacker(strict_map_key=False)
+    unpacker.feed(data)
+    return [unpacker.tell() for _ in unpacker]
+
+
+@given(st.lists(values, min_size=1, max_size=4))
+@settings(max_examples=100)
+def test_values_end_where_msgpack_says(held: list[object]) -> None:
+    data = b"".join(map(msgpack.packb, held))
+    offset, ends = 0, []
+    while offset < len(data):
+        offset = end_of(data, offset)
+        ends.append(offset)
+    assert ends == boundaries(data)
+
+
+@given(values)
+@settings(max_examples=100)
+def test_a_value_cut_off_has_no_end(value: object) -> None:
+    data = msgpack.packb(value)
+    assert {end_of(data[:end], 0) for end in range(len(data))} == {-1}
+
+
+@given(st.binary(max_size=60))
+@settings(max_examples=500)
+def test_any_bytes_end_where_msgpack_says_or_not_at_all(data: bytes) -> None:
+    end = end_of(data, 0)
+    try:
+        expected = boundaries(data)
+    except (ValueError, TypeError):  # a key or a text msgpack refuses, or 0xC1
+        return
+    assert end == (expected[0] if expected else -1)
+
+
+@pytest.mark.parametrize("tag", range(256))
+def test_every_tag_ends_where_msgpack_says(tag: int) -> None:
+    data = bytes([tag]) + bytes(40)
+    if tag == 0xC1:
+        assert end_of(data, 0) == -1
+        return
+    skipping = msgpack.Unpacker(strict_map_key=False)
+    skipping.feed(data)
+    skipping.skip()
+    assert end_of(data, 0) == skipping.tell()
+
+
+def test_depth_is_no_limit_to_finding_an_end() -> None:
+    deep = b"\x91" * 100_000 + b"\xc0"
+    assert end_of(deep + b"\xc0", 0) == len(deep)
+    assert unpack_message(b"\x92" + deep + b"\x05") == [UNREADABLE, 5]
+
+
+def test_an_envelope_is_salvaged_only_as_far_as_its_events() -> None:
+    bad = b"\x81\x90\x01"
+    assert unpack_message(b"\x82\xa1v\x01\xa6events\x92" + bad + b"\x05") == {
+        "v": 1,
+        "events": [UNREADABLE, 5],
+    }
+    assert unpack_message(b"\x82\xa1v" + bad + b"\xa6events\x90") is UNREADABLE
+    assert unpack_message(b"\x81\xa1v" + bad) is UNREADABLE
+    assert unpack_message(b"") is UNREADABLE
