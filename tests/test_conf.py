@@ -2,6 +2,7 @@
 
 import re
 import tomllib
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ def test_every_key_has_a_line_that_says_what_it_does() -> None:
     lines = FILE.read_text().splitlines()
     bare = [
         line
-        for before, line in zip(lines, lines[1:], strict=False)
+        for before, line in pairwise(lines)
         if re.match(r"\w+ = ", line) and not before.startswith("# ")
     ]
     assert bare == []
