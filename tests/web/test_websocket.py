@@ -203,17 +203,20 @@ async def test_binary_messages_are_read_as_text(serving):
 
 async def test_too_large_a_message_closes_the_connection(serving):
     # on a stream of our own: the library's client leaves its socket open when it is closed
-    async with serving(SLOW) as web, await web.connected() as stream:
-        async with trio.open_nursery() as nursery:
-            host = f"127.0.0.1:{web.port}"
-            connection = await wrap_client_stream(nursery, stream, host, "/ws/metrics")
-            await heard(connection)
-            await connection.send_message("x" * 5000)
-            with trio.fail_after(WAIT_SECONDS), pytest.raises(ConnectionClosed) as closed:
-                await connection.get_message()
-            assert closed.value.reason.code == 1009
-            await until(lambda: web.context.hub.count == 0)
-            nursery.cancel_scope.cancel()
+    async with (
+        serving(SLOW) as web,
+        await web.connected() as stream,
+        trio.open_nursery() as nursery,
+    ):
+        host = f"127.0.0.1:{web.port}"
+        connection = await wrap_client_stream(nursery, stream, host, "/ws/metrics")
+        await heard(connection)
+        await connection.send_message("x" * 5000)
+        with trio.fail_after(WAIT_SECONDS), pytest.raises(ConnectionClosed) as closed:
+            await connection.get_message()
+        assert closed.value.reason.code == 1009
+        await until(lambda: web.context.hub.count == 0)
+        nursery.cancel_scope.cancel()
 
 
 async def test_a_client_that_closes_is_forgotten(serving):
