@@ -10,12 +10,11 @@ import signal
 import socket
 import ssl
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import structlog
 import trio
-from attrs import define, evolve, field
+from attrs import evolve
 
 from aegisd import __version__, systemd
 from aegisd.alerts.archive import Archive
@@ -23,10 +22,10 @@ from aegisd.alerts.manager import Manager
 from aegisd.config.checks import is_loopback, split_address
 from aegisd.config.load import Places
 from aegisd.config.settings import Address, Http, Settings
-from aegisd.config.settings import Ingest as IngestSettings
 from aegisd.errors import AegisdError
 from aegisd.ingest import sockets
 from aegisd.ingest.datagram import DatagramListener
+from aegisd.ingest.listen import Sockets
 from aegisd.intake import Intake
 from aegisd.live.state import LiveState
 from aegisd.store.embedded import embedded_postgres
@@ -88,7 +87,7 @@ async def run(settings: Settings, places: Places) -> None:
                 clocks,
             )
             with Sockets() as bound:
-                listeners = bound.listen(settings.ingest, places, handed, intake)
+                listeners = bound.listen(settings.ingest, places, handed, intake.take)
                 http = await _http_listeners(settings.http, handed)
                 archive = Archive(postgres, node)
                 hub = Hub(live, now, settings.dashboard.websocket)
@@ -143,71 +142,6 @@ async def run(settings: Settings, places: Places) -> None:
                     background.cancel_scope.cancel()
         everything.cancel_scope.cancel()
     log.info("stopped")
-
-
-@define
-class Sockets:
-    """The sockets bound here, whose files are removed at the end."""
-
-    _files: list[sockets.UnixSocketFile] = field(factory=list)
-
-    def __enter__(self) -> "Sockets":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.remove_files()
-
-    def remove_files(self) -> None:
-        """Remove the files, while their sockets are still open; what is open stays so."""
-        while self._files:
-            self._files.pop().remove()
-
-    def listen(
-        self,
-        settings: IngestSettings,
-        places: Places,
-        handed: dict[str, socket.socket],
-        intake: Intake,
-    ) -> list[DatagramListener]:
-        """The listeners: on systemd's sockets where it has them, else on our own."""
-        listeners = []
-        for name, bind in {
-            "unix_datagram": self._bind_unix(settings, places),
-            "udp": self._bind_udp(settings),
-        }.items():
-            ours = name not in handed
-            bound = bind() if ours else handed[name]
-            if bound is None:
-                continue
-            given = sockets.widen(bound, settings.receive_buffer_bytes)
-            address = sockets.address_of(bound)
-            if given < settings.receive_buffer_bytes:
-                log.info(
-                    "the kernel gives a smaller receive buffer than asked for; "
-                    "raise net.core.rmem_max",
-                    listener=address,
-                    given=given,
-                    asked=settings.receive_buffer_bytes,
-                )
-            listeners.append(DatagramListener(bound, address, intake.take, ours=ours))
-        return listeners
-
-    def _bind_unix(
-        self, settings: IngestSettings, places: Places
-    ) -> Callable[[], socket.socket | None]:
-        def bind() -> socket.socket | None:
-            if not settings.unix_datagram:
-                return None
-            path = Path(places.expand(settings.unix_datagram))
-            mode = int(settings.socket_mode, 8)
-            bound, file = sockets.bind_unix_datagram(path, mode, settings.socket_group)
-            self._files.append(file)
-            return bound
-
-        return bind
-
-    def _bind_udp(self, settings: IngestSettings) -> Callable[[], socket.socket | None]:
-        return lambda: sockets.bind_udp(settings.udp) if settings.udp else None
 
 
 async def _watch_signals(

@@ -14,7 +14,8 @@ from aegisd.ingest.datagram import Burst, DatagramListener
 from aegisd.live.sources import Sources
 from aegisd.live.state import LiveState
 from aegisd.wire.block import Block
-from aegisd.wire.decode import Decoder, Reject
+from aegisd.wire.burst import Reject
+from aegisd.wire.decode import Decoder
 from aegisd.wire.endpoints import Endpoints
 from aegisd.wire.privacy import protect
 from aegisd.wire.protocol import BACKEND, KINDS, RATE_LIMIT, REQUEST, SYSTEM, Reason
@@ -34,7 +35,7 @@ class RecentReject:
     reason: Reason
     field: str
     count: int
-    preview: str  # hex
+    preview: str  # hex; empty where client addresses may not be kept
 
 
 @define
@@ -104,7 +105,8 @@ class Intake:
     ) -> None:
         count = len(reject.positions)
         self.figures.rejected[reject.reason] += count
-        preview = message[:PREVIEW_BYTES].hex()
+        # where addresses may not be kept, neither may a message that holds one
+        shown = message[:PREVIEW_BYTES] if self._privacy.client_ip == "full" else b""
         self.figures.recent_rejects.append(
-            RecentReject(wall, listener.address, reject.reason, reject.field, count, preview)
+            RecentReject(wall, listener.address, reject.reason, reject.field, count, shown.hex())
         )

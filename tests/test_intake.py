@@ -153,6 +153,13 @@ def test_a_reject_shows_the_message_it_came_in(way: Way) -> None:
     assert [recent.preview for recent in way.intake.figures.recent_rejects] == ["c101"]
 
 
+def test_a_reject_shows_no_message_where_addresses_may_not_be_kept(bound: socket.socket) -> None:
+    way = Way(bound, EnabledMetrics(), Privacy(client_ip="drop"))
+    way.take(SECRET | {"status_code": -1})
+    (recent,) = way.intake.figures.recent_rejects
+    assert (recent.field, recent.preview) == ("status_code", "")
+
+
 def test_only_the_latest_rejects_are_remembered(way: Way) -> None:
     for number in range(MAX_RECENT_REJECTS + 20):
         way.take(b"\xc1" + bytes([number]))

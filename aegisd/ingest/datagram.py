@@ -37,7 +37,7 @@ class DatagramListener:
         self,
         bound: socket.socket,
         address: str,
-        handle: Callable[["DatagramListener", Burst, int], None],
+        handle: "Handle",
         *,
         ours: bool,
     ) -> None:
@@ -110,3 +110,7 @@ class DatagramListener:
             size += length
         self.bytes += size
         return burst, oversize
+
+
+Handle = Callable[[DatagramListener, Burst, int], None]
+"""Takes a burst, and how many messages more were too large."""

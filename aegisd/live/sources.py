@@ -7,7 +7,7 @@ missing. A datagram that comes late, out of order, lowers the loss again.
 
 from attrs import define
 
-from aegisd.wire.decode import Flow
+from aegisd.wire.burst import Flow
 
 MAX_SOURCES = 1000
 SILENCE_SECONDS = 3600

@@ -2,7 +2,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aegisd.live.sources import MAX_SOURCES, SILENCE_SECONDS, Sources
-from aegisd.wire.decode import Flow
+from aegisd.wire.burst import Flow
 
 
 def lost(*flows: tuple[int | None, int]) -> int:

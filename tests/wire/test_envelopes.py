@@ -1,7 +1,7 @@
 import pytest
 from events import GOOD, accepted, decode, fault_of, faults, rows
 
-from aegisd.wire.decode import Flow
+from aegisd.wire.burst import Flow
 
 REQUEST, SYSTEM = GOOD["request"], GOOD["system"]
 OURS = {"source": "gw-1", "seq": 7}

@@ -1,0 +1,78 @@
+"""Makes the listeners: on systemd's sockets where it has them, else on our own."""
+
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import structlog
+from attrs import define, field
+
+from aegisd.config.load import Places
+from aegisd.config.settings import Ingest
+from aegisd.ingest import sockets
+from aegisd.ingest.datagram import DatagramListener, Handle
+
+log = structlog.get_logger()
+
+
+@define
+class Sockets:
+    """The sockets bound here, whose files are removed at the end."""
+
+    _files: list[sockets.UnixSocketFile] = field(factory=list)
+
+    def __enter__(self) -> "Sockets":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.remove_files()
+
+    def remove_files(self) -> None:
+        """Remove the files, while their sockets are still open; what is open stays so."""
+        while self._files:
+            self._files.pop().remove()
+
+    def listen(
+        self,
+        settings: Ingest,
+        places: Places,
+        handed: dict[str, socket.socket],
+        handle: Handle,
+    ) -> list[DatagramListener]:
+        """The listeners: on systemd's sockets where it has them, else on our own."""
+        listeners = []
+        for name, bind in {
+            "unix_datagram": self._bind_unix(settings, places),
+            "udp": self._bind_udp(settings),
+        }.items():
+            ours = name not in handed
+            bound = bind() if ours else handed[name]
+            if bound is None:
+                continue
+            given = sockets.widen(bound, settings.receive_buffer_bytes)
+            address = sockets.address_of(bound)
+            if given < settings.receive_buffer_bytes:
+                log.info(
+                    "the kernel gives a smaller receive buffer than asked for; "
+                    "raise net.core.rmem_max",
+                    listener=address,
+                    given=given,
+                    asked=settings.receive_buffer_bytes,
+                )
+            listeners.append(DatagramListener(bound, address, handle, ours=ours))
+        return listeners
+
+    def _bind_unix(self, settings: Ingest, places: Places) -> Callable[[], socket.socket | None]:
+        def bind() -> socket.socket | None:
+            if not settings.unix_datagram:
+                return None
+            path = Path(places.expand(settings.unix_datagram))
+            mode = int(settings.socket_mode, 8)
+            bound, file = sockets.bind_unix_datagram(path, mode, settings.socket_group)
+            self._files.append(file)
+            return bound
+
+        return bind
+
+    def _bind_udp(self, settings: Ingest) -> Callable[[], socket.socket | None]:
+        return lambda: sockets.bind_udp(settings.udp) if settings.udp else None
