@@ -20,7 +20,8 @@ from aegisd.store.rows import table_rows
 from aegisd.wire.block import Block, concatenate
 
 MAX_PENDING_BYTES = 256 * 1024 * 1024
-"""What may wait for the database, about; some two million requests."""
+"""What may wait for the database, about: a million requests that came in lists of 50, or 88,000
+that each came alone, since a block takes 2.5 kB however small."""
 
 MAX_BATCH_EVENTS = 100_000
 """COPY gains little beyond; one transaction stays a matter of a second."""
