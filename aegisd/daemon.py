@@ -125,7 +125,7 @@ async def run(settings: Settings, places: Places) -> None:
                     async with trio.open_nursery() as taking:
                         for listener in listeners:
                             taking.start_soon(listener.run)
-                        await _say_ready(settings.http, listeners, http)
+                        await _say_ready(settings.http, bound, listeners, http)
                         await stop.wait()
                         systemd.notify("STOPPING=1")
                         context.stopping = True
@@ -251,7 +251,10 @@ def _tls(settings: Http) -> ssl.SSLContext | None:
 
 
 async def _say_ready(
-    settings: Http, listeners: list[DatagramListener], http: list[trio.SocketListener]
+    settings: Http,
+    bound: Sockets,
+    listeners: list[DatagramListener],
+    http: list[trio.SocketListener],
 ) -> None:
     # By now _database has run up to its first wait, and failed where the state directory is in
     # use or the embedded Postgres is not installed: that ends us here, before we say READY.
@@ -265,6 +268,7 @@ async def _say_ready(
         listens=" ".join(listener.address for listener in listeners),
         page=f"{scheme}://{shown}:{port}/",
     )
+    bound.tell_small_buffers()
     systemd.notify("READY=1")
 
 

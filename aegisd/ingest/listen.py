@@ -20,12 +20,25 @@ class Sockets:
     """The sockets bound here, whose files are removed at the end."""
 
     _files: list[sockets.UnixSocketFile] = field(factory=list)
+    _small_buffers: list[tuple[str, int]] = field(factory=list)
 
     def __enter__(self) -> "Sockets":
         return self
 
     def __exit__(self, *_: object) -> None:
         self.remove_files()
+
+    def tell_small_buffers(self) -> None:
+        """Log where the kernel gave a smaller buffer than asked for.
+
+        Only once all stands: a daemon that can't start says that alone.
+        """
+        for address, given in self._small_buffers:
+            log.info(
+                "the kernel gives a smaller receive buffer than asked for; raise net.core.rmem_max",
+                listener=address,
+                given=given,
+            )
 
     def remove_files(self) -> None:
         """Remove the files, while their sockets are still open; what is open stays so."""
@@ -51,14 +64,9 @@ class Sockets:
                 continue
             given = sockets.widen(bound, settings.receive_buffer_bytes)
             address = sockets.address_of(bound)
-            if given < settings.receive_buffer_bytes:
-                log.info(
-                    "the kernel gives a smaller receive buffer than asked for; "
-                    "raise net.core.rmem_max",
-                    listener=address,
-                    given=given,
-                    asked=settings.receive_buffer_bytes,
-                )
+            # a Unix socket's queue is bounded by its senders' buffers, not by its own (unix(7))
+            if bound.family != socket.AF_UNIX and given < settings.receive_buffer_bytes:
+                self._small_buffers.append((address, given))
             listeners.append(DatagramListener(bound, address, handle, ours=ours))
         return listeners
 

@@ -106,7 +106,7 @@ async def test_a_password_that_smtp_cannot_send_is_told_without_it() -> None:
         await failure(mail(server.port, username="me", password=f"{PASSWORD}é"))
 
 
-@pytest.mark.parametrize("to", ["ops@example.com\nBcc: x@example.com", "é@example.com", "", "<"])
+@pytest.mark.parametrize("to", ["ops@example.com\nBcc: x@example.com", "é@example.com", "<"])
 @bounded
 async def test_an_address_that_is_none_fails_that_action_only(to: str) -> None:
     with smtp_server() as server, pytest.raises(ActionFailed):
