@@ -4,7 +4,6 @@ A message is an event, a list of events or an envelope around one. Events are pu
 by the kind they have when they name none; each has its position in the burst.
 """
 
-from bisect import bisect_right
 from collections.abc import Iterable
 from typing import Any
 
@@ -14,6 +13,17 @@ from attrs import frozen
 from aegisd.wire import columns
 from aegisd.wire.block import Integers, Text
 from aegisd.wire.protocol import ENVELOPE_KEYS, REQUEST, SOURCE, VERSION, Reason
+from aegisd.wire.table import Refused, Table, open_table
+
+Fault = tuple[Reason, str]
+"""Why a message is refused, and for what in it."""
+
+MAX_ROWS = 65_536
+"""Rows of a ``columns`` message. They are read in one go, and nothing else runs meanwhile."""
+
+FREE_ROWS = 1024
+"""Rows beyond these must take a byte each, as they do in every form but one value for all rows:
+else a burst of small messages would be millions of events, and gigabytes of memory."""
 
 
 @frozen(eq=False)
@@ -42,18 +52,21 @@ class Burst:
         self.altered = 0
         self.starts: list[int] = []
         self.events: dict[str, tuple[list[Any], list[int]]] = {}
+        self.tables: list[tuple[Table, int]] = []  # with the position of its first row
         self._refused: dict[tuple[Reason, str], list[int]] = {}
         self.flows: list[Flow] = []
         self._senders: list[tuple[int, int, str]] = []
 
-    def add(self, message: Any) -> None:
-        """Open one unpacked message."""
+    def add(self, message: Any, length: int) -> None:
+        """Open one unpacked message that was ``length`` bytes long."""
         self.starts.append(self.size)
         if type(message) is list:
             self._events(message, REQUEST)
         elif type(message) is not dict:
             self._refuse(Reason.MALFORMED, "", 1)
-        elif message.get("events") is not None or message.get("columns") is not None:
+        elif message.get("columns") is not None:
+            self._columns(message, length)
+        elif message.get("events") is not None:
             self._envelope(message)
         elif "source" in message and "seq" in message and ENVELOPE_KEYS.issuperset(message):
             self._envelope(message | {"events": []})  # a heartbeat without even a list
@@ -75,13 +88,11 @@ class Burst:
 
     def sources_of(self, positions: Integers) -> Text:
         """Who sent each event, as its envelope says."""
-        starts = [start for start, _, _ in self._senders]
-        names: list[str | None] = []
-        for position in positions.tolist():
-            i = bisect_right(starts, position) - 1
-            _, end, name = self._senders[i] if i >= 0 else (0, 0, None)
-            names.append(name if position < end else None)
-        return Text.of(names)
+        senders = [(0, 0, None), *self._senders]
+        starts, ends, names = zip(*senders, strict=True)
+        sender = np.searchsorted(np.array(starts), positions, side="right") - 1
+        sender[positions >= np.array(ends)[sender]] = 0  # nobody's
+        return Text(names, sender.astype(np.int32))
 
     def _events(self, events: list[Any], kind: str) -> None:
         held, positions = self.events.setdefault(kind, ([], []))
@@ -95,20 +106,40 @@ class Burst:
         self.size += count
 
     def _envelope(self, message: dict[str, Any]) -> None:
-        events = message.get("events")
-        if message.get("columns") is not None or type(events) is not list:
-            field = "events" if message.get("columns") is None else "columns"
-            self._refuse(Reason.MALFORMED, field, 1)
+        events = message["events"]
+        if type(events) is not list:
+            self._refuse(Reason.MALFORMED, "events", 1)
+        elif self._opened(message, len(events)):
+            kind = message.get("kind")
+            self._events(events, REQUEST if kind is None else kind)
+
+    def _columns(self, message: dict[str, Any], length: int) -> None:
+        if message.get("events") is not None:
+            self._refuse(Reason.MALFORMED, "columns", 1)
             return
-        fault = self._flow_fault(message)
-        if fault is None:
-            self._flow(message, len(events))  # also of a refused message: it was not lost
-            fault = self._fault(message)
-        if fault is not None:
-            self._refuse(*fault, max(1, len(events)))
+        fault = _rows_fault(message.get("n"), length)
+        # where nobody knows how many its rows are, a message counts as one event
+        size: int = message["n"] if fault is None else 1
+        if not self._opened(message, size, fault):
             return
         kind = message.get("kind")
-        self._events(events, REQUEST if kind is None else kind)
+        try:
+            table = open_table(REQUEST if kind is None else kind, size, message["columns"])
+        except Refused as refused:
+            self._refuse(refused.reason, refused.field, max(1, size))
+        else:
+            self.tables.append((table, self.size))
+            self.size += size
+
+    def _opened(self, message: dict[str, Any], count: int, fault: Fault | None = None) -> bool:
+        """Note who sent ``count`` events; refuse them where the envelope has a fault."""
+        flow_fault = self._flow_fault(message)
+        if flow_fault is None:
+            self._flow(message, count)  # also of a refused message: it was not lost
+        fault = flow_fault or self._fault(message) or fault
+        if fault is not None:
+            self._refuse(*fault, max(1, count))
+        return fault is None
 
     def _alone(self, event: dict[str, Any]) -> None:
         fault = self._flow_fault(event)
@@ -118,7 +149,7 @@ class Burst:
         self._flow(event, 1)
         self._events([event], REQUEST)
 
-    def _fault(self, message: dict[str, Any]) -> tuple[Reason, str] | None:
+    def _fault(self, message: dict[str, Any]) -> Fault | None:
         version, kind = message.get("v"), message.get("kind")
         if version is not None and type(version) is not int:
             return Reason.BAD_TYPE, "v"
@@ -128,7 +159,7 @@ class Burst:
             return Reason.BAD_TYPE, "kind"
         return None
 
-    def _flow_fault(self, message: dict[str, Any]) -> tuple[Reason, str] | None:
+    def _flow_fault(self, message: dict[str, Any]) -> Fault | None:
         source, seq = message.get("source"), message.get("seq")
         if source is not None and type(source) is not str:
             return Reason.BAD_TYPE, "source"
@@ -148,3 +179,14 @@ class Burst:
         self.altered += name != source
         self.flows.append(Flow(name, message.get("seq"), count))
         self._senders.append((self.size, self.size + count, name))
+
+
+def _rows_fault(rows: object, length: int) -> Fault | None:
+    """What is wrong with the ``n`` of a message of ``length`` bytes."""
+    if rows is None:
+        return Reason.MISSING_FIELD, "n"
+    if type(rows) is not int:
+        return Reason.BAD_TYPE, "n"
+    if not 0 <= rows <= min(MAX_ROWS, max(FREE_ROWS, length)):
+        return Reason.OUT_OF_RANGE, "n"
+    return None

@@ -7,7 +7,7 @@ each value.
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgpack
@@ -26,10 +26,20 @@ from aegisd.wire.protocol import (
 )
 
 Raw = Sequence[object]
+Floats = NDArray[np.float64]
 
 MICROSECONDS = 1_000_000
+MICROSECONDS_A_MILLISECOND = 1000
 MAX_INT64 = 2**63 - 1
 REPLACEMENT = "\ufffd"
+
+_RANGES: dict[FieldType, tuple[float, float]] = {
+    FieldType.STATUS: (0, 999),
+    FieldType.INTEGER: (-MAX_INT64, MAX_INT64),
+    FieldType.COUNT: (0, MAX_INT64),
+    FieldType.DURATION: (0, MAX_DURATION_MS),
+    FieldType.PERCENT: (0, MAX_PERCENT),
+}
 
 
 class Faults:
@@ -81,20 +91,65 @@ def mark_missing(field: Field, raw: Raw, faults: Faults) -> None:
 
 def read(field: Field, raw: Raw, faults: Faults, clock: Clock) -> Numbers | Text:
     """The column of one field, from a raw value an event."""
-    return _READERS[field.type](field, raw, faults, clock)
+    match field.type:
+        case FieldType.TEXT:
+            return _texts(raw, field, faults)
+        case FieldType.CHOICE:
+            return _choices(raw, field, faults)
+        case FieldType.BOOLEAN:
+            return _booleans(raw, field, faults)
+        case FieldType.STATUS | FieldType.INTEGER | FieldType.COUNT:
+            integers, none = _integers(raw, field, faults)
+            return check(field, integers, faults, clock, none)
+        case _:
+            floats, none = _floats(raw, field, faults)
+            return check(field, floats, faults, clock, none)
+
+
+def check(
+    field: Field, values: NDArray[Any], faults: Faults, clock: Clock, none: Mask | None = None
+) -> Integers | Floats:
+    """The column of one field, from a number an event: int64 for integers, float64 for others.
+
+    ``none`` marks the events that have none, whatever their number. ``values`` is written into.
+    """
+    if field.type is FieldType.TIMESTAMP:
+        values = _microseconds(values)
+    low, high = _RANGES.get(field.type, (clock.earliest, clock.latest))
+    if none is not None:
+        values[none] = low
+    outside = _outside(values, low, high)
+    if outside is not None:
+        faults.mark(outside, Reason.OUT_OF_RANGE, field.name)
+        values[outside] = low
+    if field.type is FieldType.DURATION:
+        values *= MICROSECONDS_A_MILLISECOND
+    column: Integers | Floats = values
+    if field.type in (FieldType.DURATION, FieldType.TIMESTAMP):  # now in microseconds
+        column = np.rint(values, out=values).astype(np.int64)
+    if none is not None:
+        column[none] = _nothing(field, clock)
+    return column
 
 
 def absent(field: Field, size: int, clock: Clock) -> Numbers | Text:
     """The column of a field that no event has: now for the timestamp."""
+    if field.type in (FieldType.TEXT, FieldType.CHOICE):
+        return Text.constant(None, size)
+    if field.type is FieldType.PERCENT:
+        return np.full(size, np.nan)
+    return np.full(size, _nothing(field, clock), np.int64)
+
+
+def _nothing(field: Field, clock: Clock) -> float:
+    """What stands for an absent number: now for the timestamp."""
     match field.type:
-        case FieldType.TEXT | FieldType.CHOICE:
-            return Text.constant(None, size)
         case FieldType.PERCENT:
-            return np.full(size, np.nan)
+            return math.nan
         case FieldType.TIMESTAMP:
-            return np.full(size, clock.now, np.int64)
+            return clock.now
         case _:
-            return np.full(size, ABSENT, np.int64)
+            return ABSENT
 
 
 def clean(text: str, limit: int) -> str:
@@ -128,76 +183,44 @@ def _floats(raw: Raw, field: Field, faults: Faults) -> tuple[NDArray[np.float64]
     """Ints and floats as float64, and where they are absent."""
     if _types(raw) <= {int, float}:
         return np.array(raw, np.float64), None
+    if field.type is FieldType.TIMESTAMP:
+        raw = [_seconds(v) for v in raw]
     _mark_types(raw, (int, float), field, faults)
     values = [v if type(v) in (int, float) else 0.0 for v in raw]
     return np.array(values, np.float64), _nones(raw)
 
 
-def _integers(low: int, high: int) -> "Reader":
-    def reader(field: Field, raw: Raw, faults: Faults, clock: Clock) -> Integers:
-        del clock
-        none: Mask | None = None
-        if _types(raw) <= {int}:
-            values: list[Any] = list(raw)
-        else:
-            _mark_types(raw, (int,), field, faults)
-            none = _nones(raw)
-            values = [v if type(v) is int else low for v in raw]
-        try:
-            column = np.array(values, np.int64)
-            outside = (column < low) | (column > high)
-        except OverflowError:  # MessagePack's unsigned 64 bits
-            outside = _mask(not low <= v <= high for v in values)
-            inside = [low if out else v for out, v in zip(outside, values, strict=True)]
-            column = np.array(inside, np.int64)
-        if outside.any():
-            faults.mark(outside, Reason.OUT_OF_RANGE, field.name)
-        if none is not None:
-            column[none] = ABSENT
-        return column
-
-    return reader
+def _integers(raw: Raw, field: Field, faults: Faults) -> tuple[Integers, Mask | None]:
+    """Ints as int64, and where they are absent."""
+    none: Mask | None = None
+    values: list[Any] = list(raw)
+    if not _types(raw) <= {int}:
+        _mark_types(raw, (int,), field, faults)
+        none = _nones(raw)
+        values = [v if type(v) is int else 0 for v in raw]
+    try:
+        return np.array(values, np.int64), none
+    except OverflowError:  # MessagePack's unsigned 64 bits
+        faults.mark(_mask(v > MAX_INT64 for v in values), Reason.OUT_OF_RANGE, field.name)
+        return np.array([min(v, MAX_INT64) for v in values], np.int64), none
 
 
-def _duration(field: Field, raw: Raw, faults: Faults, clock: Clock) -> Integers:
-    del clock
-    values, none = _floats(raw, field, faults)
-    inside = (values >= 0) & (values <= MAX_DURATION_MS)  # false for NaN
-    if not inside.all():
-        faults.mark(~inside, Reason.OUT_OF_RANGE, field.name)
-        values[~inside] = 0
-    column: Integers = np.rint(values * 1000).astype(np.int64)
-    if none is not None:
-        column[none] = ABSENT
-    return column
+def _outside(values: Integers | Floats, low: float, high: float) -> Mask | None:
+    """Which values, NaN among them, don't lie within the bounds; None where all do."""
+    if not values.size or (np.minimum.reduce(values) >= low and np.maximum.reduce(values) <= high):
+        return None
+    outside: Mask = ~((values >= low) & (values <= high))
+    return outside
 
 
-def _percent(field: Field, raw: Raw, faults: Faults, clock: Clock) -> Numbers:
-    del clock
-    values, none = _floats(raw, field, faults)
-    inside = (values >= 0) & (values <= MAX_PERCENT)
-    if not inside.all():
-        faults.mark(~inside, Reason.OUT_OF_RANGE, field.name)
-    if none is not None:
-        values[none] = np.nan
-    return values
-
-
-def _timestamp(field: Field, raw: Raw, faults: Faults, clock: Clock) -> Integers:
-    if not _types(raw) <= {int, float}:
-        raw = [_seconds(v) for v in raw]
-    values, none = _floats(raw, field, faults)
-    scale = np.where(values > MILLISECONDS_ABOVE, 1e3, 1e6)
+def _microseconds(values: Floats) -> Floats:
+    """Timestamps, in seconds or milliseconds, in microseconds."""
+    if _outside(values, 0, MILLISECONDS_ABOVE) is None:
+        values *= MICROSECONDS
+        return values
+    scale = np.where(values > MILLISECONDS_ABOVE, MICROSECONDS_A_MILLISECOND, MICROSECONDS)
     with np.errstate(over="ignore"):
-        micros = values * scale
-    if none is not None:
-        micros[none] = clock.now
-    inside = (micros >= clock.earliest) & (micros <= clock.latest)
-    if not inside.all():
-        faults.mark(~inside, Reason.OUT_OF_RANGE, field.name)
-        micros[~inside] = clock.now
-    column: Integers = np.rint(micros).astype(np.int64)
-    return column
+        return values * scale
 
 
 def _seconds(value: object) -> object:
@@ -208,8 +231,7 @@ def _seconds(value: object) -> object:
     return value
 
 
-def _boolean(field: Field, raw: Raw, faults: Faults, clock: Clock) -> Numbers:
-    del clock
+def _booleans(raw: Raw, field: Field, faults: Faults) -> Numbers:
     if not _types(raw) <= {bool}:
         _mark_types(raw, (bool,), field, faults)
         raw = [v is True for v in raw]
@@ -223,13 +245,7 @@ def _texts(raw: Raw, field: Field, faults: Faults) -> Text:
     return Text.of(raw)  # type: ignore[arg-type] # only str and None are left
 
 
-def _text(field: Field, raw: Raw, faults: Faults, clock: Clock) -> Text:
-    del clock
-    return _texts(raw, field, faults)
-
-
-def _choice(field: Field, raw: Raw, faults: Faults, clock: Clock) -> Text:
-    del clock
+def _choices(raw: Raw, field: Field, faults: Faults) -> Text:
     text = _texts(raw, field, faults)
     known = np.array([v is None or v in field.choices for v in text.values], np.bool_)
     if not known.all():
@@ -247,18 +263,3 @@ def tidy(text: Text, limit: int) -> tuple[Text, int]:
     kept = [None if v is None else clean(v, limit) for v in text.values]
     changed = np.array([a != b for a, b in zip(text.values, kept, strict=True)], np.bool_)
     return Text(kept, text.index), int(np.count_nonzero(changed[text.index]))
-
-
-Reader = Callable[[Field, Raw, Faults, Clock], Numbers | Text]
-
-_READERS: dict[FieldType, Reader] = {
-    FieldType.TEXT: _text,
-    FieldType.CHOICE: _choice,
-    FieldType.STATUS: _integers(0, 999),
-    FieldType.DURATION: _duration,
-    FieldType.TIMESTAMP: _timestamp,
-    FieldType.BOOLEAN: _boolean,
-    FieldType.INTEGER: _integers(-MAX_INT64, MAX_INT64),
-    FieldType.COUNT: _integers(0, MAX_INT64),
-    FieldType.PERCENT: _percent,
-}

@@ -9,7 +9,7 @@ Every event of the burst has a position, its number in the order of arrival. Wha
 as a message takes one position. So events = accepted + rejected, always.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from operator import itemgetter
 from typing import Any
 
@@ -28,17 +28,14 @@ from aegisd.wire.protocol import (
     Field,
     FieldType,
     Reason,
-    camel_case,
+    aliases,
 )
 from aegisd.wire.salvage import unpack_message
 
 MAX_PLANS = 1024
 """Sets of keys whose reading is remembered; a gateway uses a handful."""
 
-_ALIASES = {
-    kind: {name: field.name for field in fields for name in (field.name, camel_case(field.name))}
-    for kind, fields in KINDS.items()
-}
+_ALIASES = {kind: aliases(kind) for kind in KINDS}
 
 
 @frozen(eq=False)
@@ -73,14 +70,12 @@ class Decoder:
         """Decode a burst; ``now`` is in microseconds since 1970."""
         burst = Burst()
         for data in messages:
-            burst.add(unpack_message(data))
+            burst.add(unpack_message(data), len(data))
         clock = Clock(now, self._max_age)
         blocks: dict[str, list[tuple[Block, Integers]]] = {}
         altered = 0
-        for (kind, shape), (events, positions) in self._grouped(burst).items():
-            plan = self._plan(kind, shape)
-            block, faults = plan.read(events, clock)
-            where = np.array(positions, np.int64)
+        for read, faults, positions in self._read(burst, clock):
+            block, where, kind = read, positions, read.kind
             for reason, name, rows in faults.groups():
                 burst.refuse(reason, name, where[rows].tolist())
             good = faults.good
@@ -102,6 +97,14 @@ class Decoder:
             burst.flows,
             np.array([*burst.starts, burst.size], np.int64),
         )
+
+    def _read(self, burst: Burst, clock: Clock) -> Iterator[tuple[Block, Faults, Integers]]:
+        """Blocks, what is wrong with which of their events, and the events' positions."""
+        for (kind, shape), (events, positions) in self._grouped(burst).items():
+            block, faults = self._plan(kind, shape).read(events, clock)
+            yield block, faults, np.array(positions, np.int64)
+        for table, start in burst.tables:
+            yield *table.read(clock), np.arange(start, start + table.size)
 
     def _grouped(self, burst: Burst) -> "_Groups":
         """The burst's events by kind and known keys."""
@@ -158,8 +161,9 @@ def _filled(text: Text, other: Text) -> Text:
     """``text``, and ``other`` where it has none."""
     if None not in text.values:
         return text
-    pairs = zip(text.rows(), other.rows(), strict=True)
-    return Text.of([theirs if own is None else own for own, theirs in pairs])
+    none = np.array([value is None for value in text.values], np.bool_)[text.index]
+    index = np.where(none, other.index + np.int32(len(text.values)), text.index)
+    return Text([*text.values, *other.values], index)
 
 
 def _tidy(block: Block) -> tuple[Block, int]:

@@ -107,6 +107,12 @@ def camel_case(name: str) -> str:
     return head + "".join(word.capitalize() for word in tail)
 
 
+def aliases(kind: str) -> dict[str, str]:
+    """The field that each name means, in ``kind``: its own and the camelCase one."""
+    fields = KINDS[kind]
+    return {name: f.name for f in fields for name in (f.name, camel_case(f.name))}
+
+
 class Reason(StrEnum):
     """Why an event, or a whole message, was rejected."""
 
