@@ -80,7 +80,7 @@ async def run(settings: Settings, places: Places) -> None:
             intake = Intake(
                 Decoder(settings.metrics.retention_days * DAY_MICROSECONDS),
                 settings.privacy,
-                Endpoints(templates=settings.paths.templates),
+                Endpoints(templates=settings.paths.templates, patterns=settings.paths.patterns),
                 settings.metrics.enabled_metrics,
                 live,
                 writer.put,

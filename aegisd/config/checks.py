@@ -22,6 +22,7 @@ from cattrs.errors import (
 )
 from cattrs.gen import make_dict_structure_fn, override
 
+from aegisd.config import patterns
 from aegisd.config import settings as s
 from aegisd.errors import ConfigError
 
@@ -279,6 +280,12 @@ def _url_path(value: Any, type_: Any) -> str:
     return text
 
 
+def _path_pattern(value: Any, type_: Any) -> str:
+    text = _text(value, type_)
+    patterns.parse(text)
+    return text
+
+
 def _secret_url(text: str) -> str:
     parts = urlsplit(text)
     if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -308,12 +315,13 @@ _CHECKS: dict[Any, Hook] = {
     s.Mode: _mode,
     s.HexDigest: _hex_digest,
     s.UrlPath: _url_path,
+    s.PathPattern: _path_pattern,
 }
 
 
 def consistency(settings: s.Settings) -> list[str]:
     """Problems that no key has alone, one line each."""
-    problems = []
+    problems = patterns.problems(settings.paths.patterns)
     host, _ = split_address(settings.http.listen)
     if not settings.http.tokens and not is_loopback(host):
         problems.append(

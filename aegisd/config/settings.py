@@ -39,6 +39,8 @@ Identifier = NewType("Identifier", str)
 """Text of 1 to 255 characters without control characters."""
 UrlPath = NewType("UrlPath", str)
 """An absolute path of a URL."""
+PathPattern = NewType("PathPattern", str)
+"""A route template such as ``/users/{name}``: see ``config/patterns``."""
 
 WINDOW_SECONDS = {"1m": 60, "5m": 300, "15m": 900, "1h": 3600}
 """The alert windows and the live windows are the same ones."""
@@ -143,6 +145,7 @@ class Paths:
     """How paths become endpoints."""
 
     templates: bool = True
+    patterns: tuple[PathPattern, ...] = ()
     max_endpoints: EndpointCount = EndpointCount(2000)
 
 

@@ -1,15 +1,18 @@
-"""Gives each request its endpoint: the gateway's own route, else the path as a template.
+"""Gives each request its endpoint: the gateway's route, else the user's pattern, else a template.
 
-A segment that identifies one thing among many becomes a placeholder, so that ``/users/123``
-and ``/users/124`` are one endpoint: numbers, UUIDs, long hex and long tokens with digits in
-them become ``{id}``. Paths repeat, so what was found is remembered, in bounded memory.
+In a template a segment that identifies one thing among many becomes a placeholder, so that
+``/users/123`` and ``/users/124`` are one endpoint: numbers, UUIDs, long hex and long tokens with
+digits in them become ``{id}``. Paths repeat, so what was found is remembered, in bounded memory.
 """
 
 import re
+import sys
+from collections.abc import Sequence
 
 import numpy as np
 
 from aegisd.wire.block import Block, Text
+from aegisd.wire.patterns import Patterns
 from aegisd.wire.privacy import without_query
 from aegisd.wire.protocol import REQUEST
 
@@ -17,8 +20,9 @@ MAX_REMEMBERED = 65_536
 """Paths whose template is remembered. When full, the older half is forgotten at once: a scan of
 new paths costs no bookkeeping per look-up, and paths in use come back at their next event."""
 
-MAX_REMEMBERED_CHARACTERS = 256
-"""Longer paths are rare and would make the memory large: their template is found each time."""
+MAX_REMEMBERED_BYTES = 320
+"""Of a path in memory: 270 characters of ASCII, fewer of other scripts. Longer ones are rare and
+would make the memory large: their endpoint is found each time."""
 
 PLACEHOLDER = "{id}"
 
@@ -40,15 +44,20 @@ def template(path: str) -> str:
 
 
 class Endpoints:
-    """Adds the ``endpoint`` column to request blocks. ``templates`` off keeps paths as they are."""
+    """Adds the ``endpoint`` column to request blocks.
 
-    def __init__(self, *, templates: bool) -> None:
+    ``patterns`` are in the form of ``config/patterns``; the first that a path matches is its
+    endpoint. Other paths have their template, or with ``templates`` off stay as they are.
+    """
+
+    def __init__(self, *, templates: bool, patterns: Sequence[str] = ()) -> None:
         self._templates = templates
+        self._patterns = Patterns(patterns)
         self._recent: dict[str, str] = {}
         self._older: dict[str, str] = {}
 
     def name(self, block: Block) -> Block:
-        """The block with its endpoints."""
+        """The block with its endpoints, each distinct one once."""
         if block.kind != REQUEST:
             return block
         routes, paths = block.texts["route"], block.texts["path"]
@@ -56,7 +65,7 @@ class Endpoints:
             endpoint = self._routes_first(routes, paths)
         else:
             endpoint = paths.map(self._endpoint)
-        return block.with_text("endpoint", endpoint)
+        return block.with_text("endpoint", _merged(endpoint))
 
     def _routes_first(self, routes: Text, paths: Text) -> Text:
         named = np.array([value is not None for value in routes.values], np.bool_)[routes.index]
@@ -75,9 +84,25 @@ class Endpoints:
             return endpoint
         endpoint = self._older.get(path)
         if endpoint is None:
-            endpoint = template(path) if self._templates else without_query(path)
-        if len(path) <= MAX_REMEMBERED_CHARACTERS:
+            endpoint = self._found(path)
+        if sys.getsizeof(path) <= MAX_REMEMBERED_BYTES:
             if len(self._recent) >= MAX_REMEMBERED // 2:
                 self._older, self._recent = self._recent, {}
             self._recent[path] = endpoint
         return endpoint
+
+    def _found(self, path: str) -> str:
+        bare = without_query(path)
+        endpoint = self._patterns.first(bare)
+        if endpoint is None:
+            endpoint = template(bare) if self._templates else bare
+        return path if endpoint == path else endpoint  # one text in memory, not two
+
+
+def _merged(text: Text) -> Text:
+    """The same rows with each distinct value once: a thousand users' paths are one endpoint."""
+    codes: dict[str | None, int] = {}
+    places = [codes.setdefault(value, len(codes)) for value in text.values]
+    if len(codes) == len(places):
+        return text
+    return Text(list(codes), np.array(places, np.int32)[text.index])

@@ -119,7 +119,7 @@ def serving(tmp_path: Path) -> Serving:
             intake = Intake(
                 Decoder(settings.metrics.retention_days * DAY_MICROSECONDS),
                 settings.privacy,
-                Endpoints(templates=settings.paths.templates),
+                Endpoints(templates=settings.paths.templates, patterns=settings.paths.patterns),
                 settings.metrics.enabled_metrics,
                 live,
                 writer.put,

@@ -56,9 +56,15 @@ WORDS = [
 ]
 
 
-def named(*events: dict[str, object], templates: bool = True) -> list[str]:
+PATTERNS = ("/users/me", "/users/{name}", "/files/{path*}", "/a/{b}/")
+
+
+def named(
+    *events: dict[str, object], templates: bool = True, patterns: tuple[str, ...] = ()
+) -> list[str]:
     (block,) = decode(list(events)).blocks
-    return [str(row["endpoint"]) for row in rows([Endpoints(templates=templates).name(block)])]
+    endpoints = Endpoints(templates=templates, patterns=patterns)
+    return [str(row["endpoint"]) for row in rows([endpoints.name(block)])]
 
 
 def request(path: str, **others: object) -> dict[str, object]:
@@ -125,6 +131,45 @@ def test_without_templates_the_endpoint_is_the_path_without_its_query() -> None:
     assert named(request("/users/1?x", route="/r"), templates=False) == ["/r"]
 
 
+def test_the_first_pattern_that_a_path_matches_is_its_endpoint() -> None:
+    paths = ("/users/me?x", "/users/7?y", "/files/1/2#z", "/a/7/", "/a/7", "/users/7/orders/8")
+    others = ["/a/{id}", "/users/{id}/orders/{id}"]
+    taken = ["/users/me", "/users/{name}", "/files/{path*}", "/a/{b}/"]
+    assert named(*map(request, paths), patterns=PATTERNS) == [*taken, *others]
+    assert named(*map(request, paths), patterns=PATTERNS[1::-1])[0] == "/users/{name}"
+
+
+def test_patterns_work_without_templates() -> None:
+    paths = ("/users/7", "/a/7", "/files/1?x")
+    endpoints = ["/users/{name}", "/a/7", "/files/{path*}"]
+    assert named(*map(request, paths), templates=False, patterns=PATTERNS) == endpoints
+
+
+def test_the_gateway_s_route_goes_before_a_pattern() -> None:
+    events = [request("/users/7", route="/r/{user}"), request("/users/7")]
+    assert named(*events, patterns=PATTERNS) == ["/r/{user}", "/users/{name}"]
+
+
+def test_what_a_pattern_gives_is_remembered_by_the_path_as_sent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    naming = Endpoints(templates=True, patterns=PATTERNS)
+    (block,) = decode([request(path) for path in ("/users/7?x=1", "/users/7", "/8", "/9")]).blocks
+    first = rows([naming.name(block)])
+    monkeypatch.setattr(endpoints, "template", None)  # not asked again
+    naming._patterns = None
+    assert rows([naming.name(block)]) == first
+    assert [row["endpoint"] for row in first] == ["/users/{name}"] * 2 + ["/{id}"] * 2
+
+
+def test_paths_of_one_endpoint_have_one_text() -> None:
+    held = [("/users/1", None), ("/users/2", None), ("/x", "/users/{id}")] * 2 + [("/y", None)]
+    (block,) = decode([request(path, route=route) for path, route in held]).blocks
+    text = Endpoints(templates=True).name(block).texts["endpoint"]
+    assert [value for value in text.values if value is not None] == ["/users/{id}", "/y"]
+    assert text.rows() == ["/users/{id}"] * 6 + ["/y"]
+
+
 @given(st.lists(st.tuples(st.sampled_from("abc12"), st.none() | st.sampled_from("rs")), min_size=1))
 @settings(max_examples=100)
 def test_every_event_gets_its_own_endpoint(held: list[tuple[str, str | None]]) -> None:
@@ -152,6 +197,16 @@ def test_the_memory_of_paths_is_bounded_and_forgets_nothing_in_use(
 
 def test_long_paths_are_not_remembered() -> None:
     remembering = Endpoints(templates=True)
-    (block,) = decode([request("/" + "x" * 300), request("/short")]).blocks
-    assert len(rows([remembering.name(block)])) == 2
-    assert list(remembering._recent) == ["/short"]
+    long = ["/" + "x" * 300, "/" + "é" * 300, "/" + "\U0001f680" * 80]
+    short = ["/short", "/" + "x" * 250, "/" + "\U0001f680" * 50]
+    (block,) = decode([request(path) for path in long + short]).blocks
+    assert [row["endpoint"] for row in rows([remembering.name(block)])] == long + short
+    assert list(remembering._recent) == short
+
+
+def test_a_path_that_is_its_own_endpoint_is_one_text_in_memory() -> None:
+    remembering = Endpoints(templates=True)
+    (block,) = decode([request("/some/path"), request("/1")]).blocks
+    remembering.name(block)
+    ((path, endpoint), _) = remembering._recent.items()
+    assert endpoint is path
