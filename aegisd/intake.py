@@ -10,13 +10,14 @@ from collections.abc import Callable
 from attrs import define, field, frozen
 
 from aegisd.config.settings import EnabledMetrics, Privacy
-from aegisd.ingest.datagram import Burst, DatagramListener
+from aegisd.ingest.datagram import DatagramListener
 from aegisd.live.sources import Sources
 from aegisd.live.state import LiveState
 from aegisd.wire.block import Block
 from aegisd.wire.burst import Reject
 from aegisd.wire.decode import Decoder
 from aegisd.wire.endpoints import Endpoints
+from aegisd.wire.messages import Messages
 from aegisd.wire.privacy import protect
 from aegisd.wire.protocol import BACKEND, KINDS, RATE_LIMIT, REQUEST, SYSTEM, Reason
 
@@ -77,7 +78,7 @@ class Intake:
         self.figures = IntakeFigures()
         self.sources = Sources()
 
-    def take(self, listener: DatagramListener, burst: Burst, oversize: int) -> None:
+    def take(self, listener: DatagramListener, burst: Messages, oversize: int) -> None:
         """Take a burst of messages; ``oversize`` more were too large to be received."""
         wall, steady = self._clocks()
         self._live.observe(wall, steady)

@@ -6,10 +6,12 @@ from typing import Any
 
 import msgpack
 import numpy as np
+import pytest
 from hypothesis import strategies as st
 
 from aegisd.wire.block import ABSENT, Block
 from aegisd.wire.decode import Decoded, Decoder
+from aegisd.wire.messages import Messages
 from aegisd.wire.protocol import BACKEND, KINDS, RATE_LIMIT, REQUEST, SYSTEM, camel_case
 
 NOW = 1_790_000_000
@@ -34,10 +36,39 @@ def pack(value: Any) -> bytes:
 
 
 def decode(*messages: Any, now: float = NOW, max_age: int = MAX_AGE) -> Decoded:
-    """Decode messages as one burst."""
-    decoded = Decoder(max_age).decode([pack(m) for m in messages], round(now * MICROSECONDS))
+    """Decode messages as one burst, on both ways: they must lead to the same."""
+    burst, micros = Messages.of([pack(m) for m in messages]), round(now * MICROSECONDS)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("aegisd.wire.decode.MIN_SCAN_BYTES", 0)
+        decoded = Decoder(max_age).decode(burst, micros)
+        patch.setattr("aegisd.wire.decode.MIN_SCAN_BYTES", math.inf)
+        plainly = Decoder(max_age).decode(burst, micros)
+    assert content(decoded) == content(plainly)
     assert accepted(decoded) + len(faults(decoded)) == decoded.starts[-1]
-    return decoded
+    return plainly
+
+
+def content(decoded: Decoded) -> Any:
+    """All that was decoded, comparable; requests have no order."""
+    held = rows(decoded.blocks)
+    requests = sort([row for row in held if row["kind"] == REQUEST])
+    others = [row for row in held if row["kind"] != REQUEST]
+    starts = decoded.starts.tolist()
+    return (
+        requests,
+        others,
+        faults(decoded),
+        decoded.altered,
+        sorted(flows(decoded), key=repr),
+        starts,
+    )
+
+
+def flows(decoded: Decoded) -> list[tuple[str | None, int | None, int]]:
+    """Source, seq and number of events of each message that names its source."""
+    found = decoded.flows
+    seqs = [None if seq == ABSENT else seq for seq in found.seqs.tolist()]
+    return list(zip(found.sources.rows(), seqs, found.counts.tolist(), strict=True))
 
 
 def accepted(decoded: Decoded) -> int:

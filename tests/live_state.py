@@ -7,6 +7,7 @@ from events import MAX_AGE, MICROSECONDS, NOW, pack
 from aegisd.live.state import LiveState
 from aegisd.wire.decode import Decoder
 from aegisd.wire.endpoints import Endpoints
+from aegisd.wire.messages import Messages
 
 
 class Live:
@@ -22,7 +23,7 @@ class Live:
         """Take messages as one burst."""
         self.state.observe(self.wall, self.steady)
         now = round(self.wall * MICROSECONDS)
-        for block in self._decoder.decode([pack(m) for m in messages], now).blocks:
+        for block in self._decoder.decode(Messages.of([pack(m) for m in messages]), now).blocks:
             self.state.apply(self._endpoints.name(block))
 
     def wait(self, seconds: float) -> None:

@@ -13,6 +13,7 @@ from aegisd.live.state import LiveState
 from aegisd.wire.block import Block
 from aegisd.wire.decode import Decoder
 from aegisd.wire.endpoints import Endpoints
+from aegisd.wire.messages import Messages
 
 ALL = list(GOOD.values())
 SECRET = GOOD["request"] | {"path": "/users/7?token=1", "client_ip": "192.0.2.77"}
@@ -37,7 +38,7 @@ class Way:
         self.listener = DatagramListener(bound, "unix:test", self.intake.take, ours=False)
 
     def take(self, *messages: object, oversize: int = 0) -> None:
-        self.intake.take(self.listener, [pack(m) for m in messages], oversize)
+        self.intake.take(self.listener, Messages.of([pack(m) for m in messages]), oversize)
 
     def rejected(self) -> dict[str, int]:
         return {str(r): n for r, n in self.intake.figures.rejected.items() if n}

@@ -12,6 +12,8 @@ from time import monotonic
 
 import trio
 
+from aegisd.wire.messages import Messages
+
 MAX_BURST_MESSAGES = 1024
 MAX_BURST_BYTES = 1024 * 1024
 """A burst is decoded in one go, and nothing else runs meanwhile: this bounds the pause."""
@@ -22,8 +24,6 @@ MAX_DATAGRAM_BYTES = 1024 * 1024
 SO_MEMINFO = 55  # socket(7) has it since Linux 4.12; Python has no name for it
 _MEMINFO = struct.Struct("9I")
 _DROPS = 8  # SK_MEMINFO_DROPS, the ninth number
-
-Burst = list[bytes]
 
 
 class DatagramListener:
@@ -90,12 +90,12 @@ class DatagramListener:
         if not burst and not oversize:
             return False
         self.messages += len(burst) + oversize
-        self._handle(self, burst, oversize)
+        self._handle(self, Messages.of(burst), oversize)
         return True
 
-    def _drain(self) -> tuple[Burst, int]:
+    def _drain(self) -> tuple[list[bytes], int]:
         receive_into, buffer = self._socket.recv_into, self._buffer
-        burst: Burst = []
+        burst: list[bytes] = []
         size = oversize = 0
         while len(burst) < MAX_BURST_MESSAGES and size < MAX_BURST_BYTES:
             try:
@@ -112,5 +112,5 @@ class DatagramListener:
         return burst, oversize
 
 
-Handle = Callable[[DatagramListener, Burst, int], None]
+Handle = Callable[[DatagramListener, Messages, int], None]
 """Takes a burst, and how many messages more were too large."""

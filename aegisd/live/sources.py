@@ -5,13 +5,20 @@ span from the first message known to the end of the furthest one, lost is what o
 missing. A datagram that comes late, out of order, lowers the loss again.
 """
 
+import numpy as np
 from attrs import define
+from numpy.typing import NDArray
 
-from aegisd.wire.burst import Flow
+from aegisd.wire.block import ABSENT, Integers
+from aegisd.wire.flows import Flows
 
 MAX_SOURCES = 1000
 SILENCE_SECONDS = 3600
 """A source that is silent this long is forgotten: it names a process, and processes end."""
+
+
+NEVER = int(np.iinfo(np.int64).max)
+"""Stands for a seq where there was none."""
 
 
 @define
@@ -20,14 +27,14 @@ class Source:
 
     received: int = 0
     numbered: int = 0  # received in messages that had a seq
-    first: int | None = None
+    first: int = NEVER  # the lowest seq
     furthest: int = 0
     heard: int = 0
 
     @property
     def lost(self) -> int:
         """Events sent and not received; repeated datagrams can't make it negative."""
-        return 0 if self.first is None else max(0, self.furthest - self.first - self.numbered)
+        return max(0, self.furthest - self.first - self.numbered)
 
 
 class Sources:
@@ -37,21 +44,42 @@ class Sources:
         # in the order in which they were last heard of: the first is the one silent longest
         self.known: dict[str, Source] = {}
 
-    def add(self, flows: list[Flow], now: int) -> None:
+    def add(self, flows: Flows, now: int) -> None:
         """Take note of the messages of a burst; ``now`` is a second that never steps."""
-        for flow in flows:
-            source = self.known.pop(flow.source, None) or Source()
-            if len(self.known) >= MAX_SOURCES:
-                del self.known[next(iter(self.known))]
-            self.known[flow.source] = source
-            source.heard = now
-            source.received += flow.count
-            if flow.seq is not None:
-                source.numbered += flow.count
-                source.first = flow.seq if source.first is None else min(source.first, flow.seq)
-                source.furthest = max(source.furthest, flow.seq + flow.count)
+        index, counts, seqs = flows.sources.index, flows.counts, flows.seqs
+        if not len(index):
+            return
+        names = flows.sources.values
+        numbered = seqs != ABSENT
+        received = _sums(index, counts, len(names))
+        counted = _sums(index[numbered], counts[numbered], len(names))
+        first = np.full(len(names), NEVER)
+        np.minimum.at(first, index[numbered], seqs[numbered])
+        furthest = np.zeros(len(names), np.int64)
+        np.maximum.at(furthest, index[numbered], (seqs + counts)[numbered])
+        for i in dict.fromkeys(index.tolist()):
+            source = self._heard(names[i] or "", now)
+            source.received += int(received[i])
+            if first[i] != NEVER:
+                source.numbered += int(counted[i])
+                source.first = int(min(source.first, first[i]))
+                source.furthest = int(max(source.furthest, furthest[i]))
+
+    def _heard(self, name: str, now: int) -> Source:
+        source = self.known.pop(name, None) or Source()
+        if len(self.known) >= MAX_SOURCES:
+            del self.known[next(iter(self.known))]
+        self.known[name] = source
+        source.heard = now
+        return source
 
     def forget(self, now: int) -> None:
         """Forget what was silent too long."""
         for name in [n for n, s in self.known.items() if s.heard <= now - SILENCE_SECONDS]:
             del self.known[name]
+
+
+def _sums(index: NDArray[np.int32], counts: Integers, size: int) -> Integers:
+    sums = np.zeros(size, np.int64)
+    np.add.at(sums, index, counts)
+    return sums

@@ -12,6 +12,7 @@ from attrs import frozen
 
 from aegisd.wire import columns
 from aegisd.wire.block import Integers, Text
+from aegisd.wire.flows import MAX_SEQ
 from aegisd.wire.protocol import ENVELOPE_KEYS, REQUEST, SOURCE, VERSION, Reason
 from aegisd.wire.table import Refused, Table, open_table
 
@@ -35,31 +36,19 @@ class Reject:
     positions: Integers
 
 
-@frozen
-class Flow:
-    """A message that says who sent it: ``count`` events, ``seq`` of them emitted before."""
-
-    source: str
-    seq: int | None
-    count: int
-
-
 class Burst:
     """The messages of a burst, opened: events by their default kind, and what the envelopes say."""
 
     def __init__(self) -> None:
         self.size = 0
-        self.altered = 0
-        self.starts: list[int] = []
         self.events: dict[str, tuple[list[Any], list[int]]] = {}
         self.tables: list[tuple[Table, int]] = []  # with the position of its first row
         self._refused: dict[tuple[Reason, str], list[int]] = {}
-        self.flows: list[Flow] = []
+        self.flows: list[tuple[str, int | None, int]] = []  # the rows of ``Flows``
         self._senders: list[tuple[int, int, str]] = []
 
     def add(self, message: Any, length: int) -> None:
         """Open one unpacked message that was ``length`` bytes long."""
-        self.starts.append(self.size)
         if type(message) is list:
             self._events(message, REQUEST)
         elif type(message) is not dict:
@@ -167,7 +156,7 @@ class Burst:
             return Reason.BAD_TYPE, "seq"
         if seq is not None and source is None:
             return Reason.MISSING_FIELD, "source"
-        if seq is not None and seq < 0:
+        if seq is not None and not 0 <= seq <= MAX_SEQ:
             return Reason.BAD_SEQ, "seq"
         return None
 
@@ -175,9 +164,8 @@ class Burst:
         source = message.get("source")
         if source is None:
             return
+        self.flows.append((source, message.get("seq"), count))
         name = columns.clean(source, SOURCE.limit)
-        self.altered += name != source
-        self.flows.append(Flow(name, message.get("seq"), count))
         self._senders.append((self.size, self.size + count, name))
 
 

@@ -1,25 +1,28 @@
 """Bytes in, Blocks and rejects out: the one place where messages become columns.
 
-A burst of messages is decoded together. Each message is unpacked on its own, its events are
-put side by side with those of the whole burst, and events with the same keys become columns at
-once: which names they use, and which they lack, is found once for each set of keys. Any bytes
-give an answer: what can't be kept is a reject, never an exception.
+A burst of messages is decoded together. What is plain in it, and that is mostly all, ``scan``
+reads at once, with numpy over the burst's bytes. The other messages are unpacked one by one,
+their events are put side by side, and events with the same keys become columns at once: which
+names they use, and which they lack, is found once for each set of keys. Any bytes give an
+answer: what can't be kept is a reject, never an exception.
 
 Every event of the burst has a position, its number in the order of arrival. What can't be read
 as a message takes one position. So events = accepted + rejected, always.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from operator import itemgetter
 from typing import Any
 
 import numpy as np
-from attrs import frozen
+from attrs import evolve, frozen
 
 from aegisd.wire import columns
 from aegisd.wire.block import Block, Integers, Numbers, Text, concatenate
-from aegisd.wire.burst import Burst, Flow, Reject
+from aegisd.wire.burst import Burst, Reject
 from aegisd.wire.columns import Clock, Faults
+from aegisd.wire.flows import Flows
+from aegisd.wire.messages import Messages
 from aegisd.wire.protocol import (
     BACKEND,
     KINDS,
@@ -31,6 +34,10 @@ from aegisd.wire.protocol import (
     aliases,
 )
 from aegisd.wire.salvage import unpack_message
+from aegisd.wire.scan import Scanned, left_alone, scan
+
+MIN_SCAN_BYTES = 4096
+"""A smaller burst is read sooner message by message."""
 
 MAX_PLANS = 1024
 """Sets of keys whose reading is remembered; a gateway uses a handful."""
@@ -48,7 +55,7 @@ class Decoded:
     blocks: list[Block]
     rejects: list[Reject]  # one for each reason and field
     altered: int
-    flows: list[Flow]
+    flows: Flows
     starts: Integers
 
     def message_of(self, position: int) -> int:
@@ -66,14 +73,18 @@ class Decoder:
         self._max_age = max_age
         self._plans: dict[tuple[str, tuple[Any, ...]], _Plan] = {}
 
-    def decode(self, messages: Sequence[bytes], now: int) -> Decoded:
+    def decode(self, messages: Messages, now: int) -> Decoded:
         """Decode a burst; ``now`` is in microseconds since 1970."""
-        burst = Burst()
-        for data in messages:
-            burst.add(unpack_message(data), len(data))
         clock = Clock(now, self._max_age)
+        scanned = (scan if messages.nbytes >= MIN_SCAN_BYTES else left_alone)(messages, clock)
+        burst = _open(messages, scanned)
         blocks: dict[str, list[tuple[Block, Integers]]] = {}
         altered = 0
+        nowhere = np.zeros(0, np.int64)  # the order of requests doesn't matter
+        for plain in scanned.blocks:
+            block, changed = _tidy(plain)
+            altered += changed
+            blocks.setdefault(block.kind, []).append((block, nowhere))
         for read, faults, positions in self._read(burst, clock):
             block, where, kind = read, positions, read.kind
             for reason, name, rows in faults.groups():
@@ -90,12 +101,14 @@ class Decoder:
             block, changed = _tidy(block)
             altered += changed
             blocks.setdefault(kind, []).append((block, where))
+        flows = Flows.concatenate([Flows.of(burst.flows), *scanned.flows])
+        sources, changed = columns.tidy(flows.sources, SOURCE.limit)
         return Decoded(
             [_in_order(kind, parts) for kind, parts in blocks.items()],
             burst.rejects(),
-            altered + burst.altered,
-            burst.flows,
-            np.array([*burst.starts, burst.size], np.int64),
+            altered + changed,
+            evolve(flows, sources=sources),
+            np.concatenate([np.zeros(1, np.int64), scanned.counts.cumsum()]),
         )
 
     def _read(self, burst: Burst, clock: Clock) -> Iterator[tuple[Block, Faults, Integers]]:
@@ -144,6 +157,24 @@ class Decoder:
             if len(self._plans) < MAX_PLANS:
                 self._plans[kind, shape] = plan
         return plan
+
+
+def _open(messages: Messages, scanned: Scanned) -> Burst:
+    """Open the messages that ``scanned`` left, and complete its counts."""
+    burst = Burst()
+    counts = scanned.counts
+    left = (counts < 0).nonzero()[0]
+    ends = np.maximum(counts, 0).cumsum()
+    passed = 0
+    for i in left.tolist():
+        before = int(ends[i])
+        burst.size += before - passed  # the positions of what was scanned
+        passed = before
+        data = messages[i]
+        start = burst.size
+        burst.add(unpack_message(data), len(data))
+        counts[i] = burst.size - start
+    return burst
 
 
 _Groups = dict[tuple[str, tuple[Any, ...]], tuple[list[Any], list[int]]]

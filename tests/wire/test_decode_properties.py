@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aegisd.wire.decode import Decoder
+from aegisd.wire.messages import Messages
 
 lists = st.lists(events(), min_size=1, max_size=12)
 
@@ -34,7 +35,7 @@ def test_it_does_not_matter_how_events_are_put_into_messages(
     decoder = Decoder(MAX_AGE)
     made: list[dict[str, Any]] = []
     for burst in bursts:
-        made += rows(decoder.decode(burst, NOW * MICROSECONDS).blocks)
+        made += rows(decoder.decode(Messages.of(burst), NOW * MICROSECONDS).blocks)
     assert sort(made) == sort([row for _, row in pairs])
 
 
@@ -53,5 +54,5 @@ def test_bad_events_change_nothing_about_the_good_ones(mixed: list[tuple[Pair, b
 def test_a_decoder_remembers_nothing_of_earlier_events(pairs: list[Pair]) -> None:
     decoder = Decoder(MAX_AGE)
     messages = [pack(event) for event, _ in pairs]
-    first = rows(decoder.decode(messages, NOW * MICROSECONDS).blocks)
-    assert rows(decoder.decode(messages, NOW * MICROSECONDS).blocks) == first
+    first = rows(decoder.decode(Messages.of(messages), NOW * MICROSECONDS).blocks)
+    assert rows(decoder.decode(Messages.of(messages), NOW * MICROSECONDS).blocks) == first

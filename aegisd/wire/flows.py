@@ -1,0 +1,47 @@
+"""What messages say of who sent them, as columns: who numbers each message pays for it little."""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from attrs import frozen
+
+from aegisd.wire.block import ABSENT, Integers, Text
+
+MAX_SEQ = 2**62
+"""No source gets so far in its life; and a number beyond could not be counted on."""
+
+
+@frozen(eq=False)
+class Flows:
+    """A row a message: its source, the events that source sent before it, and its own.
+
+    ``seqs`` are ABSENT of sources that don't count. ``sources`` may hold None only for no row.
+    """
+
+    sources: Text
+    seqs: Integers
+    counts: Integers
+
+    @classmethod
+    def of(cls, rows: Sequence[tuple[str, int | None, int]]) -> "Flows":
+        """From a tuple a message."""
+        return cls(
+            Text.of([source for source, _, _ in rows]),
+            _integers(ABSENT if seq is None else seq for _, seq, _ in rows),
+            _integers(count for _, _, count in rows),
+        )
+
+    @classmethod
+    def concatenate(cls, parts: Sequence["Flows"]) -> "Flows":
+        """All parts' messages."""
+        if len(parts) == 1:
+            return parts[0]
+        return cls(
+            Text.concatenate([part.sources for part in parts]),
+            np.concatenate([part.seqs for part in parts]),
+            np.concatenate([part.counts for part in parts]),
+        )
+
+
+def _integers(values: Iterable[int]) -> Integers:
+    return np.fromiter(values, np.int64)
