@@ -50,13 +50,25 @@ class Text:
         return cls(values, np.fromiter(map(codes.__getitem__, rows), np.int32, len(rows)))
 
     @classmethod
+    def coded(cls, values: Sequence[str | None], index: NDArray[np.int32]) -> "Text":
+        """Row ``i`` is ``values[index[i]]``; of values that repeat, each is kept once."""
+        distinct = cls.of(values)
+        if len(distinct.values) == len(values):
+            return cls(values, index)
+        return cls(distinct.values, distinct.index.take(index))
+
+    @classmethod
     def concatenate(cls, parts: Sequence["Text"]) -> "Text":
-        """All parts' rows, in order."""
-        offsets = np.cumsum([0, *(len(part.values) for part in parts)])
-        values = [value for part in parts for value in part.values]
-        pairs = zip(parts, offsets, strict=False)
-        index = np.concatenate([part.index + np.int32(offset) for part, offset in pairs])
-        return cls(values, index)
+        """All parts' rows, in order; each text is kept once."""
+        values: list[str | None] = []
+        index = np.concatenate([part.index for part in parts])
+        start = 0
+        for part in parts:
+            end = start + len(part.index)
+            index[start:end] += len(values)
+            values += part.values
+            start = end
+        return cls.coded(values, index)
 
     def rows(self) -> list[str | None]:
         """A text per row."""

@@ -13,8 +13,9 @@ from attrs import frozen
 from aegisd.wire import columns
 from aegisd.wire.block import Integers, Text
 from aegisd.wire.flows import MAX_SEQ
+from aegisd.wire.forms import Refused
 from aegisd.wire.protocol import ENVELOPE_KEYS, REQUEST, SOURCE, VERSION, Reason
-from aegisd.wire.table import Refused, Table, open_table
+from aegisd.wire.table import Table, open_table
 
 Fault = tuple[Reason, str]
 """Why a message is refused, and for what in it."""

@@ -157,6 +157,8 @@ def clean(text: str, limit: int) -> str:
 
     Bytes that were not UTF-8 arrive as lone surrogates (msgpack's ``surrogateescape``).
     """
+    if len(text) <= limit and text.isascii() and "\0" not in text:
+        return text
     whole = text.replace("\0", REPLACEMENT).encode("utf-8", "surrogateescape")
     mended = whole.decode("utf-8", "replace").encode()
     return mended[:limit].decode("utf-8", "ignore")  # ignore: a character cut in two
@@ -255,10 +257,10 @@ def _choices(raw: Raw, field: Field, faults: Faults) -> Text:
 
 def tidy(text: Text, limit: int) -> tuple[Text, int]:
     """The text column as it is kept, and how many of its rows had to be altered."""
-    values = [v for v in text.values if v is not None]
+    values = list(filter(None, text.values))
     joined = "".join(values)
-    longest = max(map(len, values), default=0)
-    if longest <= limit and joined.isascii() and "\0" not in joined:
+    short = len(joined) <= limit or max(map(len, values)) <= limit
+    if short and joined.isascii() and "\0" not in joined:
         return text, 0
     kept = [None if v is None else clean(v, limit) for v in text.values]
     changed = np.array([a != b for a, b in zip(text.values, kept, strict=True)], np.bool_)

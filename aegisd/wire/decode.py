@@ -35,6 +35,7 @@ from aegisd.wire.protocol import (
 )
 from aegisd.wire.salvage import unpack_message
 from aegisd.wire.scan import Scanned, left_alone, scan
+from aegisd.wire.table import read_tables
 
 MIN_SCAN_BYTES = 4096
 """A smaller burst is read sooner message by message."""
@@ -116,8 +117,7 @@ class Decoder:
         for (kind, shape), (events, positions) in self._grouped(burst).items():
             block, faults = self._plan(kind, shape).read(events, clock)
             yield block, faults, np.array(positions, np.int64)
-        for table, start in burst.tables:
-            yield *table.read(clock), np.arange(start, start + table.size)
+        yield from read_tables(burst.tables, clock)
 
     def _grouped(self, burst: Burst) -> "_Groups":
         """The burst's events by kind and known keys."""
