@@ -10,14 +10,12 @@ from collections.abc import Callable
 from attrs import define, field, frozen
 
 from aegisd.config.settings import EnabledMetrics, Privacy
-from aegisd.ingest.datagram import DatagramListener
+from aegisd.ingest.datagram import Burst, DatagramListener, Sender
 from aegisd.live.sources import Sources
 from aegisd.live.state import LiveState
 from aegisd.wire.block import Block
-from aegisd.wire.burst import Reject
 from aegisd.wire.decode import Decoder
 from aegisd.wire.endpoints import Endpoints
-from aegisd.wire.messages import Messages
 from aegisd.wire.privacy import protect
 from aegisd.wire.protocol import BACKEND, KINDS, RATE_LIMIT, REQUEST, SYSTEM, Reason
 
@@ -37,6 +35,7 @@ class RecentReject:
     field: str
     count: int
     preview: str  # hex; empty where client addresses may not be kept
+    sender: Sender | None  # where the socket tells
 
 
 @define
@@ -78,17 +77,19 @@ class Intake:
         self.figures = IntakeFigures()
         self.sources = Sources()
 
-    def take(self, listener: DatagramListener, burst: Messages, oversize: int) -> None:
-        """Take a burst of messages; ``oversize`` more were too large to be received."""
+    def take(self, listener: DatagramListener, burst: Burst) -> None:
+        """Take a burst of messages."""
         wall, steady = self._clocks()
         self._live.observe(wall, steady)
-        decoded = self._decoder.decode(burst, round(wall * MICROSECONDS))
+        decoded = self._decoder.decode(burst.messages, round(wall * MICROSECONDS))
         self.figures.altered += decoded.altered
         self.sources.add(decoded.flows, int(steady))
         for reject in decoded.rejects:
-            message = burst[decoded.message_of(int(reject.positions[0]))]
-            self._reject(listener, reject, message, wall)
-        self.figures.rejected[Reason.OVERSIZE] += oversize
+            message = decoded.message_of(int(reject.positions[0]))
+            count = len(reject.positions)
+            self._reject(listener, wall, reject.reason, reject.field, count, burst, message)
+        if burst.oversize:
+            self._reject(listener, wall, Reason.OVERSIZE, "", burst.oversize, burst, None)
         for block in decoded.blocks:
             self._keep(block)
 
@@ -102,12 +103,23 @@ class Intake:
         self._store(kept)
 
     def _reject(
-        self, listener: DatagramListener, reject: Reject, message: bytes, wall: float
+        self,
+        listener: DatagramListener,
+        wall: float,
+        reason: Reason,
+        field: str,
+        count: int,
+        burst: Burst,
+        message: int | None,
     ) -> None:
-        count = len(reject.positions)
-        self.figures.rejected[reject.reason] += count
-        # where addresses may not be kept, neither may a message that holds one
-        shown = message[:PREVIEW_BYTES] if self._privacy.client_ip == "full" else b""
+        """Count ``count`` rejects; the first was in ``message`` of the burst, where it is there."""
+        self.figures.rejected[reason] += count
+        preview, sender = b"", None
+        if message is not None:
+            # where addresses may not be kept, neither may a message that holds one
+            if self._privacy.client_ip == "full":
+                preview = burst.messages[message][:PREVIEW_BYTES]
+            sender = burst.sender(message)
         self.figures.recent_rejects.append(
-            RecentReject(wall, listener.address, reject.reason, reject.field, count, shown.hex())
+            RecentReject(wall, listener.address, reason, field, count, preview.hex(), sender)
         )

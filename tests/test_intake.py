@@ -7,7 +7,7 @@ import pytest
 from events import GOOD, MAX_AGE, NOW, pack, rows
 
 from aegisd.config.settings import EnabledMetrics, Privacy
-from aegisd.ingest.datagram import DatagramListener
+from aegisd.ingest.datagram import Burst, DatagramListener
 from aegisd.intake import MAX_RECENT_REJECTS, PREVIEW_BYTES, Intake
 from aegisd.live.state import LiveState
 from aegisd.wire.block import Block
@@ -38,7 +38,8 @@ class Way:
         self.listener = DatagramListener(bound, "unix:test", self.intake.take, ours=False)
 
     def take(self, *messages: object, oversize: int = 0) -> None:
-        self.intake.take(self.listener, Messages.of([pack(m) for m in messages]), oversize)
+        burst = Burst(Messages.of([pack(m) for m in messages]), oversize=oversize)
+        self.intake.take(self.listener, burst)
 
     def rejected(self) -> dict[str, int]:
         return {str(r): n for r, n in self.intake.figures.rejected.items() if n}

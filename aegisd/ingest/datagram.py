@@ -1,7 +1,10 @@
 """Drains a datagram socket in bursts.
 
-When the socket is readable, everything that waits is read without waiting again, up to a bound
-in messages and bytes, and handed over as one burst: waking up costs more than reading.
+When the socket becomes readable, what comes within the next few milliseconds is gathered, up to
+a bound in messages and bytes, and handed over as one burst: a burst costs hardly more than a
+message. UDP waits in the kernel meanwhile, in megabytes of buffer. A Unix socket's queue is
+short (net.unix.max_dgram_qlen: 10, or 512 where systemd booted), and its senders wait or give up
+when it is full; so it is read while the burst is gathered, a short one whenever something comes.
 """
 
 import socket
@@ -10,27 +13,66 @@ from collections.abc import Callable
 from math import inf
 from time import monotonic
 
+import numpy as np
 import trio
+from attrs import frozen
+from numpy.typing import NDArray
 
+from aegisd.ingest.receive import Chunk, Receiver, joined
 from aegisd.wire.messages import Messages
 
-MAX_BURST_MESSAGES = 1024
+MAX_BURST_MESSAGES = 4096
 MAX_BURST_BYTES = 1024 * 1024
 """A burst is decoded in one go, and nothing else runs meanwhile: this bounds the pause."""
 
+GATHER_SECONDS = 0.005
+"""How long a burst is gathered. Nothing that is shown or stored is finer than that."""
+
+READ_SECONDS = 0.001
+"""How often a Unix socket is read meanwhile: 512 datagrams in it are 400,000 a second."""
+
+LONG_QUEUE = 256
+"""A Unix socket whose queue is shorter is read whenever it is readable."""
+
 MAX_DATAGRAM_BYTES = 1024 * 1024
 """Larger than any datagram the kernel carries unless its limits were raised."""
+
+MAX_UDP_BYTES = 65_536
 
 SO_MEMINFO = 55  # socket(7) has it since Linux 4.12; Python has no name for it
 _MEMINFO = struct.Struct("9I")
 _DROPS = 8  # SK_MEMINFO_DROPS, the ninth number
 
 
-class DatagramListener:
-    """One Unix or UDP datagram socket.
+@frozen
+class Sender:
+    """The process that sent a message, as the kernel knows it."""
 
-    ``handle(listener, burst, oversize)`` takes the messages of a burst, and how many were larger
-    than MAX_DATAGRAM_BYTES and are lost.
+    pid: int
+    uid: int
+
+
+@frozen(eq=False)
+class Burst:
+    """Messages that are handed over together.
+
+    ``senders`` has a row of pid and uid for each message, where the socket tells (unix(7));
+    ``oversize`` more were larger than MAX_DATAGRAM_BYTES and are lost.
+    """
+
+    messages: Messages
+    senders: NDArray[np.int32] | None = None
+    oversize: int = 0
+
+    def sender(self, message: int) -> Sender | None:
+        """Who sent a message, where the socket tells."""
+        return None if self.senders is None else Sender(*self.senders[message].tolist())
+
+
+class DatagramListener:
+    """One Unix or UDP datagram socket. ``handle(listener, burst)`` takes the bursts.
+
+    ``queue`` is how many datagrams a Unix socket's queue holds; a UDP socket's holds bytes.
     """
 
     def __init__(
@@ -40,12 +82,20 @@ class DatagramListener:
         handle: "Handle",
         *,
         ours: bool,
+        queue: int = 0,
     ) -> None:
         bound.setblocking(False)
         self._socket = bound
+        self._unix = bound.family == socket.AF_UNIX
+        if self._unix:
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        limit = MAX_DATAGRAM_BYTES if self._unix else min(MAX_UDP_BYTES, MAX_DATAGRAM_BYTES)
+        self._receiver = Receiver(bound, limit, credentials=self._unix)
+        self._gathered: list[Chunk] = []
+        self._short_queue = self._unix and queue < LONG_QUEUE
+        self._pause = READ_SECONDS if self._unix else GATHER_SECONDS
         self._handle = handle
         self._ours = ours
-        self._buffer = memoryview(bytearray(MAX_DATAGRAM_BYTES))
         self.address = address
         self.messages = 0
         self.bytes = 0
@@ -54,8 +104,12 @@ class DatagramListener:
     async def run(self) -> None:
         """Drain the socket until cancelled."""
         while True:
-            await trio.lowlevel.wait_readable(self._socket)
-            self._take_burst()
+            if self._receiver.holds:
+                await trio.lowlevel.checkpoint()
+            else:
+                await trio.lowlevel.wait_readable(self._socket)
+            await self._gather()
+            self._hand_over()
 
     def finish(self, seconds: float) -> None:
         """Close the socket; what senders were told was sent is taken first.
@@ -64,53 +118,67 @@ class DatagramListener:
         refused: no more than ``seconds`` are spent on theirs. A socket that systemd holds is
         left as it is, for the next start.
         """
+        while self._receiver.holds or self._gathered:
+            self._read(only_held=True)
+            self._hand_over()
         if self._ours:
             deadline = monotonic() + seconds
-            if self._socket.family == socket.AF_UNIX:
+            if self._unix:
                 # sending fails from now on; what is in the queue can still be read (unix(7))
                 self._socket.shutdown(socket.SHUT_RD)
                 deadline = inf
-            while self._take_burst() and monotonic() < deadline:
-                pass
+            self._read()
+            while self._hand_over() and monotonic() < deadline:
+                self._read()
         self._dropped_at_the_end = self.kernel_dropped()
         self._socket.close()
 
     def kernel_dropped(self) -> int:
         """Datagrams that the kernel dropped because the socket's buffer was full (UDP only)."""
-        if self._socket.family == socket.AF_UNIX:
+        if self._unix:
             return 0  # a full Unix socket makes its senders wait, or tells them
         if self._socket.fileno() < 0:  # closed; the figures are still asked for
             return self._dropped_at_the_end
         info = self._socket.getsockopt(socket.SOL_SOCKET, SO_MEMINFO, _MEMINFO.size)
         return int(_MEMINFO.unpack(info)[_DROPS])
 
-    def _take_burst(self) -> bool:
-        """Hand over what waits; False where nothing did."""
-        burst, oversize = self._drain()
-        if not burst and not oversize:
+    async def _gather(self) -> None:
+        deadline = trio.current_time() + GATHER_SECONDS
+        while self._read() and (left := deadline - trio.current_time()) > 0:
+            if self._short_queue:
+                with trio.move_on_at(deadline):
+                    await trio.lowlevel.wait_readable(self._socket)
+            else:
+                await trio.sleep(min(self._pause, left))
+
+    def _read(self, *, only_held: bool = False) -> bool:
+        """Read what waits into the burst; False where the burst is full."""
+        receiver = self._receiver
+        messages = MAX_BURST_MESSAGES - sum(chunk.size for chunk in self._gathered)
+        nbytes = MAX_BURST_BYTES - sum(chunk.nbytes for chunk in self._gathered)
+        while messages > 0 and nbytes > 0 and (receiver.holds or not only_held):
+            chunk = receiver.take(messages, nbytes)
+            if chunk is None:
+                break
+            self._gathered.append(chunk)
+            self.messages += chunk.size
+            self.bytes += chunk.nbytes
+            messages, nbytes = messages - chunk.size, nbytes - chunk.nbytes
+            if receiver.emptied and not receiver.holds:
+                break
+        return messages > 0 and nbytes > 0
+
+    def _hand_over(self) -> bool:
+        """Hand over the burst; False where there is none."""
+        chunks, self._gathered = self._gathered, []
+        if not chunks:
             return False
-        self.messages += len(burst) + oversize
-        self._handle(self, Messages.of(burst), oversize)
+        senders = None
+        if self._unix:
+            senders = np.concatenate([c.senders for c in chunks if c.senders is not None])
+        self._handle(self, Burst(joined(chunks), senders, sum(c.oversize for c in chunks)))
         return True
 
-    def _drain(self) -> tuple[list[bytes], int]:
-        receive_into, buffer = self._socket.recv_into, self._buffer
-        burst: list[bytes] = []
-        size = oversize = 0
-        while len(burst) < MAX_BURST_MESSAGES and size < MAX_BURST_BYTES:
-            try:
-                # MSG_TRUNC tells the datagram's own length, also where it didn't fit (recv(2))
-                length = receive_into(buffer, 0, socket.MSG_TRUNC)
-            except BlockingIOError:
-                break
-            if length > MAX_DATAGRAM_BYTES:
-                oversize += 1
-            else:
-                burst.append(bytes(buffer[:length]))
-            size += length
-        self.bytes += size
-        return burst, oversize
 
-
-Handle = Callable[[DatagramListener, Messages, int], None]
-"""Takes a burst, and how many messages more were too large."""
+Handle = Callable[[DatagramListener, Burst], None]
+"""Takes a burst from a listener."""

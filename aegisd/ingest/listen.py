@@ -67,7 +67,8 @@ class Sockets:
             # a Unix socket's queue is bounded by its senders' buffers, not by its own (unix(7))
             if bound.family != socket.AF_UNIX and given < settings.receive_buffer_bytes:
                 self._small_buffers.append((address, given))
-            listeners.append(DatagramListener(bound, address, handle, ours=ours))
+            queue = sockets.datagram_queue()
+            listeners.append(DatagramListener(bound, address, handle, ours=ours, queue=queue))
         return listeners
 
     def _bind_unix(self, settings: Ingest, places: Places) -> Callable[[], socket.socket | None]:

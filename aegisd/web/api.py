@@ -161,6 +161,8 @@ class Api:
                         "field": reject.field,
                         "count": reject.count,
                         "preview": reject.preview,
+                        "pid": reject.sender.pid if reject.sender else None,
+                        "uid": reject.sender.uid if reject.sender else None,
                     }
                     for reject in reversed(figures.recent_rejects)
                 ],

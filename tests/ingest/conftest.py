@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from attrs import define, field
 
-from aegisd.ingest.datagram import Burst, DatagramListener
+from aegisd.ingest.datagram import Burst, DatagramListener, Sender
 
 
 @define(eq=False)
@@ -18,14 +18,16 @@ class Taken:
     listener: DatagramListener = field(init=False)
     bound: socket.socket
     sender: socket.socket
-    bursts: list[Burst] = field(factory=list)
+    bursts: list[list[bytes]] = field(factory=list)
+    senders: list[Sender | None] = field(factory=list)
     oversize: int = 0
     answer: bytes | None = None  # sent to the listener again for each burst
 
-    def take(self, listener: DatagramListener, burst: Burst, oversize: int) -> None:
+    def take(self, listener: DatagramListener, burst: Burst) -> None:
         assert listener is self.listener
-        self.bursts.append(burst)
-        self.oversize += oversize
+        self.bursts.append(list(burst.messages))
+        self.senders += [burst.sender(i) for i in range(len(burst.messages))]
+        self.oversize += burst.oversize
         if self.answer is not None:
             self.sender.send(self.answer)
 

@@ -1,6 +1,8 @@
 """How a datagram socket is drained: in bursts, within bounds, nothing lost or invented."""
 
+import os
 import socket
+import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
@@ -9,9 +11,17 @@ import pytest
 import trio
 
 from aegisd.ingest import datagram
+from aegisd.ingest.datagram import Sender
+from aegisd.ingest.receive import SLOTS
 from aegisd.ingest.sockets import widen
 
 LIMIT = 20
+
+SEND = """
+import socket, sys
+with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+    sender.sendto(b"c", sys.argv[1])
+"""
 
 Make = Callable[..., Any]
 
@@ -88,6 +98,45 @@ async def test_an_empty_datagram_is_a_message(make: Make) -> None:
         taken.sender.send(message)
     await drained(taken, lambda: bool(taken.bursts))
     assert taken.messages == [b"", b"a", b""]
+
+
+async def test_a_unix_socket_tells_who_sent(make_unix: Make, opened: ExitStack) -> None:
+    taken = make_unix()
+    taken.sender.send(b"a")
+    taken.sender.send(b"b" * 5000)
+    command = [sys.executable, "-c", SEND, taken.bound.getsockname()]
+    async with trio.open_nursery() as nursery:
+        other = await nursery.start(trio.run_process, command)
+    await drained(taken, lambda: len(taken.messages) == 3)
+    uid = os.getuid()
+    assert taken.senders == [Sender(os.getpid(), uid)] * 2 + [Sender(other.pid, uid)]
+
+
+async def test_udp_does_not_tell_who_sent(make_udp: Make) -> None:
+    taken = make_udp()
+    taken.sender.send(b"a")
+    await drained(taken, lambda: bool(taken.bursts))
+    assert taken.senders == [None]
+
+
+async def test_messages_of_all_lengths_keep_their_bytes(make: Make) -> None:
+    taken = make()
+    widen(taken.bound, 4 * 1024 * 1024)
+    sent = [bytes([65 + i % 26]) * (i * 7919 % 3000) for i in range(2 * SLOTS + 3)]
+
+    async def send() -> None:
+        for message in sent:
+            while True:
+                try:
+                    taken.sender.send(message, socket.MSG_DONTWAIT)
+                    break
+                except BlockingIOError:
+                    await trio.lowlevel.checkpoint()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(send)
+        await drained(taken, lambda: len(taken.messages) == len(sent))
+    assert taken.messages == sent
 
 
 async def test_the_largest_udp_datagram_arrives_whole(make_udp: Make) -> None:

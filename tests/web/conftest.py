@@ -18,7 +18,7 @@ from aegisd.alerts.archive import Archive
 from aegisd.alerts.manager import Manager
 from aegisd.config.load import load
 from aegisd.ingest import sockets
-from aegisd.ingest.datagram import DatagramListener
+from aegisd.ingest.datagram import Burst, DatagramListener
 from aegisd.intake import Intake
 from aegisd.live.state import LiveState
 from aegisd.store.history import History
@@ -31,6 +31,7 @@ from aegisd.web.server import Server
 from aegisd.web.websocket import Hub
 from aegisd.wire.decode import Decoder
 from aegisd.wire.endpoints import Endpoints
+from aegisd.wire.messages import Messages
 
 AWAY = "postgresql://nobody@/none?host=/nonexistent"
 DAY_MICROSECONDS = 86_400 * 1_000_000
@@ -55,8 +56,13 @@ class Web:
         return f"http://127.0.0.1:{self.port}"
 
     def take(self, *events: dict[str, Any]) -> None:
-        """Take events in, as from a datagram."""
-        self.context.intake.take(self.context.listeners[0], [msgpack.packb(list(events))], 0)
+        """Give events to the intake, in one message."""
+        self.take_messages(msgpack.packb(list(events)))
+
+    def take_messages(self, *messages: bytes, oversize: int = 0) -> None:
+        """Give messages to the intake as if they had come through the listener."""
+        burst = Burst(Messages.of(messages), oversize=oversize)
+        self.context.intake.take(self.context.listeners[0], burst)
 
     async def stored(self, rows: int) -> None:
         """Until so many rows are committed."""

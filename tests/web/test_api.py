@@ -188,7 +188,7 @@ async def test_rate_limits_name_the_keys_with_most_denials(serving, dsn):
 async def test_ingest_accounts_for_what_came(serving):
     async with serving() as web:
         web.take(*EVENTS, {"method": "GET"}, request("/\0"))
-        web.context.intake.take(web.context.listeners[0], [b"\xc1"], 2)
+        web.take_messages(b"\xc1", oversize=2)
         answer = await web.data("/api/ingest")
     assert answer.keys() == {
         *("listeners", "events", "rejected", "altered", "disabled", "sampledOut"),
@@ -205,9 +205,11 @@ async def test_ingest_accounts_for_what_came(serving):
     }
     assert (answer["altered"], answer["disabled"], answer["sampledOut"]) == (1, 0, 0)
     assert answer["dropped"] == {"queue": 0, "journal": 0, "database": 0}
-    newest = answer["recentRejects"][0]
-    assert (newest["reason"], newest["preview"], newest["count"]) == ("malformed", "c1", 1)
-    assert TIME.fullmatch(newest["timestamp"])
+    newest, before, *_ = answer["recentRejects"]
+    assert (newest["reason"], newest["preview"], newest["count"]) == ("oversize", "", 2)
+    assert (before["reason"], before["preview"], before["count"]) == ("malformed", "c1", 1)
+    assert (before["pid"], before["uid"]) == (None, None)  # UDP doesn't tell
+    assert TIME.fullmatch(before["timestamp"])
 
 
 async def test_sources_show_what_was_lost(serving):
@@ -216,8 +218,7 @@ async def test_sources_show_what_was_lost(serving):
     async with serving() as web:
         for seq in (0, 5):
             message = {"source": "s", "seq": seq, "events": [request()]}
-            listener = web.context.listeners[0]
-            web.context.intake.take(listener, [msgpack.packb(message)], 0)
+            web.take_messages(msgpack.packb(message))
         sources = (await web.data("/api/ingest"))["sources"]
     assert sources == [{"source": "s", "received": 2, "lost": 4}]
 

@@ -1,0 +1,169 @@
+"""Receives datagrams many at a time: one call into the kernel for up to SLOTS of them.
+
+Python's ``recv`` makes a call and an object for each datagram, which costs two to three times as
+much as receiving it. recvmmsg(2) puts them side by side into memory of ours, and from there
+they are copied out in one piece.
+"""
+
+import ctypes
+import errno
+import os
+import socket
+
+import numpy as np
+from attrs import frozen
+from numpy.typing import NDArray
+
+from aegisd.wire.block import Integers
+from aegisd.wire.messages import PADDING, Messages
+
+SLOTS = 128
+"""Datagrams that one call may bring. Memory is used as far as datagrams reach into the slots."""
+
+CACHE_LINE_BYTES = 64
+
+SCATTER_BYTES = 65 * CACHE_LINE_BYTES
+"""Between slots, so that their beginnings don't compete for the same lines of the cache."""
+
+SCM_CREDENTIALS_BYTES = socket.CMSG_SPACE(12)  # pid, uid and gid (unix(7))
+_PID_AND_UID = slice(4, 6)  # in 32-bit words, behind the header of 16 bytes
+
+NO_SENDER = -1
+
+
+class _Piece(ctypes.Structure):
+    """struct iovec."""
+
+    _fields_ = (("base", ctypes.c_void_p), ("length", ctypes.c_size_t))
+
+
+class _Header(ctypes.Structure):
+    """struct msghdr."""
+
+    _fields_ = (
+        ("name", ctypes.c_void_p),
+        ("name_length", ctypes.c_uint32),
+        ("pieces", ctypes.c_void_p),
+        ("piece_count", ctypes.c_size_t),
+        ("control", ctypes.c_void_p),
+        ("control_length", ctypes.c_size_t),
+        ("flags", ctypes.c_int),
+    )
+
+
+class _Slot(ctypes.Structure):
+    """struct mmsghdr."""
+
+    _fields_ = (("header", _Header), ("length", ctypes.c_uint))
+
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+@frozen(eq=False)
+class Chunk:
+    """Datagrams that came together. ``senders``: a row of pid and uid each, where known."""
+
+    data: bytes
+    starts: Integers
+    ends: Integers
+    senders: NDArray[np.int32] | None
+    size: int  # of all, the oversize among them
+    nbytes: int
+    oversize: int
+
+
+class Receiver:
+    """Takes datagrams of up to ``limit`` bytes from a socket."""
+
+    def __init__(self, bound: socket.socket, limit: int, *, credentials: bool) -> None:
+        self._file = bound.fileno()
+        self._limit = limit
+        stride = limit + SCATTER_BYTES
+        self._memory = np.empty((SLOTS, stride), np.uint8)
+        self._control = np.empty((SLOTS, SCM_CREDENTIALS_BYTES), np.uint8)
+        self._credentials = credentials
+        self._pieces = (_Piece * SLOTS)()
+        self._slots = (_Slot * SLOTS)()
+        for i, (slot, piece) in enumerate(zip(self._slots, self._pieces, strict=True)):
+            piece.base, piece.length = self._memory.ctypes.data + i * stride, limit
+            slot.header.pieces = ctypes.addressof(piece)
+            slot.header.piece_count = 1
+            if credentials:
+                slot.header.control = self._control.ctypes.data + i * SCM_CREDENTIALS_BYTES
+        words = np.frombuffer(memoryview(self._slots), np.uint32).reshape(SLOTS, -1)
+        self._lengths = words[:, _Slot.length.offset // 4]
+        self._control_lengths = words[:, _Header.control_length.offset // 4]
+        self._received = 0
+        self._taken = 0
+
+    @property
+    def holds(self) -> bool:
+        """Whether datagrams are here that were not taken yet."""
+        return self._taken < self._received
+
+    @property
+    def emptied(self) -> bool:
+        """Whether the last call took all there was."""
+        return self._received < SLOTS
+
+    def take(self, max_messages: int, max_bytes: int) -> Chunk | None:
+        """What is here, or else what waits in the kernel, within bounds; None where nothing is.
+
+        The datagram that passes ``max_bytes`` is the last. Raises OSError.
+        """
+        if not self.holds:
+            self._receive()
+        first = self._taken
+        lengths = self._lengths[first : min(self._received, first + max_messages)].astype(np.int64)
+        if not len(lengths):
+            return None
+        nbytes = int(lengths.sum())
+        if nbytes > max_bytes:
+            lengths = lengths[: int(lengths.cumsum().searchsorted(max_bytes)) + 1]
+            nbytes = int(lengths.sum())
+        self._taken = first + len(lengths)
+        return self._copied(first, lengths, nbytes)
+
+    def _receive(self) -> None:
+        if self._credentials:
+            self._control_lengths[:] = SCM_CREDENTIALS_BYTES  # the kernel wrote what it used
+        flags = socket.MSG_DONTWAIT | socket.MSG_TRUNC  # the lengths that they had (recv(2))
+        received = _libc.recvmmsg(self._file, self._slots, SLOTS, flags, None)
+        if received < 0:
+            number = ctypes.get_errno()
+            if number not in (errno.EAGAIN, errno.EINTR):
+                raise OSError(number, os.strerror(number))
+        self._received = max(received, 0)
+        self._taken = 0
+
+    def _copied(self, first: int, lengths: Integers, nbytes: int) -> Chunk:
+        size = len(lengths)
+        longest = int(lengths.max())
+        last = first + size
+        senders = self._senders(first, last) if self._credentials else None
+        if longest <= self._limit and longest * size <= 2 * nbytes:
+            # much alike: copied as a rectangle
+            data = self._memory[first:last, :longest].tobytes()
+            starts = np.arange(size, dtype=np.int64) * longest
+            return Chunk(data, starts, starts + lengths, senders, size, nbytes, 0)
+        fits = lengths <= self._limit
+        rows = zip((first + fits.nonzero()[0]).tolist(), lengths[fits].tolist(), strict=True)
+        data = b"".join([self._memory[i, :length].data for i, length in rows])
+        ends = lengths[fits].cumsum()
+        senders = None if senders is None else senders[fits]
+        oversize = size - len(ends)
+        return Chunk(data, ends - lengths[fits], ends, senders, size, nbytes, oversize)
+
+    def _senders(self, first: int, last: int) -> NDArray[np.int32]:
+        return self._control[first:last].view(np.int32)[:, _PID_AND_UID].copy()
+
+
+def joined(chunks: list[Chunk]) -> Messages:
+    """The datagrams of all chunks, in order, but the oversize ones."""
+    offsets = np.cumsum([0, *(len(chunk.data) for chunk in chunks)]).tolist()
+    return Messages(
+        b"".join([*(chunk.data for chunk in chunks), PADDING]),
+        np.concatenate([c.starts + at for c, at in zip(chunks, offsets, strict=False)]),
+        np.concatenate([c.ends + at for c, at in zip(chunks, offsets, strict=False)]),
+    )
