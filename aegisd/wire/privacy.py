@@ -1,29 +1,36 @@
 """Removes from a block what may not be kept, before anything keeps it.
 
-Both work on the distinct texts of a block, not on its events.
+It works on the distinct texts of a block, not on its events.
 """
 
 import ipaddress
+import re
 
 from aegisd.config.settings import Privacy
-from aegisd.wire.block import Block
+from aegisd.wire.block import Block, Text
 from aegisd.wire.protocol import REQUEST
 
 IPV4_PREFIX = 24
 IPV6_PREFIX = 48
+
+_QUERY_IN_ROUTE = re.compile(r"\?[^/?#(){}=]+=.*", re.DOTALL)
+"""A route is a template, whose question marks may mean something else: ``/:id?``, ``{?page}``,
+``(?P<id>…)``. A gateway that sends the URL itself as its route sends ``?name=value``."""
 
 
 def protect(block: Block, privacy: Privacy) -> Block:
     """The block without query strings and client addresses, as ``privacy`` says."""
     if block.kind != REQUEST:
         return block
+    cleared: dict[str, Text] = {}
     if privacy.strip_query:
-        block = block.with_text("path", block.texts["path"].map(without_query))
+        cleared["path"] = block.texts["path"].map(without_query)
+        cleared["route"] = block.texts["route"].map(_route_without_query)
     if privacy.client_ip == "truncate":
-        return block.with_text("client_ip", block.texts["client_ip"].map(truncate_address))
-    if privacy.client_ip == "drop":
-        return block.with_text("client_ip", block.texts["client_ip"].map(lambda _: None))
-    return block
+        cleared["client_ip"] = block.texts["client_ip"].map(truncate_address)
+    elif privacy.client_ip == "drop":
+        cleared["client_ip"] = Text.constant(None, block.size)
+    return Block(block.kind, block.size, block.numbers, block.texts | cleared)
 
 
 def without_query(path: str) -> str:
@@ -31,13 +38,20 @@ def without_query(path: str) -> str:
     return path.partition("?")[0].partition("#")[0]
 
 
+def _route_without_query(route: str) -> str:
+    return _QUERY_IN_ROUTE.sub("", route) if "?" in route else route
+
+
 def truncate_address(text: str) -> str | None:
-    """The network of an address: IPv4 /24, IPv6 /48. What is no address is dropped."""
+    """The network of an address: IPv4 /24, IPv6 /48. What is no address is dropped.
+
+    An IPv6 address whose first 48 bits hold an IPv4 address (RFC 3056) counts as that one.
+    """
     try:
         address = ipaddress.ip_address(text.partition("%")[0])
     except ValueError:
         return None
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    address = mapped or address
+    if isinstance(address, ipaddress.IPv6Address):
+        address = address.ipv4_mapped or address.sixtofour or address
     prefix = IPV4_PREFIX if address.version == 4 else IPV6_PREFIX
     return str(ipaddress.ip_network((address, prefix), strict=False).network_address)

@@ -55,6 +55,11 @@ def test_no_path_keeps_a_query(path: str) -> None:
         ("fe80::1%eth0", "fe80::"),
         ("::ffff:192.0.2.77", "192.0.2.0"),
         ("::ffff:c000:24d", "192.0.2.0"),
+        ("::ffff:192.0.2.77%eth0", "192.0.2.0"),
+        ("2002:c000:24d:1::1", "192.0.2.0"),  # 6to4: its first 48 bits are the IPv4 address
+        ("64:ff9b::192.0.2.77", "64:ff9b::"),
+        ("::192.0.2.77", "::"),
+        ("192.0.2.77%eth0", "192.0.2.0"),
     ],
 )
 def test_addresses_are_cut_to_their_network(address: str, kept: str) -> None:
@@ -69,7 +74,17 @@ def test_addresses_are_cut_to_their_network(address: str, kept: str) -> None:
         "192.0.2",
         "192.0.2.256",
         "192.0.2.7:443",
+        "192.0.2.7/24",
         "[2001:db8::1]",
+        "[2001:db8::1]:443",
+        "2001:db8::1::2",
+        "::ffff:192.0.2.777",
+        "%eth0",
+        " 192.0.2.7",
+        "192.0.2.7\n",
+        "3221226061",
+        "0xc0.0.2.7",
+        "unix:",
         "192.0.2.7, 10.0.0.1",
         "192.0.2.07",
         "\ufffd",
@@ -107,10 +122,34 @@ def test_the_query_is_kept_as_configured(strip: bool, kept: str) -> None:
     assert protected(SECRET, strip_query=strip)[0]["path"] == kept
 
 
+@pytest.mark.parametrize(
+    ("route", "kept"),
+    [
+        ("/users?token=1", "/users"),
+        ("/users?a=1&b=2#x", "/users"),
+        ("/a?x?token=1", "/a?x"),
+        ("/a?=\n?b=c\nd", "/a?=\n"),
+        ("/users/:id?", "/users/:id?"),
+        ("/users/:id?/posts", "/users/:id?/posts"),
+        ("/users{?page,limit}", "/users{?page,limit}"),
+        (r"^users/(?P<id>\d+)/(?=x)$", r"^users/(?P<id>\d+)/(?=x)$"),
+        ("?" * 1000 + "=", "?" * 1000 + "="),
+    ],
+)
+def test_a_route_that_is_a_url_loses_its_query_and_one_that_is_a_template_stays(
+    route: str, kept: str
+) -> None:
+    sent = GOOD["request"] | {"route": route}
+    assert protected(sent, strip_query=True)[0]["route"] == kept
+    assert protected(sent, strip_query=False)[0]["route"] == route
+
+
 def test_nothing_of_what_is_removed_stays_in_the_block() -> None:
-    (block,) = decode([SECRET] * 3).blocks
-    done = protect(block, Privacy(client_ip="drop"))
-    assert "token" not in repr(done.texts)
+    (block,) = decode([SECRET | {"route": "/a?token=2"}] * 3).blocks
+    for client_ip in ("truncate", "drop"):
+        done = protect(block, Privacy(client_ip=client_ip))
+        assert "token" not in repr(done.texts)
+        assert "192.0.2.77" not in repr(done.texts)
     assert "192.0.2" not in repr(done.texts)
 
 
