@@ -28,6 +28,7 @@ from aegisd.ingest.datagram import DatagramListener
 from aegisd.ingest.listen import Sockets
 from aegisd.intake import Intake
 from aegisd.live.state import LiveState
+from aegisd.losses import Losses, lost_so_far
 from aegisd.store.embedded import embedded_postgres
 from aegisd.store.history import History
 from aegisd.store.postgres import Postgres, open_postgres
@@ -103,6 +104,7 @@ async def run(settings: Settings, places: Places) -> None:
                     archive=archive,
                     alerts=manager,
                     hub=hub,
+                    losses=Losses(),
                     now=now,
                     clocks=clocks,
                     started=(wall, steady),
@@ -190,10 +192,13 @@ async def _write_the_rest(writer: Writer, written: trio.Event) -> None:
 
 
 async def _tick(context: Context) -> None:
-    """Keep the live state at now, also while nothing comes."""
+    """Keep the live state at now, also while nothing comes; tell what is lost."""
     while True:
         context.now()
-        context.intake.sources.forget(int(context.clocks()[1]))
+        steady = context.clocks()[1]
+        context.intake.sources.forget(int(steady))
+        lost = lost_so_far(context.listeners, context.intake, context.writer)
+        context.losses.tell(lost, steady)
         await trio.sleep(TICK_SECONDS)
 
 

@@ -97,7 +97,6 @@ class Writer:
         self._pending = _Pending()
         self._enough = trio.Event()
         self._stopping = trio.Event()
-        self._dropping = False
         self.ready = trio.Event()
         """Set when the database, its schema included, could be used for the first time."""
         self.figures = WriterFigures()
@@ -129,9 +128,6 @@ class Writer:
 
     def _drop(self, events: int) -> None:
         figures = self.figures
-        if not self._dropping:
-            self._dropping = True
-            log.error("the queue to the database is full, events are dropped from now on")
         if figures.connected:
             figures.dropped_queue += events
         else:
@@ -195,7 +191,6 @@ class Writer:
                 )
             self._is_there()
             self._pending.remove(len(batch))
-            self._dropping = self._dropping and self._pending.events > 0
             self.figures.batches += 1
             self.figures.last_flush = self._clocks()[0]
 

@@ -10,6 +10,7 @@ from aegisd.config.settings import Settings
 from aegisd.ingest.datagram import DatagramListener
 from aegisd.intake import Intake
 from aegisd.live.state import LiveState
+from aegisd.losses import Losses
 from aegisd.store.history import History
 from aegisd.store.writer import Writer
 from aegisd.web.websocket import Hub
@@ -33,6 +34,7 @@ class Context:
     archive: Archive
     alerts: Manager
     hub: Hub
+    losses: Losses
     now: Callable[[], int]
     clocks: Callable[[], tuple[float, float]]
     started: tuple[float, float]
@@ -44,9 +46,8 @@ class Context:
         lines = []
         if self.settings.metrics.enabled and not figures.connected:
             lines.append(f"the database can't be used: {figures.last_error or 'connecting'}")
-        if figures.dropped_queue or figures.dropped_database:
-            lines.append(
-                f"{figures.dropped_queue + figures.dropped_database} events were dropped on"
-                " their way to the database"
-            )
+        lines += [
+            f"{cause}: {lost} so far"
+            for cause, lost in self.losses.lasting(self.clocks()[1]).items()
+        ]
         return lines

@@ -21,6 +21,7 @@ from aegisd.ingest import sockets
 from aegisd.ingest.datagram import Burst, DatagramListener
 from aegisd.intake import Intake
 from aegisd.live.state import LiveState
+from aegisd.losses import Losses
 from aegisd.store.history import History
 from aegisd.store.postgres import open_postgres
 from aegisd.store.writer import Writer
@@ -147,6 +148,7 @@ def serving(tmp_path: Path) -> Serving:
                 archive=archive,
                 alerts=Manager(settings.alerts, live, archive, hub.announce, clocks),
                 hub=hub,
+                losses=Losses(),
                 now=now,
                 clocks=clocks,
                 started=(wall, steady),
