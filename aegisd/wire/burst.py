@@ -118,7 +118,8 @@ class Burst:
         except Refused as refused:
             self._refuse(refused.reason, refused.field, max(1, size))
         else:
-            self.tables.append((table, self.size))
+            if size:
+                self.tables.append((table, self.size))
             self.size += size
 
     def _opened(self, message: dict[str, Any], count: int, fault: Fault | None = None) -> bool:

@@ -149,13 +149,17 @@ def _coded(parts: list[tuple[list[Any], bytes]], sizes: list[int], dtype: np.dty
 
 
 def _same(parts: list[Any]) -> bool:
-    """Whether all parts are the same text, or the same list of texts, as they mostly are.
+    """Whether all parts are the same text, or the same list of texts, as they often are.
 
-    Of texts only: 1 is equal to True, and yet another value.
+    Other values are not compared: 1 is equal to True and yet another value, and comparing what
+    is nested deeply recurses.
     """
     first = parts[0]
-    texts = first if type(first) is list else [first]
-    return len(parts) == 1 or (parts.count(first) == len(parts) and _are_texts(texts))
+    if len(parts) == 1:
+        return True
+    return _are_texts(first if type(first) is list else [first]) and parts.count(first) == len(
+        parts
+    )
 
 
 LISTED = Form(_listed)
