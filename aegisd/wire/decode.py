@@ -37,7 +37,7 @@ from aegisd.wire.salvage import unpack_message
 from aegisd.wire.scan import Scanned, left_alone, scan
 from aegisd.wire.table import read_tables
 
-MIN_SCAN_BYTES = 4096
+MIN_SCAN_BYTES = 2048
 """A smaller burst is read sooner message by message."""
 
 MAX_PLANS = 1024
@@ -104,11 +104,13 @@ class Decoder:
             blocks.setdefault(kind, []).append((block, where))
         flows = Flows.concatenate([Flows.of(burst.flows), *scanned.flows])
         sources, changed = columns.tidy(flows.sources, SOURCE.limit)
+        if changed:
+            flows = evolve(flows, sources=sources)
         return Decoded(
             [_in_order(kind, parts) for kind, parts in blocks.items()],
             burst.rejects(),
             altered + changed,
-            evolve(flows, sources=sources),
+            flows,
             np.concatenate([np.zeros(1, np.int64), scanned.counts.cumsum()]),
         )
 

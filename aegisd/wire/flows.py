@@ -25,6 +25,8 @@ class Flows:
     @classmethod
     def of(cls, rows: Sequence[tuple[str, int | None, int]]) -> "Flows":
         """From a tuple a message."""
+        if not rows:
+            return NO_FLOWS
         return cls(
             Text.of([source for source, _, _ in rows]),
             _integers(ABSENT if seq is None else seq for _, seq, _ in rows),
@@ -34,13 +36,17 @@ class Flows:
     @classmethod
     def concatenate(cls, parts: Sequence["Flows"]) -> "Flows":
         """All parts' messages."""
-        if len(parts) == 1:
-            return parts[0]
+        parts = [part for part in parts if len(part.counts)]
+        if len(parts) < 2:
+            return parts[0] if parts else NO_FLOWS
         return cls(
             Text.concatenate([part.sources for part in parts]),
             np.concatenate([part.seqs for part in parts]),
             np.concatenate([part.counts for part in parts]),
         )
+
+
+NO_FLOWS = Flows(Text([], np.zeros(0, np.int32)), np.zeros(0, np.int64), np.zeros(0, np.int64))
 
 
 def _integers(values: Iterable[int]) -> Integers:
