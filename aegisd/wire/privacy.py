@@ -24,13 +24,20 @@ def protect(block: Block, privacy: Privacy) -> Block:
         return block
     cleared: dict[str, Text] = {}
     if privacy.strip_query:
-        cleared["path"] = block.texts["path"].map(without_query)
-        cleared["route"] = block.texts["route"].map(_route_without_query)
+        for name, strip in (("path", without_query), ("route", _route_without_query)):
+            if _has_query(block.texts[name]):
+                cleared[name] = block.texts[name].map(strip)
     if privacy.client_ip == "truncate":
         cleared["client_ip"] = block.texts["client_ip"].map(truncate_address)
     elif privacy.client_ip == "drop":
         cleared["client_ip"] = Text.constant(None, block.size)
     return Block(block.kind, block.size, block.numbers, block.texts | cleared)
+
+
+def _has_query(text: Text) -> bool:
+    """Whether any of the texts may have one: most blocks have none, and one look tells."""
+    joined = "".join([value for value in text.values if value is not None])
+    return "?" in joined or "#" in joined
 
 
 def without_query(path: str) -> str:
