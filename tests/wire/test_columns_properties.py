@@ -6,13 +6,14 @@ from typing import Any
 
 import msgpack
 import numpy as np
-from events import FIELDS, NOW, accepted, content, decode, events, faults, pack, rows, sort
+from events import FIELDS, NOW, accepted, decode, events, faults, pack, rows, sort
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tables import binary, coded
 from wire.test_bad_input import packed, values
 
-from aegisd.wire.protocol import KINDS, Field, FieldType, camel_case
+from aegisd.wire.decode import Decoded
+from aegisd.wire.protocol import BACKEND, KINDS, SYSTEM, Field, FieldType, camel_case
 
 INTEGERS = (FieldType.STATUS, FieldType.INTEGER, FieldType.COUNT)
 NAN_IS_ABSENT = (FieldType.DURATION, FieldType.PERCENT)
@@ -80,13 +81,21 @@ def alike(draw: st.DrawFn) -> tuple[str, list[dict[str, Any]]]:
     return kind, [event for event, _ in held]
 
 
+def outcome(decoded: Decoded) -> Any:
+    """All that was decoded; only reports of which the latest counts have an order."""
+    held = rows(decoded.blocks)
+    if not any(row["kind"] in (BACKEND, SYSTEM) for row in held):
+        held = sort(held)
+    return held, faults(decoded), decoded.altered, decoded.starts.tolist()
+
+
 @given(st.data(), alike())
-@settings(max_examples=200)
+@settings(max_examples=120)
 def test_columns_hold_what_the_events_of_a_list_hold(
     data: st.DataObject, held: tuple[str, list[dict[str, Any]]]
 ) -> None:
     message = data.draw(tables_of(*held))
-    assert content(decode(message)) == content(decode(held[1]))
+    assert outcome(decode(message)) == outcome(decode(held[1]))
 
 
 @given(st.data(), alike())
@@ -97,12 +106,7 @@ def test_it_does_not_matter_how_rows_are_put_into_messages(
     kind, sent = held
     cuts = sorted(data.draw(st.sets(st.integers(1, len(sent)), max_size=3)) | {0, len(sent)})
     messages = [data.draw(tables_of(kind, sent[a:b])) for a, b in pairwise(cuts)]
-    decoded = decode(*messages)
-    assert faults(decoded) == []
-    expected = rows(decode(sent).blocks)
-    assert sort(rows(decoded.blocks)) == sort(expected)
-    if kind in ("backend", "system"):
-        assert rows(decoded.blocks) == expected
+    assert outcome(decode(*messages))[:3] == outcome(decode(sent))[:3]
 
 
 ODD: list[Any] = [None, True, 0, -1, 200, 1000, 2**64 - 1, -(2**63), 1.5, math.nan, math.inf]
@@ -119,21 +123,21 @@ def cells_of(draw: st.DrawFn, kind: str, field: Field, size: int) -> list[Any]:
 
 
 @given(st.data(), kinds, st.integers(1, 5))
-@settings(max_examples=200)
+@settings(max_examples=120)
 def test_values_are_judged_in_columns_as_they_are_in_events(
     data: st.DataObject, kind: str, size: int
 ) -> None:
     cells = {field.name: data.draw(cells_of(kind, field, size)) for field in KINDS[kind]}
     held = [{name: column[i] for name, column in cells.items()} for i in range(size)]
-    listed = decode({"kind": kind, "events": held})
+    listed = outcome(decode({"kind": kind, "events": held}))
     as_lists = {"kind": kind, "n": size, "columns": cells}
     as_dictionaries = {
         "kind": kind,
         "n": size,
         "columns": {name: coded(column, list(range(size))) for name, column in cells.items()},
     }
-    assert content(decode(as_lists)) == content(listed)
-    assert content(decode(as_dictionaries)) == content(listed)
+    assert outcome(decode(as_lists)) == listed
+    assert outcome(decode(as_dictionaries)) == listed
 
 
 @st.composite
@@ -168,7 +172,7 @@ def any_tables(draw: st.DrawFn) -> dict[str, Any]:
 
 
 @given(st.lists(any_tables(), min_size=1, max_size=6))
-@settings(max_examples=300)
+@settings(max_examples=150)
 def test_messages_are_read_together_as_each_would_be_alone(messages: list[Any]) -> None:
     sent = [packed(message) for message in messages]
     together = decode(*sent)
@@ -187,7 +191,7 @@ def test_messages_are_read_together_as_each_would_be_alone(messages: list[Any]) 
 
 
 @given(st.lists(st.tuples(values, values), max_size=3))
-@settings(max_examples=200)
+@settings(max_examples=120)
 def test_any_values_are_counted_and_raise_nothing(sent: list[tuple[Any, Any]]) -> None:
     decode(*(packed({"n": n, "columns": columns}) for n, columns in sent))
     decode(*(packed({"n": 1, "columns": columns}) for _, columns in sent))
