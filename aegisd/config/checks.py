@@ -31,6 +31,7 @@ MAX_PORT = 65535
 MAX_INTEGER = 2**63 - 1  # what TOML can write
 MAX_DAYS = 36_500
 MAX_ENDPOINTS = 100_000  # each has a sketch of 6 kB
+MIN_SHARE = 1e-6  # of a smaller one hardly a row comes, each for more requests than there are
 MAX_SOCKET_BUFFER = 2**31 - 1  # socket(7) takes an int
 
 _END = "\0"  # of each line that is explained
@@ -226,8 +227,8 @@ def _up_to(limit: int) -> Hook:
 
 def _share(value: Any, type_: Any) -> float:
     number = _number(value, type_)
-    if not 0 < number <= 1:
-        raise ValueError(f"{value!r} is not more than 0 and at most 1")
+    if not MIN_SHARE <= number <= 1:
+        raise ValueError(f"{value!r} is not from {MIN_SHARE:f} to 1")
     return number
 
 

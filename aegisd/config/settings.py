@@ -20,7 +20,7 @@ SocketBuffer = NewType("SocketBuffer", int)
 Port = NewType("Port", int)
 """1 to 65,535."""
 Share = NewType("Share", float)
-"""More than 0, at most 1."""
+"""From a millionth to 1."""
 Address = NewType("Address", str)
 """``host:port``, an IPv6 host in brackets."""
 OptionalAddress = NewType("OptionalAddress", str)
@@ -100,7 +100,7 @@ class Rollups:
 
 @frozen
 class Sampling:
-    """Which share of the request rows is stored; live figures always count every event."""
+    """Which share of the successful requests is stored; live figures count every event."""
 
     enabled: bool = False
     rate: Share = Share(1.0)

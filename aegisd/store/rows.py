@@ -43,7 +43,7 @@ def table_rows(block: Block, node: str) -> TableRows:
 
 
 _NODE = "(node)"
-_ONE = "(1)"
+_WEIGHT = "weight"  # that sampling gives; without, every row stands for itself
 
 # table and, for each of its columns, the block's column it comes from
 _TABLES: dict[str, tuple[str, dict[str, str]]] = {
@@ -60,7 +60,7 @@ _TABLES: dict[str, tuple[str, dict[str, str]]] = {
             "client_ip": "client_ip",
             "error_message": "error_message",
             "node": _NODE,
-            "weight": _ONE,
+            "weight": _WEIGHT,
         },
     ),
     RATE_LIMIT: (
@@ -103,7 +103,7 @@ _TABLES: dict[str, tuple[str, dict[str, str]]] = {
 def _column(block: Block, source: str, node: str) -> Iterable[Any]:
     if source == _NODE:
         return repeat(node)
-    if source == _ONE:
+    if source == _WEIGHT and source not in block.numbers:
         return repeat(1.0)
     if source in block.texts:
         return block.texts[source].rows()

@@ -17,7 +17,9 @@ from aegisd.config.settings import Metrics
 from aegisd.errors import DatabaseUnavailable
 from aegisd.store.postgres import DataRefused, Postgres
 from aegisd.store.rows import table_rows
+from aegisd.store.sampling import Sampler
 from aegisd.wire.block import Block, concatenate
+from aegisd.wire.protocol import REQUEST
 
 MAX_PENDING_BYTES = 256 * 1024 * 1024
 """What may wait for the database, about: a million requests that came in lists of 50, or 88,000
@@ -41,6 +43,7 @@ class WriterFigures:
     rows: int = 0
     failures: int = 0
     refused: int = 0  # events whose rows Postgres would not take
+    sampled_out: int = 0  # requests that are not to be stored
     dropped_queue: int = 0  # events that found no room while Postgres was there
     dropped_database: int = 0  # and while it was away
     last_flush: float | None = None
@@ -94,6 +97,9 @@ class Writer:
         self._interval = settings.flush_interval_ms / 1000
         self._node = node
         self._clocks = clocks
+        sampling = settings.sampling
+        self._sampler = Sampler(sampling.rate) if sampling.enabled and sampling.rate < 1 else None
+        self._next_request = 0  # its number in the flow, which decides whether it is stored
         self._pending = _Pending()
         self._enough = trio.Event()
         self._stopping = trio.Event()
@@ -116,9 +122,19 @@ class Writer:
         return steady - self._pending.blocks[0][0] if self._pending.blocks else 0.0
 
     def put(self, block: Block) -> None:
-        """Queue a block; where there is no room it is dropped and counted."""
+        """Queue what is to be stored of a block; where there is no room it is dropped and counted.
+
+        With sampling, requests keep their places in the flow whatever is dropped.
+        """
         if not self._enabled:
             return
+        if self._sampler is not None and block.kind == REQUEST:
+            chosen = self._sampler.sample(block, self._next_request)
+            self._next_request += block.size
+            self.figures.sampled_out += block.size - chosen.size
+            if not chosen.size:
+                return
+            block = chosen
         if self._pending.bytes + block.nbytes > MAX_PENDING_BYTES:
             self._drop(block.size)
             return

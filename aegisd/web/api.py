@@ -143,7 +143,7 @@ class Api:
                 "rejected": {reason.value: n for reason, n in figures.rejected.items()},
                 "altered": figures.altered,
                 "disabled": figures.disabled,
-                "sampledOut": 0,
+                "sampledOut": written.sampled_out,
                 "dropped": {
                     "queue": written.dropped_queue,
                     "journal": 0,

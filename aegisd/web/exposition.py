@@ -86,6 +86,11 @@ class Exposition(Collector):
             "where",
             {"queue": figures.dropped_queue, "database": figures.dropped_database},
         )
+        yield _counter(
+            "aegisd_sampled_out_events",
+            "Events that sampling leaves out of the database.",
+            value=figures.sampled_out,
+        )
         yield _counter("aegisd_rows_written", "Rows committed.", value=figures.rows)
         yield _counter("aegisd_flushes", "Batches committed.", value=figures.batches)
         yield _counter("aegisd_flush_failures", "Flushes that failed.", value=figures.failures)

@@ -1,0 +1,261 @@
+"""Which rows are stored of which requests, and that their weights add up to the truth."""
+
+import math
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from store.cluster import bounded
+from store.database import NOON, ask, block, database, writer_for
+
+from aegisd.config.settings import Sampling, Share
+from aegisd.live.state import LiveState
+from aegisd.store import writer as writer_module
+from aegisd.store.history import History
+from aegisd.store.postgres import Postgres
+from aegisd.store.ranges import SECOND, Range
+from aegisd.store.sampling import Sampler, draws
+from aegisd.wire.block import Block, Text
+
+RATES = [1e-6, 0.001, 0.1, 0.3, 1 / 3, 0.5, 0.9, 1 - 2**-20]
+
+
+def numbered(count: int, status: int = 200) -> Block:
+    """Requests that tell their numbers: as their microsecond, and in their paths."""
+    return block(
+        "request",
+        [{"timestamp": NOON + i, "path": f"/{i}", "status_code": status} for i in range(count)],
+    )
+
+
+def part(whole: Block, start: int, end: int) -> Block:
+    rows = np.zeros(whole.size, np.bool_)
+    rows[start:end] = True
+    return whole.take(rows)
+
+
+def rows(sampled: Block) -> list[tuple[int, str | None, float]]:
+    """Number, path and weight of each request."""
+    numbers = (sampled.numbers["timestamp"] - NOON).tolist()
+    return list(
+        zip(numbers, sampled.texts["path"].rows(), sampled.numbers["weight"].tolist(), strict=True)
+    )
+
+
+def splitmix64(number: int) -> int:
+    mask = 2**64 - 1
+    z = (number + 1) * 0x9E3779B97F4A7C15 & mask
+    z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9 & mask
+    z = (z ^ z >> 27) * 0x94D049BB133111EB & mask
+    return z ^ z >> 31
+
+
+def test_draws_are_the_published_ones() -> None:
+    published = [0xE220A8397B1DCDAF, 0x6E789E6AA1B965F4, 0x06C45D188009454F, 0xF88BB8A8724C81EC]
+    assert draws(0, 4).tolist() == published
+
+
+@given(st.integers(0, 2**63), st.integers(0, 50))
+def test_a_draw_depends_on_its_number_alone(first: int, count: int) -> None:
+    assert draws(first, count).tolist() == [splitmix64(first + i) for i in range(count)]
+
+
+@pytest.mark.parametrize("rate", RATES)
+def test_a_weight_is_the_reciprocal_of_the_share_and_a_real_holds_it(rate: float) -> None:
+    sampler = Sampler(rate)
+    assert sampler.weight == float(np.float32(sampler.weight)) == pytest.approx(1 / rate, rel=1e-7)
+    share = (int(sampler._last) + 1) / 2**64
+    assert share * sampler.weight == pytest.approx(1, rel=1e-12)
+
+
+def test_with_all_stored_all_are_stored() -> None:
+    assert rows(Sampler(1.0).sample(numbered(1000), 0)) == [(i, f"/{i}", 1) for i in range(1000)]
+
+
+def test_every_failure_is_stored_with_weight_one_and_is_what_live_figures_call_one() -> None:
+    every = block("request", [{"status_code": status} for status in range(1000)])
+    live = LiveState(1, NOON / SECOND, 0.0)
+    live.apply(every)
+    sampled = Sampler(1e-6).sample(every, 0)
+    stored = sampled.numbers["status_code"].tolist()
+    assert stored == [0, *range(400, 1000)]
+    assert len(stored) == live.top_endpoints(1)[0].failed
+    assert set(sampled.numbers["weight"].tolist()) == {1.0}
+
+
+cuts = st.lists(st.integers(0, 200), max_size=8)
+statuses = st.lists(st.sampled_from([200, 304, 404, 429, 500]), min_size=200, max_size=200)
+
+
+@given(cuts, statuses, st.integers(0, 2**40), st.sampled_from(RATES))
+def test_the_rows_do_not_depend_on_how_a_flow_is_cut(
+    held: list[int], codes: list[int], first: int, rate: float
+) -> None:
+    whole = numbered(200)
+    whole.numbers["status_code"][:] = codes
+    sampler = Sampler(rate)
+    edges = [0, *sorted(held), 200]
+    parts = [
+        row
+        for start, end in pairwise(edges)
+        for row in rows(sampler.sample(part(whole, start, end), first + start))
+    ]
+    assert parts == rows(sampler.sample(whole, first))
+    expected = [
+        (i, f"/{i}", 1.0 if codes[i] >= 400 else sampler.weight)
+        for i in range(200)
+        if codes[i] >= 400 or splitmix64(first + i) * sampler.weight < 2**64
+    ]
+    assert rows(sampler.sample(whole, first)) == expected
+
+
+@pytest.fixture(scope="module")
+def many() -> Block:
+    return numbered(200_000)
+
+
+@pytest.mark.parametrize("rate", [0.01, 0.1, 0.3, 0.9])
+@pytest.mark.parametrize("period", [1, 2, 3, 7, 10, 64, 100])
+def test_weights_add_up_to_the_count_whatever_rhythm_the_traffic_has(
+    many: Block, rate: float, period: int
+) -> None:
+    weights = np.zeros(many.size)
+    sampled = Sampler(rate).sample(many, 0)
+    weights[sampled.numbers["timestamp"] - NOON] = sampled.numbers["weight"]
+    for phase in range(min(period, 10)):
+        of_it = len(weights[phase::period])
+        sigma = math.sqrt(of_it * (1 - rate) / rate)
+        assert abs(weights[phase::period].sum() - of_it) < 5 * sigma
+
+
+def test_what_is_not_stored_leaves_no_text_behind() -> None:
+    whole = numbered(10_000)
+    sampled = Sampler(0.01).sample(whole, 0)
+    assert 50 < sampled.size < 150
+    assert len(sampled.texts["path"].values) == sampled.size
+    assert sampled.nbytes < whole.nbytes / 30
+    few = Block(
+        whole.kind,
+        whole.size,
+        whole.numbers,
+        whole.texts | {"path": Text(["/a", "/b", None], np.arange(10_000, dtype=np.int32) % 3)},
+    )
+    expected = [["/a", "/b", None][number % 3] for number, _, _ in rows(sampled)]
+    assert Sampler(0.01).sample(few, 0).texts["path"].rows() == expected
+
+
+def sampling(rate: float) -> dict[str, Any]:
+    return {"sampling": Sampling(enabled=True, rate=Share(rate)), "flush_interval_ms": 3_600_000}
+
+
+async def written(postgres: Postgres, dsn: str, blocks: list[Block], **metrics: Any) -> Any:
+    """What a writer makes of blocks: its figures, and the rows with their weights."""
+    await postgres.prepare()
+    await ask(dsn, "DELETE FROM request_metrics")
+    writer = writer_for(postgres, **metrics)
+    for each in blocks:
+        writer.put(each)
+    writer.stop()
+    await writer.run()
+    stored = await ask(dsn, "SELECT path, status_code, weight FROM request_metrics")
+    return writer.figures, sorted(stored)
+
+
+@bounded
+async def test_a_replay_cut_otherwise_stores_the_same_rows(dsn: str) -> None:
+    whole = numbered(5000)
+    whole.numbers["status_code"][::7] = 503
+    cut = [part(whole, start, start + 333) for start in range(0, 5000, 333)]
+    async with database(dsn) as postgres:
+        figures, once = await written(postgres, dsn, [whole], **sampling(0.1))
+        assert figures.sampled_out + figures.rows == 5000
+        assert len(once) == figures.rows
+        others, again = await written(postgres, dsn, cut, **sampling(0.1))
+    assert again == once
+    assert (others.sampled_out, others.rows) == (figures.sampled_out, figures.rows)
+    assert sum(status == 503 for _, status, _ in once) == len(range(0, 5000, 7))
+    assert {(status, weight) for _, status, weight in once} == {(503, 1.0), (200, 10.0)}
+
+
+@bounded
+async def test_history_estimates_the_true_counts_and_has_the_failures_exactly(dsn: str) -> None:
+    whole = numbered(20_000)
+    whole.numbers["status_code"][::10] = 429
+    range_ = Range(NOON, NOON + SECOND, 1)
+    async with database(dsn) as postgres:
+        figures, _ = await written(postgres, dsn, [whole], **sampling(0.3))
+        totals = await History(postgres).totals(range_, None)
+        statuses_ = (await History(postgres).statuses(range_, None))[NOON]
+        (endpoint,) = await History(postgres).top_endpoints(range_, None, 5)
+        requests = await History(postgres).requests(range_, None)
+    assert figures.sampled_out > 10_000
+    assert totals.rate_limited == totals.requests - totals.succeeded == 2000
+    assert (statuses_.status_4xx, endpoint.failed) == (2000, 2000)
+    assert totals.requests == endpoint.requests == requests[NOON]
+    assert statuses_.status_2xx == totals.succeeded
+    assert abs(totals.succeeded - 18_000) < 5 * math.sqrt(18_000 * 0.7 / 0.3)
+
+
+@bounded
+async def test_other_kinds_are_never_sampled_and_take_no_place_in_the_flow(dsn: str) -> None:
+    whole = numbered(2000)
+    others = [block(kind, [{}] * 50) for kind in ("rate_limit", "backend", "system")]
+    blocks = [part(whole, 0, 1000), *others, part(whole, 1000, 2000)]
+    async with database(dsn) as postgres:
+        alone, expected = await written(postgres, dsn, [whole], **sampling(0.01))
+        figures, stored = await written(postgres, dsn, blocks, **sampling(0.01))
+    assert stored == expected
+    assert figures.rows == alone.rows + 150
+    assert figures.sampled_out == alone.sampled_out
+
+
+@bounded
+async def test_what_is_dropped_keeps_its_places_in_the_flow(
+    dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = numbered(3000)
+    thirds = [part(whole, start, start + 1000) for start in (0, 1000, 2000)]
+    async with database(dsn) as postgres:
+        _, expected = await written(postgres, dsn, [whole], **sampling(0.1))
+        await ask(dsn, "DELETE FROM request_metrics")
+        writer = writer_for(postgres, **sampling(0.1))
+        writer.put(thirds[0])
+        with monkeypatch.context() as patched:
+            patched.setattr(writer_module, "MAX_PENDING_BYTES", 0)
+            writer.put(thirds[1])
+        writer.put(thirds[2])
+        writer.stop()
+        await writer.run()
+        stored = await ask(dsn, "SELECT path, status_code, weight FROM request_metrics")
+    lost = [row for row in expected if 1000 <= int(row[0][1:]) < 2000]
+    assert sorted(stored) == [row for row in expected if row not in lost]
+    figures = writer.figures
+    assert figures.dropped_database == len(lost) > 50
+    assert figures.sampled_out + figures.rows + len(lost) == 3000
+
+
+@pytest.mark.parametrize(
+    "metrics",
+    [{}, {"sampling": Sampling(enabled=False, rate=Share(0.1))}, sampling(1.0)],
+)
+@bounded
+async def test_without_sampling_a_block_is_queued_as_it_is(metrics: dict[str, Any]) -> None:
+    async with database(None) as postgres:
+        writer = writer_for(postgres, **metrics)
+        whole = numbered(10)
+        writer.put(whole)
+    ((_, queued),) = writer._pending.blocks
+    assert queued is whole
+    assert writer.figures.sampled_out == 0
+
+
+@bounded
+async def test_a_block_of_which_nothing_is_stored_is_not_queued() -> None:
+    async with database(None) as postgres:
+        writer = writer_for(postgres, **sampling(1e-6))
+        writer.put(numbered(100))
+    assert (writer.pending_events, writer.pending_bytes) == (0, 0)
+    assert writer.figures.sampled_out == 100

@@ -1,0 +1,81 @@
+"""With sampling, some rows are stored and tell the whole; live figures have every event."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from support import Daemon
+
+RATE = 0.1
+EVENTS, EVENTS_A_MESSAGE = 20_000, 100
+FAILURES = {429: 40, 503: 25, 0: 99}  # a status, and how often it comes: every so many events
+
+CONFIG = """
+[metrics.sampling]
+enabled = true
+rate = 0.1
+"""
+
+
+def status(number: int) -> int:
+    return next((code for code, every in FAILURES.items() if number % every == 0), 200)
+
+
+def near(estimate: int, truth: int) -> bool:
+    """Within five standard deviations of what a sample of ``truth`` successes estimates."""
+    return abs(estimate - truth) < 5 * math.sqrt(truth * (1 - RATE) / RATE)
+
+
+def test_a_sample_is_stored_that_stands_for_all(
+    make_storing: Callable[..., Daemon], rows: Callable[..., list[tuple[Any, ...]]]
+) -> None:
+    sampled = make_storing(CONFIG)
+    sampled.start()
+    codes = [status(number) for number in range(EVENTS)]
+    failed = sum(code != 200 for code in codes)
+    events = [
+        {"method": "GET", "path": f"/e{number % 2}", "status_code": code, "duration_ms": number % 9}
+        for number, code in enumerate(codes)
+    ]
+    decision = {"kind": "rate_limit", "key": "k", "allowed": False}
+    sampled.emit(*(events[i : i + EVENTS_A_MESSAGE] for i in range(0, EVENTS, EVENTS_A_MESSAGE)))
+    sampled.emit([decision] * 50)
+    sampled.wait_for_events(EVENTS + 50)
+
+    ingest = sampled.get("/api/ingest")
+    assert ingest["events"]["request"] == EVENTS
+    stored = EVENTS - ingest["sampledOut"]
+    sampled.wait_for_rows(stored + 50)
+    assert failed < stored < EVENTS / 4
+    assert sum(ingest["dropped"].values()) == 0
+    assert f"aegisd_sampled_out_events_total {EVENTS - stored}.0" in sampled.fetch("/metrics")[1]
+
+    realtime = sampled.get("/api/metrics/realtime")
+    assert (realtime["totalRequests"], realtime["failedRequests"]) == (EVENTS, failed)
+    assert realtime["rateLimitedRequests"] == codes.count(429)
+
+    by_status = "SELECT status_code, weight, count(*) FROM request_metrics GROUP BY 1, 2 ORDER BY 1"
+    counts = {code: (weight, count) for code, weight, count in rows(by_status)}
+    assert counts.pop(200) == (10.0, stored - failed)
+    assert counts == {code: (1.0, codes.count(code)) for code in FAILURES}
+
+    overview = sampled.get("/api/metrics/overview")
+    assert overview["failedRequests"] == failed
+    assert overview["rateLimitedRequests"] == codes.count(429)
+    assert overview["successfulRequests"] == (stored - failed) * 10
+    assert near(overview["successfulRequests"], EVENTS - failed)
+    assert overview["totalRequests"] == overview["successfulRequests"] + failed
+    assert overview["errorRate"] == 100 * failed / overview["totalRequests"]
+    assert (overview["p50Latency"], overview["rateLimitDenied"]) == (4, 50)
+
+    rates = sampled.get("/api/metrics/request-rate")
+    assert sum(point["requestCount"] for point in rates) == overview["totalRequests"]
+    classes = sampled.get("/api/metrics/status-distribution")
+    assert sum(point["status2xx"] for point in classes) == overview["successfulRequests"]
+    assert sum(point["status4xx"] for point in classes) == codes.count(429)
+    assert sum(point["statusOther"] for point in classes) == codes.count(0)
+    endpoints = sampled.get("/api/metrics/top-endpoints")
+    assert sum(each["requestCount"] for each in endpoints) == overview["totalRequests"]
+    assert all(near(each["requestCount"], EVENTS // 2) for each in endpoints)
+    decisions = sampled.get("/api/metrics/rate-limits")
+    assert (decisions["checked"], decisions["denied"]) == (50, 50)
