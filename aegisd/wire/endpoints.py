@@ -65,7 +65,8 @@ class Endpoints:
             endpoint = self._routes_first(routes, paths)
         else:
             endpoint = paths.map(self._endpoint)
-        return block.with_text("endpoint", _merged(endpoint))
+        # a thousand users' paths are one endpoint, and weigh as one where places are given
+        return block.with_text("endpoint", Text.coded(endpoint.values, endpoint.index))
 
     def _routes_first(self, routes: Text, paths: Text) -> Text:
         named = np.array([value is not None for value in routes.values], np.bool_)[routes.index]
@@ -97,12 +98,3 @@ class Endpoints:
         if endpoint is None:
             endpoint = template(bare) if self._templates else bare
         return path if endpoint == path else endpoint  # one text in memory, not two
-
-
-def _merged(text: Text) -> Text:
-    """The same rows with each distinct value once: a thousand users' paths are one endpoint."""
-    codes: dict[str | None, int] = {}
-    places = [codes.setdefault(value, len(codes)) for value in text.values]
-    if len(codes) == len(places):
-        return text
-    return Text(list(codes), np.array(places, np.int32)[text.index])
