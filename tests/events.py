@@ -49,14 +49,13 @@ def decode(*messages: Any, now: float = NOW, max_age: int = MAX_AGE) -> Decoded:
 
 
 def content(decoded: Decoded) -> Any:
-    """All that was decoded, comparable; requests have no order."""
+    """All that was decoded, comparable; only where the latest report counts there is an order."""
     held = rows(decoded.blocks)
-    requests = sort([row for row in held if row["kind"] == REQUEST])
-    others = [row for row in held if row["kind"] != REQUEST]
+    ordered = [[row for row in held if row["kind"] == kind] for kind in (BACKEND, SYSTEM)]
     starts = decoded.starts.tolist()
     return (
-        requests,
-        others,
+        sort(held),
+        ordered,
         faults(decoded),
         decoded.altered,
         sorted(flows(decoded), key=repr),

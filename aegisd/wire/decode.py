@@ -185,7 +185,7 @@ _Groups = dict[tuple[str, tuple[Any, ...]], tuple[list[Any], list[int]]]
 def _in_order(kind: str, parts: list[tuple[Block, Integers]]) -> Block:
     """One block of ``parts``. Of kinds whose latest report counts, in the order of arrival."""
     block = concatenate(part for part, _ in parts)[0]
-    if len(parts) > 1 and kind in (BACKEND, SYSTEM):
+    if kind in (BACKEND, SYSTEM):  # even of one part: default kinds are not read in turn
         block = block.ordered(np.argsort(np.concatenate([where for _, where in parts])))
     return block
 

@@ -1,5 +1,5 @@
 import pytest
-from events import GOOD, decode, fault_of, faults, only, rows
+from events import GOOD, NOW, decode, fault_of, faults, only, rows
 
 
 def test_an_event_without_a_kind_is_a_request() -> None:
@@ -54,3 +54,12 @@ def test_reports_whose_latest_counts_stay_in_order_whatever_their_keys(
 ) -> None:
     order = [first, last, first, first, last]
     assert rows(decode(*order).blocks) == [only(event) for event in order]
+
+
+@pytest.mark.parametrize("kind", ["backend", "system"])
+def test_reports_stay_in_order_whatever_kind_their_envelope_names(kind: str) -> None:
+    first, last = GOOD[kind] | {"timestamp": NOW - 1}, GOOD[kind] | {"timestamp": NOW - 2}
+    alone = {"kind": kind, "events": [first]}
+    decoded = decode(GOOD["request"], alone, last, alone, last, last)
+    reports = [row for row in rows(decoded.blocks) if row["kind"] == kind]
+    assert reports == [only(event) for event in (first, last, first, last, last)]
