@@ -4,6 +4,7 @@ One place counts what came and what became of it. It is called with a whole burs
 not wait for anything.
 """
 
+import re
 from collections import deque
 from collections.abc import Callable
 
@@ -23,6 +24,8 @@ MAX_RECENT_REJECTS = 50
 PREVIEW_BYTES = 64
 
 MICROSECONDS = 1_000_000
+
+_QUERY = re.compile(rb"[?#]")  # these bytes may also be something else's: then less is shown
 
 
 @frozen
@@ -114,12 +117,19 @@ class Intake:
     ) -> None:
         """Count ``count`` rejects; the first was in ``message`` of the burst, where it is there."""
         self.figures.rejected[reason] += count
-        preview, sender = b"", None
+        preview, sender = "", None
         if message is not None:
-            # where addresses may not be kept, neither may a message that holds one
-            if self._privacy.client_ip == "full":
-                preview = burst.messages[message][:PREVIEW_BYTES]
+            preview = self._preview(burst.messages[message])
             sender = burst.sender(message)
         self.figures.recent_rejects.append(
-            RecentReject(wall, listener.address, reason, field, count, preview.hex(), sender)
+            RecentReject(wall, listener.address, reason, field, count, preview, sender)
         )
+
+    def _preview(self, message: bytes) -> str:
+        """The beginning of a message, without what may not be kept."""
+        if self._privacy.client_ip != "full":
+            return ""  # anything in it may be an address
+        preview = message[:PREVIEW_BYTES]
+        if self._privacy.strip_query:
+            preview = _QUERY.split(preview, maxsplit=1)[0]
+        return preview.hex()

@@ -162,6 +162,15 @@ def test_a_reject_shows_no_message_where_addresses_may_not_be_kept(bound: socket
     assert (recent.field, recent.preview) == ("status_code", "")
 
 
+def test_a_preview_ends_where_a_query_begins_which_may_not_be_kept(bound: socket.socket) -> None:
+    message = pack({"path": "/users/7?token=1", "method": "GET"})
+    for strip, shown in ((True, message[: message.index(b"?")]), (False, message)):
+        way = Way(bound, EnabledMetrics(), Privacy(strip_query=strip))
+        way.take(message)
+        (recent,) = way.intake.figures.recent_rejects
+        assert bytes.fromhex(recent.preview) == shown
+
+
 def test_only_the_latest_rejects_are_remembered(way: Way) -> None:
     for number in range(MAX_RECENT_REJECTS + 20):
         way.take(b"\xc1" + bytes([number]))
