@@ -8,12 +8,13 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # aegisd runs on Python 3.11 to 3.13: trio-asyncio doesn't import on 3.14
 SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
 
-.PHONY: help venv run test lint format clean
+.PHONY: help venv run test lint format bench-ingest clean
 
 help:
 	@echo 'make run    set up and run the daemon on an embedded Postgres'
 	@echo 'make test   set up and run all tests'
 	@echo 'make lint   check style, types and the order of imports'
+	@echo 'make bench-ingest  measure what a request costs, beside netdata and statsd (bench/README.md)'
 	@echo 'make venv   set up .venv with the daemon in it: .venv/bin/aegisd'
 	@echo 'make clean  remove what make made'
 
@@ -34,6 +35,9 @@ lint: $(VENV)/.tools
 format: $(VENV)/.tools
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
+
+bench-ingest: venv
+	$(BIN)/python -m bench.ingest $(ARGS)
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage*

@@ -1,0 +1,1 @@
+"""Benchmarks. Nothing in the daemon or its tests imports them."""
