@@ -68,7 +68,8 @@ class Aegisd(Receiver):
         for what in ("rejected", "dropped"):
             if any(figures[what].values()):
                 some = ", ".join(f"{n} {why}" for why, n in figures[what].items() if n)
-                raise Failed(f"{what}: {some}")
+                why = self._get("/api/status")["database"]["lastError"]
+                raise Failed(f"{what}: {some}" + (f" ({why})" if why else ""))
         return int(figures["events"]["request"])
 
     def stored(self) -> int | None:

@@ -92,9 +92,9 @@ class Bench:
             write_frames(file, form.encode(events.make_requests(endpoints)))
         return Load(file, form.per_frame, form.transport)
 
-    def floor(self, endpoints: int) -> None:
-        """Reading alone, and the sender's own limit."""
-        for key, form in {**self._forms, **LINES}.items():
+    def floor(self, endpoints: int, *, lines: bool) -> None:
+        """Reading alone, and the sender's own limit; ``lines`` too, where a peer gets them."""
+        for key, form in {**self._forms, **(LINES if lines else {})}.items():
             row = Row("reading alone", key, form.title, endpoints)
             self.results.floor.append(row)
             load = self.load(form, endpoints)
@@ -223,7 +223,7 @@ def main() -> None:
 
 def run(bench: Bench, parts: list[str], populations: tuple[int, ...]) -> None:
     """All that is asked for, one after the other."""
-    bench.floor(populations[0])
+    bench.floor(populations[0], lines=bool({"netdata", "statsd"} & {*parts}))
     for endpoints in populations:
         if "netdata" in parts:
             bench.peer("netdata", find_netdata(), endpoints)
