@@ -74,6 +74,7 @@ class Decoder:
         self._max_age = max_age
         self._plans: dict[tuple[str, tuple[Any, ...]], _Plan] = {}
 
+    @np.errstate(invalid="ignore")  # a signalling NaN is a NaN: refused, without a warning
     def decode(self, messages: Messages, now: int) -> Decoded:
         """Decode a burst; ``now`` is in microseconds since 1970."""
         clock = Clock(now, self._max_age)

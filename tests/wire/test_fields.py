@@ -169,6 +169,15 @@ def test_nan_and_infinities_are_out_of_range(kind: str, name: str, value: float)
     assert faults(mixed) == [(0, "out_of_range", name), (2, "bad_type", name)]
 
 
+@pytest.mark.parametrize("value", [b"\xca\x7f\x80\x00\x01", b"\xcb\x7f\xf0" + bytes(5) + b"\x01"])
+@pytest.mark.parametrize("name", ["timestamp", "duration_ms"])
+def test_signalling_nans_are_out_of_range_and_warn_nobody(name: str, value: bytes) -> None:
+    event = b"\x84" + packed(GOOD["request"])[1:] + packed(name) + value
+    assert fault_of(event) == ("out_of_range", name)
+    column = {"duration_ms": value[:0:-1], "method": "GET", "path": "/", "status_code": 200}
+    assert only({"n": 1, "columns": column})["duration_ms"] is None
+
+
 @pytest.mark.parametrize("status", [0, 101, 200, 999])
 def test_statuses_from_0_to_999_are_taken(status: int) -> None:
     assert only(GOOD["request"] | {"status_code": status})["status_code"] == status
