@@ -7,7 +7,7 @@ that costs little more than one alone. What a field takes is decided in ``column
 forms and for events alike.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import accumulate, chain
 from typing import Any
 
@@ -86,7 +86,7 @@ class Coded:
         if self.past is not None:
             faults.mark(self.past, Reason.OUT_OF_RANGE, field.name)
         if field.type is FieldType.TEXT and _are_texts(self.values):
-            return Text.coded(self.values, self.index)
+            return Text(self.values, self.index)
         own = Faults(len(self.values))
         column = columns.read(field, self.values, own, clock)
         for reason, name, values in own.groups():
@@ -103,7 +103,7 @@ Column = Listed | Packed | Coded
 _TEXTS = frozenset({str, type(None)})
 
 
-def _are_texts(values: list[Any]) -> bool:
+def _are_texts(values: Sequence[Any]) -> bool:
     return _TEXTS.issuperset(map(type, values))
 
 
@@ -111,55 +111,60 @@ def _are_texts(values: list[Any]) -> bool:
 class Form:
     """A form, in binary ones with the type of the numbers. Equal forms are the same object."""
 
-    join: Callable[[list[Any], list[int], Any], Column]
+    join: Callable[[Sequence[Any], list[int], Any], Column]
     dtype: np.dtype[Any] | None = None
 
 
-def _listed(parts: list[list[Any]], sizes: list[int], dtype: None) -> Column:
+def _listed(parts: Sequence[list[Any]], sizes: list[int], dtype: None) -> Column:
     return Listed(parts[0] if len(parts) == 1 else list(chain.from_iterable(parts)))
 
 
-def _packed(parts: list[bytes], sizes: list[int], dtype: np.dtype[Any]) -> Column:
+def _packed(parts: Sequence[bytes], sizes: list[int], dtype: np.dtype[Any]) -> Column:
     return Packed(np.frombuffer(b"".join(parts), dtype))
 
 
-def _constants(parts: list[Any], sizes: list[int], dtype: None) -> Column:
-    if _same(parts):
-        return Coded(parts[:1], np.zeros(sum(sizes), np.int32))
-    return Coded(parts, np.repeat(np.arange(len(parts), dtype=np.int32), sizes))
+def _constants(parts: Sequence[Any], sizes: list[int], dtype: None) -> Column:
+    if len(parts) == 1 or _same_texts(parts, parts[:1]):
+        return Coded([parts[0]], np.zeros(sum(sizes), np.int32))
+    return _distinct(list(parts), np.repeat(np.arange(len(parts), dtype=np.int32), sizes))
 
 
-def _coded(parts: list[tuple[list[Any], bytes]], sizes: list[int], dtype: np.dtype[Any]) -> Column:
+def _coded(
+    parts: Sequence[tuple[list[Any], bytes]], sizes: list[int], dtype: np.dtype[Any]
+) -> Column:
     dictionaries = [values for values, _ in parts]
+    values = dictionaries[0]
     index = np.frombuffer(b"".join([index for _, index in parts]), dtype)
-    if _same(dictionaries):
-        dictionaries, sizes = dictionaries[:1], [len(index)]
+    if len(parts) == 1 or _same_texts(dictionaries, values):
+        if np.maximum.reduce(index) < len(values):
+            return Coded(values, index.astype(np.int32))
+        past = index >= len(values)
+        return Coded([*values, None], np.minimum(index, len(values)).astype(np.int32), past)
     lengths = list(map(len, dictionaries))
-    past: Mask | None = None
-    if np.maximum.reduce(index) >= min(lengths):
-        past = index >= np.repeat(lengths, sizes)
-    if len(dictionaries) > 1:
-        starts = np.array([0, *accumulate(lengths[:-1])], np.int32)
-        index = index + np.repeat(starts, sizes)
+    starts = np.repeat(np.array([0, *accumulate(lengths[:-1])], np.int32), sizes)
     values = list(chain.from_iterable(dictionaries))
-    if past is not None and past.any():
-        index, values = np.where(past, len(values), index), [*values, None]
-        return Coded(values, index.astype(np.int32), past)
-    return Coded(values, index.astype(np.int32, copy=False))
+    if np.maximum.reduce(index) < min(lengths):
+        return _distinct(values, index + starts)
+    past = index >= np.repeat(lengths, sizes)
+    return _distinct([*values, None], np.where(past, len(values), index + starts), past)
 
 
-def _same(parts: list[Any]) -> bool:
-    """Whether all parts are the same text, or the same list of texts, as they often are.
+def _same_texts(parts: Sequence[Any], texts: Sequence[Any]) -> bool:
+    """Whether all parts equal the first, whose texts these are; they often do.
 
-    Other values are not compared: 1 is equal to True and yet another value, and comparing what
+    What is no text is not compared: 1 equals True and is yet another value, and comparing what
     is nested deeply recurses.
     """
-    first = parts[0]
-    if len(parts) == 1:
-        return True
-    return _are_texts(first if type(first) is list else [first]) and parts.count(first) == len(
-        parts
-    )
+    return _are_texts(texts) and parts.count(parts[0]) == len(parts)
+
+
+def _distinct(values: list[Any], index: NDArray[Any], past: Mask | None = None) -> Coded:
+    """Join dictionaries: messages share most of their texts, and each is kept once."""
+    index = index.astype(np.int32, copy=False)
+    if not _are_texts(values):
+        return Coded(values, index, past)
+    text = Text.coded(values, index)
+    return Coded(list(text.values), text.index, past)
 
 
 LISTED = Form(_listed)

@@ -78,9 +78,9 @@ def read_tables(
     for table, start in tables:
         alike.setdefault((table.kind, table.forms), []).append((table, start))
     for group in alike.values():
-        positions = [np.arange(start, start + table.size) for table, start in group]
         block, faults = _read([table for table, _ in group], clock)
-        yield block, faults, np.concatenate(positions)
+        positions = [np.arange(start, start + table.size) for table, start in group]
+        yield block, faults, positions[0] if len(positions) == 1 else np.concatenate(positions)
 
 
 def _read(tables: list[Table], clock: Clock) -> tuple[Block, Faults]:
@@ -91,7 +91,7 @@ def _read(tables: list[Table], clock: Clock) -> tuple[Block, Faults]:
     faults = Faults(size)
     parts = zip(*(table.columns for table in tables), strict=True)
     joined = [
-        None if form is None else form.join(list(columns), sizes, form.dtype)
+        None if form is None else form.join(columns, sizes, form.dtype)
         for form, columns in zip(forms, parts, strict=True)
     ]
     for field, column in zip(KINDS[kind], joined, strict=True):

@@ -39,6 +39,7 @@ OUTSIDE: list[tuple[str, str, str, list[float]]] = [
     ("request", "duration_ms", "<f8", [-1, INF, -INF, 1e308, -5e-324]),
     ("system", "cpu_percent", "<f8", [-0.5, INF, -INF, 1e308, 1_000_001]),
     ("request", "timestamp", "<f8", [NAN, INF, -INF, 1e308, -1e308, 0, -1, NOW + 301]),
+    ("request", "timestamp", "<f8", [-1e308]),
     ("system", "active_connections", "<i4", [-1, -(2**31)]),
     ("system", "memory_bytes", "<i8", [-1, -(2**63)]),
     ("rate_limit", "remaining", "<i8", [-(2**63)]),

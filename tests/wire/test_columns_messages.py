@@ -222,6 +222,18 @@ def test_texts_that_messages_share_are_kept_once() -> None:
     assert block.texts["method"].values == ["GET"]
 
 
+@pytest.mark.parametrize("dtype", ["<u1", "<u2", "<u4"])
+def test_an_index_points_into_the_values_of_its_own_message(dtype: str) -> None:
+    decoded = decode(
+        message(3, path=coded(["/a", "/b", "/c"], [2, 1, 0], dtype)),
+        message(3, path=coded(["/d"], [0, 1, 2], dtype)),
+        message(2, path=coded(["/e", "/a"], [1, 2], dtype)),
+    )
+    assert faults(decoded) == [(row, "out_of_range", "path") for row in (4, 5, 7)]
+    assert [row["path"] for row in rows(decoded.blocks)] == ["/c", "/b", "/a", "/d", "/a"]
+    assert decoded.blocks[0].texts["path"].index.dtype == np.int32
+
+
 def test_small_messages_of_many_rows_take_no_memory() -> None:
     tiny = pack(message(MAX_ROWS))
     decoded = Decoder(0).decode(Messages.of([tiny] * 1000), 0)

@@ -1,3 +1,5 @@
+import tracemalloc
+
 import msgpack
 import pytest
 from hypothesis import given, settings
@@ -85,3 +87,13 @@ def test_an_envelope_is_salvaged_only_as_far_as_its_events() -> None:
     assert unpack_message(b"\x82\xa1v" + bad + b"\xa6events\x90") is UNREADABLE
     assert unpack_message(b"\x81\xa1v" + bad) is UNREADABLE
     assert unpack_message(b"") is UNREADABLE
+
+
+def test_lists_that_declare_more_than_they_hold_take_no_memory() -> None:
+    hollow = b"\xdc\x80\x00" * 500 + bytes(40_000)
+    tracemalloc.start()
+    try:
+        assert unpack_message(hollow) is UNREADABLE
+        assert tracemalloc.get_traced_memory()[1] < 4 * len(hollow)
+    finally:
+        tracemalloc.stop()
