@@ -1,13 +1,21 @@
 """The conformance vectors through a live daemon's sockets, as any emitter would send them."""
 
+import shutil
 import socket
+import subprocess
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from support import Daemon, wait_until
-from vectors import VECTORS, message
+from vectors import FILE, VECTORS, message
+
+EMITTER = Path(__file__).with_name("emitter.js")
+
+Rows = Callable[..., list[tuple[Any, ...]]]
 
 TIMELESS = [vector for vector in VECTORS if not vector["clock"]]
 """A daemon goes by the real clock; what the other vectors say holds at their own time only."""
@@ -18,25 +26,20 @@ SOURCES = [vector for vector in TIMELESS if vector["source"] is not None]
 
 STORED = {
     "request": (
-        "SELECT method, path, status_code, duration_ms, backend, client_ip, error_message "
-        "FROM request_metrics",
-        ("method", "path", "status_code", "duration_ms", "backend", "client_ip", "error_message"),
+        "request_metrics",
+        ["method", "path", "status_code", "duration_ms", "backend", "client_ip", "error_message"],
     ),
-    "rate_limit": (
-        'SELECT key, allowed, remaining, "limit" FROM rate_limit_metrics',
-        ("key", "allowed", "remaining", "limit"),
-    ),
+    "rate_limit": ("rate_limit_metrics", ["key", "allowed", "remaining", "limit"]),
     "backend": (
-        "SELECT backend_name, status, response_time_ms, circuit_breaker FROM backend_metrics",
-        ("backend_name", "status", "response_time_ms", "circuit_breaker"),
+        "backend_metrics",
+        ["backend_name", "status", "response_time_ms", "circuit_breaker"],
     ),
     "system": (
-        "SELECT source, active_connections, cpu_percent, memory_bytes, open_files "
-        "FROM system_metrics",
-        ("source", "active_connections", "cpu_percent", "memory_bytes", "open_files"),
+        "system_metrics",
+        ["active_connections", "cpu_percent", "memory_bytes", "open_files", "source"],
     ),
 }
-"""Of each kind the query for what is stored, and the fields that it gives."""
+"""Of each kind the table, and the columns that hold what was sent."""
 
 
 def stored_value(event: dict[str, Any], name: str) -> Any:
@@ -60,18 +63,34 @@ def received(times: int) -> dict[str, int]:
     return dict(counts)
 
 
-def udp_sender(daemon: Daemon) -> socket.socket:
+def assert_stored(daemon: Daemon, rows: Rows, times: int, but: str = "") -> None:
+    """That the database has the vectors' events, each so many times; ``but`` one column."""
+    daemon.wait_for_rows(len(EVENTS) * times)
+    for kind, (table, columns) in STORED.items():
+        names = [name for name in columns if name != but]
+        expected = [
+            tuple(stored_value(event, name) for name in names)
+            for event in EVENTS
+            if event["kind"] == kind
+        ]
+        selected = ", ".join(f'"{name}"' for name in names)
+        assert Counter(rows(f"SELECT {selected} FROM {table}")) == Counter(expected * times), kind
+
+
+def udp_port(daemon: Daemon) -> int:
     addresses = [listener["address"] for listener in daemon.get("/api/ingest")["listeners"]]
-    (address,) = [a.removeprefix("udp:") for a in addresses if a.startswith("udp:")]
-    host, _, port = address.rpartition(":")
+    (address,) = [address for address in addresses if address.startswith("udp:")]
+    return int(address.rpartition(":")[2])
+
+
+def udp_sender(daemon: Daemon) -> socket.socket:
     connected = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    connected.connect((host, int(port)))
+    connected.connect(("127.0.0.1", udp_port(daemon)))
     return connected
 
 
-def wait_for_all(daemon: Daemon, times: int) -> Any:
-    """What the daemon counted once it has read the vectors so many times."""
-    total = (len(EVENTS) + len(REJECTS)) * times
+def wait_for_all(daemon: Daemon, total: int) -> Any:
+    """What the daemon counted once it has read so many events."""
 
     def read() -> Any:
         ingest = daemon.get("/api/ingest")
@@ -82,13 +101,13 @@ def wait_for_all(daemon: Daemon, times: int) -> Any:
 
 
 def test_a_live_daemon_makes_of_the_vectors_what_they_say_over_either_socket(
-    storing: Daemon, rows: Callable[..., list[tuple[Any, ...]]]
+    storing: Daemon, rows: Rows
 ) -> None:
-    for times, sender in enumerate((storing.sender(), udp_sender(storing)), 1):
-        with sender:
+    for times, connect in enumerate((Daemon.sender, udp_sender), 1):
+        with connect(storing) as sender:
             for vector in TIMELESS:
                 sender.send(message(vector))
-        ingest = wait_for_all(storing, times)
+        ingest = wait_for_all(storing, (len(EVENTS) + len(REJECTS)) * times)
         kinds, reasons = (event["kind"] for event in EVENTS), (r["reason"] for r in REJECTS)
         assert ingest["events"] == Counter([*kinds] * times)
         assert without_zeros(ingest["rejected"]) == Counter([*reasons] * times)
@@ -96,9 +115,19 @@ def test_a_live_daemon_makes_of_the_vectors_what_they_say_over_either_socket(
         assert {s["source"]: s["received"] for s in ingest["sources"]} == received(times)
         messages = sum(listener["messages"] for listener in ingest["listeners"])
         assert messages == len(TIMELESS) * times
-    storing.wait_for_rows(len(EVENTS) * 2)
-    for kind, (sql, names) in STORED.items():
-        of_kind = [event for event in EVENTS if event["kind"] == kind]
-        expected = [tuple(stored_value(event, name) for name in names) for event in of_kind]
-        assert Counter(rows(sql)) == Counter(expected * 2), kind
+    assert_stored(storing, rows, 2)
     assert "Traceback" not in storing.log()
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="there is no Node here")
+def test_an_emitter_written_from_the_page_alone_sends_the_vectors_events_in_each_form(
+    storing: Daemon, rows: Rows
+) -> None:
+    port = str(udp_port(storing))
+    for times, form in enumerate(("alone", "list", "columns"), 1):
+        subprocess.run(["node", str(EMITTER), str(FILE), port, form], check=True, timeout=60)
+        ingest = wait_for_all(storing, len(EVENTS) * times)
+        assert ingest["events"] == Counter([event["kind"] for event in EVENTS] * times)
+        assert without_zeros(ingest["rejected"]) == {}
+        assert ingest["altered"] == 0
+    assert_stored(storing, rows, 3, but="source")  # it named itself
