@@ -27,7 +27,7 @@ import trio
 import trio_asyncio
 
 from aegisd.errors import AegisdError, DatabaseUnavailable
-from aegisd.store.rows import TableRows
+from aegisd.store.rows import POSTGRES_EPOCH, TableRows
 from aegisd.store.schema import PARTITIONED, Partition, bring_up
 
 CONNECT_SECONDS = 10
@@ -39,8 +39,6 @@ MAX_READERS = 3
 
 _PARTITION_LOCK = 7_460_000_002
 """As MIGRATION_LOCK, the same number in every version of aegisd."""
-
-_POSTGRES_EPOCH = 946_684_800_000_000  # 2000-01-01, in microseconds since 1970
 
 T = TypeVar("T")
 
@@ -80,8 +78,11 @@ class Postgres:
                 async with _transaction(connection, WRITE_SECONDS):
                     for rows in tables:
                         with _refusals():
-                            await connection.copy_records_to_table(
-                                rows.table, records=rows.fresh(), columns=rows.columns
+                            await connection.copy_to_table(
+                                rows.table,
+                                source=_taking_turns(rows.pieces()),
+                                columns=rows.columns,
+                                format="binary",
                             )
             except BaseException:
                 self._drop_writer()
@@ -188,8 +189,8 @@ class Postgres:
                     "timestamptz",
                     schema="pg_catalog",
                     format="tuple",
-                    encoder=lambda microseconds: (microseconds - _POSTGRES_EPOCH,),
-                    decoder=lambda wire: wire[0] + _POSTGRES_EPOCH,
+                    encoder=lambda microseconds: (microseconds - POSTGRES_EPOCH,),
+                    decoder=lambda wire: wire[0] + POSTGRES_EPOCH,
                 )
         except BaseException as error:
             if connection is not None:
@@ -255,6 +256,13 @@ async def _transaction(connection: Any, seconds: float) -> AsyncIterator[None]:
     await connection.execute(f"BEGIN; SET LOCAL statement_timeout = {_milliseconds(seconds)}")
     yield
     await connection.execute("COMMIT")
+
+
+async def _taking_turns(pieces: Iterator[memoryview]) -> AsyncIterator[memoryview]:
+    """The pieces; between them others have their turn."""
+    for piece in pieces:
+        yield piece
+        await asyncio.sleep(0)
 
 
 @contextmanager
