@@ -58,7 +58,7 @@ class Burst:
             self._columns(message, length)
         elif message.get("events") is not None:
             self._envelope(message)
-        elif "source" in message and "seq" in message and ENVELOPE_KEYS.issuperset(message):
+        elif _is_heartbeat(message):
             self._envelope(message | {"events": []})  # a heartbeat without even a list
         elif "source" in message or "seq" in message:
             self._alone(message)
@@ -169,6 +169,12 @@ class Burst:
         self.flows.append((source, message.get("seq"), count))
         name = columns.clean(source, SOURCE.limit)
         self._senders.append((self.size, self.size + count, name))
+
+
+def _is_heartbeat(message: dict[str, Any]) -> bool:
+    """Whether a message without events says how far its source is, and nothing else."""
+    numbered = message.get("source") is not None and message.get("seq") is not None
+    return numbered and ENVELOPE_KEYS.issuperset(message)
 
 
 def _rows_fault(rows: object, length: int) -> Fault | None:

@@ -101,6 +101,11 @@ def test_a_heartbeat_has_no_events_and_closes_the_sum(message: dict[str, object]
     assert decoded.starts.tolist() == [0, 0]
 
 
+@pytest.mark.parametrize("keys", [{"seq": None}, {"source": None, "seq": None}, {}])
+def test_what_says_not_how_far_it_is_is_no_heartbeat(keys: dict[str, object]) -> None:
+    assert fault_of({"source": "gw", **keys}) == ("missing_field", "method")
+
+
 def test_nil_is_absent_in_an_envelope_too() -> None:
     nils = dict.fromkeys(["v", "kind", "source", "seq", "columns"])
     decoded = decode(nils | {"events": [REQUEST]})
