@@ -167,17 +167,17 @@ def _distinct(values: list[Any], index: NDArray[Any], past: Mask | None = None) 
     return Coded(list(text.values), text.index, past)
 
 
+Widths = dict[int, Form]
+"""Binary forms by the bytes of a number."""
+
 LISTED = Form(_listed)
 CONSTANT = Form(_constants)
-CODED = {width: Form(_coded, np.dtype(f"<u{width}")) for width in (1, 2, 4)}
+CODED: Widths = {width: Form(_coded, np.dtype(f"<u{width}")) for width in (1, 2, 4)}
 
 _U2 = {2: Form(_packed, np.dtype("<u2"))}
 _INTEGERS = {width: Form(_packed, np.dtype(f"<i{width}")) for width in (4, 8)}
 _FLOATS = {width: Form(_packed, np.dtype(f"<f{width}")) for width in (4, 8)}
 _DOUBLES = {8: _FLOATS[8]}
-
-Widths = dict[int, Form]
-"""Binary forms by the bytes of a number."""
 
 _PACKED: dict[FieldType, Widths] = {
     FieldType.STATUS: _U2,

@@ -14,7 +14,7 @@ from attrs import frozen
 from aegisd.wire.block import Block, Integers, Numbers, Text
 from aegisd.wire.columns import Clock, Faults, absent
 from aegisd.wire.forms import Form, Refused, form_of, packed_forms
-from aegisd.wire.protocol import KINDS, Reason, aliases
+from aegisd.wire.protocol import KINDS, FieldType, Reason, aliases
 
 _PLACES = {
     kind: {
@@ -26,6 +26,8 @@ _PLACES = {
     for kind, fields in KINDS.items()
 }
 """Of each kind, the fields' numbers in the protocol's order, by every name they have."""
+
+_TEXTS = (FieldType.TEXT, FieldType.CHOICE)
 
 _FIELDS = {kind: [(field, packed_forms(field)) for field in KINDS[kind]] for kind in KINDS}
 
@@ -103,8 +105,12 @@ def _read(tables: list[Table], clock: Clock) -> tuple[Block, Faults]:
         column.mark_missing(field, faults)
     numbers: dict[str, Numbers] = {}
     texts: dict[str, Text] = {}
+    nothing = Text.constant(None, size)  # one for all fields: most texts are absent
     for field, column in zip(KINDS[kind], joined, strict=True):
-        made = column.read(field, faults, clock) if column else absent(field, size, clock)
+        if column is not None:
+            made = column.read(field, faults, clock)
+        else:
+            made = nothing if field.type in _TEXTS else absent(field, size, clock)
         if isinstance(made, Text):
             texts[field.name] = made
         else:
