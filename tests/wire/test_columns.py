@@ -302,3 +302,8 @@ def test_values_nested_deeply_are_of_a_bad_type_however_many_messages_have_them(
     for path in (coded([deep], [0]), [deep]):
         decoded = decode(message(1, path=path), message(1, path=path))
         assert faults(decoded) == [(0, "bad_type", "path"), (1, "bad_type", "path")]
+
+
+@pytest.mark.parametrize("bits", [b"\x01\x00\x80\x7f", b"\x01" + bytes(5) + b"\xf0\x7f"])
+def test_a_signalling_nan_is_a_nan(bits: bytes) -> None:
+    assert column("duration_ms", message(2, duration_ms=bits * 2)) == [None, None]
