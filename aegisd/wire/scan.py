@@ -25,9 +25,13 @@ from aegisd.wire.shapes import Shape, walk
 
 MAX_OPENINGS = 4
 """First keys by which the events of lists are looked for: one for each make of emitter."""
+MIN_COLUMNS_BYTES = 512
+COLUMNS_WITHIN_BYTES = 128
+"""How far into an envelope one looks for its columns: behind version, kind, source and seq."""
 
 _FIELDS = {name.encode(): field for name, field in aliases(REQUEST).items()}
 _KIND, _SOURCE, _SEQ, _VERSION = b"kind", b"source", b"seq", b"v"
+_COLUMNS = b"\xa7columns"
 _ENVELOPES_OWN = frozenset({b"events", b"columns"})
 
 Pending = list[tuple[Integers, Integers]]
@@ -67,7 +71,7 @@ class _Scan:
     def run(self) -> Scanned:
         starts = self._messages.starts
         tags = self._memory.octets[starts]
-        maps = np.flatnonzero((tags & 0xF0) == 0x80)
+        maps = self._but_columns(np.flatnonzero((tags & 0xF0) == 0x80))
         arrays = np.flatnonzero(((tags & 0xF0) == 0x90) | ((tags & 0xFE) == 0xDC))
         lists = [(arrays, starts[arrays])] if len(arrays) else []
         for shape in walk(self._memory, starts[maps]) if len(maps) else []:
@@ -75,6 +79,18 @@ class _Scan:
         if lists:
             self._lists(*_in_order(lists))
         return self._whole()
+
+    def _but_columns(self, maps: Integers) -> Integers:
+        """Those of the messages that are no columns messages, which are not for here.
+
+        They are large: among small messages nobody looks for them, and the walk leaves them.
+        """
+        if self._messages.nbytes < MIN_COLUMNS_BYTES * len(self._messages):
+            return maps
+        find, starts = self._messages.data.find, self._messages.starts
+        places = starts[maps].tolist()
+        found = [find(_COLUMNS, at, at + COLUMNS_WITHIN_BYTES) < 0 for at in places]
+        return maps[np.array(found, np.bool_)]
 
     def _map(self, shape: Shape, messages: Integers) -> Pending:
         """Read messages that are maps: events, or envelopes, whose lists come back."""
@@ -175,6 +191,7 @@ class _Scan:
         size = len(shape.rows)
         given = {_FIELDS[key]: values for key, values in shape.values.items() if key in _FIELDS}
         faults = Faults(size)
+        nothing = Text.constant(None, size)  # one for all fields: most texts are absent
         numbers: dict[str, Numbers] = {}
         texts: dict[str, Text] = {}
         for field in KINDS[REQUEST]:
@@ -182,7 +199,8 @@ class _Scan:
             if values is None:
                 if field.required:
                     faults.mark(faults.all, Reason.MISSING_FIELD, field.name)
-                column = columns.absent(field, size, self._clock)
+                is_text = field.type is FieldType.TEXT
+                column = nothing if is_text else columns.absent(field, size, self._clock)
             elif field.type is FieldType.TEXT:
                 column = self._text(field, values, faults)
             else:
