@@ -45,7 +45,7 @@ bench-ingest: venv
 	$(BIN)/python -m bench.ingest $(ARGS)
 
 fuzz: $(VENV)/.fuzzers
-	PYTHONPATH=tests $(BIN)/python -m fuzz decode -max_total_time=$(SECONDS) -print_final_stats=1
+	PYTHONPATH=tests $(BIN)/python -m fuzz.guided -max_total_time=$(SECONDS) -print_final_stats=1
 	PYTHONPATH=tests $(BIN)/python -m fuzz live --datagrams $(DATAGRAMS)
 
 clean:

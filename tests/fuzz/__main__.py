@@ -1,4 +1,4 @@
-"""``python -m fuzz``: the fuzzers as ``make fuzz`` runs them, and one burst again."""
+"""``python -m fuzz``: a live daemon is flooded, or one burst looked at again."""
 
 import argparse
 import warnings
@@ -12,7 +12,6 @@ from fuzz.oracle import check, unframed
 def main() -> None:
     parser = argparse.ArgumentParser(prog="fuzz", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("decode", help="fuzz the decoder; options are libFuzzer's, as -runs=1000")
     live = commands.add_parser("live", help="flood a live daemon with mutated datagrams")
     live.add_argument("--datagrams", type=int, default=1_000_000)
     live.add_argument("--seed", type=int, default=SystemRandom().randrange(2**32))
@@ -20,14 +19,8 @@ def main() -> None:
     replay.add_argument(
         "message", nargs="+", help="its hex, or the path of a file that a fuzzer left"
     )
-    arguments, options = parser.parse_known_args()
-    if arguments.command == "decode":
-        from fuzz import guided  # noqa: PLC0415 # needs atheris, which the others do without
-
-        guided.run(options)
-    elif options:
-        parser.error(f"unknown: {' '.join(options)}")
-    elif arguments.command == "live":
+    arguments = parser.parse_args()
+    if arguments.command == "live":
         flood.run(arguments.datagrams, arguments.seed)
     else:
         warnings.simplefilter("error")

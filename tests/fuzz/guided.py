@@ -1,5 +1,7 @@
-"""Coverage-guided fuzzing of the decoder with libFuzzer (atheris): bursts that reach new code are
-kept and mutated further, in ``.fuzz/corpus``, over runs.
+"""Coverage-guided fuzzing of the decoder with libFuzzer (atheris): ``python -m fuzz.guided``.
+
+Bursts that reach new code are kept, in ``.fuzz/corpus`` also for the next run, and mutated
+further. Options are libFuzzer's, such as ``-max_total_time=60`` or ``-seed=1``.
 """
 
 import sys
@@ -72,3 +74,6 @@ def _crossed(data: bytes, other: bytes, max_size: int, seed: int) -> bytes:
 
 
 _SEEDS = seeds(NOW)
+
+if __name__ == "__main__":
+    run(sys.argv[1:])
