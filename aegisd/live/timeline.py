@@ -8,9 +8,10 @@ clock less all the steps it has made, seen against a clock that never steps.
 
 import math
 
-STEP_SECONDS = 1.0
+STEP_SECONDS = 0.999
 """A wall clock that moved this much more or less than the steady one was set. What is less is
-drift and slewing, and the line follows it."""
+drift and slewing, and the line follows it. A whole second counts, however its floats are rounded:
+a clock that goes back by one time and again would lead the line astray."""
 
 
 class Timeline:
