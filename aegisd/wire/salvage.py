@@ -20,8 +20,31 @@ def unpack(data: bytes) -> Any:
     """One value; ``ValueError`` and ``TypeError`` where it can't be read.
 
     Invalid UTF-8 comes as lone surrogates. Lengths are bounded by msgpack by ``data``'s own.
+    Keys that are no text may come as one, None: see ``_key``.
     """
-    return msgpack.unpackb(data, strict_map_key=False, unicode_errors="surrogateescape")
+    try:
+        return msgpack.unpackb(data, unicode_errors="surrogateescape")
+    except msgpack.UnpackException:  # a ValueError too
+        raise
+    except ValueError:
+        return msgpack.unpackb(
+            data, object_pairs_hook=_map, unicode_errors="surrogateescape", strict_map_key=False
+        )
+
+
+def _map(pairs: list[tuple[Any, Any]]) -> dict[str | None, Any]:
+    return {_key(key): value for key, value in pairs}
+
+
+def _key(key: object) -> str | None:
+    """A key as it is kept: None where it is no text, since none of those names anything.
+
+    Who sends numbers or timestamps can choose their hashes, and as keys that all have the same
+    they would take minutes to become a dict. The hashes of texts and binary are random.
+    """
+    if type(key) in (list, dict):
+        raise TypeError("a key that is a container")
+    return key if type(key) is str else None
 
 
 def unpack_message(data: bytes) -> Any:
@@ -70,7 +93,7 @@ def _envelope(data: bytes) -> Any:
         key = unpack(data[offset:start])
         offset = end_of(data, start)
         array = _array_header(data, start) if key == "events" else None
-        message[key] = unpack(data[start:offset]) if array is None else _items(data, *array)
+        message[_key(key)] = unpack(data[start:offset]) if array is None else _items(data, *array)
     return message if "events" in message else UNREADABLE
 
 

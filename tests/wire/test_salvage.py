@@ -1,3 +1,4 @@
+import struct
 import tracemalloc
 
 import msgpack
@@ -87,6 +88,54 @@ def test_an_envelope_is_salvaged_only_as_far_as_its_events() -> None:
     assert unpack_message(b"\x82\xa1v" + bad + b"\xa6events\x90") is UNREADABLE
     assert unpack_message(b"\x81\xa1v" + bad) is UNREADABLE
     assert unpack_message(b"") is UNREADABLE
+
+
+TUPLE_PRIMES = 11400714785074694791, 14029467366897019727, 2870177450012600261  # tupleobject.c
+
+
+def turned(word: int, bits: int) -> int:
+    return (word << bits | word >> (64 - bits)) % 2**64
+
+
+def timestamps_of_one_hash(count: int) -> list[msgpack.Timestamp]:
+    """CPython's hash of a tuple, backwards: seconds for each number of nanoseconds."""
+    first, second, start = TUPLE_PRIMES
+    undo_first, undo_second = pow(first, -1, 2**64), pow(second, -1, 2**64)
+    made: list[msgpack.Timestamp] = []
+    nanoseconds = 0
+    while len(made) < count:
+        nanoseconds += 1
+        before = turned(-undo_first % 2**64, 33) - nanoseconds * second
+        seconds = (turned(before * undo_first % 2**64, 33) - start) * undo_second % 2**64
+        if seconds < 2**61 - 1:  # an integer below that is its own hash
+            made.append(msgpack.Timestamp(seconds, nanoseconds))
+    return made
+
+
+def test_keys_that_all_have_the_same_hash_are_not_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared = []
+    monkeypatch.setattr(msgpack.Timestamp, "__eq__", lambda _, other: compared.append(other))
+    keys = timestamps_of_one_hash(100)
+    assert len(set(map(hash, keys))) == 1
+    pairs = b"".join(msgpack.packb(key) + b"\xc0" for key in keys)
+    message = b"\xde" + struct.pack(">H", 101) + b"\xa1a\x05" + pairs
+    event = b"\xde" + struct.pack(">H", 102) + message[3:] + b"\x81\x90\x01\xc0"
+    assert unpack_message(message) == {"a": 5, None: None}
+    assert unpack_message(b"\x92" + message + event) == [{"a": 5, None: None}, UNREADABLE]
+    assert unpack_message(
+        message[:2] + b"\x66" + message[3:] + b"\xa6events\x91" + b"\x81\x90\x01"
+    ) == {
+        "a": 5,
+        None: None,
+        "events": [UNREADABLE],
+    }
+    assert [other for other in compared if type(other) is msgpack.Timestamp] == []
+
+
+@pytest.mark.parametrize("key", [0, -1, 2**64 - 1, 1.5, None, True, b"a", msgpack.ExtType(5, b"")])
+def test_keys_that_are_no_text_name_nothing(key: object) -> None:
+    message = msgpack.packb({"a": {5: 1, key: 2}, 7: 3, "b": 4})
+    assert unpack_message(message) == {"a": {None: 2}, None: 3, "b": 4}
 
 
 def test_lists_that_declare_more_than_they_hold_take_no_memory() -> None:
