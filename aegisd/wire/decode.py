@@ -40,9 +40,6 @@ from aegisd.wire.table import read_tables
 MIN_SCAN_BYTES = 2048
 """A smaller burst is read sooner message by message."""
 
-MAX_PLANS = 1024
-"""Sets of keys whose reading is remembered; a gateway uses a handful."""
-
 _ALIASES = {kind: aliases(kind) for kind in KINDS}
 
 
@@ -65,14 +62,14 @@ class Decoded:
 
 
 class Decoder:
-    """Decodes bursts. It remembers how sets of keys are read, and nothing of the events.
+    """Decodes bursts. It remembers how sets of known keys are read, and nothing of the events.
 
     ``max_age`` is the age in microseconds beyond which an event is out of range.
     """
 
     def __init__(self, max_age: int) -> None:
         self._max_age = max_age
-        self._plans: dict[tuple[str, tuple[Any, ...]], _Plan] = {}
+        self._plans: dict[tuple[str, tuple[str, ...]], _Plan] = {}
 
     @np.errstate(invalid="ignore")  # a signalling NaN is a NaN: refused, without a warning
     def decode(self, messages: Messages, now: int) -> Decoded:
@@ -96,10 +93,6 @@ class Decoder:
                 block, where = block.take(good), where[good]
             if not block.size:
                 continue
-            if kind == SYSTEM:
-                block = block.with_text(
-                    SOURCE.name, _filled(block.texts[SOURCE.name], burst.sources_of(where))
-                )
             block, changed = _tidy(block)
             altered += changed
             blocks.setdefault(kind, []).append((block, where))
@@ -108,7 +101,7 @@ class Decoder:
         if changed:
             flows = evolve(flows, sources=sources)
         return Decoded(
-            [_in_order(kind, parts) for kind, parts in blocks.items()],
+            [_whole(kind, parts, burst) for kind, parts in blocks.items()],
             burst.rejects(),
             altered + changed,
             flows,
@@ -117,13 +110,13 @@ class Decoder:
 
     def _read(self, burst: Burst, clock: Clock) -> Iterator[tuple[Block, Faults, Integers]]:
         """Blocks, what is wrong with which of their events, and the events' positions."""
-        for (kind, shape), (events, positions) in self._grouped(burst).items():
-            block, faults = self._plan(kind, shape).read(events, clock)
+        for (kind, keys), (events, positions) in self._grouped(burst).items():
+            block, faults = self._plan(kind, keys).read(events, clock)
             yield block, faults, np.array(positions, np.int64)
         yield from read_tables(burst.tables, clock)
 
     def _grouped(self, burst: Burst) -> "_Groups":
-        """The burst's events by kind and known keys."""
+        """The burst's events by kind and the keys that are read, not in the order of arrival."""
         groups: _Groups = {}
         shapes: _Groups = {}
         for default, (events, positions) in burst.events.items():
@@ -145,20 +138,16 @@ class Decoder:
                 shape = tuple(event)
                 group = shapes.get((kind, shape))
                 if group is None:
-                    # by its known keys: those who put a key of their own into every event
-                    # would else make a column of every event
-                    known = tuple(key for key in shape if key in _ALIASES[kind])
-                    group = shapes[kind, shape] = groups.setdefault((kind, known), ([], []))
+                    read = _keys_read(kind, shape)
+                    group = shapes[kind, shape] = groups.setdefault((kind, read), ([], []))
                 group[0].append(event)
                 group[1].append(position)
         return groups
 
-    def _plan(self, kind: str, shape: tuple[Any, ...]) -> "_Plan":
-        plan = self._plans.get((kind, shape))
+    def _plan(self, kind: str, keys: tuple[str, ...]) -> "_Plan":
+        plan = self._plans.get((kind, keys))
         if plan is None:
-            plan = _Plan(kind, shape)
-            if len(self._plans) < MAX_PLANS:
-                self._plans[kind, shape] = plan
+            plan = self._plans[kind, keys] = _Plan(kind, keys)
         return plan
 
 
@@ -183,12 +172,26 @@ def _open(messages: Messages, scanned: Scanned) -> Burst:
 _Groups = dict[tuple[str, tuple[Any, ...]], tuple[list[Any], list[int]]]
 
 
-def _in_order(kind: str, parts: list[tuple[Block, Integers]]) -> Block:
+def _keys_read(kind: str, shape: tuple[Any, ...]) -> tuple[str, ...]:
+    """The keys that the fields of events with these keys come under, in one order.
+
+    So there are no more groups than sets of names that the protocol knows: who puts a key of
+    their own into every event, or turns them about, would else make a column of every event.
+    """
+    known = _ALIASES[kind]
+    return tuple(sorted({known[key]: key for key in shape if key in known}.values()))
+
+
+def _whole(kind: str, parts: list[tuple[Block, Integers]], burst: Burst) -> Block:
     """One block of ``parts``. Of kinds whose latest report counts, in the order of arrival."""
     block = concatenate(part for part, _ in parts)[0]
-    if kind in (BACKEND, SYSTEM):  # even of one part: default kinds are not read in turn
-        block = block.ordered(np.argsort(np.concatenate([where for _, where in parts])))
-    return block
+    if kind not in (BACKEND, SYSTEM):
+        return block
+    where = np.concatenate([positions for _, positions in parts])
+    if kind == SYSTEM:
+        sources = _filled(block.texts[SOURCE.name], burst.sources_of(where))
+        block = block.with_text(SOURCE.name, sources)
+    return block.ordered(np.argsort(where))  # even of one part: see _grouped
 
 
 def _filled(text: Text, other: Text) -> Text:
@@ -211,18 +214,16 @@ def _tidy(block: Block) -> tuple[Block, int]:
 
 
 class _Plan:
-    """How events of one kind with the same keys are read."""
+    """How events of one kind with the same keys are read; each key is of another field."""
 
-    def __init__(self, kind: str, shape: tuple[Any, ...]) -> None:
+    def __init__(self, kind: str, keys: tuple[str, ...]) -> None:
         self._kind = kind
-        keys: dict[str, str] = {}  # the field's name -> the key it comes under, the last counts
-        for key in shape:
-            keys[_ALIASES[kind][key]] = key
+        given = {_ALIASES[kind][key]: key for key in keys}
         fields = KINDS[kind]
         self._present = [
-            (field, itemgetter(keys[field.name])) for field in fields if field.name in keys
+            (field, itemgetter(given[field.name])) for field in fields if field.name in given
         ]
-        self._absent = [field for field in fields if field.name not in keys]
+        self._absent = [field for field in fields if field.name not in given]
         self._missing = next((field for field in self._absent if field.required), None)
 
     def read(self, events: list[dict[str, Any]], clock: Clock) -> tuple[Block, Faults]:
