@@ -132,6 +132,18 @@ def _constants(parts: Sequence[Any], sizes: list[int], dtype: None) -> Column:
 def _coded(
     parts: Sequence[tuple[list[Any], bytes]], sizes: list[int], dtype: np.dtype[Any]
 ) -> Column:
+    joined = _joined(parts, sizes, dtype)
+    if len(joined.values) <= len(joined.index):
+        return joined
+    # each value is looked at, here and wherever texts are: no more of them than there are rows
+    used, index = np.unique(joined.index, return_inverse=True)
+    values = [joined.values[i] for i in used.tolist()]
+    return Coded(values, index.astype(np.int32), joined.past)
+
+
+def _joined(
+    parts: Sequence[tuple[list[Any], bytes]], sizes: list[int], dtype: np.dtype[Any]
+) -> Coded:
     dictionaries = [values for values, _ in parts]
     values = dictionaries[0]
     index = np.frombuffer(b"".join([index for _, index in parts]), dtype)

@@ -165,6 +165,15 @@ def test_values_that_nobody_points_to_may_be_anything() -> None:
     assert column("status_code", message(2, status_code=coded(numbers, [7, 7]))) == [204, 204]
 
 
+def test_of_more_values_than_rows_those_that_a_row_has_are_kept() -> None:
+    paths = [f"/{i}" for i in range(1000)]
+    sent = message(4, path=coded(paths, [999, 7, 2000, 7], "<u2"))
+    decoded = decode(sent)
+    assert faults(decoded) == [(2, "out_of_range", "path")]
+    assert [row["path"] for row in rows(decoded.blocks)] == ["/999", "/7", "/7"]
+    assert len(decoded.blocks[0].texts["path"].values) <= 4
+
+
 def test_a_bad_value_of_a_dictionary_rejects_the_rows_that_point_to_it() -> None:
     status = coded([200, "x", 1000, None, 2**64 - 1, [], {}], [0, 1, 2, 3, 4, 5, 6, 0])
     assert faults(decode(message(8, status_code=status))) == [
