@@ -109,6 +109,8 @@ class Flood:
                 if number * WINDOW <= self._warm:
                     warm = self._resident()
                 self._window(number)
+                if number % 10 == 9:
+                    print(f"{self._counts.datagrams:,}: {self._resident() >> 10:,} KiB", flush=True)
         end = self._resident()
         assert self._daemon.fetch("/healthz")[0] == 200
         assert "Traceback" not in self._daemon.log(), self._daemon.log()
@@ -204,7 +206,7 @@ def _decoded(burst: list[bytes], now: float) -> Decoded:
 
 def run(datagrams: int, seed: int) -> None:
     """Flood a daemon of our own and print what became of it."""
-    print(f"seed {seed}")
+    print(f"seed {seed}", flush=True)
     with short_directory() as directory:
         daemon = Daemon(directory, CONFIG)
         try:

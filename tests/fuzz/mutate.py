@@ -178,7 +178,7 @@ class Mutator:
     def _nested(self, data: bytes) -> bytes:
         start, _ = self._span(data)
         level = self._dice.choice((b"\x91", b"\x81\xa1x", b"\x81", b"\xdc\x00\x01"))
-        return data[:start] + level * self._dice.choice((1, 1, 2, 30, 600, 1100)) + data[start:]
+        return data[:start] + level * self._dice.choice((1, 1, 2, 30, 1000, 1018)) + data[start:]
 
     def _misled(self, data: bytes) -> bytes:
         """What looks like an event's start, in a text, in binary, or bare."""
