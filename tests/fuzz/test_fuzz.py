@@ -15,7 +15,7 @@ from aegisd.wire.decode import Decoder
 from aegisd.wire.messages import Messages
 
 SEED = 7460
-MESSAGES = 5000
+MESSAGES = 3000
 MESSAGES_A_BURST = 12
 DATAGRAMS = 50_000
 WARM = 20_000
