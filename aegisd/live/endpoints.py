@@ -10,14 +10,17 @@ The hour is made of slots of five minutes. The one that is filling has a dense s
 endpoint; closed ones keep only the bins that are occupied, with their own names.
 """
 
-from collections import deque
+from collections import Counter, deque
+from heapq import nsmallest
 
 import numpy as np
 from attrs import frozen
 from numpy.typing import NDArray
 
 from aegisd.live import sketch
-from aegisd.wire.block import Text
+from aegisd.live.names import NOWHERE, Name, Names
+from aegisd.live.times import Times
+from aegisd.wire.block import Integers, Mask, Text
 
 SLOT_SECONDS = 300
 SLOTS = 12
@@ -28,26 +31,7 @@ MAX_CANDIDATES = 8192
 
 OTHER = "(other)"
 
-_REQUESTS, _FAILED, _TIMED, _MICROSECONDS = range(4)
-
-Name = tuple[str, str]
-
-
-@frozen(eq=False)
-class Times:
-    """The durations of a block's requests.
-
-    ``timed`` marks the requests that have one; ``micros`` and ``bins`` hold those only.
-    """
-
-    timed: NDArray[np.bool_]
-    micros: NDArray[np.int64]
-    bins: NDArray[np.intp]
-
-    def of(self, rows: NDArray[np.bool_]) -> "Times":
-        """The durations of the requests that ``rows`` marks."""
-        kept = rows[self.timed]
-        return Times(self.timed[rows], self.micros[kept], self.bins[kept])
+_REQUESTS, _FAILED, _UNTIMED, _MICROSECONDS = range(4)
 
 
 @frozen
@@ -64,19 +48,20 @@ class EndpointFigures:
 
 @frozen(eq=False)
 class _Slot:
-    """A closed slot: counters a row an endpoint, and the occupied bins of all, sorted."""
+    """A closed slot: counters a column an endpoint, and the occupied bins of all, sorted."""
 
     names: dict[Name, int]
     counters: NDArray[np.int64]
     keys: NDArray[np.int64]  # row * BINS + bin
     counts: NDArray[np.int32]
 
-    def add_sketch(self, name: Name, into: sketch.Counts) -> None:
-        """Add the endpoint's sketch to ``into``."""
+    def add_to(self, counters: NDArray[np.int64], durations: sketch.Counts, name: Name) -> None:
+        """Add the endpoint's counters and its sketch to these."""
         row = self.names.get(name)
         if row is not None:
+            counters += self.counters[:, row]
             low, high = np.searchsorted(self.keys, [row * sketch.BINS, (row + 1) * sketch.BINS])
-            into[self.keys[low:high] - row * sketch.BINS] += self.counts[low:high]
+            durations[self.keys[low:high] - row * sketch.BINS] += self.counts[low:high]
 
 
 class Endpoints:
@@ -86,9 +71,9 @@ class Endpoints:
         self._limit = limit
         self._period = now // SLOT_SECONDS
         self._closed: deque[tuple[int, _Slot]] = deque()
-        self._names: dict[Name, int] = {}
+        self._names = Names(limit)
         self._keys: list[Name] = []  # a row's name; OTHER's row is the last, behind all
-        self._counters = np.zeros((limit + 1, 4), np.int64)
+        self._counters = np.zeros((4, limit + 1), np.int64)
         self._bins = np.zeros((limit + 1, sketch.BINS), np.int32)
         self._earlier = np.zeros(limit, np.int64)  # requests in the closed slots
         self._candidates: dict[int, int] = {}  # hash of the name -> times seen
@@ -116,68 +101,79 @@ class Endpoints:
         return slot
 
     def _rows(self) -> dict[Name, int]:
-        return self._names | {(OTHER, OTHER): self._limit}
+        return self._names.rows | {(OTHER, OTHER): self._limit}
 
     def _refollow(self) -> None:
         """Keep following what the closed slots still know; give the other places back."""
         earlier: dict[Name, int] = {}
         for _, slot in self._closed:
-            for name in self._names.keys() & slot.names.keys():
-                requests = int(slot.counters[slot.names[name], _REQUESTS])
+            for name in self._names.rows.keys() & slot.names.keys():
+                requests = int(slot.counters[_REQUESTS, slot.names[name]])
                 earlier[name] = earlier.get(name, 0) + requests
         self._keys = [name for name in self._keys if earlier.get(name)]
-        self._names = {name: row for row, name in enumerate(self._keys)}
+        self._names.replace({name: row for row, name in enumerate(self._keys)})
         self._earlier[:] = 0
         self._earlier[: len(self._keys)] = [earlier[name] for name in self._keys]
 
-    def add(self, methods: Text, paths: Text, failed: NDArray[np.bool_], times: "Times") -> None:
+    def add(self, methods: Text, paths: Text, failed: Mask, times: Times) -> None:
         """Count requests, and the durations of those that have one."""
-        width = len(paths.values)
-        pair = methods.index.astype(np.int64) * width + paths.index
-        codes, inverse, seen = np.unique(pair, return_inverse=True, return_counts=True)
-        names: list[Name] = [
-            (methods.values[code // width] or "", paths.values[code % width] or "")
-            for code in codes.tolist()
+        rows = self._names.find(methods, paths)
+        if rows.min() == NOWHERE:
+            rows = self._settle(methods, paths, rows)
+        np.add.at(self._counters[_REQUESTS], rows, 1)
+        np.add.at(self._counters[_FAILED], rows[failed], 1)
+        if times.timed is not None:
+            np.add.at(self._counters[_UNTIMED], rows[~times.timed], 1)
+            rows = rows[times.timed]
+        np.add.at(self._counters[_MICROSECONDS], rows, times.micros)
+        sketch.add(self._bins, rows, times.bins)
+
+    def _settle(self, methods: Text, paths: Text, rows: Integers) -> Integers:
+        """``rows``, some of which are NOWHERE, with a place of their own or OTHER's instead."""
+        unknown = np.flatnonzero(rows == NOWHERE)
+        names = [
+            (methods.values[method] or "", paths.values[path] or "")
+            for method, path in zip(
+                methods.index[unknown].tolist(), paths.index[unknown].tolist(), strict=True
+            )
         ]
-        counts = dict(zip(names, seen.tolist(), strict=True))
-        if not counts.keys() <= self._names.keys():
-            self._admit(counts)
-        found = [self._names.get(name, self._limit) for name in names]
-        rows = np.array(found, np.int64)[inverse.reshape(-1)]
-        self._add(_REQUESTS, rows)
-        self._add(_FAILED, rows[failed])
-        rows = rows[times.timed]
-        self._add(_TIMED, rows)
-        np.add.at(self._counters[:, _MICROSECONDS], rows, times.micros)
-        np.add.at(self._bins, (rows, times.bins), 1)
+        counts = Counter(names)
+        if not counts.keys() <= self._names.rows.keys():
+            self._admit(counts, rows)
+            rows = self._names.find(methods, paths)
+        rows[unknown] = [self._names.rows.get(name, self._limit) for name in names]
+        rows[rows == NOWHERE] = self._limit  # of those who have just lost their place
+        return rows
 
-    def _add(self, column: int, rows: NDArray[np.int64]) -> None:
-        self._counters[:, column] += np.bincount(rows, minlength=self._limit + 1)
-
-    def _admit(self, counts: dict[Name, int]) -> None:
+    def _admit(self, counts: Counter[Name], rows: Integers) -> None:
         """Give places to those of ``counts``, which come so often now, that deserve one.
 
-        Who has a place is weighed with what it gets from ``counts``; only when all is settled
-        is anything counted, so that no request is counted for who took its endpoint's place.
+        Who has a place is weighed with what it gets now, from ``rows`` and ``counts``; only when
+        all is settled is anything counted, so that no request is counted for who took its
+        endpoint's place.
         """
-        requests = self._counters[: self._limit, _REQUESTS] + self._earlier
-        for name in counts.keys() & self._names.keys():
-            requests[self._names[name]] += counts[name]
+        requests = self._counters[_REQUESTS, : self._limit] + self._earlier
+        requests += np.bincount(rows[rows != NOWHERE], minlength=self._limit)
+        for name in counts.keys() & self._names.rows.keys():
+            requests[self._names.rows[name]] += counts[name]
+        rarest = int(np.argmin(requests))
         for name, times in counts.items():
-            if name in self._names:
+            if name in self._names.rows:
                 continue
             seen = self._candidates.pop(hash(name), 0) + times
             row = len(self._keys)
             if row == self._limit:
-                row = int(np.argmin(requests))
-                if seen <= requests[row]:
+                if seen <= requests[rarest]:
                     self._remember(name, seen)
                     continue
+                row = rarest
                 self._drop(row)
-            self._names[name] = row
+            self._names.put(name, row)
             self._keys[row : row + 1] = [name]
             self._earlier[row] = seen - times
             requests[row] = seen
+            if len(self._keys) == self._limit:
+                rarest = int(np.argmin(requests))
 
     def _remember(self, name: Name, seen: int) -> None:
         self._candidates[hash(name)] = seen
@@ -186,35 +182,39 @@ class Endpoints:
 
     def _drop(self, row: int) -> None:
         """Count under OTHER what ``row`` counted in this slot."""
-        del self._names[self._keys[row]]
-        for table in (self._counters, self._bins):
-            table[self._limit] += table[row]
-            table[row] = 0
+        self._names.drop(self._keys[row])
+        for counters in self._counters:
+            counters[self._limit] += counters[row]
+            counters[row] = 0
+        self._bins[self._limit] += self._bins[row]
+        self._bins[row] = 0
 
     def top(self, count: int) -> list[EndpointFigures]:
         """The ``count`` endpoints with most requests, OTHER at the end where it has any."""
-        occupied = np.flatnonzero(self._bins)
-        current = _Slot(self._rows(), self._counters, occupied, self._bins.ravel()[occupied])
-        slots = [slot for _, slot in self._closed] + [current]
-        sums: dict[Name, NDArray[np.int64]] = {}
-        for slot in slots:
-            for name, row in slot.names.items():
-                if slot.counters[row, _REQUESTS]:
-                    known = sums.get(name)
-                    sums[name] = slot.counters[row] if known is None else known + slot.counters[row]
-        other = sums.pop((OTHER, OTHER), None)
-        ranked = sorted(sums, key=lambda name: (-int(sums[name][_REQUESTS]), name))
-        figures = [_figures(name, sums[name], slots) for name in ranked[:count]]
-        if other is not None and len(figures) < count:
-            figures.append(_figures((OTHER, OTHER), other, slots))
-        return figures
+        requests: dict[Name, int] = {}
+        current = self._rows()
+        slots = [(slot.names, slot.counters) for _, slot in self._closed]
+        for names, counters in [*slots, (current, self._counters)]:
+            seen = counters[_REQUESTS].tolist()
+            for name, row in names.items():
+                if seen[row]:
+                    requests[name] = requests.get(name, 0) + seen[row]
+        other = requests.pop((OTHER, OTHER), 0)
+        ranked = nsmallest(count, requests, key=lambda name: (-requests[name], name))
+        if other and len(ranked) < count:
+            ranked.append((OTHER, OTHER))
+        return [self._figures(name, current.get(name)) for name in ranked]
 
-
-def _figures(name: Name, sums: NDArray[np.int64], slots: list[_Slot]) -> EndpointFigures:
-    durations = np.zeros(sketch.BINS, np.int64)
-    for slot in slots:
-        slot.add_sketch(name, durations)
-    requests, failed, timed, micros = sums.tolist()
-    average = micros / timed if timed else None
-    p95 = sketch.quantiles(durations, (0.95,))[0]
-    return EndpointFigures(*name, requests, failed, average, p95)
+    def _figures(self, name: Name, row: int | None) -> EndpointFigures:
+        sums = np.zeros(len(self._counters), np.int64)
+        durations = np.zeros(sketch.BINS, np.int64)
+        if row is not None:
+            sums += self._counters[:, row]
+            durations += self._bins[row]
+        for _, slot in self._closed:
+            slot.add_to(sums, durations, name)
+        requests, failed, untimed, micros = sums.tolist()
+        timed = requests - untimed
+        average = micros / timed if timed else None
+        p95 = sketch.quantiles(durations, (0.95,))[0]
+        return EndpointFigures(*name, requests, failed, average, p95)

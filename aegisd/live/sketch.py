@@ -10,6 +10,7 @@ and merging is adding. The accuracy is fixed for good: sketches stored over year
 """
 
 import struct
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,9 @@ _PER_LOG = 1 / np.log(GAMMA)
 MAX_VALUE = MAX_DURATION_MS * 1000
 BINS = int(np.ceil(np.log(MAX_VALUE) * _PER_LOG)) + 2
 """Bin 0 is zero's; bin i + 1 holds the values up to gamma^i."""
+
+_ZERO = GAMMA**-1.5
+"""What zero is taken for to have its bin by the same formula: below it are no whole numbers."""
 
 _VALUES = np.concatenate([[0.0], 2 * GAMMA ** np.arange(BINS - 1) / (GAMMA + 1)])
 """What a bin's values stand as, in microseconds."""
@@ -38,10 +42,12 @@ def bins_of(values: NDArray[np.int64]) -> NDArray[np.intp]:
     """The bin of each value (whole microseconds, 0 to MAX_VALUE)."""
     # a bin's upper bound belongs to it; the logarithm of a whole number is never so close to
     # a bound that rounding moves it by more than 1e-12 of its value
-    with np.errstate(divide="ignore"):
-        index = np.ceil(np.log(values) * _PER_LOG) + 1
-    index[values == 0] = 0
+    index = np.maximum(values, _ZERO)
+    np.log(index, out=index)
+    index *= _PER_LOG
+    np.ceil(index, out=index)
     bins: NDArray[np.intp] = index.astype(np.intp)
+    bins += 1
     return bins
 
 
@@ -49,6 +55,12 @@ def count(values: NDArray[np.int64]) -> Counts:
     """The sketch of ``values``: how many fall into each of the BINS bins."""
     counts: Counts = np.bincount(bins_of(values), minlength=BINS)
     return counts
+
+
+def add(tables: NDArray[Any], rows: NDArray[np.intp], bins: NDArray[np.intp]) -> None:
+    """Count each bin in its row of ``tables``, an array of sketches whose rows may repeat."""
+    one = tables.dtype.type(1)  # np.add.at is 20 times slower where it must convert
+    np.add.at(tables.reshape(-1), rows * BINS + bins, one)
 
 
 def quantiles(counts: Counts, shares: tuple[float, ...]) -> list[float | None]:

@@ -1,15 +1,21 @@
-"""The live state as a whole: blocks in, figures out. All of it is in memory and pure."""
+"""The live state as a whole: blocks in, figures out. All of it is in memory and pure.
+
+Requests are counted together: when enough of them wait, when the second is over, and before
+figures are read.
+"""
 
 import numpy as np
 from attrs import frozen
 from numpy.typing import NDArray
 
-from aegisd.live import sketch
-from aegisd.live.endpoints import EndpointFigures, Endpoints, Times
+from aegisd.live.endpoints import EndpointFigures, Endpoints
 from aegisd.live.presence import BackendState, Presence
+from aegisd.live.seconds import Seconds
 from aegisd.live.timeline import Timeline
-from aegisd.live.windows import COLUMN, COUNTERS, LONGEST, Series, Windows, WindowSums
-from aegisd.wire.block import ABSENT, Block, Integers, Text
+from aegisd.live.times import Times
+from aegisd.live.waiting import Waiting
+from aegisd.live.windows import COLUMN, COUNTERS, LONGEST, Counters, Series, Windows, WindowSums
+from aegisd.wire.block import Block, Mask, Text
 from aegisd.wire.protocol import BACKEND, RATE_LIMIT, REQUEST, SYSTEM
 
 MICROSECONDS = 1_000_000
@@ -33,7 +39,7 @@ def _class_table() -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 
 
 STATUS_CLASS, CLASS_ADDS = _class_table()
-SUCCEEDS = CLASS_ADDS[STATUS_CLASS, COLUMN["succeeded"]].astype(np.bool_)
+CLASS_FAILS = CLASS_ADDS[:, COLUMN["succeeded"]] == 0
 
 
 @frozen(eq=False)
@@ -54,6 +60,8 @@ class LiveState:
         self._timeline = Timeline()
         self._wall = wall
         self._now = self._timeline.observe(wall, steady)
+        self._steps = self._timeline.steps
+        self._waiting = Waiting()
         self._totals = dict.fromkeys(COUNTERS, 0)
         self._windows = Windows(self._now)
         self._endpoints = Endpoints(max_endpoints, self._now)
@@ -63,69 +71,83 @@ class LiveState:
         """Move on to now: ``wall`` in seconds since 1970, ``steady`` on a clock without steps."""
         self._wall = wall
         now = self._timeline.observe(wall, steady)
-        if now != self._now:
-            self._now = now
+        if (now, self._timeline.steps) != (self._now, self._steps):
+            self._count_waiting()  # they came before
+            self._now, self._steps = now, self._timeline.steps
             self._windows.advance(now)
             self._endpoints.advance(now)
             self._presence.forget(now)
 
     def apply(self, block: Block) -> None:
         """Count a block's events, at the moment last observed."""
-        timestamps = block.numbers["timestamp"].astype(np.int64, copy=False)
-        times = timestamps - self._timeline.steps * MICROSECONDS
-        seconds = times // MICROSECONDS
         if block.kind == REQUEST:
-            self._requests(block, seconds)
+            if self._waiting.add(block):
+                self._count_waiting()
         elif block.kind == RATE_LIMIT:
-            self._rate_limits(block, seconds)
+            self._rate_limits(block)
         elif block.kind == BACKEND:
-            self._presence.add_backends(block, times.tolist(), self._now)
+            self._presence.add_backends(block, self._times(block), self._now)
         elif block.kind == SYSTEM:
-            self._presence.add_systems(block, times.tolist(), self._now)
+            self._presence.add_systems(block, self._times(block), self._now)
 
-    def _requests(self, block: Block, seconds: Integers) -> None:
-        status = block.numbers["status_code"]
-        micros = block.numbers["duration_ms"].astype(np.int64, copy=False)
-        timed = micros != ABSENT
-        micros = micros[timed]
-        times = Times(timed, micros, sketch.bins_of(micros))
+    def _times(self, block: Block) -> list[int]:
+        """The events' times on the line, in microseconds."""
+        times: list[int] = (block.numbers["timestamp"] - self._steps * MICROSECONDS).tolist()
+        return times
 
-        first, row = _distinct(seconds)
-        classes = len(CLASS_ADDS)
-        seen = np.bincount(row * classes + STATUS_CLASS[status], minlength=len(first) * classes)
-        counters = seen.reshape(len(first), classes) @ CLASS_ADDS
-        timed_row = row[timed]
-        counters[:, COLUMN["timed"]] = np.bincount(timed_row, minlength=len(first))
-        np.add.at(counters[:, COLUMN["microseconds"]], timed_row, micros)
-        self._count(first, counters)
-        self._windows.add_durations(seconds[timed], times.bins)
-        self._count_endpoints(block, ~SUCCEEDS[status], times, self._now - seconds < LONGEST)
+    def _seconds(self, block: Block) -> Seconds:
+        timestamps = block.numbers["timestamp"].astype(np.int64, copy=False)
+        return Seconds.of(timestamps, self._steps)
 
-    def _count_endpoints(
-        self, block: Block, failed: NDArray[np.bool_], times: Times, lately: NDArray[np.bool_]
-    ) -> None:
+    def _count_waiting(self) -> None:
+        block = self._waiting.take()
+        if block is not None:
+            self._requests(block)
+
+    def _requests(self, block: Block) -> None:
+        seconds = self._seconds(block)
+        times = Times.of(block.numbers["duration_ms"].astype(np.int64, copy=False))
+        timed = seconds.where(times.timed)
+        classes = STATUS_CLASS.take(block.numbers["status_code"].astype(np.intp))
+        counters = seconds.count(classes, len(CLASS_ADDS)) @ CLASS_ADDS
+        counters[:, COLUMN["timed"]] = (
+            counters[:, COLUMN["requests"]]
+            if times.timed is None
+            else seconds.count(times.timed, 2)[:, 1]
+        )
+        counters[:, COLUMN["microseconds"]] = timed.sum(times.micros)
+        self._count(timed, counters, times.bins)
+        self._count_endpoints(block, CLASS_FAILS.take(classes), times, seconds)
+
+    def _count_endpoints(self, block: Block, failed: Mask, times: Times, seconds: Seconds) -> None:
         methods, paths = block.texts["method"], block.texts["endpoint"]
-        if not lately.all():  # a log of last week says nothing about the last hour
+        earliest = self._now - LONGEST + 1  # a log of last week says nothing about the last hour
+        if seconds.distinct[-1] < earliest:
+            return
+        if seconds.row is not None and seconds.distinct[0] < earliest:
+            lately = (seconds.distinct >= earliest)[seconds.row]
             methods = Text(methods.values, methods.index[lately])
             paths = Text(paths.values, paths.index[lately])
-            failed, times = failed[lately], times.of(lately)
+            failed, times = failed[lately], times.where(lately)
         self._endpoints.add(methods, paths, failed, times)
 
-    def _rate_limits(self, block: Block, seconds: Integers) -> None:
-        first, row = _distinct(seconds)
-        counters = np.zeros((len(first), len(COUNTERS)), np.int64)
-        counters[:, COLUMN["checked"]] = np.bincount(row, minlength=len(first))
-        denied = row[~block.numbers["allowed"].astype(np.bool_, copy=False)]
-        counters[:, COLUMN["denied"]] = np.bincount(denied, minlength=len(first))
-        self._count(first, counters)
+    def _rate_limits(self, block: Block) -> None:
+        seconds = self._seconds(block)
+        decisions = seconds.count(block.numbers["allowed"].astype(np.bool_, copy=False), 2)
+        counters = np.zeros((len(decisions), len(COUNTERS)), np.int64)
+        counters[:, COLUMN["checked"]] = decisions.sum(axis=1)
+        counters[:, COLUMN["denied"]] = decisions[:, 0]
+        nobody = np.zeros(block.size, np.bool_)
+        self._count(seconds.where(nobody), counters, np.zeros(0, np.intp))
 
-    def _count(self, first: Integers, counters: NDArray[np.int64]) -> None:
-        self._windows.add(first, counters)
+    def _count(self, seconds: Seconds, counters: Counters, bins: NDArray[np.intp]) -> None:
+        self._windows.add(seconds, counters, bins)
         for name, n in zip(COUNTERS, counters.sum(axis=0).tolist(), strict=True):
             self._totals[name] += n
 
     def overview(self) -> Overview:
         """The figures of the moment last observed."""
+        self._count_waiting()
         return Overview(
             now=round(self._wall * MICROSECONDS),
             totals=dict(self._totals),
@@ -136,22 +158,16 @@ class LiveState:
 
     def window(self, name: str) -> WindowSums:
         """The sums of a window: 1m, 5m, 15m or 1h."""
+        self._count_waiting()
         return self._windows.sums(name)
 
     def series(self) -> Series:
         """The last 15 minutes in buckets of 10 s; ``starts`` are seconds since 1970."""
-        steps = self._timeline.steps
-        series = self._windows.series(SERIES_SECONDS, BUCKET_SECONDS, steps)
-        return Series(series.starts + steps, series.counters, series.durations)
+        self._count_waiting()
+        series = self._windows.series(SERIES_SECONDS, BUCKET_SECONDS, self._steps)
+        return Series(series.starts + self._steps, series.counters, series.durations)
 
     def top_endpoints(self, count: int) -> list[EndpointFigures]:
         """The busiest endpoints of the last hour."""
+        self._count_waiting()
         return self._endpoints.top(count)
-
-
-def _distinct(seconds: Integers) -> tuple[Integers, NDArray[np.intp]]:
-    """The distinct seconds, and for each event which of them is its own."""
-    if seconds[0] == seconds[-1] and (seconds == seconds[0]).all():  # as bursts are, mostly
-        return seconds[:1], np.zeros(len(seconds), np.intp)
-    first, row = np.unique(seconds, return_inverse=True)
-    return first, row.reshape(-1)

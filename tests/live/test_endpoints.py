@@ -5,6 +5,7 @@ from live_state import Live
 
 from aegisd.live import endpoints
 from aegisd.live.endpoints import OTHER
+from aegisd.live.names import MAX_METHODS
 
 
 def requests(*paths: str, **fields: object) -> list[dict[str, object]]:
@@ -37,6 +38,7 @@ def test_endpoints_are_method_and_path_most_requests_first() -> None:
 def test_a_scanner_pushes_no_endpoint_out() -> None:
     live = Live(limit=len(REAL))
     live.burst(requests(*REAL))
+    assert live.top() == dict.fromkeys(REAL, 1)
     scan(live)
     assert live.top() == dict.fromkeys(REAL, 1) | {OTHER: 10_000}
 
@@ -55,8 +57,9 @@ def test_a_scanner_that_comes_again_each_time_pushes_no_endpoint_out() -> None:
 def test_places_that_a_scanner_took_go_to_endpoints_that_are_seen_more() -> None:
     live = Live(limit=50)
     scan(live, 1000)
-    for _ in range(3):
+    for n in range(3):
         live.burst(requests("/real"))
+        assert ("/real" in live.top()) == (n > 0)
     assert live.top()["/real"] >= 1
     assert sum(live.top().values()) == 1003
 
@@ -72,10 +75,31 @@ def test_of_one_burst_each_endpoint_has_its_own_requests() -> None:
 def test_who_comes_often_in_a_burst_is_not_pushed_out_by_who_comes_less_in_it() -> None:
     live = Live(limit=2)
     live.burst(requests("/real", "/x", "/x"))
+    assert live.top() == {"/real": 1, "/x": 2}
     live.burst(requests(*["/real"] * 1000, *["/new"] * 2))
     assert live.top() == {"/real": 1001, "/x": 2, OTHER: 2}
     live.burst(requests(*["/real"] * 5, *["/new"] * 9))
     assert live.top() == {"/real": 1006, "/new": 9, OTHER: 4}
+
+
+def test_that_holds_for_endpoints_of_any_number_of_methods() -> None:
+    live = Live(limit=MAX_METHODS + 1)
+    for n in range(MAX_METHODS):
+        live.burst(requests(*["/x"] * 5, method=f"M{n}"))
+    live.burst(requests("/real", method="LAST"))
+    assert live.top()["/real"] == 1
+    live.burst([*requests(*["/real"] * 1000, method="LAST"), *requests(*["/new"] * 3)])
+    assert live.top()["/real"] == 1001
+    assert live.top()[OTHER] == 3
+
+
+def test_who_loses_its_place_in_a_burst_is_counted_under_the_others() -> None:
+    live = Live(limit=1)
+    live.burst(requests("/old"))
+    assert live.top() == {"/old": 1}
+    live.burst(requests("/old", *["/new"] * 3, duration_ms=1))
+    assert live.top() == {"/new": 3, OTHER: 2}
+    assert [f.average for f in live.state.top_endpoints(2)] == [1000, 1000]
 
 
 paths = st.lists(st.sampled_from("abcdefgh"), min_size=1, max_size=20)

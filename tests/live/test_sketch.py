@@ -1,5 +1,7 @@
 import struct
+from collections import Counter
 from collections.abc import Callable
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -92,6 +94,24 @@ def test_larger_values_never_have_a_lower_bin() -> None:
     assert bins.max() < sketch.BINS
 
 
+def test_a_bin_ends_with_the_power_of_gamma_that_bounds_it() -> None:
+    """Sketches stored over years are merged: no whole number may ever change its bin."""
+    for i in range(sketch.BINS - 2):
+        bound = Fraction(101, 99) ** i
+        last, rounding = int(bound), bound / 10**12
+        bins = sketch.bins_of(np.array([last, last + 1])).tolist()
+        if bound - last > rounding or i == 0:
+            assert bins[0] <= i + 1
+        if last + 1 - bound > rounding:
+            assert bins[1] > i + 1
+
+
+@given(st.lists(durations, max_size=50))
+def test_a_value_s_bin_does_not_depend_on_its_neighbours(values: list[int]) -> None:
+    together = sketch.bins_of(np.array(values, np.int64)).tolist()
+    assert together == [int(sketch.bins_of(np.array([value]))[0]) for value in values]
+
+
 def test_an_empty_sketch_has_no_quantiles() -> None:
     empty = sketch.count(np.array([], np.int64))
     assert sketch.quantiles(empty, (0.5, 0.99)) == [None, None]
@@ -102,6 +122,22 @@ def test_an_empty_sketch_has_no_quantiles() -> None:
 def test_merged_sketches_are_the_sketch_of_all(one: list[int], two: list[int]) -> None:
     merged = sketch.count(np.array(one)) + sketch.count(np.array(two))
     assert (merged == sketch.count(np.array(one + two))).all()
+
+
+cells = st.lists(st.tuples(st.integers(0, 2), st.sampled_from([0, 1, 700, sketch.BINS - 1])))
+
+
+@pytest.mark.parametrize("type_", [np.int32, np.int64])
+@given(cells)
+def test_bins_are_added_to_their_rows_however_often_they_repeat(
+    type_: type[np.signedinteger], pairs: list[tuple[int, int]]
+) -> None:
+    tables = np.zeros((3, sketch.BINS), type_)
+    rows, bins = np.array(pairs, np.intp).reshape(-1, 2).T
+    sketch.add(tables, rows, bins)
+    assert {(r, b): int(tables[r, b]) for r, b in zip(*np.nonzero(tables), strict=True)} == Counter(
+        pairs
+    )
 
 
 @given(st.lists(durations, max_size=100), st.integers(1, 2**40))

@@ -8,7 +8,7 @@ from aegisd.wire.flows import Flows
 def lost(*flows: tuple[int | None, int]) -> int:
     sources = Sources()
     for seq, count in flows:
-        sources.add(Flows.of([("s", seq, count)]), 0)
+        sources.add(Flows.of([(0, "s", seq, count)]), 0)
     return sources.known["s"].lost
 
 
@@ -54,20 +54,20 @@ def test_a_repeated_message_never_makes_the_loss_negative() -> None:
 
 def test_messages_without_a_seq_are_received_and_tell_no_loss() -> None:
     sources = Sources()
-    sources.add(Flows.of([("s", None, 5), ("s", 0, 3), ("s", None, 5), ("s", 3, 1)]), 0)
+    sources.add(Flows.of([(0, "s", None, 5), (0, "s", 0, 3), (0, "s", None, 5), (0, "s", 3, 1)]), 0)
     assert (sources.known["s"].received, sources.known["s"].lost) == (14, 0)
 
 
 def test_sources_are_kept_apart() -> None:
     sources = Sources()
-    sources.add(Flows.of([("a", 0, 1), ("b", 0, 1), ("a", 5, 1), ("b", 1, 1)]), 0)
+    sources.add(Flows.of([(0, "a", 0, 1), (0, "b", 0, 1), (0, "a", 5, 1), (0, "b", 1, 1)]), 0)
     assert {name: source.lost for name, source in sources.known.items()} == {"a": 4, "b": 0}
 
 
 def test_silent_sources_are_forgotten() -> None:
     sources = Sources()
-    sources.add(Flows.of([("a", 0, 1), ("b", 0, 1)]), 100)
-    sources.add(Flows.of([("b", 1, 1)]), 101)
+    sources.add(Flows.of([(0, "a", 0, 1), (0, "b", 0, 1)]), 100)
+    sources.add(Flows.of([(0, "b", 1, 1)]), 101)
     sources.forget(100 + SILENCE_SECONDS - 1)
     assert sorted(sources.known) == ["a", "b"]
     sources.forget(100 + SILENCE_SECONDS)
@@ -76,8 +76,8 @@ def test_silent_sources_are_forgotten() -> None:
 
 def test_the_one_silent_longest_makes_room() -> None:
     sources = Sources()
-    sources.add(Flows.of([(str(i), None, 1) for i in range(MAX_SOURCES)]), 1)
-    sources.add(Flows.of([("0", None, 1), ("new", None, 1)]), 1)
+    sources.add(Flows.of([(0, str(i), None, 1) for i in range(MAX_SOURCES)]), 1)
+    sources.add(Flows.of([(0, "0", None, 1), (0, "new", None, 1)]), 1)
     assert len(sources.known) == MAX_SOURCES
     assert {"0", "new"} <= sources.known.keys()
     assert "1" not in sources.known

@@ -1,3 +1,5 @@
+from collections.abc import Callable
+
 import pytest
 from events import DAY, GOOD, MICROSECONDS, NOW
 from live_state import Live
@@ -94,6 +96,23 @@ def test_totals_are_exact_over_days_and_windows_show_only_their_time() -> None:
     assert {w: live.requests(w) for w in WINDOWS} == dict.fromkeys(WINDOWS, 0)
     live.burst(request())
     assert {w: live.requests(w) for w in WINDOWS} == dict.fromkeys(WINDOWS, 1)
+
+
+@pytest.mark.parametrize(
+    "requests",
+    [
+        lambda live: live.state.overview().totals["requests"],
+        lambda live: live.state.overview().minute.counters["requests"],
+        lambda live: live.state.window("5m").counters["requests"],
+        lambda live: live.state.series().counters[:, COUNTERS.index("requests")].sum(),
+        lambda live: live.state.top_endpoints(1)[0].requests,
+    ],
+)
+def test_what_came_is_in_each_figure_at_once(requests: Callable[[Live], int]) -> None:
+    live = Live()
+    for n in range(1, 4):
+        live.burst(request())
+        assert requests(live) == n
 
 
 def test_the_overview_bears_the_wall_clock_s_time() -> None:

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from aegisd.config.settings import WINDOW_SECONDS
 from aegisd.live import sketch
-from aegisd.live.windows import COUNTERS, LONGEST, REACH_AHEAD, Windows
+from aegisd.live.seconds import Seconds
+from aegisd.live.windows import COUNTERS, FEW_SECONDS, LONGEST, REACH_AHEAD, Windows
 
 START = 1_000_000
 MOST_BACK = 60  # the ring has a minute to spare
@@ -45,8 +46,7 @@ def add(windows: Windows, now: int, events: list[Event]) -> None:
     counters = np.zeros((len(first), len(COUNTERS)), np.int64)
     for place, (_, number, _) in zip(row.tolist(), events, strict=True):
         counters[place, number] += number + 1
-    windows.add(first, counters)
-    windows.add_durations(seconds, np.array([bin_ for _, _, bin_ in events], np.intp))
+    windows.add(Seconds(first, row), counters, np.array([bin_ for _, _, bin_ in events], np.intp))
 
 
 def check(windows: Windows, model: Model) -> None:
@@ -71,6 +71,8 @@ def check_series(windows: Windows, model: Model, length: int, bucket: int, phase
 edges = [0, -1, -59, -60, -299, -300, -899, -900, -3599, -3600, 1, 300, 301, 302, -5000, 9000]
 offsets = st.sampled_from(edges) | st.integers(-4000, 400) | st.integers(-5, 0)
 event = st.tuples(offsets, st.integers(0, len(COUNTERS) - 1), st.sampled_from(BINS))
+few = st.lists(event, max_size=6)
+many = st.lists(event, min_size=FEW_SECONDS + 1, max_size=2 * FEW_SECONDS)
 steps = st.one_of(
     st.integers(0, 5),
     st.integers(-3, -1),
@@ -81,7 +83,7 @@ steps = st.one_of(
 
 
 @given(
-    st.lists(st.tuples(steps, st.lists(event, max_size=6)), max_size=25),
+    st.lists(st.tuples(steps, few | many), max_size=25),
     st.sampled_from([(900, 10), (60, 1), (3600, 60), (300, 7)]),
     st.integers(-10_000, 10_000),
 )

@@ -1,0 +1,63 @@
+import numpy as np
+from events import GOOD, decode, rows
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aegisd.live.waiting import MAX_EVENTS, NUMBERS, TEXTS, Waiting
+from aegisd.wire.block import Block, Text
+from aegisd.wire.endpoints import Endpoints
+
+events = st.builds(
+    lambda path, method, status, ms: (
+        GOOD["request"] | {"path": path, "method": method, "status_code": status, "duration_ms": ms}
+    ),
+    st.sampled_from(["/a", "/b", "/users/1", "/users/2"]),
+    st.sampled_from(["GET", "PUT"]),
+    st.integers(0, 999),
+    st.none() | st.integers(0, 9),
+)
+
+
+def block(sent: list[dict[str, object]]) -> Block:
+    (made,) = decode(sent).blocks
+    return Endpoints(templates=True, patterns=[]).name(made)
+
+
+@given(st.lists(st.lists(events, min_size=1, max_size=5), max_size=8))
+def test_what_waits_comes_as_one_block_in_order_with_what_is_counted(
+    bursts: list[list[dict[str, object]]],
+) -> None:
+    waiting = Waiting()
+    for burst in bursts:
+        assert not waiting.add(block(burst))
+    taken = waiting.take()
+    assert waiting.take() is None
+    if taken is None:
+        assert not bursts
+        return
+    assert (taken.numbers.keys(), taken.texts.keys()) == (set(NUMBERS), set(TEXTS))
+    assert taken.size == sum(map(len, bursts))
+    whole = rows([block([event for burst in bursts for event in burst])])
+    assert rows([taken]) == [{name: row[name] for name in rows([taken])[0]} for row in whole]
+
+
+def test_no_more_waits_than_the_bound_and_one_block() -> None:
+    size = 100
+    waiting, made = Waiting(), block([GOOD["request"]] * size)
+    full = [waiting.add(made) for _ in range(-(-MAX_EVENTS // size))]
+    assert full == [False] * (len(full) - 1) + [True]
+    taken = waiting.take()
+    assert taken is not None
+    assert taken.size == len(full) * size
+    assert waiting.take() is None
+
+
+def test_texts_without_rows_do_no_harm() -> None:
+    waiting = Waiting()
+    made = block([GOOD["request"]])
+    for path in ("/x", "/y"):
+        endpoint = Text(["/unused", path, None], np.array([1], np.int32))
+        waiting.add(made.with_text("endpoint", endpoint))
+    taken = waiting.take()
+    assert taken is not None
+    assert taken.texts["endpoint"].rows() == ["/x", "/y"]
