@@ -45,7 +45,8 @@ class Burst:
         self.events: dict[str, tuple[list[Any], list[int]]] = {}
         self.tables: list[tuple[Table, int]] = []  # with the position of its first row
         self._refused: dict[tuple[Reason, str], list[int]] = {}
-        self.flows: list[tuple[str, int | None, int]] = []  # the rows of ``Flows``
+        self.message = 0  # the number of the one that is opened
+        self.flows: list[tuple[int, str, int | None, int]] = []  # the rows of ``Flows``
         self._senders: list[tuple[int, int, str]] = []
 
     def add(self, message: Any, length: int) -> None:
@@ -166,7 +167,7 @@ class Burst:
         source = message.get("source")
         if source is None:
             return
-        self.flows.append((source, message.get("seq"), count))
+        self.flows.append((self.message, source, message.get("seq"), count))
         name = columns.clean(source, SOURCE.limit)
         self._senders.append((self.size, self.size + count, name))
 

@@ -164,6 +164,7 @@ def _open(messages: Messages, scanned: Scanned) -> Burst:
         passed = before
         data = messages[i]
         start = burst.size
+        burst.message = i
         burst.add(unpack_message(data), len(data))
         counts[i] = burst.size - start
     return burst

@@ -13,24 +13,27 @@ MAX_SEQ = 2**62
 
 @frozen(eq=False)
 class Flows:
-    """A row a message: its source, the events that source sent before it, and its own.
+    """A row a message: its number, its source, the events that source sent before, and its own.
 
     ``seqs`` are ABSENT of sources that don't count. ``sources`` may hold None only for no row.
     """
 
+    messages: Integers
     sources: Text
     seqs: Integers
     counts: Integers
 
     @classmethod
-    def of(cls, rows: Sequence[tuple[str, int | None, int]]) -> "Flows":
+    def of(cls, rows: Sequence[tuple[int, str, int | None, int]]) -> "Flows":
         """From a tuple a message."""
         if not rows:
             return NO_FLOWS
+        messages, sources, seqs, counts = zip(*rows, strict=True)
         return cls(
-            Text.of([source for source, _, _ in rows]),
-            _integers(ABSENT if seq is None else seq for _, seq, _ in rows),
-            _integers(count for _, _, count in rows),
+            _integers(messages),
+            Text.of(sources),
+            _integers(ABSENT if seq is None else seq for seq in seqs),
+            _integers(counts),
         )
 
     @classmethod
@@ -40,13 +43,15 @@ class Flows:
         if len(parts) < 2:
             return parts[0] if parts else NO_FLOWS
         return cls(
+            np.concatenate([part.messages for part in parts]),
             Text.concatenate([part.sources for part in parts]),
             np.concatenate([part.seqs for part in parts]),
             np.concatenate([part.counts for part in parts]),
         )
 
 
-NO_FLOWS = Flows(Text([], np.zeros(0, np.int32)), np.zeros(0, np.int64), np.zeros(0, np.int64))
+_NONE = np.zeros(0, np.int64)
+NO_FLOWS = Flows(_NONE, Text([], np.zeros(0, np.int32)), _NONE, _NONE)
 
 
 def _integers(values: Iterable[int]) -> Integers:

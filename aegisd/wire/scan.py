@@ -183,7 +183,7 @@ class _Scan:
             counts = self._counts[messages]
             read = counts >= 0
             kept = Text(sources.values, sources.index[read])
-            flows.append(Flows(kept, seqs[read], counts[read]))
+            flows.append(Flows(messages[read], kept, seqs[read], counts[read]))
         return flows
 
     def _block(self, shape: Shape) -> tuple[Block, Mask | None]:
