@@ -93,6 +93,14 @@ def test_that_holds_for_endpoints_of_any_number_of_methods() -> None:
     assert live.top()[OTHER] == 3
 
 
+def test_each_newcomer_of_a_burst_is_weighed_with_who_is_the_rarest_then() -> None:
+    live = Live(limit=2)
+    live.burst(requests("/a", "/b", "/b"))
+    assert live.top() == {"/a": 1, "/b": 2}
+    live.burst(requests(*["/c"] * 3, *["/d"] * 3, *["/e"] * 3))
+    assert live.top() == {"/c": 3, "/d": 3, OTHER: 6}
+
+
 def test_who_loses_its_place_in_a_burst_is_counted_under_the_others() -> None:
     live = Live(limit=1)
     live.burst(requests("/old"))

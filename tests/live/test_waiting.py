@@ -1,9 +1,10 @@
 import numpy as np
+import pytest
 from events import GOOD, decode, rows
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aegisd.live.waiting import MAX_EVENTS, NUMBERS, TEXTS, Waiting
+from aegisd.live.waiting import MAX_BLOCKS, MAX_EVENTS, NUMBERS, TEXTS, Waiting
 from aegisd.wire.block import Block, Text
 from aegisd.wire.endpoints import Endpoints
 
@@ -41,15 +42,15 @@ def test_what_waits_comes_as_one_block_in_order_with_what_is_counted(
     assert rows([taken]) == [{name: row[name] for name in rows([taken])[0]} for row in whole]
 
 
-def test_no_more_waits_than_the_bound_and_one_block() -> None:
-    size = 100
+@pytest.mark.parametrize(("blocks", "size"), [(64, MAX_EVENTS // 64), (MAX_BLOCKS, 1)])
+def test_no_more_waits_than_the_bounds(blocks: int, size: int) -> None:
     waiting, made = Waiting(), block([GOOD["request"]] * size)
-    full = [waiting.add(made) for _ in range(-(-MAX_EVENTS // size))]
-    assert full == [False] * (len(full) - 1) + [True]
-    taken = waiting.take()
-    assert taken is not None
-    assert taken.size == len(full) * size
-    assert waiting.take() is None
+    for _ in range(2):  # the second time as the first
+        assert [waiting.add(made) for _ in range(blocks)] == [False] * (blocks - 1) + [True]
+        taken = waiting.take()
+        assert taken is not None
+        assert taken.size == blocks * size
+        assert waiting.take() is None
 
 
 def test_texts_without_rows_do_no_harm() -> None:
