@@ -59,4 +59,4 @@ class _State:
         self._requests += np.bincount(endpoint, minlength=endpoints)
         self._failed += np.bincount(endpoint[status >= 400], minlength=endpoints)
         np.add.at(self._sums, endpoint, micros)
-        np.add.at(self._sketches, endpoint * sketch.BINS + bins, 1)
+        np.add.at(self._sketches, endpoint * sketch.BINS + bins, np.int32(1))
