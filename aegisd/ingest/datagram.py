@@ -4,7 +4,8 @@ When the socket becomes readable, what comes within the next few milliseconds is
 a bound in messages and bytes, and handed over as one burst: a burst costs hardly more than a
 message. UDP waits in the kernel meanwhile, in megabytes of buffer. A Unix socket's queue is
 short (net.unix.max_dgram_qlen: 10, or 512 where systemd booted), and its senders wait or give up
-when it is full; so it is read while the burst is gathered, a short one whenever something comes.
+when it is full; so it is read while the burst is gathered: every millisecond, or where it is very
+short by a thread that waits in the kernel.
 """
 
 import socket
@@ -18,21 +19,21 @@ import trio
 from attrs import frozen
 from numpy.typing import NDArray
 
-from aegisd.ingest.receive import Chunk, Receiver, joined
+from aegisd.ingest.receive import WAIT_SECONDS, Chunk, Receiver, joined
 from aegisd.wire.messages import Messages
 
 MAX_BURST_MESSAGES = 4096
 MAX_BURST_BYTES = 1024 * 1024
 """A burst is decoded in one go, and nothing else runs meanwhile: this bounds the pause."""
 
-GATHER_SECONDS = 0.005
+GATHER_SECONDS = WAIT_SECONDS
 """How long a burst is gathered. Nothing that is shown or stored is finer than that."""
 
 READ_SECONDS = 0.001
 """How often a Unix socket is read meanwhile: 512 datagrams in it are 400,000 a second."""
 
 LONG_QUEUE = 256
-"""A Unix socket whose queue is shorter is read whenever it is readable."""
+"""A Unix socket whose queue is shorter is read in the kernel all the while."""
 
 MAX_DATAGRAM_BYTES = 1024 * 1024
 """Larger than any datagram the kernel carries unless its limits were raised."""
@@ -89,10 +90,13 @@ class DatagramListener:
         self._unix = bound.family == socket.AF_UNIX
         if self._unix:
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        self._short_queue = self._unix and queue < LONG_QUEUE
+        if self._short_queue:  # every other call says itself that it doesn't wait
+            bound.settimeout(None)
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(WAIT_SECONDS))
         limit = MAX_DATAGRAM_BYTES if self._unix else min(MAX_UDP_BYTES, MAX_DATAGRAM_BYTES)
         self._receiver = Receiver(bound, limit, credentials=self._unix)
         self._gathered: list[Chunk] = []
-        self._short_queue = self._unix and queue < LONG_QUEUE
         self._pause = READ_SECONDS if self._unix else GATHER_SECONDS
         self._handle = handle
         self._ours = ours
@@ -146,8 +150,7 @@ class DatagramListener:
         deadline = trio.current_time() + GATHER_SECONDS
         while self._read() and (left := deadline - trio.current_time()) > 0:
             if self._short_queue:
-                with trio.move_on_at(deadline):
-                    await trio.lowlevel.wait_readable(self._socket)
+                await trio.to_thread.run_sync(self._receiver.wait)
             else:
                 await trio.sleep(min(self._pause, left))
 
@@ -178,6 +181,10 @@ class DatagramListener:
             senders = np.concatenate([c.senders for c in chunks if c.senders is not None])
         self._handle(self, Burst(joined(chunks), senders, sum(c.oversize for c in chunks)))
         return True
+
+
+def _timeval(seconds: float) -> bytes:
+    return struct.pack("ll", 0, round(seconds * 1_000_000))
 
 
 Handle = Callable[[DatagramListener, Burst], None]

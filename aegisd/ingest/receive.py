@@ -9,6 +9,7 @@ import ctypes
 import errno
 import os
 import socket
+from typing import Any
 
 import numpy as np
 from attrs import frozen
@@ -25,10 +26,10 @@ CACHE_LINE_BYTES = 64
 SCATTER_BYTES = 65 * CACHE_LINE_BYTES
 """Between slots, so that their beginnings don't compete for the same lines of the cache."""
 
+WAIT_SECONDS = 0.005
+
 SCM_CREDENTIALS_BYTES = socket.CMSG_SPACE(12)  # pid, uid and gid (unix(7))
 _PID_AND_UID = slice(4, 6)  # in 32-bit words, behind the header of 16 bytes
-
-NO_SENDER = -1
 
 
 class _Piece(ctypes.Structure):
@@ -55,6 +56,10 @@ class _Slot(ctypes.Structure):
     """struct mmsghdr."""
 
     _fields_ = (("header", _Header), ("length", ctypes.c_uint))
+
+
+class _timespec(ctypes.Structure):  # noqa: N801 # the kernel's name
+    _fields_ = (("seconds", ctypes.c_long), ("nanoseconds", ctypes.c_long))
 
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -107,13 +112,23 @@ class Receiver:
         """Whether the last call took all there was."""
         return self._received < SLOTS
 
+    def wait(self) -> None:
+        """Receive in the kernel until all slots are full or WAIT_SECONDS are over, or nearly twice.
+
+        For another thread, while this one does other things: nothing of Python runs between two
+        datagrams, so even a queue of ten does not overflow. The socket must not be non-blocking
+        and have WAIT_SECONDS for its SO_RCVTIMEO, since recvmmsg looks at the time only when a
+        datagram came (recvmmsg(2)).
+        """
+        self._receive(socket.MSG_TRUNC, ctypes.byref(_timespec(0, round(WAIT_SECONDS * 1e9))))
+
     def take(self, max_messages: int, max_bytes: int) -> Chunk | None:
         """What is here, or else what waits in the kernel, within bounds; None where nothing is.
 
         The datagram that passes ``max_bytes`` is the last. Raises OSError.
         """
         if not self.holds:
-            self._receive()
+            self._receive(socket.MSG_DONTWAIT | socket.MSG_TRUNC, None)
         first = self._taken
         lengths = self._lengths[first : min(self._received, first + max_messages)].astype(np.int64)
         if not len(lengths):
@@ -125,11 +140,11 @@ class Receiver:
         self._taken = first + len(lengths)
         return self._copied(first, lengths, nbytes)
 
-    def _receive(self) -> None:
+    def _receive(self, flags: int, timeout: Any) -> None:
+        """Call the kernel; MSG_TRUNC tells the lengths that datagrams had (recv(2))."""
         if self._credentials:
             self._control_lengths[:] = SCM_CREDENTIALS_BYTES  # the kernel wrote what it used
-        flags = socket.MSG_DONTWAIT | socket.MSG_TRUNC  # the lengths that they had (recv(2))
-        received = _libc.recvmmsg(self._file, self._slots, SLOTS, flags, None)
+        received = _libc.recvmmsg(self._file, self._slots, SLOTS, flags, timeout)
         if received < 0:
             number = ctypes.get_errno()
             if number not in (errno.EAGAIN, errno.EINTR):
