@@ -21,10 +21,12 @@ from collections.abc import (
 )
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeVar
+from uuid import UUID
 
 import asyncpg
 import trio
 import trio_asyncio
+from attrs import frozen
 
 from aegisd.errors import AegisdError, DatabaseUnavailable
 from aegisd.store.rows import POSTGRES_EPOCH, TableRows
@@ -41,6 +43,16 @@ _PARTITION_LOCK = 7_460_000_002
 """As MIGRATION_LOCK, the same number in every version of aegisd."""
 
 T = TypeVar("T")
+
+
+@frozen
+class Move:
+    """A step of a journal's position."""
+
+    journal: UUID
+    node: str
+    start: int
+    end: int
 
 
 class DataRefused(AegisdError):
@@ -65,8 +77,35 @@ class Postgres:
         """Connect, and bring the schema up to this version (or only verify it)."""
         await self._cross(self._connected_writer, MIGRATE_SECONDS)
 
-    async def write(self, tables: Sequence[TableRows]) -> None:
-        """Write all rows in one transaction.
+    async def position(self, journal: UUID, node: str, first: int) -> int:
+        """The position up to which a journal is stored; ``first`` where it is not known yet.
+
+        Waits for a transaction that may still move it. ``prepare`` came before.
+        """
+
+        async def work() -> int:
+            try:
+                connection = await self._connected_writer()
+                async with _transaction(connection, WRITE_SECONDS):
+                    await connection.execute(
+                        "INSERT INTO journals (journal, node, position) VALUES ($1, $2, $3)"
+                        " ON CONFLICT DO NOTHING",
+                        journal,
+                        node,
+                        first,
+                    )
+                    found: int = await connection.fetchval(
+                        "SELECT position FROM journals WHERE journal = $1 FOR UPDATE", journal
+                    )
+                    return found
+            except BaseException:
+                self._drop_writer()
+                raise
+
+        return await self._cross(work, WRITE_SECONDS)
+
+    async def write(self, tables: Sequence[TableRows], move: Move) -> None:
+        """Write all rows and move the journal's position, in one transaction.
 
         Raises DataRefused where the rows themselves are refused.
         """
@@ -78,12 +117,8 @@ class Postgres:
                 async with _transaction(connection, WRITE_SECONDS):
                     for rows in tables:
                         with _refusals():
-                            await connection.copy_to_table(
-                                rows.table,
-                                source=_taking_turns(rows.pieces()),
-                                columns=rows.columns,
-                                format="binary",
-                            )
+                            await _copy(connection, rows)
+                    await _moved(connection, move)
             except BaseException:
                 self._drop_writer()
                 raise
@@ -247,6 +282,25 @@ class Postgres:
         self._partitions |= needed
 
 
+async def _moved(connection: Any, move: Move) -> None:
+    """Move a journal's position, from where we know it to be and from nowhere else."""
+    # the journal deletes what is committed: a role may have this off
+    await connection.execute("SET LOCAL synchronous_commit = on")
+    done = await connection.execute(
+        "UPDATE journals SET position = $3, node = $4, moved_at = now()"
+        " WHERE journal = $1 AND position = $2",
+        move.journal,
+        move.start,
+        move.end,
+        move.node,
+    )
+    if done != "UPDATE 1":
+        raise asyncpg.InterfaceError(
+            f"the position of journal {move.journal} in the table journals was moved by someone"
+            " else"
+        )
+
+
 @asynccontextmanager
 async def _transaction(connection: Any, seconds: float) -> AsyncIterator[None]:
     """A transaction whose every statement the server ends after ``seconds``.
@@ -256,6 +310,34 @@ async def _transaction(connection: Any, seconds: float) -> AsyncIterator[None]:
     await connection.execute(f"BEGIN; SET LOCAL statement_timeout = {_milliseconds(seconds)}")
     yield
     await connection.execute("COMMIT")
+
+
+async def _copy(connection: Any, rows: TableRows) -> None:
+    """Send rows by COPY, and end it when the connection is lost.
+
+    asyncpg alone would go on waiting for room in the buffer of a connection that is gone.
+    """
+    copying = asyncio.ensure_future(
+        connection.copy_to_table(
+            rows.table,
+            source=_taking_turns(rows.pieces()),
+            columns=rows.columns,
+            format="binary",
+        )
+    )
+
+    def lost(_: Any) -> None:
+        copying.cancel()
+
+    connection.add_termination_listener(lost)
+    try:
+        await copying
+    except asyncio.CancelledError:
+        if not connection.is_closed():
+            raise
+        raise asyncpg.ConnectionDoesNotExistError("the connection was lost during COPY") from None
+    finally:
+        connection.remove_termination_listener(lost)
 
 
 async def _taking_turns(pieces: Iterator[memoryview]) -> AsyncIterator[memoryview]:

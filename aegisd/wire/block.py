@@ -104,6 +104,16 @@ class Block:
             {name: Text(text.values, text.index[rows]) for name, text in self.texts.items()},
         )
 
+    def part(self, start: int, stop: int) -> "Block":
+        """The events from one number to another; nothing is copied."""
+        rows = slice(start, stop)
+        return Block(
+            self.kind,
+            len(range(self.size)[rows]),
+            {name: column[rows] for name, column in self.numbers.items()},
+            {name: Text(text.values, text.index[rows]) for name, text in self.texts.items()},
+        )
+
     def ordered(self, order: NDArray[np.intp]) -> "Block":
         """The same events in another order: ``order`` has each event's number once."""
         return Block(

@@ -1,22 +1,29 @@
-"""What the store's tests share: a database under trio, blocks made by hand, a writer."""
+"""What the store's tests share: a database under trio, blocks made by hand, a way to it."""
 
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 import trio
 from support import query
 
 from aegisd.config.settings import Metrics
-from aegisd.store.postgres import Postgres, open_postgres
-from aegisd.store.rows import TableRows, table_rows
+from aegisd.store.backlog import Backlog
+from aegisd.store.journal import Journal
+from aegisd.store.postgres import Move, Postgres, open_postgres
+from aegisd.store.rows import table_rows
+from aegisd.store.storage import Storage
+from aegisd.store.sync import Sync
 from aegisd.store.writer import Writer
 from aegisd.wire.block import ABSENT, Block, Text
 
 NODE = "here"
+JOURNAL_BYTES = 1024**3
 DAY = 86_400 * 1_000_000
 NOON = 20_000 * DAY + DAY // 2  # 2024-10-04 12:00:00 UTC, in microseconds
 
@@ -77,8 +84,12 @@ def requests(count: int = 1, **event: Any) -> Block:
     return block("request", [event] * count)
 
 
-def rows(*blocks: Block) -> list[TableRows]:
-    return [table_rows(each, NODE) for each in blocks]
+async def write(postgres: Postgres, *blocks: Block) -> None:
+    """Write blocks in one transaction, as what a new journal holds."""
+    journal = uuid4()
+    start = await postgres.position(journal, NODE, 0)
+    move = Move(journal, NODE, start, start + sum(each.size for each in blocks))
+    await postgres.write([table_rows(each, NODE) for each in blocks], move)
 
 
 @asynccontextmanager
@@ -113,10 +124,26 @@ def clocks() -> tuple[float, float]:
     return time.time(), time.monotonic()
 
 
-def writer_for(
-    postgres: Postgres, clocks: Callable[[], tuple[float, float]] = clocks, **metrics: Any
-) -> Writer:
-    return Writer(postgres, Metrics(**{"flush_interval_ms": 10, **metrics}), NODE, clocks)
+@asynccontextmanager
+async def storage_in(
+    directory: Path,
+    postgres: Postgres,
+    *,
+    clocks: Callable[[], tuple[float, float]] = clocks,
+    now: int = 0,
+    max_bytes: int = JOURNAL_BYTES,
+    **metrics: Any,
+) -> AsyncIterator[Storage]:
+    """The way to a database, over the journal in a directory; ``now`` is where a new one starts."""
+    settings = Metrics(**{"flush_interval_ms": 10, **metrics})
+    journal = Journal(directory, max_bytes, now)
+    backlog = Backlog(journal, lambda: clocks()[0])
+    writer = Writer(postgres, backlog, settings, NODE, clocks)
+    storage = Storage(journal, backlog, Sync(journal, 0.01), writer, settings.enabled)
+    try:
+        yield storage
+    finally:
+        storage.close()
 
 
 @asynccontextmanager

@@ -24,6 +24,8 @@ class Proxy:
         self._moving = trio.Event()
         self._moving.set()
         self._refusing = False
+        self._cutting_at: list[bytes] = []
+        self._passing = self._cutting_at_answer = False
         self._clients: set[trio.CancelScope] = set()
         self.connections = 0
 
@@ -36,6 +38,13 @@ class Proxy:
         self._refusing = True
         for scope in self._clients:
             scope.cancel()
+
+    def cut_at(self, *texts: bytes, passing: bool) -> None:
+        """End all connections when a client has sent these, one after the other.
+
+        With ``passing`` the server gets the last one still and has answered; the answer is lost.
+        """
+        self._cutting_at, self._passing = list(texts), passing
 
     def restore(self) -> None:
         self._refusing = False
@@ -63,12 +72,29 @@ class Proxy:
             try:
                 await server.connect(self._server)
                 async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._pass, client, server, scope)
+                    nursery.start_soon(self._pass_cutting, client, server, scope)
                     nursery.start_soon(self._pass, server, client, scope)
             except* (OSError, trio.BrokenResourceError):
                 pass  # either side may go at any time
             finally:
                 self._clients.discard(scope)
+
+    async def _pass_cutting(
+        self,
+        client: trio.socket.SocketType,
+        server: trio.socket.SocketType,
+        scope: trio.CancelScope,
+    ) -> None:
+        while data := await client.recv(65536):
+            await self._moving.wait()
+            if self._cutting_at and self._cutting_at[0] in data:
+                del self._cutting_at[0]
+                if not self._cutting_at and not self._passing:
+                    self.cut()
+                    return
+                self._cutting_at_answer = not self._cutting_at
+            await trio.SocketStream(server).send_all(data)
+        scope.cancel()
 
     async def _pass(
         self,
@@ -78,6 +104,10 @@ class Proxy:
     ) -> None:
         while data := await source.recv(65536):
             await self._moving.wait()
+            if self._cutting_at_answer:
+                self._cutting_at_answer = False
+                self.cut()
+                return
             await trio.SocketStream(sink).send_all(data)
         scope.cancel()
 

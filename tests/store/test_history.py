@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from store.cluster import bounded
-from store.database import DAY, NODE, NOON, ask, block, database, requests, rows
+from store.database import DAY, NODE, NOON, ask, block, database, requests, write
 
 from aegisd.store.history import EndpointTotals, History, KeyTotals, Latency, Present, StatusCounts
 from aegisd.store.postgres import Postgres
@@ -65,7 +65,7 @@ async def history(dsn: str) -> AsyncIterator[History]:
 async def store(postgres: Postgres, dsn: str, made: list[Row]) -> None:
     """Partitions as the writer makes them, then plain rows with weights of their own."""
     days = {row["timestamp"] // DAY for row in made}
-    await postgres.write(rows(block("request", [{"timestamp": day * DAY} for day in days])))
+    await write(postgres, block("request", [{"timestamp": day * DAY} for day in days]))
     await ask(dsn, "DELETE FROM request_metrics")
     columns = list(zip(*(row.values() for row in made), strict=True))
     await ask(
@@ -180,7 +180,7 @@ async def same_endpoints(history: History, range_: Range, node: str | None) -> N
 async def test_a_range_holds_its_start_and_not_its_end(dsn: str) -> None:
     async with database(dsn) as postgres:
         moments = [NOON - 1, NOON, NOON + 1, NOON + 10 * SECOND - 1, NOON + 10 * SECOND]
-        await postgres.write(rows(block("request", [{"timestamp": m} for m in moments])))
+        await write(postgres, block("request", [{"timestamp": m} for m in moments]))
         history = History(postgres)
         assert await history.requests(Range(NOON, NOON + 10 * SECOND, 10), None) == {NOON: 3}
         assert await history.requests(Range(NOON, NOON + 10 * SECOND + 1, 10), None) == {
@@ -193,7 +193,7 @@ async def test_a_range_holds_its_start_and_not_its_end(dsn: str) -> None:
 async def test_an_empty_range_has_no_figures(dsn: str) -> None:
     range_ = Range(NOON, NOON + MINUTE, 10)
     async with database(dsn) as postgres:
-        await postgres.write(rows(requests(timestamp=NOON - 1)))
+        await write(postgres, requests(timestamp=NOON - 1))
         history = History(postgres)
         totals = await history.totals(range_, None)
         assert (totals.requests, totals.succeeded, totals.rate_limited) == (0, 0, 0)
@@ -216,8 +216,8 @@ async def test_rate_limits_are_counted_by_key(dsn: str) -> None:
     ]
     range_ = Range(NOON, NOON + MINUTE, 10)
     async with database(dsn) as postgres:
-        await postgres.write(
-            rows(block("rate_limit", [*events, {"key": "late", "timestamp": NOON + MINUTE}]))
+        await write(
+            postgres, block("rate_limit", [*events, {"key": "late", "timestamp": NOON + MINUTE}])
         )
         history = History(postgres)
         assert await history.rate_limits(range_, None) == (21, 8)
@@ -243,7 +243,7 @@ async def test_who_was_heard_of_in_the_last_five_minutes_is_present(dsn: str) ->
             {"source": None, "active_connections": 5, "timestamp": NOON - 300 * SECOND},
             {"source": "old", "active_connections": 50, "timestamp": NOON - 300 * SECOND - 1},
         ]
-        await postgres.write(rows(block("backend", backends), block("system", systems)))
+        await write(postgres, block("backend", backends), block("system", systems))
         history = History(postgres)
         assert await history.present(NOON, None) == Present(12, 2, 1)
         assert await history.present(NOON, NODE) == Present(12, 2, 1)
@@ -254,5 +254,5 @@ async def test_who_was_heard_of_in_the_last_five_minutes_is_present(dsn: str) ->
 async def test_sums_of_connections_may_pass_64_bits(dsn: str) -> None:
     systems = [{"source": s, "active_connections": 2**63 - 1, "timestamp": NOON - 1} for s in "ab"]
     async with database(dsn) as postgres:
-        await postgres.write(rows(block("system", systems)))
+        await write(postgres, block("system", systems))
         assert (await History(postgres).present(NOON, None)).connections == 2**64 - 2

@@ -9,7 +9,7 @@ import trio_asyncio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from store.cluster import bounded
-from store.database import DAY, NOON, ask, block, database, database_name, requests, rows
+from store.database import DAY, NOON, ask, block, database, database_name, requests, write
 
 from aegisd.store import embedded
 from aegisd.store.embedded import embedded_postgres
@@ -24,7 +24,7 @@ async def test_rows_land_in_the_partition_of_their_utc_day(dsn: str) -> None:
     moments = [NEW_YEAR - 1, NEW_YEAR, NEW_YEAR + DAY - 1, NEW_YEAR + DAY, NOON]
     await ask(dsn, f"ALTER DATABASE {database_name(dsn)} SET timezone = 'Pacific/Auckland'")
     async with database(dsn) as postgres:
-        await postgres.write(rows(block("request", [{"timestamp": m} for m in moments])))
+        await write(postgres, block("request", [{"timestamp": m} for m in moments]))
     assert await ask(dsn, WHERE.format("request_metrics")) == [
         ("request_metrics_20241004", 1),
         ("request_metrics_20241231", 1),
@@ -37,7 +37,7 @@ async def test_rows_land_in_the_partition_of_their_utc_day(dsn: str) -> None:
 async def test_every_kind_gets_its_partition(dsn: str) -> None:
     async with database(dsn) as postgres:
         kinds = ("request", "rate_limit", "backend", "system")
-        await postgres.write(rows(*(block(kind, [{}]) for kind in kinds)))
+        await write(postgres, *(block(kind, [{}]) for kind in kinds))
         assert [partition.name for partition in await postgres.partitions()] == sorted(
             f"{table}_20241004" for table in PARTITIONED
         )
@@ -46,9 +46,9 @@ async def test_every_kind_gets_its_partition(dsn: str) -> None:
 @bounded
 async def test_a_late_event_gets_the_partition_of_its_day(dsn: str) -> None:
     async with database(dsn) as postgres:
-        await postgres.write(rows(requests(timestamp=NOON)))
-        await postgres.write(rows(requests(timestamp=NOON - 30 * DAY)))
-        await postgres.write(rows(requests(timestamp=NOON)))
+        await write(postgres, requests(timestamp=NOON))
+        await write(postgres, requests(timestamp=NOON - 30 * DAY))
+        await write(postgres, requests(timestamp=NOON))
     assert await ask(dsn, WHERE.format("request_metrics")) == [
         ("request_metrics_20240904", 1),
         ("request_metrics_20241004", 2),
@@ -58,18 +58,18 @@ async def test_a_late_event_gets_the_partition_of_its_day(dsn: str) -> None:
 @bounded
 async def test_a_partition_dropped_behind_the_writer_comes_again(dsn: str) -> None:
     async with database(dsn) as postgres:
-        await postgres.write(rows(requests()))
+        await write(postgres, requests())
         await ask(dsn, "DROP TABLE request_metrics_20241004")
         with pytest.raises(Exception, match="no partition"):
-            await postgres.write(rows(requests()))
-        await postgres.write(rows(requests()))
+            await write(postgres, requests())
+        await write(postgres, requests())
     assert await ask(dsn, WHERE.format("request_metrics")) == [("request_metrics_20241004", 1)]
 
 
 @bounded
 async def test_a_partition_has_the_index_of_its_table(dsn: str) -> None:
     async with database(dsn) as postgres:
-        await postgres.write(rows(requests()))
+        await write(postgres, requests())
     (index,) = await ask(
         dsn, "SELECT indexdef FROM pg_indexes WHERE tablename = 'request_metrics_20241004'"
     )
@@ -79,13 +79,13 @@ async def test_a_partition_has_the_index_of_its_table(dsn: str) -> None:
 @bounded
 async def test_a_new_day_does_not_wait_for_an_open_transaction_that_writes(dsn: str) -> None:
     async with database(dsn) as postgres, trio_asyncio.open_loop():
-        await postgres.write(rows(requests()))
+        await write(postgres, requests())
         other = await trio_asyncio.aio_as_trio(asyncpg.connect)(dsn)
         await trio_asyncio.aio_as_trio(other.execute)(
             "BEGIN; INSERT INTO request_metrics VALUES"
             " ('2024-10-04', 'GET', '/', '/', 200, 1, NULL, NULL, NULL, 'other', 1)"
         )
-        await postgres.write(rows(requests(timestamp=NOON + DAY)))
+        await write(postgres, requests(timestamp=NOON + DAY))
         other.terminate()
     assert await ask(dsn, WHERE.format("request_metrics")) == [
         ("request_metrics_20241004", 1),
@@ -100,14 +100,14 @@ async def test_twenty_writers_may_want_the_same_new_days_at_once(
     monkeypatch.setitem(embedded.SETTINGS, "max_connections", "40")
     days = block("request", [{"timestamp": NOON + day * DAY} for day in range(3)])
 
-    async def write(dsn: str) -> None:
+    async def write_to(dsn: str) -> None:
         async with database(dsn) as postgres:
-            await postgres.write(rows(days, block("system", [{}])))
+            await write(postgres, days, block("system", [{}]))
 
     async with embedded_postgres(state) as dsn:
         async with trio.open_nursery() as nursery:
             for _ in range(20):
-                nursery.start_soon(write, dsn)
+                nursery.start_soon(write_to, dsn)
         assert await ask(dsn, WHERE.format("request_metrics")) == [
             ("request_metrics_20241004", 20),
             ("request_metrics_20241005", 20),

@@ -4,7 +4,7 @@ import pytest
 import trio
 import trio.testing
 from store.cluster import bounded
-from store.database import DAY, NOON, ask, block, database, eventually, rows, until
+from store.database import DAY, NOON, ask, block, database, eventually, until, write
 from structlog.testing import capture_logs
 
 from aegisd.config.settings import Metrics
@@ -24,7 +24,7 @@ def retention(postgres: Postgres, now: int = NOON, **settings: int) -> Retention
 
 async def write_days(postgres: Postgres, *days: int, kind: str = "request") -> None:
     events = [{"timestamp": NOON + day * DAY} for day in days]
-    await postgres.write(rows(block(kind, events)))
+    await write(postgres, block(kind, events))
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 from store.cluster import bounded
-from store.database import DAY, NODE, NOON, ask, block, database, rows
+from store.database import DAY, NODE, NOON, ask, block, database, write
 
 from aegisd.store.postgres import DataRefused, Postgres
 
@@ -54,7 +54,7 @@ async def test_requests_are_stored_as_they_are(dsn: str) -> None:
         )
     ] + [{"timestamp": NOON + 10}]
     async with database(dsn) as postgres:
-        await postgres.write(rows(block("request", events)))
+        await write(postgres, block("request", events))
     columns = (
         "method, path, endpoint, status_code, duration_ms, backend, client_ip, error_message,"
         " node, weight"
@@ -82,7 +82,7 @@ async def test_rate_limits_are_stored_as_they_are(dsn: str) -> None:
         )
     ] + [{"key": "bare", "allowed": False}]
     async with database(dsn) as postgres:
-        await postgres.write(rows(block("rate_limit", events)))
+        await write(postgres, block("rate_limit", events))
     assert await stored(dsn, "rate_limit_metrics", 'key, allowed, remaining, "limit", node') == [
         (NOON, e["key"], e["allowed"], e.get("remaining"), e.get("limit"), NODE) for e in events
     ]
@@ -100,7 +100,7 @@ async def test_backends_are_stored_as_they_are(dsn: str) -> None:
         {"backend_name": "b", "status": "healthy"},
     ]
     async with database(dsn) as postgres:
-        await postgres.write(rows(block("backend", events)))
+        await write(postgres, block("backend", events))
     columns = "backend_name, status, response_time_ms, circuit_breaker, node"
     assert await stored(dsn, "backend_metrics", columns) == [
         (NOON, HARD_TEXTS[7], "unhealthy", 1.5, "half_open", NODE),
@@ -122,7 +122,7 @@ async def test_systems_are_stored_as_they_are(dsn: str) -> None:
         {},
     ]
     async with database(dsn) as postgres:
-        await postgres.write(rows(block("system", events)))
+        await write(postgres, block("system", events))
     columns = "source, active_connections, cpu_percent, memory_bytes, open_files, node"
     assert await stored(dsn, "system_metrics", columns) == [
         (NOON, HARD_TEXTS[5], BIGGEST, float(np.float32(99.9)), BIGGEST, 0, NODE),
@@ -135,9 +135,7 @@ async def test_systems_are_stored_as_they_are(dsn: str) -> None:
 async def test_all_tables_are_written_or_none(dsn: str) -> None:
     async with database(dsn) as postgres:
         with pytest.raises(DataRefused):
-            await postgres.write(
-                rows(block("system", [{}]), block("rate_limit", [{"key": "a\0b"}]))
-            )
+            await write(postgres, block("system", [{}]), block("rate_limit", [{"key": "a\0b"}]))
     for table in ("system_metrics", "rate_limit_metrics"):
         assert await ask(dsn, f"SELECT count(*) FROM {table}") == [(0,)]
 
@@ -153,7 +151,7 @@ async def test_all_tables_are_written_or_none(dsn: str) -> None:
 async def test_what_postgres_cannot_hold_is_refused(dsn: str, event: dict[str, Any]) -> None:
     async with database(dsn) as postgres:
         with pytest.raises(DataRefused):
-            await postgres.write(rows(block("request", [{}, event])))
+            await write(postgres, block("request", [{}, event]))
         await still_writes(postgres)
 
 
@@ -163,10 +161,10 @@ async def test_a_number_too_large_for_its_column_is_refused(dsn: str) -> None:
     whole.numbers["status_code"] = np.array([40_000])
     async with database(dsn) as postgres:
         with pytest.raises(DataRefused):
-            await postgres.write(rows(whole))
+            await write(postgres, whole)
         await still_writes(postgres)
 
 
 async def still_writes(postgres: Postgres) -> None:
-    await postgres.write(rows(block("request", [{}])))
+    await write(postgres, block("request", [{}]))
     assert await postgres.fetch("SELECT count(*) FROM request_metrics") == [(1,)]

@@ -2,6 +2,7 @@
 
 import math
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from store.cluster import bounded
-from store.database import NOON, ask, block, database, writer_for
+from store.database import NOON, ask, block, database, storage_in
 
 from aegisd.config.settings import Sampling, Share
 from aegisd.live.state import LiveState
@@ -151,29 +152,31 @@ def sampling(rate: float) -> dict[str, Any]:
     return {"sampling": Sampling(enabled=True, rate=Share(rate)), "flush_interval_ms": 3_600_000}
 
 
-async def written(postgres: Postgres, dsn: str, blocks: list[Block], **metrics: Any) -> Any:
+async def written(
+    directory: Path, postgres: Postgres, dsn: str, blocks: list[Block], **metrics: Any
+) -> Any:
     """What a writer makes of blocks: its figures, and the rows with their weights."""
     await postgres.prepare()
     await ask(dsn, "DELETE FROM request_metrics")
-    writer = writer_for(postgres, **metrics)
-    for each in blocks:
-        writer.put(each)
-    writer.stop()
-    await writer.run()
+    async with storage_in(directory, postgres, **metrics) as storage:
+        for each in blocks:
+            storage.keep([each])
+        storage.writer.stop()
+        await storage.writer.run()
     stored = await ask(dsn, "SELECT path, status_code, weight FROM request_metrics")
-    return writer.figures, sorted(stored)
+    return storage.writer.figures, sorted(stored)
 
 
 @bounded
-async def test_a_replay_cut_otherwise_stores_the_same_rows(dsn: str) -> None:
+async def test_a_replay_cut_otherwise_stores_the_same_rows(tmp_path: Path, dsn: str) -> None:
     whole = numbered(5000)
     whole.numbers["status_code"][::7] = 503
     cut = [part(whole, start, start + 333) for start in range(0, 5000, 333)]
     async with database(dsn) as postgres:
-        figures, once = await written(postgres, dsn, [whole], **sampling(0.1))
+        figures, once = await written(tmp_path / "a", postgres, dsn, [whole], **sampling(0.1))
         assert figures.sampled_out + figures.rows == 5000
         assert len(once) == figures.rows
-        others, again = await written(postgres, dsn, cut, **sampling(0.1))
+        others, again = await written(tmp_path / "b", postgres, dsn, cut, **sampling(0.1))
     assert again == once
     assert (others.sampled_out, others.rows) == (figures.sampled_out, figures.rows)
     assert sum(status == 503 for _, status, _ in once) == len(range(0, 5000, 7))
@@ -181,12 +184,30 @@ async def test_a_replay_cut_otherwise_stores_the_same_rows(dsn: str) -> None:
 
 
 @bounded
-async def test_history_estimates_the_true_counts_and_has_the_failures_exactly(dsn: str) -> None:
+async def test_a_transaction_that_was_lost_is_sampled_again_to_the_same_rows(
+    tmp_path: Path, dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = numbered(3000)
+    async with database(dsn) as postgres:
+        _, once = await written(tmp_path / "a", postgres, dsn, [whole], **sampling(0.1))
+        await ask(dsn, "DELETE FROM request_metrics")
+        async with storage_in(tmp_path / "b", postgres, **sampling(0.1)) as storage:
+            storage.keep([whole])  # and no writer comes to write it
+        monkeypatch.setattr(writer_module, "MAX_BATCH_EVENTS", 1)
+        figures, again = await written(tmp_path / "b", postgres, dsn, [], **sampling(0.1))
+    assert again == once
+    assert figures.sampled_out + figures.rows == 3000
+
+
+@bounded
+async def test_history_estimates_the_true_counts_and_has_the_failures_exactly(
+    tmp_path: Path, dsn: str
+) -> None:
     whole = numbered(20_000)
     whole.numbers["status_code"][::10] = 429
     range_ = Range(NOON, NOON + SECOND, 1)
     async with database(dsn) as postgres:
-        figures, _ = await written(postgres, dsn, [whole], **sampling(0.3))
+        figures, _ = await written(tmp_path, postgres, dsn, [whole], **sampling(0.3))
         totals = await History(postgres).totals(range_, None)
         statuses_ = (await History(postgres).statuses(range_, None))[NOON]
         (endpoint,) = await History(postgres).top_endpoints(range_, None, 5)
@@ -200,41 +221,22 @@ async def test_history_estimates_the_true_counts_and_has_the_failures_exactly(ds
 
 
 @bounded
-async def test_other_kinds_are_never_sampled_and_take_no_place_in_the_flow(dsn: str) -> None:
-    whole = numbered(2000)
-    others = [block(kind, [{}] * 50) for kind in ("rate_limit", "backend", "system")]
-    blocks = [part(whole, 0, 1000), *others, part(whole, 1000, 2000)]
-    async with database(dsn) as postgres:
-        alone, expected = await written(postgres, dsn, [whole], **sampling(0.01))
-        figures, stored = await written(postgres, dsn, blocks, **sampling(0.01))
-    assert stored == expected
-    assert figures.rows == alone.rows + 150
-    assert figures.sampled_out == alone.sampled_out
-
-
-@bounded
-async def test_what_is_dropped_keeps_its_places_in_the_flow(
-    dsn: str, monkeypatch: pytest.MonkeyPatch
+async def test_other_kinds_are_never_sampled_and_have_places_of_their_own(
+    tmp_path: Path, dsn: str
 ) -> None:
-    whole = numbered(3000)
-    thirds = [part(whole, start, start + 1000) for start in (0, 1000, 2000)]
+    others = [block(kind, [{}] * 50) for kind in ("rate_limit", "backend", "system")]
+    whole = numbered(2000)
+    blocks = [part(whole, 0, 1000), *others, part(whole, 1000, 2000)]
+    sampler = Sampler(0.01)
+    expected = [
+        *rows(sampler.sample(blocks[0], 0)),
+        *rows(sampler.sample(blocks[-1], 1150)),
+    ]
     async with database(dsn) as postgres:
-        _, expected = await written(postgres, dsn, [whole], **sampling(0.1))
-        await ask(dsn, "DELETE FROM request_metrics")
-        writer = writer_for(postgres, **sampling(0.1))
-        writer.put(thirds[0])
-        with monkeypatch.context() as patched:
-            patched.setattr(writer_module, "MAX_PENDING_BYTES", 0)
-            writer.put(thirds[1])
-        writer.put(thirds[2])
-        writer.stop()
-        await writer.run()
-        stored = await ask(dsn, "SELECT path, status_code, weight FROM request_metrics")
-    lost = [row for row in expected if 1000 <= int(row[0][1:]) < 2000]
-    assert sorted(stored) == [row for row in expected if row not in lost]
-    figures = writer.figures
-    assert figures.dropped_database == len(lost) > 50
-    assert figures.sampled_out + figures.rows + len(lost) == 3000
+        figures, stored = await written(tmp_path, postgres, dsn, blocks, **sampling(0.01))
+    assert stored == sorted((path, 200, weight) for _, path, weight in expected)
+    assert figures.rows == len(expected) + 150
+    assert figures.sampled_out == 2000 - len(expected)
 
 
 @pytest.mark.parametrize(
@@ -242,20 +244,23 @@ async def test_what_is_dropped_keeps_its_places_in_the_flow(
     [{}, {"sampling": Sampling(enabled=False, rate=Share(0.1))}, sampling(1.0)],
 )
 @bounded
-async def test_without_sampling_a_block_is_queued_as_it_is(metrics: dict[str, Any]) -> None:
-    async with database(None) as postgres:
-        writer = writer_for(postgres, **metrics)
-        whole = numbered(10)
-        writer.put(whole)
-    ((_, queued),) = writer._pending.blocks
-    assert queued is whole
-    assert writer.figures.sampled_out == 0
+async def test_without_sampling_every_request_is_stored(
+    tmp_path: Path, dsn: str, metrics: dict[str, Any]
+) -> None:
+    async with database(dsn) as postgres:
+        figures, stored = await written(tmp_path, postgres, dsn, [numbered(500)], **metrics)
+    assert stored == sorted((f"/{i}", 200, 1.0) for i in range(500))
+    assert figures.sampled_out == 0
 
 
 @bounded
-async def test_a_block_of_which_nothing_is_stored_is_not_queued() -> None:
-    async with database(None) as postgres:
-        writer = writer_for(postgres, **sampling(1e-6))
-        writer.put(numbered(100))
-    assert (writer.pending_events, writer.pending_bytes) == (0, 0)
-    assert writer.figures.sampled_out == 100
+async def test_a_batch_of_which_nothing_is_stored_is_done_all_the_same(
+    tmp_path: Path, dsn: str
+) -> None:
+    async with database(dsn) as postgres:
+        figures, stored = await written(tmp_path, postgres, dsn, [numbered(100)], **sampling(1e-6))
+        assert (stored, figures.rows, figures.sampled_out) == ([], 0, 100)
+        async with storage_in(tmp_path, postgres) as storage:
+            storage.writer.stop()
+            await storage.writer.run()
+            assert (storage.backlog.events, storage.writer.figures.rows) == (0, 0)

@@ -1,5 +1,7 @@
 """The writer on a Postgres that is there: when it writes, what it counts, how it ends."""
 
+from pathlib import Path
+
 import pytest
 import trio
 import trio.lowlevel
@@ -11,10 +13,10 @@ from store.database import (
     eventually,
     requests,
     running,
-    writer_for,
+    storage_in,
 )
-from structlog.testing import capture_logs
 
+from aegisd.store import backlog as backlog_module
 from aegisd.store import writer as writer_module
 
 NEVER_MS = 3_600_000
@@ -22,177 +24,155 @@ COUNT = "SELECT count(*) FROM request_metrics"
 
 
 @bounded
-async def test_a_full_batch_is_written_before_it_is_time(dsn: str) -> None:
-    async with database(dsn) as postgres:
-        writer = writer_for(postgres, flush_interval_ms=NEVER_MS, batch_size=100)
-        async with running(writer):
-            await writer.ready.wait()
-            await eventually(lambda: writer.figures.connected)
-            writer.put(requests(99))
-            assert writer.pending_events == 99
-            writer.put(requests(1))
-            await eventually(lambda: not writer.pending_events)
+async def test_a_full_batch_is_written_before_it_is_time(tmp_path: Path, dsn: str) -> None:
+    async with (
+        database(dsn) as postgres,
+        storage_in(tmp_path, postgres, flush_interval_ms=NEVER_MS, batch_size=100) as storage,
+        running(storage.writer),
+    ):
+        await storage.writer.ready.wait()
+        await eventually(lambda: storage.writer.figures.connected)
+        storage.keep([requests(99)])
+        assert storage.backlog.events == 99
+        storage.keep([requests(1)])
+        await eventually(lambda: not storage.backlog.events)
     assert await ask(dsn, COUNT) == [(100,)]
-    assert (writer.figures.rows, writer.figures.batches) == (100, 1)
+    assert (storage.writer.figures.rows, storage.writer.figures.batches) == (100, 1)
 
 
 @bounded
-async def test_less_than_a_batch_is_written_when_it_is_time(dsn: str) -> None:
-    async with database(dsn) as postgres:
-        writer = writer_for(postgres, flush_interval_ms=50, batch_size=10_000)
-        async with running(writer):
-            await eventually(lambda: writer.figures.connected)
-            for written in (1, 2, 3):
-                writer.put(requests(1))
-                await eventually(lambda: not writer.pending_events)
-                assert await ask(dsn, COUNT) == [(written,)]
-    assert writer.figures.last_flush is not None
-    assert writer.pending_bytes == 0
+async def test_less_than_a_batch_is_written_when_it_is_time(tmp_path: Path, dsn: str) -> None:
+    async with (
+        database(dsn) as postgres,
+        storage_in(tmp_path, postgres, flush_interval_ms=50, batch_size=10_000) as storage,
+        running(storage.writer),
+    ):
+        await eventually(lambda: storage.writer.figures.connected)
+        for written in (1, 2, 3):
+            storage.keep([requests(1)])
+            await eventually(lambda: not storage.backlog.events)
+            assert await ask(dsn, COUNT) == [(written,)]
+    assert storage.writer.figures.last_flush is not None
 
 
 @bounded
-async def test_stop_writes_the_rest_and_returns(dsn: str) -> None:
-    async with database(dsn) as postgres:
-        writer = writer_for(postgres, flush_interval_ms=NEVER_MS)
-        async with running(writer) as returned:
-            await eventually(lambda: writer.figures.connected)
-            writer.put(requests(5))
-            writer.put(block("system", [{}] * 2))
-            assert not returned.is_set()
-            writer.stop()
-            await returned.wait()
-            assert await ask(dsn, COUNT) == [(5,)]
-            assert await ask(dsn, "SELECT count(*) FROM system_metrics") == [(2,)]
+async def test_stop_writes_the_rest_and_returns(tmp_path: Path, dsn: str) -> None:
+    async with (
+        database(dsn) as postgres,
+        storage_in(tmp_path, postgres, flush_interval_ms=NEVER_MS) as storage,
+        running(storage.writer) as returned,
+    ):
+        await eventually(lambda: storage.writer.figures.connected)
+        storage.keep([requests(5)])
+        storage.keep([block("system", [{}] * 2)])
+        assert not returned.is_set()
+        storage.writer.stop()
+        await returned.wait()
+        assert await ask(dsn, COUNT) == [(5,)]
+        assert await ask(dsn, "SELECT count(*) FROM system_metrics") == [(2,)]
 
 
 @bounded
-async def test_stop_with_nothing_waiting_returns(dsn: str) -> None:
-    async with database(dsn) as postgres:
-        writer = writer_for(postgres, flush_interval_ms=NEVER_MS)
-        async with running(writer) as returned:
-            writer.stop()
-            await returned.wait()
+async def test_stop_with_nothing_waiting_returns(tmp_path: Path, dsn: str) -> None:
+    async with (
+        database(dsn) as postgres,
+        storage_in(tmp_path, postgres, flush_interval_ms=NEVER_MS) as storage,
+        running(storage.writer) as returned,
+    ):
+        storage.writer.stop()
+        await returned.wait()
 
 
 @bounded
 async def test_more_than_one_transaction_takes_is_written_in_several(
-    dsn: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(writer_module, "MAX_BATCH_EVENTS", 10)
-    async with database(dsn) as postgres:
-        writer = writer_for(postgres)
+    async with database(dsn) as postgres, storage_in(tmp_path, postgres) as storage:
         for size in (4, 4, 4, 25, 1):
-            writer.put(requests(size))
-        writer.stop()
-        await writer.run()
-    assert (writer.figures.batches, writer.figures.rows) == (4, 38)
+            storage.keep([requests(size)])
+        storage.writer.stop()
+        await storage.writer.run()
+    assert (storage.writer.figures.batches, storage.writer.figures.rows) == (3, 38)
     assert await ask(dsn, COUNT) == [(38,)]
 
 
 @bounded
-async def test_a_batch_that_is_refused_is_dropped_and_counted_and_the_next_is_written(
-    dsn: str,
+async def test_what_found_no_room_is_counted_and_the_rest_is_written(
+    tmp_path: Path, dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with database(dsn) as postgres:
-        writer = writer_for(postgres, batch_size=1)
-        with capture_logs() as logs:
-            async with running(writer):
-                writer.put(requests(3, path="a\0b"))
-                await eventually(lambda: not writer.pending_events)
-                writer.put(requests(2))
-                await eventually(lambda: not writer.pending_events)
-    figures = writer.figures
-    assert (figures.refused, figures.dropped_database, figures.dropped_queue) == (3, 3, 0)
-    assert (figures.rows, figures.failures, figures.connected) == (2, 0, True)
-    assert await ask(dsn, COUNT) == [(2,)]
-    (refusal,) = [line for line in logs if line["log_level"] == "error"]
-    assert refusal["rows"] == 3
-    assert "0x00" in refusal["why"]
-
-
-@bounded
-async def test_a_full_queue_drops_and_counts_as_queue_while_postgres_is_there(
-    dsn: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with database(dsn) as postgres:
-        writer = writer_for(postgres, flush_interval_ms=NEVER_MS)
-        async with running(writer) as returned:
-            await eventually(lambda: writer.figures.connected)
-            whole = requests(10)
-            monkeypatch.setattr(writer_module, "MAX_PENDING_BYTES", 3 * whole.nbytes)
-            for _ in range(5):
-                writer.put(whole)
-            assert writer.pending_bytes == 3 * whole.nbytes
-            assert (writer.figures.dropped_queue, writer.figures.dropped_database) == (20, 0)
-            writer.stop()
-            await returned.wait()
+    whole = requests(10)
+    monkeypatch.setattr(backlog_module, "MAX_HELD_BYTES", 3 * whole.nbytes)
+    async with database(dsn) as postgres, storage_in(tmp_path, postgres, max_bytes=1) as storage:
+        for _ in range(5):
+            storage.keep([whole])
+        assert storage.backlog.dropped == 20
+        assert storage.backlog.events == 30
+        storage.writer.stop()
+        await storage.writer.run()
+        assert storage.backlog.events == 0
     assert await ask(dsn, COUNT) == [(30,)]
 
 
 @bounded
-async def test_a_full_queue_counts_as_database_while_postgres_is_away(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    whole = requests(10)
-    monkeypatch.setattr(writer_module, "MAX_PENDING_BYTES", 2 * whole.nbytes)
-    async with database(None) as postgres:
-        writer = writer_for(postgres)
-        for _ in range(4):
-            writer.put(whole)
-    assert (writer.figures.dropped_queue, writer.figures.dropped_database) == (0, 20)
-    assert writer.pending_events == 20
-
-
-@bounded
-async def test_with_storing_turned_off_nothing_waits(dsn: str) -> None:
-    async with database(dsn) as postgres:
-        writer = writer_for(postgres, enabled=False)
-        writer.put(requests(3))
-        assert writer.pending_events == 0
-        writer.stop()
-        await writer.run()
+async def test_with_storing_turned_off_nothing_waits(tmp_path: Path, dsn: str) -> None:
+    async with database(dsn) as postgres, storage_in(tmp_path, postgres, enabled=False) as storage:
+        storage.keep([requests(3)])
+        assert storage.backlog.events == 0
+        storage.writer.stop()
+        await storage.writer.run()
     assert await ask(dsn, COUNT) == [(0,)]
 
 
 @bounded
-async def test_lag_is_the_age_of_the_oldest_event_that_waits(
-    dsn: str, monkeypatch: pytest.MonkeyPatch
+async def test_the_oldest_event_that_waits_is_known(
+    tmp_path: Path, dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(writer_module, "MAX_BATCH_EVENTS", 1)
-    steady = 100.0
-    lags = []
+    wall = 100.0
+    oldest: list[int | None] = []
 
     def clock() -> tuple[float, float]:
-        lags.append(writer.lag(110.0))  # asked after each batch, too
-        return 0.0, steady
+        if written:
+            oldest.append(storage.backlog.oldest)  # asked when a batch has been written
+        return wall, 0.0
 
-    async with database(dsn) as postgres:
-        writer = writer_for(postgres, clock)
-        assert writer.lag(500.0) == 0.0
+    written = False
+    async with (
+        database(dsn) as postgres,
+        storage_in(tmp_path, postgres, clocks=clock) as storage,
+    ):
+        assert storage.backlog.oldest is None
         for moment in (100.0, 104.0, 107.0):
-            steady = moment
-            writer.put(requests(1))
-        assert writer.lag(110.0) == 10.0
-        lags.clear()
-        writer.stop()
-        await writer.run()
-        assert lags == [6.0, 3.0, 0.0]
+            wall = moment
+            storage.keep([requests(1)])
+        assert storage.backlog.oldest == 100
+        written = True
+        storage.writer.stop()
+        await storage.writer.run()
+        assert oldest == [100, 104, 107]
+        assert storage.backlog.oldest is None
 
 
 @bounded
-async def test_events_that_come_while_a_batch_is_written_wait_for_the_next(dsn: str) -> None:
-    async with database(dsn) as postgres, trio.open_nursery() as nursery:
-        writer = writer_for(postgres, batch_size=7)
+async def test_events_that_come_while_a_batch_is_written_wait_for_the_next(
+    tmp_path: Path, dsn: str
+) -> None:
+    async with (
+        database(dsn) as postgres,
+        trio.open_nursery() as nursery,
+        storage_in(tmp_path, postgres, batch_size=7) as storage,
+    ):
         total = 0
 
         async def feed() -> None:
             nonlocal total
             for size in range(1, 60):
-                writer.put(requests(size % 5 + 1))
+                storage.keep([requests(size % 5 + 1)])
                 total += size % 5 + 1
                 await trio.lowlevel.checkpoint()
-            writer.stop()
+            storage.writer.stop()
 
         nursery.start_soon(feed)
-        await writer.run()
+        await storage.writer.run()
     assert await ask(dsn, COUNT) == [(total,)]

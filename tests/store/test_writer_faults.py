@@ -12,8 +12,8 @@ from store.database import (
     eventually,
     requests,
     running,
+    storage_in,
     until,
-    writer_for,
 )
 from store.proxy import proxied
 from structlog.testing import capture_logs
@@ -25,7 +25,7 @@ BACKENDS = (
     "SELECT count(*) FROM pg_stat_activity"
     " WHERE datname = current_database() AND application_name = 'aegisd'"
 )
-AWAY, THERE = "the database can't be used, events wait in memory", "connected to the database"
+AWAY, THERE = "the database can't be used, events wait in the journal", "connected to the database"
 
 
 @pytest.fixture(autouse=True)
@@ -35,58 +35,64 @@ def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @bounded
-async def test_a_database_that_comes_later_gets_everything(dsn: str) -> None:
-    async with database(None) as postgres:
-        writer = writer_for(postgres)
+async def test_a_database_that_comes_later_gets_everything(tmp_path: Path, dsn: str) -> None:
+    async with database(None) as postgres, storage_in(tmp_path, postgres) as storage:
         with capture_logs() as logs:
-            async with running(writer):
-                writer.put(requests(3))
-                await eventually(lambda: writer.figures.failures >= 3)
-                assert not writer.ready.is_set()
-                assert writer.figures.last_error == "Postgres is still starting"
-                assert writer.pending_events == 3
+            async with running(storage.writer):
+                storage.keep([requests(3)])
+                await eventually(lambda: storage.writer.figures.failures >= 3)
+                assert not storage.writer.ready.is_set()
+                assert storage.writer.figures.last_error == "Postgres is still starting"
+                assert storage.backlog.events == 3
                 postgres.dsn = dsn
-                await eventually(lambda: not writer.pending_events)
-                assert writer.ready.is_set()
+                await eventually(lambda: not storage.backlog.events)
+                assert storage.writer.ready.is_set()
     assert await ask(dsn, COUNT) == [(3,)]
     assert [line["event"] for line in logs] == [AWAY, THERE]
 
 
 @bounded
-async def test_connections_that_the_server_ended_are_made_anew(dsn: str) -> None:
-    async with database(dsn) as postgres:
-        writer = writer_for(postgres)
-        async with running(writer):
-            for written in (1, 2, 3):
-                writer.put(requests(1))
-                await eventually(lambda: not writer.pending_events)
-                assert await ask(dsn, COUNT) == [(written,)]
-                await ask(
-                    dsn,
-                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                    " WHERE datname = current_database() AND pid <> pg_backend_pid()",
-                )
-                await until(dsn, BACKENDS, 0)
+async def test_connections_that_the_server_ended_are_made_anew(tmp_path: Path, dsn: str) -> None:
+    async with (
+        database(dsn) as postgres,
+        storage_in(tmp_path, postgres) as storage,
+        running(storage.writer),
+    ):
+        for written in (1, 2, 3):
+            storage.keep([requests(1)])
+            await eventually(lambda: not storage.backlog.events)
+            assert await ask(dsn, COUNT) == [(written,)]
+            await ask(
+                dsn,
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()",
+            )
+            await until(dsn, BACKENDS, 0)
 
 
 @bounded
-async def test_a_cut_costs_one_line_and_the_way_back_one(dsn: str, directory: Path) -> None:
-    async with database(None) as postgres, proxied(dsn, directory) as proxy:
+async def test_a_cut_costs_one_line_and_the_way_back_one(
+    tmp_path: Path, dsn: str, directory: Path
+) -> None:
+    async with (
+        database(None) as postgres,
+        proxied(dsn, directory) as proxy,
+        storage_in(tmp_path, postgres) as storage,
+    ):
         postgres.dsn = proxy.dsn
-        writer = writer_for(postgres)
         with capture_logs() as logs:
-            async with running(writer):
-                writer.put(requests(1))
-                await eventually(lambda: writer.figures.rows == 1)
+            async with running(storage.writer):
+                storage.keep([requests(1)])
+                await eventually(lambda: storage.writer.figures.rows == 1)
                 for rounds in (1, 2):
                     proxy.cut()
-                    writer.put(requests(1))
-                    failures = writer.figures.failures
-                    await eventually(lambda: writer.figures.failures > failures + 5)  # noqa: B023
-                    assert not writer.figures.connected
-                    assert writer.pending_events == 1
+                    storage.keep([requests(1)])
+                    failures = storage.writer.figures.failures
+                    await eventually(lambda: storage.writer.figures.failures > failures + 5)  # noqa: B023
+                    assert not storage.writer.figures.connected
+                    assert storage.backlog.events == 1
                     proxy.restore()
-                    await eventually(lambda: not writer.pending_events)
+                    await eventually(lambda: not storage.backlog.events)
                     assert await ask(dsn, COUNT) == [(1 + rounds,)]
     events = [line["event"] for line in logs]
     assert events.count(THERE) == 3
@@ -96,54 +102,61 @@ async def test_a_cut_costs_one_line_and_the_way_back_one(dsn: str, directory: Pa
 
 @bounded
 async def test_stop_tries_at_once_instead_of_waiting_for_the_pause_to_end(
-    dsn: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(writer_module, "FIRST_PAUSE_SECONDS", 3600)
-    async with database(None) as postgres:
-        writer = writer_for(postgres)
-        async with running(writer) as returned:
-            writer.put(requests(2))
-            await eventually(lambda: writer.figures.failures == 1)
-            postgres.dsn = dsn
-            writer.stop()
-            await returned.wait()
+    async with (
+        database(None) as postgres,
+        storage_in(tmp_path, postgres) as storage,
+        running(storage.writer) as returned,
+    ):
+        storage.keep([requests(2)])
+        await eventually(lambda: storage.writer.figures.failures == 1)
+        postgres.dsn = dsn
+        storage.writer.stop()
+        await returned.wait()
     assert await ask(dsn, COUNT) == [(2,)]
 
 
 @bounded
-async def test_stop_keeps_trying_while_the_database_is_away(dsn: str) -> None:
-    async with database(None) as postgres:
-        writer = writer_for(postgres)
-        async with running(writer) as returned:
-            writer.put(requests(2))
-            writer.stop()
-            await eventually(lambda: writer.figures.failures > 3)
-            assert not returned.is_set()
-            postgres.dsn = dsn
-            await returned.wait()
+async def test_stop_keeps_trying_while_the_database_is_away(tmp_path: Path, dsn: str) -> None:
+    async with (
+        database(None) as postgres,
+        storage_in(tmp_path, postgres) as storage,
+        running(storage.writer) as returned,
+    ):
+        storage.keep([requests(2)])
+        storage.writer.stop()
+        await eventually(lambda: storage.writer.figures.failures > 3)
+        assert not returned.is_set()
+        postgres.dsn = dsn
+        await returned.wait()
     assert await ask(dsn, COUNT) == [(2,)]
 
 
 @bounded
-async def test_a_database_that_lets_us_in_and_takes_no_rows_is_told_once(dsn: str) -> None:
+async def test_a_database_that_lets_us_in_and_takes_no_rows_is_told_once(
+    tmp_path: Path, dsn: str
+) -> None:
     async with database(dsn) as postgres:
         await postgres.prepare()
     await ask(dsn, "ALTER TABLE request_metrics RENAME TO elsewhere")
-    async with database(dsn) as postgres:
-        writer = writer_for(postgres)
+    async with database(dsn) as postgres, storage_in(tmp_path, postgres) as storage:
         with capture_logs() as logs:
-            async with running(writer):
-                writer.put(requests(2))
-                await eventually(lambda: writer.figures.failures > 3)
+            async with running(storage.writer):
+                storage.keep([requests(2)])
+                await eventually(lambda: storage.writer.figures.failures > 3)
                 await ask(dsn, "ALTER TABLE elsewhere RENAME TO request_metrics")
-                await eventually(lambda: not writer.pending_events)
+                await eventually(lambda: not storage.backlog.events)
     assert await ask(dsn, COUNT) == [(2,)]
     assert [line["event"] for line in logs] == [AWAY, THERE]
     assert '"request_metrics" does not exist' in logs[0]["why"]
 
 
 @bounded
-async def test_pauses_grow_up_to_the_longest(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_pauses_grow_up_to_the_longest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(writer_module, "FIRST_PAUSE_SECONDS", 1.0)
     monkeypatch.setattr(writer_module, "LONGEST_PAUSE_SECONDS", 5.0)
     asked: list[float] = []
@@ -153,10 +166,12 @@ async def test_pauses_grow_up_to_the_longest(monkeypatch: pytest.MonkeyPatch) ->
         await trio.lowlevel.checkpoint()
 
     monkeypatch.setattr(writer_module.Writer, "_pause", note)
-    async with database(None) as postgres:
-        writer = writer_for(postgres)
-        async with running(writer):
-            await eventually(lambda: len(asked) >= 5)
+    async with (
+        database(None) as postgres,
+        storage_in(tmp_path, postgres) as storage,
+        running(storage.writer),
+    ):
+        await eventually(lambda: len(asked) >= 5)
     assert asked[:5] == [1.0, 2.0, 4.0, 5.0, 5.0]
 
 
@@ -171,12 +186,13 @@ async def test_pauses_grow_up_to_the_longest(monkeypatch: pytest.MonkeyPatch) ->
     ],
 )
 @bounded
-async def test_an_address_that_leads_nowhere_is_told_without_the_password(address: str) -> None:
-    async with database(address) as postgres:
-        writer = writer_for(postgres)
+async def test_an_address_that_leads_nowhere_is_told_without_the_password(
+    tmp_path: Path, address: str
+) -> None:
+    async with database(address) as postgres, storage_in(tmp_path, postgres) as storage:
         with capture_logs() as logs:
-            async with running(writer):
-                await eventually(lambda: writer.figures.failures >= 1)
+            async with running(storage.writer):
+                await eventually(lambda: storage.writer.figures.failures >= 1)
     assert logs[0]["event"] == AWAY
     assert "secret" not in logs[0]["why"]
     assert "'pa'" not in logs[0]["why"]

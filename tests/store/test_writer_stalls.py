@@ -14,8 +14,8 @@ from store.database import (
     eventually,
     requests,
     running,
+    storage_in,
     until,
-    writer_for,
 )
 from store.proxy import proxied
 
@@ -33,7 +33,7 @@ def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @bounded
 async def test_a_server_that_stalls_while_a_statement_waits_never_hangs_the_writer(
-    dsn: str, directory: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, dsn: str, directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lock = f"SELECT pg_advisory_xact_lock({postgres_module._PARTITION_LOCK}), pg_sleep(60)"
     locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"
@@ -41,90 +41,102 @@ async def test_a_server_that_stalls_while_a_statement_waits_never_hangs_the_writ
         database(None) as postgres,
         proxied(dsn, directory) as proxy,
         database(dsn) as other,
+        storage_in(tmp_path, postgres) as storage,
     ):
         postgres.dsn = proxy.dsn
-        writer = writer_for(postgres)
-        async with running(writer):
-            writer.put(requests(1))
-            await eventually(lambda: writer.figures.rows == 1)
+        async with running(storage.writer):
+            storage.keep([requests(1)])
+            await eventually(lambda: storage.writer.figures.rows == 1)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(other.fetch, lock)
                 await until(dsn, f"{locks} AND granted", 1)
                 monkeypatch.setattr(postgres_module, "WRITE_SECONDS", 1)
-                writer.put(requests(1, timestamp=NOON + DAY))  # needs a new partition
+                storage.keep([requests(1, timestamp=NOON + DAY)])  # needs a new partition
                 await until(dsn, f"{locks} AND NOT granted", 1)
                 proxy.stall()
                 # a ROLLBACK would now wait for an answer that never comes
-                await eventually(lambda: writer.figures.failures >= 1)
+                await eventually(lambda: storage.writer.figures.failures >= 1)
                 nursery.cancel_scope.cancel()
             monkeypatch.setattr(postgres_module, "WRITE_SECONDS", 30)
             await ask(
-                dsn, "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'"
+                dsn,
+                "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'",
             )
             proxy.restore()
-            await eventually(lambda: writer.figures.rows == 2)
+            await eventually(lambda: storage.writer.figures.rows == 2)
 
 
 @bounded
 async def test_a_stalled_server_never_hangs_the_writer(
-    dsn: str, directory: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, dsn: str, directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with database(None) as postgres, proxied(dsn, directory) as proxy:
+    async with (
+        database(None) as postgres,
+        proxied(dsn, directory) as proxy,
+        storage_in(tmp_path, postgres) as storage,
+    ):
         postgres.dsn = proxy.dsn
-        writer = writer_for(postgres)
-        async with running(writer):
-            writer.put(requests(1))
-            await eventually(lambda: writer.figures.rows == 1)
+        async with running(storage.writer):
+            storage.keep([requests(1)])
+            await eventually(lambda: storage.writer.figures.rows == 1)
             monkeypatch.setattr(postgres_module, "WRITE_SECONDS", 0.2)
             monkeypatch.setattr(postgres_module, "CONNECT_SECONDS", 0.2)
             proxy.stall()
-            writer.put(requests(2000, path="/" * 2000))  # more than sockets buffer
-            await eventually(lambda: writer.figures.failures >= 3)
-            assert writer.figures.last_error == "no answer within 0.2 s"
-            assert not writer.figures.connected
+            storage.keep([requests(2000, path="/" * 2000)])  # more than sockets buffer
+            await eventually(lambda: storage.writer.figures.failures >= 3)
+            assert storage.writer.figures.last_error == "no answer within 0.2 s"
+            assert not storage.writer.figures.connected
             monkeypatch.setattr(postgres_module, "WRITE_SECONDS", 30)
             monkeypatch.setattr(postgres_module, "CONNECT_SECONDS", 10)
             proxy.restore()
-            await eventually(lambda: not writer.pending_events)
-        assert writer.figures.rows == 2001
+            await eventually(lambda: not storage.backlog.events)
+        assert storage.writer.figures.rows == 2001
     assert await ask(dsn, COUNT) == [(2001,)]
 
 
 @bounded
-async def test_a_write_to_a_stalled_server_can_be_cancelled(dsn: str, directory: Path) -> None:
-    async with database(None) as postgres, proxied(dsn, directory) as proxy:
+async def test_a_write_to_a_stalled_server_can_be_cancelled(
+    tmp_path: Path, dsn: str, directory: Path
+) -> None:
+    async with (
+        database(None) as postgres,
+        proxied(dsn, directory) as proxy,
+        storage_in(tmp_path, postgres, batch_size=1) as storage,
+    ):
         postgres.dsn = proxy.dsn
-        writer = writer_for(postgres, batch_size=1)
-        async with running(writer):
-            writer.put(requests(1))
-            await eventually(lambda: writer.figures.rows == 1)
+        async with running(storage.writer):
+            storage.keep([requests(1)])
+            await eventually(lambda: storage.writer.figures.rows == 1)
             proxy.stall()
-            writer.put(requests(2000, path="/" * 2000))
+            storage.keep([requests(2000, path="/" * 2000)])
             await trio.testing.wait_all_tasks_blocked(0.2)
             # the way out cancels it: a second SIGTERM does the same
-    assert writer.pending_events == 2000
+    assert storage.backlog.events == 2000
 
 
 @bounded
 async def test_a_locked_table_is_given_up_by_client_and_server(
-    dsn: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with database(dsn) as postgres, database(dsn) as other:
-        writer = writer_for(postgres)
-        async with running(writer):
-            writer.put(requests(1))
-            await eventually(lambda: writer.figures.rows == 1)
-            release = trio.Event()
-            async with trio.open_nursery() as nursery:
-                await nursery.start(hold_lock, other, "request_metrics", release)
-                monkeypatch.setattr(postgres_module, "WRITE_SECONDS", 0.3)
-                writer.put(requests(1))
-                await eventually(lambda: writer.figures.failures >= 4)
-                monkeypatch.setattr(postgres_module, "WRITE_SECONDS", 30)
-                waiting = "SELECT count(*) <= 1 FROM pg_locks WHERE NOT granted"
-                await until(dsn, waiting, True)  # those given up do not pile up in the server
-                release.set()
-            await eventually(lambda: writer.figures.rows == 2)
+    async with (
+        database(dsn) as postgres,
+        database(dsn) as other,
+        storage_in(tmp_path, postgres) as storage,
+        running(storage.writer),
+    ):
+        storage.keep([requests(1)])
+        await eventually(lambda: storage.writer.figures.rows == 1)
+        release = trio.Event()
+        async with trio.open_nursery() as nursery:
+            await nursery.start(hold_lock, other, "request_metrics", release)
+            monkeypatch.setattr(postgres_module, "WRITE_SECONDS", 0.3)
+            storage.keep([requests(1)])
+            await eventually(lambda: storage.writer.figures.failures >= 4)
+            monkeypatch.setattr(postgres_module, "WRITE_SECONDS", 30)
+            waiting = "SELECT count(*) <= 1 FROM pg_locks WHERE NOT granted"
+            await until(dsn, waiting, True)  # those given up do not pile up in the server
+            release.set()
+        await eventually(lambda: storage.writer.figures.rows == 2)
     assert await ask(dsn, COUNT) == [(2,)]
 
 

@@ -1,0 +1,82 @@
+"""The way of what was accepted to the database: backlog and journal, sync, writer."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from attrs import frozen
+
+from aegisd.config.load import Places
+from aegisd.config.settings import Settings
+from aegisd.store.backlog import Backlog
+from aegisd.store.journal import Journal
+from aegisd.store.marks import Marks
+from aegisd.store.postgres import Postgres
+from aegisd.store.sync import Sync
+from aegisd.store.writer import Writer
+from aegisd.wire.block import Block
+
+
+@frozen
+class Storage:
+    """The parts, and the one door into them."""
+
+    journal: Journal
+    backlog: Backlog
+    sync: Sync
+    writer: Writer
+    enabled: bool
+
+    @property
+    def marks(self) -> Marks:
+        """How far the stream's sources have come."""
+        return self.journal.marks
+
+    def keep_durably(self, blocks: list[Block], moved: dict[str, int]) -> int:
+        """Keep what came together, with the marks it moves; return the record's number.
+
+        ``sync.reached`` waits for it. Raises JournalUnavailable.
+        """
+        number = self.backlog.put_durably(blocks if self.enabled else [], moved)
+        self.writer.notice()
+        return number
+
+    def keep(self, blocks: list[Block]) -> None:
+        """Keep what came together, until it is in the database."""
+        if self.enabled:
+            self.backlog.put(blocks)
+            self.writer.notice()
+
+    def close(self) -> None:
+        """Close the journal's files, and let another process have it."""
+        self.backlog.close()
+        self.journal.close()
+
+
+@contextmanager
+def open_storage(
+    settings: Settings,
+    places: Places,
+    postgres: Postgres,
+    node: str,
+    clocks: Callable[[], tuple[float, float]],
+) -> Iterator[Storage]:
+    """The storage, on a journal that no other process holds; closed at the end.
+
+    Raises AegisdError.
+    """
+    directory = Path(places.expand(settings.storage.journal))
+    journal = Journal(directory, settings.storage.journal_max_bytes, time.time_ns() // 1000)
+    backlog = Backlog(journal, time.time)
+    storage = Storage(
+        journal,
+        backlog,
+        Sync(journal, settings.storage.journal_sync_ms / 1000),
+        Writer(postgres, backlog, settings.metrics, node, clocks),
+        settings.metrics.enabled,
+    )
+    try:
+        yield storage
+    finally:
+        storage.close()

@@ -1,0 +1,58 @@
+"""Brings the journal to the disk: every few moments by itself, at once when somebody waits.
+
+Whoever comes while the disk is busy is served by the next round, together with all others: so
+the disk's rate bounds the rounds, not the messages.
+"""
+
+import structlog
+import trio
+
+from aegisd.store.backlog import JournalUnavailable
+from aegisd.store.journal import Journal
+
+log = structlog.get_logger()
+
+
+class Sync:
+    """The task that syncs a journal, every ``seconds`` at the latest."""
+
+    def __init__(self, journal: Journal, seconds: float) -> None:
+        self._journal = journal
+        self._seconds = seconds
+        self._wanted = trio.Event()
+        self._round = trio.Event()
+        self.error: str | None = None
+        """Why the last round failed."""
+
+    async def run(self) -> None:
+        """Sync until cancelled."""
+        while True:
+            with trio.move_on_after(self._seconds):
+                await self._wanted.wait()
+            self._wanted = trio.Event()
+            if self._journal.safe < self._journal.appended or self._journal.suspect:
+                await self.once()
+
+    async def once(self) -> None:
+        """Sync what is there now."""
+        try:
+            await trio.to_thread.run_sync(self._journal.sync)
+        except OSError as error:
+            if self.error is None:
+                log.error("the journal can't be brought to the disk", why=str(error))
+            self.error = str(error)
+        else:
+            if self.error is not None:
+                log.info("the journal is brought to the disk again")
+            self.error = None
+        self._round.set()
+        self._round = trio.Event()
+
+    async def reached(self, record: int) -> None:
+        """Wait until so many records are on the disk. Raises JournalUnavailable."""
+        while self._journal.safe < record:
+            round_ = self._round
+            self._wanted.set()
+            await round_.wait()
+            if self.error is not None:
+                raise JournalUnavailable
