@@ -5,18 +5,20 @@ one that still recovers, holds up none of it. Stop: intake first, then what wait
 under a deadline, then the connections end.
 """
 
+import gc
 import os
 import signal
 import socket
 import ssl
 import time
-from pathlib import Path
+from collections.abc import Sequence
 
 import structlog
 import trio
 from attrs import evolve
 
 from aegisd import __version__, systemd
+from aegisd.acknowledge import Acknowledger
 from aegisd.alerts.archive import Archive
 from aegisd.alerts.manager import Manager
 from aegisd.config.checks import is_loopback, split_address
@@ -26,6 +28,7 @@ from aegisd.errors import AegisdError
 from aegisd.ingest import sockets
 from aegisd.ingest.datagram import DatagramListener
 from aegisd.ingest.listen import Sockets
+from aegisd.ingest.stream import StreamListener
 from aegisd.intake import Intake
 from aegisd.live.state import LiveState
 from aegisd.losses import Losses, lost_so_far
@@ -33,6 +36,7 @@ from aegisd.store.embedded import embedded_postgres
 from aegisd.store.history import History
 from aegisd.store.postgres import Postgres, open_postgres
 from aegisd.store.retention import Retention
+from aegisd.store.storage import Storage, open_storage
 from aegisd.store.writer import Writer
 from aegisd.web.api import Api
 from aegisd.web.context import Context
@@ -42,7 +46,7 @@ from aegisd.web.websocket import Hub
 from aegisd.wire.decode import Decoder
 from aegisd.wire.endpoints import Endpoints
 
-LISTENERS = frozenset({"unix_datagram", "udp", "http"})
+LISTENERS = frozenset({"unix_datagram", "unix_stream", "udp", "http"})
 """What systemd may hand a socket over for, by the names of the settings."""
 
 EMBEDDED = "embedded"
@@ -58,6 +62,10 @@ log = structlog.get_logger()
 def clocks() -> tuple[float, float]:
     """Wall time in seconds since 1970, and a steady time that also runs while asleep."""
     return time.time(), time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def _wall() -> float:
+    return clocks()[0]
 
 
 async def run(settings: Settings, places: Places) -> None:
@@ -77,18 +85,23 @@ async def run(settings: Settings, places: Places) -> None:
                 live.observe(wall, steady)
                 return round(wall * 1_000_000)
 
-            writer = Writer(postgres, settings.metrics, node, clocks)
-            intake = Intake(
-                Decoder(settings.metrics.retention_days * DAY_MICROSECONDS),
-                settings.privacy,
-                Endpoints(templates=settings.paths.templates, patterns=settings.paths.patterns),
-                settings.metrics.enabled_metrics,
-                live,
-                writer.put,
-                clocks,
-            )
-            with Sockets() as bound:
-                listeners = bound.listen(settings.ingest, places, handed, intake.take)
+            with (
+                open_storage(settings, places, postgres, node, clocks) as storage,
+                Sockets() as bound,
+            ):
+                intake = Intake(
+                    Decoder(settings.metrics.retention_days * DAY_MICROSECONDS),
+                    settings.privacy,
+                    Endpoints(templates=settings.paths.templates, patterns=settings.paths.patterns),
+                    settings.metrics.enabled_metrics,
+                    live,
+                    storage.keep,
+                    clocks,
+                )
+                acknowledger = Acknowledger(intake, storage)
+                listeners, streams = bound.listen(
+                    settings.ingest, places, handed, intake.take, acknowledger.take
+                )
                 http = await _http_listeners(settings.http, handed)
                 archive = Archive(postgres, node)
                 hub = Hub(live, now, settings.dashboard.websocket)
@@ -98,8 +111,8 @@ async def run(settings: Settings, places: Places) -> None:
                     node=node,
                     live=live,
                     intake=intake,
-                    listeners=listeners,
-                    writer=writer,
+                    listeners=[*listeners, *streams],
+                    storage=storage,
                     history=History(postgres),
                     archive=archive,
                     alerts=manager,
@@ -114,32 +127,28 @@ async def run(settings: Settings, places: Places) -> None:
                 async with trio.open_nursery() as background:
                     written = trio.Event()
                     start = background.start_soon
-                    start(_database, settings.storage.dsn, places.state, postgres, writer, written)
-                    start(
-                        Retention(postgres, settings.metrics, lambda: clocks()[0]).run, writer.ready
-                    )
+                    start(_database, settings.storage.dsn, places, postgres, storage, written)
+                    start(Retention(postgres, settings.metrics, _wall).run, storage.writer.ready)
+                    start(storage.sync.run)
                     start(_tick, context)
                     start(hub.run)
                     if settings.alerts.enabled:
-                        start(manager.run, writer.ready)
+                        start(manager.run, storage.writer.ready)
                     await background.start(trio.serve_listeners, server.connection, http)
 
                     async with trio.open_nursery() as taking:
-                        for listener in listeners:
+                        taking.start_soon(acknowledger.run)
+                        for listener in context.listeners:
                             taking.start_soon(listener.run)
-                        await _say_ready(settings.http, bound, listeners, http)
+                        await _say_ready(settings.http, bound, context.listeners, http)
                         await stop.wait()
                         systemd.notify("STOPPING=1")
                         context.stopping = True
                         taking.cancel_scope.cancel()
 
-                    bound.remove_files()
-                    for listener in listeners:
-                        listener.finish(DRAIN_SECONDS)
-                    await _write_the_rest(writer, written)
-                    with trio.move_on_after(LAST_SAVE_SECONDS):
-                        if writer.figures.connected:
-                            await manager.synchronize()
+                    _take_the_rest(bound, listeners)
+                    await _write_the_rest(storage, written)
+                    await _save_alerts(manager, storage.writer)
                     postgres.close()
                     background.cancel_scope.cancel()
         everything.cancel_scope.cancel()
@@ -166,38 +175,57 @@ async def _watch_signals(
 
 
 async def _database(
-    dsn: str, state: Path, postgres: Postgres, writer: Writer, written: trio.Event
+    dsn: str, places: Places, postgres: Postgres, storage: Storage, written: trio.Event
 ) -> None:
     """The database for as long as the daemon runs, and the writing to it."""
     if dsn == EMBEDDED:
-        async with embedded_postgres(state) as private:
-            await _write(private, postgres, writer, written)
+        async with embedded_postgres(places.state) as private:
+            await _write(private, postgres, storage, written)
     else:
-        await _write(dsn, postgres, writer, written)
+        await _write(dsn, postgres, storage, written)
 
 
-async def _write(dsn: str, postgres: Postgres, writer: Writer, written: trio.Event) -> None:
+async def _write(dsn: str, postgres: Postgres, storage: Storage, written: trio.Event) -> None:
     postgres.dsn = dsn
-    await writer.run()
+    await storage.writer.run()
     written.set()
     await trio.sleep_forever()  # the last reads and alerts still need the database
 
 
-async def _write_the_rest(writer: Writer, written: trio.Event) -> None:
-    writer.stop()
-    with trio.move_on_after(LAST_FLUSH_SECONDS if writer.pending_events else 0):
+def _take_the_rest(bound: Sockets, listeners: list[DatagramListener]) -> None:
+    """Take what the sockets hold, and close them."""
+    bound.remove_files()
+    for listener in listeners:
+        listener.finish(DRAIN_SECONDS)
+
+
+async def _write_the_rest(storage: Storage, written: trio.Event) -> None:
+    """Write what waits, while the database takes it; the journal has it in any case."""
+    storage.writer.stop()
+    with trio.move_on_after(LAST_FLUSH_SECONDS if storage.writer.figures.connected else 0):
         await written.wait()
-    if writer.pending_events:
-        log.error("events are lost, the database could not take them", lost=writer.pending_events)
+    if storage.backlog.events:
+        log.info("events wait in the journal for the next start", waiting=storage.backlog.events)
+    if storage.backlog.figures.error is not None:
+        why = storage.backlog.figures.error
+        log.error("events that came while the journal could not be written are lost", why=why)
+    await storage.sync.once()
+
+
+async def _save_alerts(manager: Manager, writer: Writer) -> None:
+    with trio.move_on_after(LAST_SAVE_SECONDS):
+        if writer.figures.connected:
+            await manager.synchronize()
 
 
 async def _tick(context: Context) -> None:
     """Keep the live state at now, also while nothing comes; tell what is lost."""
     while True:
         context.now()
-        steady = context.clocks()[1]
+        wall, steady = context.clocks()
         context.intake.sources.forget(int(steady))
-        lost = lost_so_far(context.listeners, context.intake, context.writer)
+        context.storage.marks.forget(int(wall))
+        lost = lost_so_far(context.listeners, context.intake, context.storage)
         context.losses.tell(lost, steady)
         await trio.sleep(TICK_SECONDS)
 
@@ -258,7 +286,7 @@ def _tls(settings: Http) -> ssl.SSLContext | None:
 async def _say_ready(
     settings: Http,
     bound: Sockets,
-    listeners: list[DatagramListener],
+    listeners: Sequence[DatagramListener | StreamListener],
     http: list[trio.SocketListener],
 ) -> None:
     # By now _database has run up to its first wait, and failed where the state directory is in
@@ -274,6 +302,7 @@ async def _say_ready(
         page=f"{scheme}://{shown}:{port}/",
     )
     bound.tell_small_buffers()
+    gc.freeze()  # what the start has made stays: collecting must not look through it again
     systemd.notify("READY=1")
 
 

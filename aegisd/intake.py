@@ -7,16 +7,18 @@ not wait for anything.
 import re
 from collections import deque
 from collections.abc import Callable
+from typing import Protocol
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from aegisd.config.settings import EnabledMetrics, Privacy
-from aegisd.ingest.datagram import Burst, DatagramListener, Sender
+from aegisd.ingest.datagram import Burst, Sender
 from aegisd.live.sources import Sources
 from aegisd.live.state import LiveState
 from aegisd.wire.block import Block
-from aegisd.wire.decode import Decoder
+from aegisd.wire.decode import Decoded, Decoder
 from aegisd.wire.endpoints import Endpoints
+from aegisd.wire.messages import Messages
 from aegisd.wire.privacy import protect
 from aegisd.wire.protocol import BACKEND, KINDS, RATE_LIMIT, REQUEST, SYSTEM, Reason
 
@@ -26,6 +28,12 @@ PREVIEW_BYTES = 64
 MICROSECONDS = 1_000_000
 
 _QUERY = re.compile(rb"[?#]")  # these bytes may also be something else's: then less is shown
+
+
+class Listener(Protocol):
+    """Where messages come from; only its name is of interest here."""
+
+    address: str
 
 
 @frozen
@@ -62,7 +70,7 @@ class Intake:
         endpoints: Endpoints,
         enabled: EnabledMetrics,
         live: LiveState,
-        store: Callable[[Block], None],
+        keep: Callable[[list[Block]], None],
         clocks: Callable[[], tuple[float, float]],
     ) -> None:
         self._decoder = decoder
@@ -75,16 +83,26 @@ class Intake:
             SYSTEM: enabled.system,
         }
         self._live = live
-        self._store = store
+        self._keep = keep
         self._clocks = clocks
         self.figures = IntakeFigures()
         self.sources = Sources()
 
-    def take(self, listener: DatagramListener, burst: Burst) -> None:
+    def take(self, listener: Listener, burst: Burst) -> None:
         """Take a burst of messages."""
+        decoded = self.decode(burst.messages)
+        self._keep(self.account(listener, burst, decoded))
+
+    def decode(self, messages: Messages) -> Decoded:
+        """Decode messages as of now; nothing is counted yet."""
         wall, steady = self._clocks()
         self._live.observe(wall, steady)
-        decoded = self._decoder.decode(burst.messages, round(wall * MICROSECONDS))
+        decoded = self._decoder.decode(messages, round(wall * MICROSECONDS))
+        return evolve(decoded, blocks=[self._cleaned(block) for block in decoded.blocks])
+
+    def account(self, listener: Listener, burst: Burst, decoded: Decoded) -> list[Block]:
+        """Count what was decoded, and bring it into the live state; return what is to be kept."""
+        wall, steady = self._clocks()
         self.figures.altered += decoded.altered
         self.sources.add(decoded.flows, int(steady))
         for reject in decoded.rejects:
@@ -93,21 +111,32 @@ class Intake:
             self._reject(listener, wall, reject.reason, reject.field, count, burst, message)
         if burst.oversize:
             self._reject(listener, wall, Reason.OVERSIZE, "", burst.oversize, burst, None)
+        kept = self.enabled(decoded)
         for block in decoded.blocks:
-            self._keep(block)
+            if not self._enabled[block.kind]:
+                self.figures.disabled += block.size
+        for block in kept:
+            self.figures.events[block.kind] += block.size
+            self._live.apply(block)
+        return kept
 
-    def _keep(self, block: Block) -> None:
+    def enabled(self, decoded: Decoded) -> list[Block]:
+        """The blocks of kinds that are on."""
+        return [block for block in decoded.blocks if self._enabled[block.kind]]
+
+    def refuse(self, reason: Reason, count: int) -> None:
+        """Count rejects of messages that were not even taken."""
+        self.figures.rejected[reason] += count
+
+    def _cleaned(self, block: Block) -> Block:
+        """A block as it may be kept, with its endpoints."""
         if not self._enabled[block.kind]:
-            self.figures.disabled += block.size
-            return
-        self.figures.events[block.kind] += block.size
-        kept = self._endpoints.name(protect(block, self._privacy))
-        self._live.apply(kept)
-        self._store(kept)
+            return block
+        return self._endpoints.name(protect(block, self._privacy))
 
     def _reject(
         self,
-        listener: DatagramListener,
+        listener: Listener,
         wall: float,
         reason: Reason,
         field: str,

@@ -3,12 +3,15 @@
 What is lost is counted where it is lost; here the counts are only compared with those of before.
 """
 
+from collections.abc import Sequence
+
 import structlog
 from attrs import define, field, frozen
 
 from aegisd.ingest.datagram import DatagramListener
+from aegisd.ingest.stream import StreamListener
 from aegisd.intake import Intake
-from aegisd.store.writer import Writer
+from aegisd.store.storage import Storage
 
 LOG_SECONDS = 60
 """A cause is logged when it begins, and then no more often than this."""
@@ -20,18 +23,17 @@ log = structlog.get_logger()
 
 
 def lost_so_far(
-    listeners: list[DatagramListener], intake: Intake, writer: Writer
+    listeners: Sequence[DatagramListener | StreamListener], intake: Intake, storage: Storage
 ) -> dict[str, int]:
     """What was lost since the start, by cause: what happened, and what helps."""
-    figures = writer.figures
     return {
         "datagrams came faster than they can be taken; send more events in each, or over the Unix"
         " socket": sum(listener.kernel_dropped() for listener in listeners),
-        "events found no room in the queue to the database, which takes less than is sent; set"
-        " metrics.sampling": figures.dropped_queue,
-        "events were dropped, since the database could not be used or refused them": (
-            figures.dropped_database
+        "events found no room while the journal could not be written; see /api/status for why": (
+            storage.backlog.figures.dropped
         ),
+        "events were lost with damaged files of the journal": storage.backlog.lost_with_files,
+        "rows were refused by Postgres and left out": storage.writer.figures.refused,
         "events were rejected; GET /api/ingest shows why": sum(intake.figures.rejected.values()),
     }
 

@@ -24,7 +24,7 @@ class Way:
 
     def __init__(self, bound: socket.socket, enabled: EnabledMetrics, privacy: Privacy) -> None:
         self.wall, self.steady = float(NOW), 10.0
-        self.stored: list[Block] = []
+        self.kept: list[list[Block]] = []  # a list for each burst
         self.live = LiveState(100, self.wall, self.steady)
         self.intake = Intake(
             Decoder(MAX_AGE),
@@ -32,7 +32,7 @@ class Way:
             Endpoints(templates=True),
             enabled,
             self.live,
-            self.stored.append,
+            self.keep,
             lambda: (self.wall, self.steady),
         )
         self.listener = DatagramListener(bound, "unix:test", self.intake.take, ours=False)
@@ -40,6 +40,13 @@ class Way:
     def take(self, *messages: object, oversize: int = 0) -> None:
         burst = Burst(Messages.of([pack(m) for m in messages]), oversize=oversize)
         self.intake.take(self.listener, burst)
+
+    def keep(self, blocks: list[Block]) -> None:
+        self.kept.append(blocks)
+
+    @property
+    def stored(self) -> list[Block]:
+        return [block for blocks in self.kept for block in blocks]
 
     def rejected(self) -> dict[str, int]:
         return {str(r): n for r, n in self.intake.figures.rejected.items() if n}
@@ -66,6 +73,12 @@ def test_every_event_is_counted_by_kind_shown_and_stored(way: Way) -> None:
     assert overview.active_connections == 7
     assert [backend.name for backend in overview.backends] == ["b"]
     assert (figures.altered, figures.disabled, way.rejected()) == (0, 0, {})
+
+
+def test_what_came_in_one_burst_is_kept_together(way: Way) -> None:
+    way.take(ALL, GOOD["request"])
+    way.take(GOOD["request"])
+    assert [sum(block.size for block in blocks) for blocks in way.kept] == [5, 1]
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Makes the listeners: on systemd's sockets where it has them, else on our own."""
 
+import os
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ from aegisd.config.load import Places
 from aegisd.config.settings import Ingest
 from aegisd.ingest import sockets
 from aegisd.ingest.datagram import DatagramListener, Handle
+from aegisd.ingest.stream import StreamListener, Take
 
 log = structlog.get_logger()
 
@@ -51,7 +53,8 @@ class Sockets:
         places: Places,
         handed: dict[str, socket.socket],
         handle: Handle,
-    ) -> list[DatagramListener]:
+        take: Take,
+    ) -> tuple[list[DatagramListener], list[StreamListener]]:
         """The listeners: on systemd's sockets where it has them, else on our own."""
         listeners = []
         for name, bind in {
@@ -69,7 +72,21 @@ class Sockets:
                 self._small_buffers.append((address, given))
             queue = sockets.datagram_queue()
             listeners.append(DatagramListener(bound, address, handle, ours=ours, queue=queue))
-        return listeners
+        return listeners, self._listen_stream(settings, places, handed, take)
+
+    def _listen_stream(
+        self, settings: Ingest, places: Places, handed: dict[str, socket.socket], take: Take
+    ) -> list[StreamListener]:
+        bound = handed.get("unix_stream")
+        if bound is None:
+            if not settings.unix_stream:
+                return []
+            path = Path(places.expand(settings.unix_stream))
+            mode = int(settings.socket_mode, 8)
+            bound, file = sockets.bind_unix_stream(path, mode, settings.socket_group)
+            self._files.append(file)
+        address = f"stream:{os.fsdecode(bound.getsockname())}"
+        return [StreamListener(bound, address, take, settings.max_message_bytes)]
 
     def _bind_unix(self, settings: Ingest, places: Places) -> Callable[[], socket.socket | None]:
         def bind() -> socket.socket | None:

@@ -43,16 +43,27 @@ class UnixSocketFile:
 
 def bind_unix_datagram(path: Path, mode: int, group: str) -> tuple[socket.socket, UnixSocketFile]:
     """A Unix datagram socket at ``path``. Raises AegisdError."""
+    return _bind_unix(path, socket.SOCK_DGRAM, mode, group, "ingest.unix_datagram")
+
+
+def bind_unix_stream(path: Path, mode: int, group: str) -> tuple[socket.socket, UnixSocketFile]:
+    """A Unix stream socket at ``path``, not listening yet. Raises AegisdError."""
+    return _bind_unix(path, socket.SOCK_STREAM, mode, group, "ingest.unix_stream")
+
+
+def _bind_unix(
+    path: Path, type_: socket.SocketKind, mode: int, group: str, setting: str
+) -> tuple[socket.socket, UnixSocketFile]:
     if len(os.fsencode(path)) > MAX_UNIX_PATH_BYTES:
         raise AegisdError(
             f"{path}: longer than a Unix socket's path may be ({MAX_UNIX_PATH_BYTES} bytes); "
-            "set a shorter ingest.unix_datagram"
+            f"set a shorter {setting}"
         )
     gid = _gid_of(group) if group else -1  # which leaves it as it is (chown(2))
-    bound = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+    bound = socket.socket(socket.AF_UNIX, type_ | socket.SOCK_NONBLOCK)
     try:
         path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        _remove_stale(path)
+        _remove_stale(path, setting)
         mask = os.umask(0o777 & ~mode)  # never more open than it is to be, not for a moment
         try:
             bound.bind(str(path))
@@ -62,9 +73,7 @@ def bind_unix_datagram(path: Path, mode: int, group: str) -> tuple[socket.socket
         path.chmod(mode)
     except OSError as error:
         bound.close()
-        raise AegisdError(
-            f"can't listen on {path}: {error.strerror}; set ingest.unix_datagram"
-        ) from None
+        raise AegisdError(f"can't listen on {path}: {error.strerror}; set {setting}") from None
     except AegisdError:
         bound.close()
         raise
@@ -87,7 +96,7 @@ def _gid_of(group: str) -> int:
         raise AegisdError(f"there is no group '{group}'; set ingest.socket_group") from None
 
 
-def _remove_stale(path: Path) -> None:
+def _remove_stale(path: Path, setting: str) -> None:
     try:
         if not stat.S_ISSOCK(path.lstat().st_mode):
             raise AegisdError(f"{path} exists and is no socket; remove it, or set another path")
@@ -102,9 +111,7 @@ def _remove_stale(path: Path) -> None:
         except OSError as error:
             if error.errno != errno.EPROTOTYPE:  # a stream socket that somebody holds
                 raise
-    raise AegisdError(
-        f"{path} is in use by another process; stop that one, or set ingest.unix_datagram"
-    )
+    raise AegisdError(f"{path} is in use by another process; stop that one, or set {setting}")
 
 
 def bind_udp(address: str) -> socket.socket:

@@ -127,7 +127,7 @@ class Api:
         del request
         context = self._context
         figures = context.intake.figures
-        written = context.writer.figures
+        written = context.storage.writer.figures
         return success(
             {
                 "listeners": [
@@ -145,9 +145,9 @@ class Api:
                 "disabled": figures.disabled,
                 "sampledOut": written.sampled_out,
                 "dropped": {
-                    "queue": written.dropped_queue,
-                    "journal": 0,
-                    "database": written.dropped_database,
+                    "queue": 0,  # there is none: what waits is in the journal
+                    "journal": context.storage.backlog.dropped,
+                    "database": written.refused,
                 },
                 "sources": [
                     {"source": name, "received": source.received, "lost": source.lost}
@@ -173,9 +173,11 @@ class Api:
         """How the daemon does."""
         del request
         context = self._context
-        writer = context.writer
+        writer = context.storage.writer
         figures = writer.figures
-        _, steady = context.clocks()
+        wall, steady = context.clocks()
+        backlog = context.storage.backlog
+        oldest = backlog.oldest
         flushed = figures.last_flush
         return success(
             {
@@ -183,10 +185,15 @@ class Api:
                 "node": context.node,
                 "uptimeSeconds": round(steady - context.started[1], 3),
                 "configurationLoadedAt": _time(context.started[0]),
-                "queue": {"events": writer.pending_events, "bytes": writer.pending_bytes},
+                "journal": {
+                    "events": backlog.events,
+                    "bytes": context.storage.journal.figures.bytes,
+                    "oldest": None if oldest is None else _time(oldest),
+                    "lastError": backlog.figures.error or context.storage.sync.error,
+                },
                 "database": {
                     "connected": figures.connected,
-                    "lagSeconds": round(writer.lag(steady), 3),
+                    "lagSeconds": 0 if oldest is None else max(0, round(wall - oldest, 3)),
                     "lastError": figures.last_error,
                 },
                 "flush": {

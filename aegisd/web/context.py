@@ -1,6 +1,6 @@
 """What the web shows: every part of the daemon that has figures, in one value."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from attrs import define
 
@@ -8,11 +8,12 @@ from aegisd.alerts.archive import Archive
 from aegisd.alerts.manager import Manager
 from aegisd.config.settings import Settings
 from aegisd.ingest.datagram import DatagramListener
+from aegisd.ingest.stream import StreamListener
 from aegisd.intake import Intake
 from aegisd.live.state import LiveState
 from aegisd.losses import Losses
 from aegisd.store.history import History
-from aegisd.store.writer import Writer
+from aegisd.store.storage import Storage
 from aegisd.web.websocket import Hub
 
 
@@ -28,8 +29,8 @@ class Context:
     node: str
     live: LiveState
     intake: Intake
-    listeners: list[DatagramListener]
-    writer: Writer
+    listeners: Sequence[DatagramListener | StreamListener]
+    storage: Storage
     history: History
     archive: Archive
     alerts: Manager
@@ -42,10 +43,14 @@ class Context:
 
     def degradations(self) -> list[str]:
         """What doesn't work as it should, a line each."""
-        figures = self.writer.figures
+        figures = self.storage.writer.figures
         lines = []
         if self.settings.metrics.enabled and not figures.connected:
             lines.append(f"the database can't be used: {figures.last_error or 'connecting'}")
+        if self.storage.backlog.figures.error is not None:
+            lines.append(f"the journal can't be written: {self.storage.backlog.figures.error}")
+        if self.storage.sync.error is not None:
+            lines.append(f"the journal can't be brought to the disk: {self.storage.sync.error}")
         lines += [
             f"{cause}: {lost} so far"
             for cause, lost in self.losses.lasting(self.clocks()[1]).items()

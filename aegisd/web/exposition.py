@@ -78,13 +78,13 @@ class Exposition(Collector):
         )
 
     def _writer(self) -> Iterable[Metric]:
-        writer = self._context.writer
-        figures = writer.figures
+        writer = self._context.storage.writer
+        figures, backlog = writer.figures, self._context.storage.backlog
         yield _counter(
             "aegisd_dropped_events",
             "Events that were accepted and are not stored.",
             "where",
-            {"queue": figures.dropped_queue, "database": figures.dropped_database},
+            {"journal": backlog.dropped, "database": figures.refused},
         )
         yield _counter(
             "aegisd_sampled_out_events",
@@ -99,8 +99,9 @@ class Exposition(Collector):
             "Whether the database can be used.",
             value=int(figures.connected),
         )
-        yield _gauge("aegisd_queue_events", "Events waiting.", value=writer.pending_events)
-        yield _gauge("aegisd_queue_bytes", "Their bytes, about.", value=writer.pending_bytes)
+        yield _gauge("aegisd_journal_events", "Events waiting.", value=backlog.events)
+        size = self._context.storage.journal.figures.bytes
+        yield _gauge("aegisd_journal_bytes", "Bytes of the journal.", value=size)
 
     def _requests(self) -> Iterable[Metric]:
         overview = self._context.live.overview()

@@ -53,13 +53,13 @@ def is_connected(daemon: Daemon) -> bool:
 
 
 def assert_nothing_is_missing(daemon: Daemon, rows: Rows, sent: int) -> None:
-    """Every event has its row, apart from those counted as dropped."""
-    wait_until(lambda: daemon.get("/api/status")["queue"]["events"] == 0, "nothing waits")
+    """Every event has one row, apart from those counted as dropped."""
+    wait_until(lambda: daemon.get("/api/status")["journal"]["events"] == 0, "nothing waits")
     ingest = daemon.get("/api/ingest")
     assert ingest["events"]["request"] == sent
-    ((stored,),) = rows("SELECT count(DISTINCT path) FROM request_metrics")
-    assert stored == sent - sum(ingest["dropped"].values())
-    assert sum(ingest["dropped"].values()) == 0, "the queue holds far more than that"
+    stored = "SELECT count(*), count(DISTINCT path) FROM request_metrics"
+    assert rows(stored) == [(sent, sent)]
+    assert sum(ingest["dropped"].values()) == 0, "the journal holds far more than that"
 
 
 def test_without_a_database_it_is_ready_and_all_that_lives_in_memory_answers(
@@ -82,7 +82,8 @@ def test_without_a_database_it_is_ready_and_all_that_lives_in_memory_answers(
         assert status == 503
         assert json.loads(body)["error"]["code"] == "database_unavailable"
     assert daemon.fetch("/api/alerts")[0] == 503
-    daemon.kill()  # a stop would wait for the database
+    assert daemon.get("/api/status")["journal"]["events"] == 1
+    assert daemon.stop(seconds=15) == 0
 
 
 def test_a_database_that_comes_later_gets_what_was_sent_before(
@@ -99,6 +100,63 @@ def test_a_database_that_comes_later_gets_what_was_sent_before(
     daemon.wait_for_rows(10)
     assert rows("SELECT count(*) FROM request_metrics") == [(10,)]
     assert daemon.get("/readyz") == {"status": "ok", "degradations": []}
+
+
+def test_what_waits_at_a_stop_is_stored_by_the_next_start_once(
+    line: Any, make_storing: MakeStoring, rows: Rows
+) -> None:
+    daemon = make_storing(STORAGE__DSN=line.dsn)
+    daemon.start()
+    daemon.emit(numbered(0, 50))
+    daemon.wait_for_rows(50)
+    line.cut()
+    daemon.emit(numbered(50, 1000))
+    daemon.wait_for_events(1000)
+    wait_until(lambda: not is_connected(daemon), "it has noticed")
+    assert daemon.get("/api/status")["journal"]["events"] == 950
+    assert daemon.stop(seconds=15) == 0
+    assert "events wait in the journal for the next start" in daemon.log()
+
+    daemon.start()  # still away: it starts all the same
+    daemon.emit(numbered(1000, 1100))
+    daemon.wait_for_events(100)
+    # which of them are stored only the database knows
+    assert 1050 <= daemon.get("/api/status")["journal"]["events"] <= 1100
+    assert daemon.get("/api/metrics/realtime")["totalRequests"] == 100, "live is what comes now"
+    line.restore()
+    daemon.wait_for_rows(1050)
+    assert_stored_once(rows, 1100)
+    assert daemon.stop() == 0
+    daemon.start()
+    daemon.emit(numbered(1100, 1101))
+    daemon.wait_for_rows(1)
+    assert_stored_once(rows, 1101)
+
+
+def test_what_waits_in_a_daemon_that_is_killed_is_stored_by_the_next_start_once(
+    line: Any, make_storing: MakeStoring, rows: Rows
+) -> None:
+    daemon = make_storing(STORAGE__DSN=line.dsn)
+    line.cut()
+    daemon.start()
+    for start in range(0, 5000, 100):
+        daemon.emit(numbered(start, start + 100))
+    daemon.wait_for_events(5000)
+    daemon.kill()
+    line.restore()
+    daemon.start()
+    daemon.wait_for_rows(5000)
+    assert_stored_once(rows, 5000)
+
+
+def numbered(start: int, end: int) -> list[dict[str, Any]]:
+    """Events that can be told apart."""
+    return [EVENT | {"path": f"/{number}", "route": "/"} for number in range(start, end)]
+
+
+def assert_stored_once(rows: Rows, events: int) -> None:
+    stored = "SELECT count(*), count(DISTINCT path) FROM request_metrics"
+    assert rows(stored) == [(events, events)]
 
 
 def test_a_line_that_is_cut_again_and_again_under_load_loses_nothing(

@@ -2,7 +2,9 @@
 
 import signal
 from collections.abc import Callable
+from typing import Any
 
+import msgpack
 from support import Daemon, wait_until
 
 EVENT = {"method": "GET", "path": "/", "status_code": 200}
@@ -35,7 +37,12 @@ def test_the_second_daemon_on_a_state_directory_names_the_first_and_ends(
     daemon: Daemon, make_daemon: Callable[..., Daemon]
 ) -> None:
     wait_until(lambda: daemon.get("/api/status")["database"]["connected"], "the first one runs")
-    second = make_daemon(environment={"STATE_DIRECTORY": str(daemon.state)})
+    second = make_daemon(
+        environment={
+            "STATE_DIRECTORY": str(daemon.state),
+            "AEGISD_STORAGE__JOURNAL": str(daemon.directory / "journal"),
+        }
+    )
     done = second.run("run")
     assert done.returncode == 1
     assert done.stderr == (
@@ -47,12 +54,53 @@ def test_the_second_daemon_on_a_state_directory_names_the_first_and_ends(
     daemon.wait_for_rows(1)
 
 
-def test_the_next_daemon_may_start_while_the_one_before_still_writes(
+def test_a_daemon_killed_again_and_again_under_load_doubles_nothing_and_loses_nothing_accepted(
+    make_storing: Callable[..., Daemon], rows: Callable[..., list[tuple[Any, ...]]]
+) -> None:
+    daemon = make_storing(METRICS__FLUSH_INTERVAL_MS="10")
+    accepted = sent = 0
+    for _ in range(4):
+        daemon.start()
+        with daemon.sender() as sender:
+            sender.settimeout(30)
+            enough = sent + 8000
+            while sent < enough or daemon.get("/api/status")["flush"]["rows"] == 0:
+                paths = range(sent, sent + 40)
+                sender.send(msgpack.packb([EVENT | {"path": f"/{path}"} for path in paths]))
+                sent += 40
+        accepted += daemon.get("/api/ingest")["events"]["request"]
+        daemon.kill()
+    daemon.start()
+    wait_until(lambda: daemon.get("/api/status")["database"]["connected"], "it is connected")
+    wait_until(lambda: daemon.get("/api/status")["journal"]["events"] == 0, "nothing waits")
+    ((stored, distinct),) = rows("SELECT count(*), count(DISTINCT path) FROM request_metrics")
+    assert stored == distinct
+    assert accepted <= stored <= sent
+
+
+def test_the_second_daemon_on_a_journal_names_the_first_and_ends(
     make_storing: Callable[..., Daemon],
 ) -> None:
-    nowhere = "postgresql://aegisd@127.0.0.1:1/aegisd"
-    leaving = make_storing(STORAGE__DSN=nowhere)
+    first = make_storing()
+    first.start()
+    second = make_storing(STORAGE__JOURNAL=str(first.state / "journal"))
+    done = second.run("run")
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"aegisd: the journal in {first.state}/journal is in use by process {first.process.pid};"
+        " stop it, or set storage.journal to another directory\n"
+    )
+    first.emit(EVENT)
+    first.wait_for_rows(1)
+
+
+def test_the_next_daemon_may_start_while_the_one_before_still_writes(
+    line: Any, make_storing: Callable[..., Daemon]
+) -> None:
+    leaving = make_storing(STORAGE__DSN=line.dsn)
     leaving.start()
+    wait_until(lambda: leaving.get("/api/status")["database"]["connected"], "it is connected")
+    line.stall()
     leaving.emit(EVENT)
     leaving.wait_for_events(1)
     leaving.process.send_signal(signal.SIGTERM)  # it now waits for its database

@@ -17,6 +17,8 @@ EVENTS_A_MESSAGE = 20
 EVENT = {"method": "GET", "path": "/", "status_code": 200}
 NOWHERE = "postgresql://aegisd@127.0.0.1:1/aegisd"
 """A database that nobody serves."""
+MakeStoring = Callable[..., Daemon]
+Rows = Callable[..., list[tuple[Any, ...]]]
 
 
 @define
@@ -57,8 +59,9 @@ class Load:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_stop_under_load_stores_every_event_whose_sending_succeeded(
-    storing: Daemon, rows: Callable[..., list[tuple[Any, ...]]], number: signal.Signals
+    storing: Daemon, rows: Rows, number: signal.Signals
 ) -> None:
+    wait_until(lambda: storing.get("/api/status")["database"]["connected"], "it is connected")
     load = Load.on(storing)
     wait_until(lambda: sum(load.sent) >= 20_000, "the load runs")
     assert storing.stop(number) == 0
@@ -71,7 +74,7 @@ def test_a_stop_under_load_stores_every_event_whose_sending_succeeded(
 
 
 def test_what_waits_for_the_next_flush_is_stored_at_the_stop(
-    make_storing: Callable[..., Daemon], rows: Callable[..., list[tuple[Any, ...]]]
+    make_storing: MakeStoring, rows: Rows
 ) -> None:
     daemon = make_storing(METRICS__FLUSH_INTERVAL_MS="3600000")
     daemon.start()
@@ -82,39 +85,53 @@ def test_what_waits_for_the_next_flush_is_stored_at_the_stop(
     assert rows("SELECT count(*) FROM request_metrics") == [(7,)]
 
 
-def test_a_second_signal_stops_at_once_and_says_so(make_storing: Callable[..., Daemon]) -> None:
-    daemon = make_storing(STORAGE__DSN=NOWHERE)
+def stalled(line: Any, make_storing: MakeStoring) -> Daemon:
+    """A daemon whose database has stopped to answer, with an event that waits."""
+    daemon = make_storing(STORAGE__DSN=line.dsn)
     daemon.start()
     daemon.emit(EVENT)
-    daemon.wait_for_events(1)
+    daemon.wait_for_rows(1)
+    line.stall()
+    daemon.emit(EVENT)
+    daemon.wait_for_events(2)
+    return daemon
+
+
+def test_a_second_signal_stops_at_once_and_says_so(
+    line: Any, make_storing: MakeStoring, rows: Rows
+) -> None:
+    daemon = stalled(line, make_storing)
     daemon.process.send_signal(signal.SIGTERM)
     wait_until(lambda: "signal=SIGTERM" in daemon.log(), "the first signal is heard")
     assert daemon.process.poll() is None, "it waits for the database"
     daemon.stop(signal.SIGINT, seconds=15)  # half the time that the last flush has
     assert "stopping at once, what waits is not written" in daemon.log()
+    line.restore()
+    daemon.start()
+    daemon.wait_for_rows(1)
+    assert rows("SELECT count(*) FROM request_metrics") == [(2,)]
 
 
 def test_while_stopping_it_is_not_ready_and_its_figures_can_still_be_asked_for(
-    make_storing: Callable[..., Daemon],
+    line: Any, make_storing: MakeStoring
 ) -> None:
-    daemon = make_storing(STORAGE__DSN=NOWHERE)
-    daemon.start()
-    daemon.emit(EVENT)
-    daemon.wait_for_events(1)
+    daemon = stalled(line, make_storing)
     daemon.process.send_signal(signal.SIGTERM)
     wait_until(lambda: not daemon.ingest.exists(), "intake has ended")
     assert daemon.fetch("/readyz")[0] == 503
-    assert daemon.get("/api/ingest")["events"]["request"] == 1
+    assert daemon.get("/api/ingest")["events"]["request"] == 2
     assert daemon.fetch("/metrics")[0] == 200
     daemon.stop()
 
 
-def test_with_nothing_to_write_a_database_that_is_away_holds_up_no_stop(
-    make_storing: Callable[..., Daemon],
-) -> None:
+@pytest.mark.parametrize("events", [0, 1000])
+def test_a_database_that_is_away_holds_up_no_stop(make_storing: MakeStoring, events: int) -> None:
     daemon = make_storing(STORAGE__DSN=NOWHERE)
     daemon.start()
-    assert daemon.stop(seconds=15) == 0
+    if events:
+        daemon.emit([EVENT] * events)
+        daemon.wait_for_events(events)
+    assert daemon.stop(seconds=15) == 0  # half the time that the last flush has
 
 
 def test_a_hangup_writes_one_line_and_changes_nothing(storing: Daemon) -> None:

@@ -60,7 +60,7 @@ def test_with_metrics_off_nothing_is_stored_and_all_is_shown_live(
     daemon.emit(list(EVENTS.values()))
     daemon.wait_for_events(4)
     assert daemon.get("/api/metrics/realtime")["totalRequests"] == 1
-    assert daemon.get("/api/status")["queue"]["events"] == 0
+    assert daemon.get("/api/status")["journal"]["events"] == 0
     assert daemon.get("/readyz")["status"] == "ok"
     assert daemon.stop() == 0
     stored = "SELECT count(*) FROM pg_tables WHERE tablename LIKE '%metrics_20%'"

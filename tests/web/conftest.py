@@ -2,9 +2,9 @@
 
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 import msgpack
@@ -16,7 +16,7 @@ from web.streams import WAIT_SECONDS, rest_of, until
 
 from aegisd.alerts.archive import Archive
 from aegisd.alerts.manager import Manager
-from aegisd.config.load import load
+from aegisd.config.load import Places, load
 from aegisd.ingest import sockets
 from aegisd.ingest.datagram import Burst, DatagramListener
 from aegisd.intake import Intake
@@ -24,7 +24,7 @@ from aegisd.live.state import LiveState
 from aegisd.losses import Losses
 from aegisd.store.history import History
 from aegisd.store.postgres import open_postgres
-from aegisd.store.writer import Writer
+from aegisd.store.storage import open_storage
 from aegisd.web.api import Api
 from aegisd.web.context import Context
 from aegisd.web.guard import Guard
@@ -67,7 +67,7 @@ class Web:
 
     async def stored(self, rows: int) -> None:
         """Until so many rows are committed."""
-        await until(lambda: self.context.writer.figures.rows >= rows)
+        await until(lambda: self.context.storage.writer.figures.rows >= rows)
 
     async def get(self, path: str, **headers: str) -> httpx.Response:
         return await self.client.get(path, headers=headers)
@@ -100,7 +100,16 @@ def clocks() -> tuple[float, float]:
     return time.time(), time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
+T = TypeVar("T")
+
 Serving = Callable[..., AbstractAsyncContextManager[Web]]
+
+
+@asynccontextmanager
+async def entered(manager: AbstractContextManager[T]) -> AsyncIterator[T]:
+    """A context manager beside asynchronous ones."""
+    with manager as value:
+        yield value
 
 
 @pytest.fixture
@@ -112,7 +121,12 @@ def serving(tmp_path: Path) -> Serving:
         (tmp_path / "aegisd.toml").write_text(config)
         settings = load(tmp_path / "aegisd.toml", {})
         settings = evolve(settings, node="here")
-        async with open_postgres(migrate=True) as postgres, trio.open_nursery() as nursery:
+        places = Places(runtime=tmp_path / "run", state=tmp_path / "state", hostname="here")
+        async with (
+            open_postgres(migrate=True) as postgres,
+            entered(open_storage(settings, places, postgres, settings.node, clocks)) as storage,
+            trio.open_nursery() as nursery,
+        ):
             postgres.dsn = dsn
             wall, steady = clocks()
             live = LiveState(settings.paths.max_endpoints, wall, steady)
@@ -122,14 +136,13 @@ def serving(tmp_path: Path) -> Serving:
                 live.observe(wall, steady)
                 return round(wall * 1_000_000)
 
-            writer = Writer(postgres, settings.metrics, settings.node, clocks)
             intake = Intake(
                 Decoder(settings.metrics.retention_days * DAY_MICROSECONDS),
                 settings.privacy,
                 Endpoints(templates=settings.paths.templates, patterns=settings.paths.patterns),
                 settings.metrics.enabled_metrics,
                 live,
-                writer.put,
+                storage.keep,
                 clocks,
             )
             bound = sockets.bind_udp("127.0.0.1:0")
@@ -143,7 +156,7 @@ def serving(tmp_path: Path) -> Serving:
                 live=live,
                 intake=intake,
                 listeners=[listener],
-                writer=writer,
+                storage=storage,
                 history=History(postgres),
                 archive=archive,
                 alerts=Manager(settings.alerts, live, archive, hub.announce, clocks),
@@ -162,13 +175,14 @@ def serving(tmp_path: Path) -> Serving:
             )
             (http,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
             port = http.socket.getsockname()[1]
-            nursery.start_soon(writer.run)
+            nursery.start_soon(storage.writer.run)
+            nursery.start_soon(storage.sync.run)
             nursery.start_soon(listener.run)
             nursery.start_soon(hub.run)
             await nursery.start(trio.serve_listeners, server.connection, [http])
             if dsn != AWAY:
                 with trio.fail_after(WAIT_SECONDS):
-                    await writer.ready.wait()
+                    await storage.writer.ready.wait()
             url = f"http://127.0.0.1:{port}"
             try:
                 with trio.fail_after(2 * WAIT_SECONDS):

@@ -232,10 +232,26 @@ async def test_status_tells_how_the_daemon_does(serving, dsn):
     assert 0 <= status["uptimeSeconds"] < 120
     assert TIME.fullmatch(status["configurationLoadedAt"])
     assert status["database"] == {"connected": True, "lagSeconds": 0, "lastError": None}
+    assert status["journal"].keys() == {"events", "bytes", "oldest", "lastError"}
+    assert (status["journal"]["events"], status["journal"]["oldest"]) == (0, None)
+    assert status["journal"]["bytes"] > 0
+    assert status["journal"]["lastError"] is None
     assert status["flush"]["rows"] == len(EVENTS)
     assert status["flush"]["failures"] == 0
     assert TIME.fullmatch(status["flush"]["lastAt"])
     assert status["degradations"] == []
+
+
+async def test_status_tells_what_waits_while_the_database_is_away(serving):
+    async with serving() as web:
+        before = (await web.data("/api/status"))["journal"]
+        web.take(*EVENTS)
+        status = await web.data("/api/status")
+    assert (before["events"], before["oldest"]) == (0, None)
+    assert status["journal"]["events"] == len(EVENTS)
+    assert status["journal"]["bytes"] > before["bytes"]
+    assert TIME.fullmatch(status["journal"]["oldest"])
+    assert 0 <= status["database"]["lagSeconds"] < 120
 
 
 async def test_alerts_are_listed_newest_first_and_one_by_one(serving, dsn):

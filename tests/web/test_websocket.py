@@ -97,7 +97,7 @@ async def test_nothing_comes_for_topics_that_were_left(serving):
 async def test_every_topic_has_the_shape_of_its_http_answer(serving, dsn):
     async with serving(SLOW, dsn) as web, live(web) as connection:
         web.take(*EVENTS)
-        web.context.writer.stop()  # which writes what waits
+        web.context.storage.writer.stop()  # which writes what waits
         await web.stored(len(EVENTS))
         await heard(connection)
         await say(connection, subscribe(*TOPICS))

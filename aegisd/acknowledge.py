@@ -1,0 +1,243 @@
+"""Takes the stream's messages in, and answers them when they are on the disk.
+
+What all connections have sent is decoded as one burst, goes into the journal as one entry, and is
+synced together: so a disk that syncs a few thousand times a second acknowledges many more messages
+than that. A source's mark moves in the entry itself. A message before the mark was acknowledged
+already, or was about to be when the connection broke: it is answered and not counted again.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+
+import numpy as np
+import trio
+from attrs import define, field, frozen
+
+from aegisd.ingest.datagram import Burst, Sender
+from aegisd.ingest.stream import Answers, StreamListener, error
+from aegisd.intake import Intake
+from aegisd.store.backlog import JournalUnavailable
+from aegisd.store.marks import Marks
+from aegisd.store.storage import Storage
+from aegisd.wire.block import ABSENT
+from aegisd.wire.decode import Decoded
+from aegisd.wire.flows import Flows
+from aegisd.wire.messages import Messages
+from aegisd.wire.protocol import Reason
+from aegisd.wire.salvage import UNREADABLE, unpack_message
+
+MAX_GROUP_BYTES = 1024 * 1024
+"""Messages that are taken together, about: they are decoded in one go."""
+
+MAX_LISTED_REJECTS = 100
+
+UNAVAILABLE = error("journal_unavailable", "the journal can't be written; send again later")
+
+
+@define(eq=False)
+class _Waiting:
+    """A connection's frames, and what becomes of them."""
+
+    listener: StreamListener
+    sender: Sender
+    frames: Sequence[bytes]
+    answers: Answers = field(factory=lambda: Answers([]))
+    record: int | None = None  # of the journal, where the answers wait for it
+    done: trio.Event = field(factory=trio.Event)
+
+
+@frozen
+class Verdict:
+    """What the marks say of messages, by number."""
+
+    duplicates: dict[int, int]  # and their seq
+    straddling: dict[int, int]
+    moved: dict[str, int]
+
+
+def judge(flows: Flows, marks: Marks) -> Verdict:
+    """Compare messages, in their order, with how far their sources have come."""
+    moved: dict[str, int] = {}
+    duplicates: dict[int, int] = {}
+    straddling: dict[int, int] = {}
+    for i in np.argsort(flows.messages, kind="stable").tolist():
+        seq, count = int(flows.seqs[i]), int(flows.counts[i])
+        source = flows.sources.values[flows.sources.index[i]] or ""
+        if seq == ABSENT:
+            continue
+        mark = moved.get(source, marks.get(source))
+        message = int(flows.messages[i])
+        if mark is None or seq >= mark:
+            moved[source] = seq + count
+        elif seq + count <= mark:
+            duplicates[message] = seq
+        else:
+            straddling[message] = seq
+    return Verdict(duplicates, straddling, moved)
+
+
+class Acknowledger:
+    """Takes frames from all connections. ``run`` is its task."""
+
+    def __init__(self, intake: Intake, storage: Storage) -> None:
+        self._intake = intake
+        self._storage = storage
+        self._waiting: deque[_Waiting] = deque()
+        self._more = trio.Event()
+
+    async def take(
+        self, listener: StreamListener, sender: Sender, frames: Sequence[bytes]
+    ) -> Answers:
+        """Take a connection's frames, and wait until they may be answered."""
+        waiting = _Waiting(listener, sender, frames)
+        self._waiting.append(waiting)
+        self._more.set()
+        await waiting.done.wait()
+        if waiting.record is not None:
+            try:
+                await self._storage.sync.reached(waiting.record)
+            except JournalUnavailable:
+                return Answers([UNAVAILABLE], close=True)
+        return waiting.answers
+
+    async def run(self) -> None:
+        """Take what waits, as one burst, until cancelled."""
+        while True:
+            await self._more.wait()
+            self._more = trio.Event()
+            while self._waiting:
+                await trio.lowlevel.checkpoint()  # those who are about to, come along
+                self._process(self._group())
+
+    def _group(self) -> list[_Waiting]:
+        group, size = [], 0
+        while self._waiting and size < MAX_GROUP_BYTES:
+            waiting = self._waiting.popleft()
+            group.append(waiting)
+            size += sum(map(len, waiting.frames))
+        return group
+
+    def _process(self, group: list[_Waiting]) -> None:
+        taken = _Taken(group)
+        while True:
+            decoded = self._intake.decode(taken.burst.messages)
+            verdict = judge(decoded.flows, self._storage.marks)
+            if not taken.leave_out(verdict, _unreadable(decoded, taken.burst.messages)):
+                break
+        try:
+            record = self._storage.keep_durably(self._intake.enabled(decoded), verdict.moved)
+        except JournalUnavailable:
+            for waiting in group:
+                waiting.answers = Answers([UNAVAILABLE], close=True)
+                waiting.done.set()
+            return
+        self._intake.account(group[0].listener, taken.burst, decoded)
+        self._intake.refuse(Reason.BAD_SEQ, taken.straddling)
+        taken.acknowledge(decoded)
+        for waiting in group:
+            waiting.record = record if waiting.answers.payloads else None
+            waiting.done.set()
+
+
+class _Taken:
+    """The frames of a group as one burst, but those that are left out; and their answers."""
+
+    def __init__(self, group: list[_Waiting]) -> None:
+        self._rows = [(waiting, frame) for waiting in group for frame in waiting.frames]
+        self._kept = list(range(len(self._rows)))
+        self._answers: dict[int, object] = {}
+        self._closed: dict[int, int] = {}  # the row behind which a connection is closed
+        self.straddling = 0
+        self.burst = self._burst()
+
+    def _burst(self) -> Burst:
+        kept = [self._rows[row] for row in self._kept]
+        senders = [(waiting.sender.pid, waiting.sender.uid) for waiting, _ in kept]
+        return Burst(
+            Messages.of([frame for _, frame in kept]),
+            np.array(senders, np.int32).reshape(-1, 2),
+        )
+
+    def leave_out(self, verdict: Verdict, unreadable: list[int]) -> bool:
+        """Leave out what was there before, and what follows a fault; whether anything was."""
+        out = set()
+        for message, seq in verdict.duplicates.items():
+            row = self._kept[message]
+            self._answers[row] = _acknowledgement(seq, 0, []) | {"duplicate": True}
+            out.add(row)
+        for message, seq in verdict.straddling.items():
+            row = self._kept[message]
+            why = f"events from {seq} on: a part of them was acknowledged before"
+            self._close(row, error(Reason.BAD_SEQ.value, why))
+            self.straddling += 1
+            out.add(row)
+        for message in unreadable:
+            why = "a frame that is no message"
+            self._close(self._kept[message], error(Reason.MALFORMED.value, why))
+        behind = {row for row in self._kept if self._is_behind(row)}
+        kept = [row for row in self._kept if row not in out and row not in behind]
+        changed = len(kept) < len(self._kept)
+        if changed:
+            self._kept = kept
+            self.burst = self._burst()
+        return changed
+
+    def _close(self, row: int, answer: object) -> None:
+        connection = id(self._rows[row][0])
+        if row < self._closed.get(connection, row + 1):
+            self._closed[connection] = row
+        self._answers[row] = answer
+
+    def _is_behind(self, row: int) -> bool:
+        return row > self._closed.get(id(self._rows[row][0]), row)
+
+    def acknowledge(self, decoded: Decoded) -> None:
+        """Answer the messages that were taken and have a seq, and hand out all answers."""
+        rejected = _rejected(decoded)
+        flows = decoded.flows
+        for i in (flows.seqs != ABSENT).nonzero()[0].tolist():
+            message, seq = int(flows.messages[i]), int(flows.seqs[i])
+            rejects = rejected.get(message, [])
+            accepted = int(decoded.starts[message + 1] - decoded.starts[message]) - len(rejects)
+            self._answers.setdefault(self._kept[message], _acknowledgement(seq, accepted, rejects))
+        payloads: dict[int, list[object]] = {}
+        for row in sorted(self._answers):
+            if not self._is_behind(row):
+                payloads.setdefault(id(self._rows[row][0]), []).append(self._answers[row])
+        for waiting, _ in self._rows:
+            connection = id(waiting)
+            waiting.answers = Answers(payloads.get(connection, []), connection in self._closed)
+
+
+Rejected = tuple[int, str, str]
+
+
+def _acknowledgement(seq: int, accepted: int, rejects: list[Rejected]) -> dict[str, object]:
+    return {
+        "ack": seq,
+        "accepted": accepted,
+        "rejectedCount": len(rejects),
+        "rejected": rejects[:MAX_LISTED_REJECTS],
+    }
+
+
+def _rejected(decoded: Decoded) -> dict[int, list[Rejected]]:
+    """The rejects of each message, by their numbers in it."""
+    found: dict[int, list[Rejected]] = {}
+    for reject in decoded.rejects:
+        for position in reject.positions.tolist():
+            message = decoded.message_of(position)
+            index = position - int(decoded.starts[message])
+            found.setdefault(message, []).append((index, reject.reason.value, reject.field))
+    return {message: sorted(rejects) for message, rejects in found.items()}
+
+
+def _unreadable(decoded: Decoded, messages: Messages) -> list[int]:
+    """The messages that are none."""
+    suspects = {
+        decoded.message_of(int(position))
+        for reject in decoded.rejects
+        if reject.reason is Reason.MALFORMED and not reject.field
+        for position in reject.positions
+    }
+    return [m for m in sorted(suspects) if unpack_message(messages[m]) is UNREADABLE]

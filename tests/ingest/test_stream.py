@@ -1,0 +1,167 @@
+"""The stream's listener itself: its bounds in time and memory, without a daemon around it."""
+
+import socket
+import struct
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from pathlib import Path
+
+import msgpack
+import pytest
+import trio
+import trio.testing
+
+from aegisd.ingest.datagram import Sender
+from aegisd.ingest.stream import Answers, StreamListener
+
+MAX_MESSAGE_BYTES = 64 * 1024
+LENGTH = struct.Struct(">I")
+ANSWER = b"a" * 1000
+
+
+async def _take(_: StreamListener, __: Sender, frames: Sequence[bytes]) -> Answers:
+    return Answers([ANSWER for _ in frames])
+
+
+Connect = Callable[[], Awaitable[trio.SocketStream]]
+
+
+@asynccontextmanager
+async def listening(directory: Path) -> AsyncIterator[tuple[StreamListener, Connect]]:
+    """A listener, and a way to connect to it."""
+    path = str(directory / "stream.sock")
+    with socket.socket(socket.AF_UNIX) as bound:
+        bound.bind(path)
+        listener = StreamListener(bound, path, _take, MAX_MESSAGE_BYTES)
+        async with AsyncExitStack() as stack, trio.open_nursery() as nursery:
+
+            async def connect() -> trio.SocketStream:
+                return await stack.enter_async_context(await trio.open_unix_socket(path))
+
+            nursery.start_soon(listener.run)
+            with trio.fail_after(30):
+                yield listener, connect
+            nursery.cancel_scope.cancel()
+
+
+async def received(stream: trio.SocketStream) -> list[object]:
+    """All answers until the listener closes the connection."""
+    data = b"".join([part async for part in stream])
+    answers = []
+    while data:
+        (length,) = LENGTH.unpack_from(data)
+        answers.append(msgpack.unpackb(data[4 : 4 + length]))
+        data = data[4 + length :]
+    return answers
+
+
+async def test_half_a_frame_and_silence_ends_the_connection_with_its_reason(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aegisd.ingest.stream.FRAME_SECONDS", 0.05)
+    async with listening(directory) as (listener, connect):
+        for begun in (b"\0", LENGTH.pack(10), LENGTH.pack(10) + b"123456789"):
+            stream = await connect()
+            await stream.send_all(begun)
+            (answer,) = await received(stream)
+            assert answer["error"]["code"] == "timeout"
+            await stream.aclose()
+        assert listener.messages == 0
+
+
+async def test_a_frame_that_comes_byte_by_byte_gets_no_more_time(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aegisd.ingest.stream.FRAME_SECONDS", 0.2)
+    async with listening(directory) as (_, connect):
+        stream = await connect()
+        await stream.send_all(LENGTH.pack(1000))
+
+        async def drip() -> None:
+            while True:
+                await stream.send_all(b"x")
+                await trio.sleep(0.01)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(drip)
+            answers = []
+            with suppress(trio.BrokenResourceError):  # a byte came behind the end
+                answers = await received(stream)
+            nursery.cancel_scope.cancel()
+        assert [answer["error"]["code"] for answer in answers] in (["timeout"], [])
+
+
+async def test_a_quiet_connection_between_frames_stays(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aegisd.ingest.stream.FRAME_SECONDS", 0.01)
+    async with listening(directory) as (listener, connect):
+        quiet = await connect()
+        for _ in range(3):
+            await quiet.send_all(LENGTH.pack(1) + b"x")
+            assert await quiet.receive_some(1)
+            with trio.move_on_after(0.05) as waited:
+                while True:
+                    assert await quiet.receive_some(2000), "the connection was closed"
+            assert waited.cancelled_caught
+        assert listener.messages == 3
+
+
+async def test_a_client_that_never_reads_is_held_up_and_then_closed_and_others_are_served(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aegisd.ingest.stream.SEND_SECONDS", 1.0)
+    async with listening(directory) as (listener, connect):
+        deaf = await connect()
+        sent = 0
+
+        async def pour() -> None:
+            nonlocal sent
+            frame = LENGTH.pack(1000) + b"x" * 1000
+            with suppress(trio.BrokenResourceError):
+                while True:
+                    await deaf.send_all(frame)
+                    sent += len(frame)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(pour)
+            await trio.testing.wait_all_tasks_blocked(0.05)
+            other = await connect()
+            await other.send_all(LENGTH.pack(1) + b"x")
+            assert await other.receive_some(1)
+            assert listener.connections == 2
+        assert sent < 8 * 1024 * 1024, "what is on its way is bounded"
+
+
+async def test_a_frame_too_long_is_refused_by_its_length_alone(directory: Path) -> None:
+    async with listening(directory) as (listener, connect):
+        for length in (MAX_MESSAGE_BYTES + 1, 2**32 - 1):
+            stream = await connect()
+            good = LENGTH.pack(MAX_MESSAGE_BYTES) + b"x" * MAX_MESSAGE_BYTES
+            await stream.send_all(good + LENGTH.pack(length))
+            first, last = await received(stream)
+            assert first == ANSWER
+            assert last["error"]["code"] == "oversize"
+            assert str(length) in last["error"]["message"]
+            await stream.aclose()
+        assert listener.messages == 2
+
+
+async def test_no_more_connections_are_taken_than_there_is_room_for(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aegisd.ingest.stream.MAX_CONNECTIONS", 2)
+    async with listening(directory) as (listener, connect):
+        held = [await connect() for _ in range(2)]
+        for stream in held:
+            await stream.send_all(LENGTH.pack(1) + b"x")
+            assert await stream.receive_some(1)
+        (answer,) = await received(await connect())
+        assert answer["error"]["code"] == "too_many_connections"
+        for stream in held:
+            await stream.aclose()
+        while listener.connections:  # noqa: ASYNC110 # nobody tells
+            await trio.sleep(0.01)
+        again = await connect()
+        await again.send_all(LENGTH.pack(1) + b"x")
+        assert await again.receive_some(1)
