@@ -75,9 +75,19 @@ def _parser() -> argparse.ArgumentParser:
     import_.add_argument("file", metavar="FILE", help="the log; - is standard input")
     import_.set_defaults(command=_import)
 
+    journal = commands.add_parser("journal", help="look into a stopped daemon's journal")
+    journal.add_argument(
+        "action",
+        choices=["inspect", "repair", "export"],
+        help="say what it holds; cut out what is damaged; print its events as JSON lines",
+    )
+    journal.set_defaults(command=_journal)
+
     for command in (send, import_):
-        command.add_argument("--to", metavar="ADDRESS", help="unix:PATH or udp:HOST:PORT")
-    for command in (run, check, config, migrate, send, import_):
+        command.add_argument(
+            "--to", metavar="ADDRESS", help="unix:PATH, stream:PATH or udp:HOST:PORT"
+        )
+    for command in (run, check, config, migrate, send, import_, journal):
         command.add_argument(
             "--config", type=Path, metavar="FILE", help="default: $AEGISD_CONFIG, then /etc/aegisd"
         )
@@ -115,6 +125,16 @@ def _migrate(options: argparse.Namespace) -> None:
     settings = load(options.config)
     logs.configure(settings.log)
     trio.run(daemon.migrate, settings, Places.here())
+
+
+def _journal(options: argparse.Namespace) -> None:
+    from aegisd.cli import journal  # noqa: PLC0415
+
+    storage = load(options.config).storage
+    directory = Path(Places.here().expand(storage.journal))
+    {"inspect": journal.inspect, "repair": journal.repair_journal, "export": journal.export}[
+        options.action
+    ](directory)
 
 
 def _send(options: argparse.Namespace) -> None:

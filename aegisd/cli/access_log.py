@@ -14,7 +14,7 @@ from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta, timezone
 from typing import IO, Any
 
-from aegisd.cli.address import MAX_DATAGRAM_BYTES, Sender
+from aegisd.cli.address import MAX_DATAGRAM_BYTES, AnySender
 from aegisd.errors import AegisdError, ConfigError
 
 MAX_EVENTS_A_MESSAGE = 50
@@ -81,7 +81,7 @@ def parse_time(text: str) -> float | None:
         return None
 
 
-def import_log(sender: Sender, name: str, *, rebase: bool, speed: float | None) -> None:
+def import_log(sender: AnySender, name: str, *, rebase: bool, speed: float | None) -> None:
     """Send a log's lines as events, and say how many there were."""
     if speed is not None and not speed > 0:
         raise ConfigError(["--speed takes a number above 0"])

@@ -1,7 +1,8 @@
-"""Where ``send`` and ``import`` send to: ``unix:PATH`` or ``udp:HOST:PORT``."""
+"""Where ``send`` and ``import`` send to: ``unix:PATH``, ``stream:PATH`` or ``udp:HOST:PORT``."""
 
 import os
 import socket
+import struct
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,10 @@ from aegisd.errors import AegisdError, ConfigError
 
 MAX_DATAGRAM_BYTES = 32 * 1024
 """Well under what UDP (65,507) and a Unix socket with default buffers carry."""
+
+ANSWER_SECONDS = 60.0  # a disk that syncs takes moments
+
+_FRAME = struct.Struct(">I")
 
 UDP_BYTES_PER_SECOND = 20_000_000
 """UDP has no back-pressure: a pace that the daemon's receive buffer rides out."""
@@ -35,7 +40,9 @@ class Sender:
                 family, _, _, _, target = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
                 self._socket = _connected(family, target)
             else:
-                raise ConfigError([f"--to: '{address}' is not unix:PATH or udp:HOST:PORT"])
+                raise ConfigError(
+                    [f"--to: '{address}' is not unix:PATH, stream:PATH or udp:HOST:PORT"]
+                )
         except ValueError as error:
             raise ConfigError([f"--to: {error}"]) from None
         except OSError as error:
@@ -70,6 +77,51 @@ class Sender:
         )
 
 
+class StreamSender:
+    """Sends messages over the stream, and waits until each is safe."""
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+        self._source = f"{socket.gethostname()}-{os.getpid()}-{time.time_ns()}"
+        self._seq = 0
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._socket.settimeout(ANSWER_SECONDS)
+        try:
+            self._socket.connect(address.removeprefix("stream:"))
+        except OSError as error:
+            self._socket.close()
+            raise self._failed(error.strerror or str(error)) from None
+
+    def send(self, message: object) -> None:
+        """Send an event, or a list of them. Raises AegisdError where it is not acknowledged."""
+        events = message if isinstance(message, list) else [message]
+        envelope = {"source": self._source, "seq": self._seq, "events": events}
+        data: bytes = msgpack.packb(envelope, unicode_errors="surrogateescape")
+        try:
+            self._socket.sendall(_FRAME.pack(len(data)) + data)
+            answer = msgpack.unpackb(self._received(_FRAME.unpack(self._received(4))[0]))
+        except OSError as error:
+            raise self._failed(error.strerror or str(error)) from None
+        if "error" in answer:
+            raise self._failed(answer["error"]["message"])
+        self._seq += len(events)
+
+    def _received(self, size: int) -> bytes:
+        data = self._socket.recv(size, socket.MSG_WAITALL)
+        if len(data) < size:
+            raise ConnectionResetError("the daemon closed the connection")
+        return data
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._socket.close()
+
+    def _failed(self, why: str) -> AegisdError:
+        return AegisdError(
+            f"can't send to {self._address}: {why}; start aegisd, or name the address with --to"
+        )
+
+
 def _connected(family: int, target: Any) -> socket.socket:
     """A datagram socket whose other end is ``target``."""
     connected = socket.socket(family, socket.SOCK_DGRAM)
@@ -81,10 +133,15 @@ def _connected(family: int, target: Any) -> socket.socket:
     return connected
 
 
+AnySender = Sender | StreamSender
+
+
 @contextmanager
-def open_sender(address: str | None, config: Path | None) -> Iterator[Sender]:
+def open_sender(address: str | None, config: Path | None) -> Iterator[AnySender]:
     """A sender to ``address``, by default the first listener of the configuration."""
-    sender = Sender(address or _configured(config))
+    address = address or _configured(config)
+    streams = address.startswith("stream:") and address != "stream:"
+    sender = StreamSender(address) if streams else Sender(address)
     try:
         yield sender
     finally:

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgpack
 
-from aegisd.cli.address import Sender
+from aegisd.cli.address import AnySender
 from aegisd.errors import AegisdError, ConfigError
 from aegisd.wire.decode import Decoder
 from aegisd.wire.messages import Messages
@@ -16,7 +16,7 @@ from aegisd.wire.protocol import KINDS, REQUEST, FieldType, camel_case
 ANY_AGE = 2**62  # how old an event may be is the daemon's own setting
 
 
-def send_pairs(sender: Sender, kind: str | None, pairs: list[str]) -> None:
+def send_pairs(sender: AnySender, kind: str | None, pairs: list[str]) -> None:
     """Send one event, its fields given as ``key=value``."""
     event: dict[str, Any] = {}
     for pair in pairs:
@@ -29,7 +29,7 @@ def send_pairs(sender: Sender, kind: str | None, pairs: list[str]) -> None:
     _send(sender, _with_kind(event, kind), "the event")
 
 
-def send_lines(sender: Sender, kind: str | None, lines: Iterable[bytes]) -> None:
+def send_lines(sender: AnySender, kind: str | None, lines: Iterable[bytes]) -> None:
     """Send an event for each line, a JSON object."""
     for number, line in enumerate(lines, 1):
         if not line.strip():
@@ -59,7 +59,7 @@ def _value(kind: str | None, key: str, text: str) -> Any:
         return text
 
 
-def _send(sender: Sender, event: dict[str, Any], what: str) -> None:
+def _send(sender: AnySender, event: dict[str, Any], what: str) -> None:
     try:
         data: bytes = msgpack.packb(event)
     except (ValueError, OverflowError, TypeError) as error:

@@ -1,0 +1,69 @@
+"""``aegisd journal``: what the journal of a stopped daemon holds, as text or JSON lines."""
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from aegisd.errors import AegisdError
+from aegisd.store import entries, repair
+from aegisd.times import rfc3339
+from aegisd.wire.block import ABSENT, Block
+
+MICROSECONDS = 1_000_000
+
+
+def inspect(directory: Path) -> None:
+    """Say what each file holds."""
+    repair.hold(directory)
+    for report in map(repair.report, repair.files(directory)):
+        line = f"{report.path.name}: {report.events} events in {report.records} entries"
+        if report.written is not None:
+            first, last = (rfc3339(when * MICROSECONDS) for when in report.written)
+            line += f", positions {report.first} to {report.end}, written {first} to {last}"
+        if report.damaged:
+            line += f"; {report.damaged} bytes are damaged"
+        print(line)
+
+
+def repair_journal(directory: Path) -> None:
+    """Cut damage out of the segments."""
+    repair.hold(directory)
+    for path in repair.files(directory):
+        if path.suffix == ".segment" and (cut := repair.mend(path)):
+            print(f"{path.name}: {cut} damaged bytes cut out; as it was: {path.name}.damaged")
+
+
+def export(directory: Path) -> None:
+    """Print all events, those of files that were set aside included."""
+    repair.hold(directory)
+    for path in repair.files(directory):
+        records, damaged = repair.read(path)
+        if damaged:
+            print(f"{path.name}: {damaged} bytes are damaged and left out", file=sys.stderr)
+        for record in records:
+            if not record.events:
+                continue
+            try:
+                blocks = entries.unpack(record.entry)
+            except ValueError as error:
+                raise AegisdError(f"{path.name}: {error}") from None
+            for block in blocks:
+                for event in _events(block):
+                    print(json.dumps(event, ensure_ascii=False))
+
+
+def _events(block: Block) -> Iterator[dict[str, Any]]:
+    """The events as ``aegisd send -`` takes them; what was computed from them included."""
+    columns: dict[str, list[Any]] = {name: text.rows() for name, text in block.texts.items()}
+    for name, column in block.numbers.items():
+        gone = (column == ABSENT) | np.isnan(column)
+        scale = MICROSECONDS if name == "timestamp" else 1000 if name.endswith("_ms") else 1
+        values = column.tolist() if scale == 1 else (column / scale).tolist()
+        columns[name] = [None if g else v for g, v in zip(gone.tolist(), values, strict=True)]
+    for row in zip(*columns.values(), strict=True):
+        given = {name: v for name, v in zip(columns, row, strict=True) if v is not None}
+        yield {"kind": block.kind, **given}
