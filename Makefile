@@ -12,13 +12,14 @@ DATAGRAMS := 1000000
 # aegisd runs on Python 3.11 to 3.13: trio-asyncio doesn't import on 3.14
 SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
 
-.PHONY: help venv run test lint format bench-ingest fuzz clean
+.PHONY: help venv run test lint format bench-ingest bench-store fuzz clean
 
 help:
 	@echo 'make run    set up and run the daemon on an embedded Postgres'
 	@echo 'make test   set up and run all tests'
 	@echo 'make lint   check style, types and the order of imports'
 	@echo 'make bench-ingest  measure what a request costs, beside netdata and statsd (bench/README.md)'
+	@echo 'make bench-store   measure how fast rows are stored, beside COPY, psql and rsyslog'
 	@echo 'make fuzz   feed bad input to the decoder (SECONDS=120) and a live daemon (DATAGRAMS=1000000)'
 	@echo 'make venv   set up .venv with the daemon in it: .venv/bin/aegisd'
 	@echo 'make clean  remove what make made'
@@ -43,6 +44,9 @@ format: $(VENV)/.tools
 
 bench-ingest: venv
 	$(BIN)/python -m bench.ingest $(ARGS)
+
+bench-store: venv
+	$(BIN)/python -m bench.store $(ARGS)
 
 fuzz: $(VENV)/.fuzzers
 	PYTHONPATH=tests $(BIN)/python -m fuzz.guided -max_total_time=$(SECONDS) -print_final_stats=1

@@ -1,0 +1,182 @@
+"""aegisd as it is run with a Postgres of the operator's own, and the rate at which it stores."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from attrs import frozen
+
+from bench.daemon import REPOSITORY, Aegisd
+from bench.measure import Load
+from bench.receiver import Failed, fetch, wait_for
+
+FLUSH_MILLISECONDS = 100
+"""``metrics.flush_interval_ms``: the last rows, fewer than a batch, wait so long."""
+
+AWAY = "postgresql://nobody@/none?host=/nonexistent"
+"""A database that is not there."""
+
+JOURNALED, UNJOURNALED = "aegisd", "bench.unjournaled"
+
+CONFIG = """
+node = "bench"
+[ingest]
+udp = "127.0.0.1:{udp}"
+[http]
+listen = "127.0.0.1:{http}"
+[metrics]
+flush_interval_ms = {flush}
+[storage]
+dsn = "{dsn}"
+"""
+
+STORED_SECONDS = 600
+"""Longer than ten million rows may take."""
+
+
+class Storing(Aegisd):
+    """The daemon on the database ``dsn``; it may be stopped and started again on another one."""
+
+    def __init__(self, dsn: str, module: str = JOURNALED) -> None:
+        super().__init__(stored=True)
+        self.dsn = dsn
+        self._module = module
+
+    def start(self) -> None:
+        """Start it, and wait until it receives, and stores if its database is there."""
+        config = self.directory / "aegisd.toml"
+        config.write_text(
+            CONFIG.format(udp=self._udp, http=self._http, flush=FLUSH_MILLISECONDS, dsn=self.dsn)
+        )
+        environment = {
+            **{k: v for k, v in os.environ.items() if not k.startswith(("AEGISD_", "PG"))},
+            "PYTHONPATH": str(REPOSITORY),
+            "STATE_DIRECTORY": str(self.directory / "state"),
+            "RUNTIME_DIRECTORY": str(self.directory / "run"),
+        }
+        self.run([sys.executable, "-m", self._module, "run", "--config", str(config)], environment)
+        wait_for(self._started, "aegisd is ready")
+
+    def _started(self) -> bool | None:
+        self.alive()
+        if fetch(f"http://127.0.0.1:{self._http}/api/status") is None:
+            return None
+        return self.dsn == AWAY or self.status()["database"]["connected"] or None
+
+    @property
+    def stream(self) -> Path:
+        """The socket of the acknowledged stream."""
+        return self.directory / "run" / "stream.sock"
+
+    def status(self) -> Any:
+        """What it says of itself."""
+        return self._get("/api/status")
+
+    def wait_stored(self, rows: int) -> float:
+        """Wait until it has committed ``rows`` since its start; when the last of them were."""
+
+        def done() -> bool | None:
+            self.counted()  # raises where some were dropped
+            self.alive()
+            return self.status()["flush"]["rows"] >= rows or None
+
+        wait_for(done, f"{rows:,} rows are committed", STORED_SECONDS)
+        flush = self.status()["flush"]
+        if flush["rows"] != rows:
+            raise Failed(f"{flush['rows']:,} rows for {rows:,} requests")
+        return datetime.fromisoformat(flush["lastAt"]).timestamp()
+
+
+@frozen
+class Committed:
+    """Rows that came over the socket and were committed. Times in seconds."""
+
+    rows: int
+    seconds: float  # from the first message sent to the last row committed
+    sent_seconds: float  # until the last message was taken
+    cpu: float  # the daemon's
+    waiting: int  # when the last message was taken: events that were not committed
+
+    @property
+    def rate(self) -> float:
+        return self.rows / self.seconds
+
+    @property
+    def micros(self) -> float:
+        """CPU of the daemon for each row."""
+        return self.cpu * 1e6 / self.rows
+
+
+def send(
+    address: str, load: Load, rows: int, rate: float | None = None
+) -> tuple[int, float, float]:
+    """Send ``rows`` requests, flat out or at ``rate``: how many, from when to when (Unix time)."""
+    command = [sys.executable, "-m", "bench.sender", address, str(load.file)]
+    if rate is None:
+        command += ["--seconds", str(STORED_SECONDS), "--count", str(rows // load.per_frame)]
+    else:
+        command += ["--seconds", str(rows / rate), "--rate", str(rate / load.per_frame)]
+    with _ended(subprocess.Popen(command, stdout=subprocess.PIPE, cwd=REPOSITORY)) as process:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        end = time.time()
+    if not line:
+        raise Failed("the sender failed")
+    said = json.loads(line)
+    return said["taken"] * load.per_frame, end - said["seconds"], end
+
+
+@contextmanager
+def _ended(process: subprocess.Popen[bytes]) -> Iterator[subprocess.Popen[bytes]]:
+    with process:
+        try:
+            yield process
+        except BaseException:
+            process.kill()
+            raise
+
+
+def commit(daemon: Storing, load: Load, rows: int, rate: float | None = None) -> Committed:
+    """Send and wait until all is committed. The sender waits where the daemon is behind."""
+    before, cpu = daemon.stored() or 0, daemon.cpu()
+    sent, start, taken = send(daemon.address(load.transport), load, rows, rate)
+    waiting = daemon.status()["journal"]["events"]
+    end = daemon.wait_stored(before + sent)
+    return Committed(sent, end - start, taken - start, daemon.cpu() - cpu, waiting)
+
+
+@frozen
+class Acknowledged:
+    """What the stream's client did."""
+
+    messages: int
+    seconds: float
+    busy: float  # the client's share of one core
+    micros: float  # CPU of the daemon for each event
+
+
+def acknowledge(
+    daemon: Storing, lists: Path, events: int, connections: int, depth: int, seconds: float
+) -> Acknowledged:
+    """Send lists of ``events``, encoded in a file, over the stream, each until it is answered."""
+    numbers = {"events": events, "connections": connections, "depth": depth, "seconds": seconds}
+    command = [sys.executable, "-m", "bench.acknowledging", str(daemon.stream), str(lists)]
+    command += [word for name, n in numbers.items() for word in (f"--{name}", str(n))]
+    cpu = daemon.cpu()
+    done = subprocess.run(command, capture_output=True, cwd=REPOSITORY, check=False)
+    used = daemon.cpu() - cpu
+    if done.returncode:
+        raise Failed(f"the stream's client: {done.stderr.decode().strip()}")
+    said = json.loads(done.stdout)
+    sent = said["messages"] * events
+    if (counted := daemon.counted()) != sent:
+        raise Failed(f"{counted:,} events counted, {sent:,} acknowledged")
+    busy = said["cpu"] / said["seconds"]
+    return Acknowledged(said["messages"], said["seconds"], busy, used * 1e6 / sent)
