@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from support import Daemon
+from support import Daemon, wait_until
 
 RATE = 0.1
 EVENTS, EVENTS_A_MESSAGE = 20_000, 100
@@ -41,11 +41,12 @@ def test_a_sample_is_stored_that_stands_for_all(
     sampled.emit(*(events[i : i + EVENTS_A_MESSAGE] for i in range(0, EVENTS, EVENTS_A_MESSAGE)))
     sampled.emit([decision] * 50)
     sampled.wait_for_events(EVENTS + 50)
+    wait_until(lambda: sampled.get("/api/status")["journal"]["events"] == 0, "nothing waits")
 
     ingest = sampled.get("/api/ingest")
     assert ingest["events"]["request"] == EVENTS
     stored = EVENTS - ingest["sampledOut"]
-    sampled.wait_for_rows(stored + 50)
+    assert sampled.get("/api/status")["flush"]["rows"] == stored + 50
     assert failed < stored < EVENTS / 4
     assert sum(ingest["dropped"].values()) == 0
     assert f"aegisd_sampled_out_events_total {EVENTS - stored}.0" in sampled.fetch("/metrics")[1]
