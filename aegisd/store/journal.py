@@ -84,8 +84,9 @@ class Journal:
         self._damaged: set[Segment] = set()
         self._full = False  # until something is deleted: else small records would still fit in
         self._written_end = 0  # behind the last record
+        self._settled: Segment | None = None  # the newest whose beginning is on the disk
         try:
-            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _make(directory)
             self._lock = locked(directory)
             self.uuid = self._identity()
             self._open_segments(now)
@@ -267,12 +268,20 @@ class Journal:
             if self._full and position >= self._written_end and len(self._segments) == 1:
                 self._begin(self.end, self.end)
             while len(self._segments) > 1 and self._before[1] <= position:
+                self._settle()
                 self._delete(self._segments[0])
                 del self._segments[0], self._before[0]
                 self._full = False
                 self.figures.bytes = sum(_size(segment.path) for segment in self._segments)
         except OSError as error:
             log.warning("a file of the journal can't be deleted", why=str(error))
+
+    def _settle(self) -> None:
+        """Have the newest segment's beginning on the disk: only it tells the marks from now on."""
+        if self._settled != self._segments[-1]:
+            os.fdatasync(self._file)
+            _sync_directory(self.directory)
+            self._settled = self._segments[-1]
 
     def _delete(self, segment: Segment) -> None:
         with suppress(FileNotFoundError):
@@ -435,6 +444,14 @@ def _size(path: Path) -> int:
         return path.stat().st_size
     except OSError:
         return 0  # somebody has deleted it
+
+
+def _make(directory: Path) -> None:
+    """Make a directory that is still there after a power cut."""
+    made = [path for path in (directory, *directory.parents) if not path.exists()]
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for path in made:
+        _sync_directory(path.parent)
 
 
 def _sync_directory(directory: Path) -> None:

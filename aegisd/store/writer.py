@@ -96,11 +96,12 @@ class Writer:
                 await self._flush()
                 self._is_there()
             except (DatabaseUnavailable, OSError) as error:  # the journal can't be read
+                if self.figures.connected:  # something was stored since the last failure
+                    pause = FIRST_PAUSE_SECONDS
                 self._is_away(str(error))
                 await self._pause(pause)
                 pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
                 continue
-            pause = FIRST_PAUSE_SECONDS
             if self._stopping.is_set() and not self._backlog.events:
                 return
             await self._wait()

@@ -1,6 +1,7 @@
 """The daemon on sockets that somebody else holds: used, left alone at the stop, found again."""
 
 import asyncio
+import json
 import os
 import shutil
 import socket
@@ -53,33 +54,38 @@ def held(activated: Any) -> Iterator[dict[str, socket.socket]]:
 def test_systemd_socket_activate_starts_the_daemon_on_all_its_sockets(
     activated: Any, dsn: str
 ) -> None:
-    unix, udp, http = (
+    unix, stream, udp, http = (
         str(activated.directory / "s"),
+        str(activated.directory / "t"),
         free_port(socket.SOCK_DGRAM),
         free_port(socket.SOCK_STREAM),
     )
     # one run listens on datagram sockets only or on none; the inner one passes on the outer's
     kept = [f"-E{name}={value}" for name, value in activated.environment.items()]
     outer = [ACTIVATE, "--datagram", "-l", unix, "-l", f"127.0.0.1:{udp}", *kept, "--"]
-    names = "--fdname=unix_datagram:udp:http"
-    inner = [ACTIVATE, "-l", f"127.0.0.1:{http}", names, *kept, "--"]
+    names = "--fdname=unix_datagram:udp:unix_stream:http"
+    inner = [ACTIVATE, "-l", stream, "-l", f"127.0.0.1:{http}", names, *kept, "--"]
     activated.start_under([*outer, *inner, *activated.command("run")])
     wait_until(lambda: f"127.0.0.1:{udp} as" in activated.log(), "the sockets are there")
     inode = os.stat(unix).st_ino
     send(unix, EVENT | {"path": "/unix"})  # which starts the daemon
     activated.wait_ready()
     send(("127.0.0.1", udp), EVENT | {"path": "/udp"})
+    event = json.dumps(EVENT | {"path": "/stream"})
+    sent = activated.run("send", "--to", f"stream:{stream}", "-", input_=event.encode())
+    assert sent.returncode == 0, sent.stderr
 
     assert activated.url == f"http://127.0.0.1:{http}"
-    activated.wait_for_rows(2)
+    activated.wait_for_rows(3)
     listeners = activated.get("/api/ingest")["listeners"]
     assert [(one["address"], one["messages"]) for one in listeners] == [
         (f"unix:{unix}", 1),
         (f"udp:127.0.0.1:{udp}", 1),
+        (f"stream:{stream}", 1),
     ]
     assert activated.stop() == 0
     assert os.stat(unix).st_ino == inode, "the file is systemd's to remove"
-    assert paths(dsn) == ["/udp", "/unix"]
+    assert paths(dsn) == ["/stream", "/udp", "/unix"]
 
 
 def test_what_is_sent_while_the_daemon_is_down_waits_for_the_next_start(
@@ -129,7 +135,8 @@ def test_listeners_without_a_handed_socket_are_bound_as_configured(
     activated.environment["AEGISD_HTTP__LISTEN"] = "127.0.0.1:0"
     activated.start_with({"unix_datagram": held["unix_datagram"]})
     addresses = [one["address"] for one in activated.get("/api/ingest")["listeners"]]
-    assert addresses == [f"unix:{activated.ingest}", f"udp:127.0.0.1:{port}"]
+    stream = activated.runtime / "stream.sock"
+    assert addresses == [f"unix:{activated.ingest}", f"udp:127.0.0.1:{port}", f"stream:{stream}"]
 
 
 def test_a_listener_that_is_off_is_on_where_systemd_hands_its_socket_over(
