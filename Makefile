@@ -9,10 +9,13 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 SECONDS := 120
 DATAGRAMS := 1000000
 
+# of make torture
+ROUNDS := 1000
+
 # aegisd runs on Python 3.11 to 3.13: trio-asyncio doesn't import on 3.14
 SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
 
-.PHONY: help venv run test lint format bench-ingest bench-store fuzz clean
+.PHONY: help venv run test lint format bench-ingest bench-store fuzz torture clean
 
 help:
 	@echo 'make run    set up and run the daemon on an embedded Postgres'
@@ -21,6 +24,7 @@ help:
 	@echo 'make bench-ingest  measure what a request costs, beside netdata and statsd (bench/README.md)'
 	@echo 'make bench-store   measure how fast rows are stored, beside COPY, psql and rsyslog'
 	@echo 'make fuzz   feed bad input to the decoder (SECONDS=120) and a live daemon (DATAGRAMS=1000000)'
+	@echo 'make torture  kill the daemon, its line, Postgres and the power (ROUNDS=1000); count what is lost'
 	@echo 'make venv   set up .venv with the daemon in it: .venv/bin/aegisd'
 	@echo 'make clean  remove what make made'
 
@@ -51,6 +55,9 @@ bench-store: venv
 fuzz: $(VENV)/.fuzzers
 	PYTHONPATH=tests $(BIN)/python -m fuzz.guided -max_total_time=$(SECONDS) -print_final_stats=1
 	PYTHONPATH=tests $(BIN)/python -m fuzz live --datagrams $(DATAGRAMS)
+
+torture: $(VENV)/.tools
+	PYTHONPATH=tests $(BIN)/python -m torture --rounds $(ROUNDS)
 
 clean:
 	rm -rf $(VENV) .fuzz .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage*

@@ -279,9 +279,9 @@ class Journal:
     def _settle(self) -> None:
         """Have the newest segment's beginning on the disk: only it tells the marks from now on."""
         if self._settled != self._segments[-1]:
-            os.fdatasync(self._file)
-            _sync_directory(self.directory)
-            self._settled = self._segments[-1]
+            with suppress(OSError):  # a disk that is too full for that needs the room
+                self.sync()
+                self._settled = self._segments[-1]
 
     def _delete(self, segment: Segment) -> None:
         with suppress(FileNotFoundError):
