@@ -42,6 +42,14 @@ MAX_READERS = 3
 _PARTITION_LOCK = 7_460_000_002
 """As MIGRATION_LOCK, the same number in every version of aegisd."""
 
+_AWAY = (
+    OSError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+)
+"""What tells that the database can't be used now."""
+
 T = TypeVar("T")
 
 
@@ -202,12 +210,7 @@ class Postgres:
             result: T = await self._loop.run_aio_coroutine(bounded())
         except TimeoutError:
             raise DatabaseUnavailable(f"no answer within {seconds} s") from None
-        except (
-            OSError,
-            asyncpg.PostgresError,
-            asyncpg.InterfaceError,
-            asyncpg.InternalClientError,
-        ) as error:
+        except _AWAY as error:
             raise DatabaseUnavailable(_line(error)) from error
         return result
 
@@ -369,10 +372,21 @@ def _line(error: BaseException) -> str:
     return text[0] if text else type(error).__name__
 
 
+def _unclaimed(loop: Any, context: dict[str, Any]) -> None:
+    """Let go of an error in what nobody waits for any more.
+
+    asyncpg leaves a future behind where a connection is lost during COPY; whoever copied has got an
+    error of its own. trio-asyncio alone would end the daemon.
+    """
+    if not isinstance(context.get("exception"), _AWAY):
+        loop.default_exception_handler(context)
+
+
 @asynccontextmanager
 async def open_postgres(*, migrate: bool) -> AsyncIterator[Postgres]:
     """A database whose ``dsn`` is still to be set; its connections end with the block."""
     async with trio_asyncio.open_loop() as loop:
+        loop.set_exception_handler(_unclaimed)
         postgres = Postgres(loop, migrate=migrate)
         try:
             yield postgres
