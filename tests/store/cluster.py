@@ -25,10 +25,12 @@ SITE = Path(SPEC.origin).parents[1]
 PSQL = SITE / programs.PROGRAMS / "psql"
 
 HOLDER = """
-import os, pwd, sys, trio
+import os, pwd, signal, sys, trio
 from pathlib import Path
 from aegisd.store.embedded import embedded_postgres
 
+# a shell starts what runs in the background with SIGINT ignored
+signal.signal(signal.SIGINT, signal.default_int_handler)
 for name in sys.argv[2:]:  # only now, as Python itself may lie where that user can't go
     user = pwd.getpwnam(name)
     os.setgroups([])
