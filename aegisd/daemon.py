@@ -33,9 +33,10 @@ from aegisd.intake import Intake
 from aegisd.live.state import LiveState
 from aegisd.losses import Losses, lost_so_far
 from aegisd.store.embedded import embedded_postgres
+from aegisd.store.exact import Exact
 from aegisd.store.history import History
+from aegisd.store.maintenance import Maintainer
 from aegisd.store.postgres import Postgres, open_postgres
-from aegisd.store.retention import Retention
 from aegisd.store.storage import Storage, open_storage
 from aegisd.store.writer import Writer
 from aegisd.web.api import Api
@@ -113,7 +114,8 @@ async def run(settings: Settings, places: Places) -> None:
                     intake=intake,
                     listeners=[*listeners, *streams],
                     storage=storage,
-                    history=History(postgres),
+                    history=History(postgres, storage.backlog, node),
+                    exact=Exact(postgres),
                     archive=archive,
                     alerts=manager,
                     hub=hub,
@@ -128,7 +130,7 @@ async def run(settings: Settings, places: Places) -> None:
                     written = trio.Event()
                     start = background.start_soon
                     start(_database, settings.storage.dsn, places, postgres, storage, written)
-                    start(Retention(postgres, settings.metrics, _wall).run, storage.writer.ready)
+                    start(Maintainer(postgres, settings.metrics, _wall).run, storage.writer.ready)
                     start(storage.sync.run)
                     start(_tick, context)
                     start(hub.run)

@@ -83,11 +83,20 @@ def _parser() -> argparse.ArgumentParser:
     )
     journal.set_defaults(command=_journal)
 
+    top = commands.add_parser("top", help="the live view in a terminal")
+    top.add_argument(
+        "--url",
+        metavar="URL",
+        help="http://HOST:PORT of the daemon (or https://, ws://, wss://);"
+        " default: what the configuration listens on",
+    )
+    top.set_defaults(command=_top)
+
     for command in (send, import_):
         command.add_argument(
             "--to", metavar="ADDRESS", help="unix:PATH, stream:PATH or udp:HOST:PORT"
         )
-    for command in (run, check, config, migrate, send, import_, journal):
+    for command in (run, check, config, migrate, send, import_, journal, top):
         command.add_argument(
             "--config", type=Path, metavar="FILE", help="default: $AEGISD_CONFIG, then /etc/aegisd"
         )
@@ -154,3 +163,9 @@ def _import(options: argparse.Namespace) -> None:
 
     with open_sender(options.to, options.config) as sender:
         import_log(sender, options.file, rebase=options.rebase, speed=options.speed)
+
+
+def _top(options: argparse.Namespace) -> None:
+    from aegisd.cli.top import top  # noqa: PLC0415
+
+    top(options.url, options.config)

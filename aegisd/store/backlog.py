@@ -55,6 +55,12 @@ class Entry:
             position += block.size
         return found
 
+    def after(self, position: int) -> list[Block]:
+        """Its events from ``position`` on."""
+        if position <= self.position:
+            return self.blocks
+        return [block for _, block in Batch(0, 0, self.placed()).part(position, self.end).blocks]
+
 
 @frozen(eq=False)
 class Batch:
@@ -213,6 +219,10 @@ class Backlog:
         return Batch(self._front[0].position, self._front[-1].end, blocks).part(
             self._position, self._front[-1].end
         )
+
+    def waiting(self) -> list[Entry]:
+        """The entries in memory, in order: what may not be in the database yet."""
+        return [*self._front, *self._later]
 
     def stored(self, position: int) -> None:
         """All before ``position`` is in the database."""

@@ -1,228 +1,257 @@
-"""Answers about the past, by plain SQL over the stored rows.
+"""Answers about the past, of all nodes: rollups of the database, and what is not in it yet.
 
-A row stands for ``weight`` requests, so counts are sums of weights and a quantile is the
-smallest duration at which the weights of all that are no longer reach its share: Postgres'
-``percentile_disc``, weighted.
+Each answer is read in one transaction, that sees one state. It tells up to which position this
+daemon's journal is in the database; what lies behind that in memory is rolled up here and added,
+so that no event counts twice or not at all.
 """
 
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any, TypeVar
 
-from attrs import frozen
+from attrs import evolve
 
-from aegisd.store.postgres import Postgres
-from aegisd.store.ranges import SECOND, Range
-
-PRESENCE_SECONDS = 300
-"""Backends and connections count what was heard of in the last five minutes."""
-
-
-@frozen
-class Latency:
-    """In ms; None where no request had a duration."""
-
-    p50: float | None
-    p95: float | None
-    p99: float | None
-    average: float | None
-
-
-@frozen
-class Totals:
-    """Requests of a range."""
-
-    requests: int
-    succeeded: int
-    rate_limited: int
-    latency: Latency
-
-
-@frozen
-class Present:
-    """Who was there in the last five minutes, over all nodes asked for."""
-
-    connections: int
-    backends: int
-    healthy: int
-
-
-@frozen
-class StatusCounts:
-    """Requests of a bucket by class of status."""
-
-    status_2xx: int
-    status_3xx: int
-    status_4xx: int
-    status_5xx: int
-    other: int
-
-
-@frozen
-class EndpointTotals:
-    """Requests of one endpoint; latencies in ms."""
-
-    method: str
-    path: str
-    requests: int
-    failed: int
-    average: float | None
-    p95: float | None
-
-
-@frozen
-class KeyTotals:
-    """Rate-limit decisions of one key."""
-
-    key: str
-    checked: int
-    denied: int
-
-
-_SUCCEEDED = "status_code BETWEEN 1 AND 399"
-_WHERE = '"timestamp" >= $1 AND "timestamp" < $2 AND ($3::text IS NULL OR node = $3)'
-_BUCKET = "date_bin(make_interval(secs => $4::int), \"timestamp\", 'epoch'::timestamptz)"
-
-
-def _with_quantiles(group: str, *, per_bucket: bool) -> str:
-    """Requests with what a weighted quantile needs: weights up to the row, and of all."""
-    columns = f"{_BUCKET} AS bucket" if per_bucket else "method, endpoint, status_code"
-    partition = f"PARTITION BY {group}" if group else ""
-    return (
-        f"WITH r AS (SELECT {columns}, duration_ms, weight::float8 AS weight"
-        f" FROM request_metrics WHERE {_WHERE}),"
-        f" q AS (SELECT *, sum(weight) FILTER (WHERE duration_ms IS NOT NULL) OVER"
-        f" ({partition}) AS timed, sum(weight) FILTER (WHERE duration_ms IS NOT NULL) OVER"
-        f" ({partition} ORDER BY duration_ms) AS up_to FROM r)"
-    )
-
-
-def _quantile(share: float) -> str:
-    return f"min(duration_ms) FILTER (WHERE up_to >= {share} * timed)"
-
-
-_AVERAGE = (
-    "sum(duration_ms * weight) / nullif(sum(weight) FILTER (WHERE duration_ms IS NOT NULL), 0)"
+from aegisd.errors import DatabaseUnavailable
+from aegisd.live import sketch
+from aegisd.live.endpoints import OTHER
+from aegisd.store import presence, reading
+from aegisd.store.backlog import Backlog
+from aegisd.store.figures import (
+    Added,
+    EndpointTotals,
+    Key,
+    KeyTotals,
+    Latency,
+    Present,
+    StatusCounts,
+    Sums,
+    Totals,
+    add_rollups,
 )
+from aegisd.store.levels import (
+    DAY,
+    ENDPOINTS,
+    KEYS,
+    REQUESTS,
+    Kind,
+    Progress,
+    Segment,
+    cover,
+    floor,
+)
+from aegisd.store.postgres import Fetch, Postgres
+from aegisd.store.ranges import Range
+from aegisd.store.rollup import Rollups, roll_up
+from aegisd.wire.block import Block, concatenate
+
+_STATE = (
+    "SELECT hours_closed, days_closed, (SELECT position FROM journals WHERE journal = $1)"
+    " FROM rollup_progress"
+)
+
+T = TypeVar("T")
 
 
 class History:
     """The queries. All raise DatabaseUnavailable; ``node`` None is all nodes."""
 
-    def __init__(self, postgres: Postgres) -> None:
+    def __init__(self, postgres: Postgres, backlog: Backlog, node: str) -> None:
         self._postgres = postgres
+        self._backlog = backlog
+        self._node = node
 
     async def totals(self, range_: Range, node: str | None) -> Totals:
         """Counts and latencies of the whole range."""
-        ((requests, succeeded, limited, *latency),) = await self._ask(
-            f"{_with_quantiles('', per_bucket=False)}"
-            f" SELECT sum(weight), sum(weight) FILTER (WHERE {_SUCCEEDED}),"
-            f" sum(weight) FILTER (WHERE status_code = 429),"
-            f" {_quantile(0.5)}, {_quantile(0.95)}, {_quantile(0.99)}, {_AVERAGE} FROM q",
-            range_,
-            node,
+        # by day, as the bins of a sum over years might grow beyond their digits
+        days = await self._series(evolve(range_, bucket=DAY), node, timed=True)
+        whole = Sums()
+        for sums in days.values():
+            whole.merge(sums)
+        count = whole.counters.get
+        requests = count("requests", 0)
+        return Totals(
+            requests,
+            requests - count("failed", 0),
+            count("rate_limited", 0),
+            count("denied", 0),
+            whole.latency(),
         )
-        return Totals(_whole(requests), _whole(succeeded), _whole(limited), Latency(*latency))
-
-    async def present(self, now: int, node: str | None) -> Present:
-        """Backends and connections at ``now`` (microseconds since 1970)."""
-        lately = Range(now - PRESENCE_SECONDS * SECOND, now, PRESENCE_SECONDS)
-        ((connections,),) = await self._ask(
-            "SELECT sum(active_connections) FROM (SELECT DISTINCT ON (node, source)"
-            f" active_connections FROM system_metrics WHERE {_WHERE}"
-            ' ORDER BY node, source, "timestamp" DESC) latest',
-            lately,
-            node,
-        )
-        ((backends, healthy),) = await self._ask(
-            "SELECT count(*), count(*) FILTER (WHERE status = 'healthy') FROM"
-            " (SELECT DISTINCT ON (backend_name) status FROM backend_metrics"
-            f' WHERE {_WHERE} ORDER BY backend_name, "timestamp" DESC) latest',
-            lately,
-            node,
-        )
-        return Present(int(connections or 0), backends, healthy)
 
     async def requests(self, range_: Range, node: str | None) -> dict[int, int]:
         """Requests by bucket."""
-        rows = await self._ask(
-            f"SELECT {_BUCKET}, sum(weight::float8) FROM request_metrics WHERE {_WHERE} GROUP BY 1",
-            range_,
-            node,
-            range_.bucket,
-        )
-        return {bucket: _whole(requests) for bucket, requests in rows}
+        series = await self._series(range_, node, timed=False)
+        return {bucket: sums.counters["requests"] for bucket, sums in series.items()}
 
     async def latency(self, range_: Range, node: str | None) -> dict[int, Latency]:
         """Latencies by bucket."""
-        rows = await self._ask(
-            f"{_with_quantiles('bucket', per_bucket=True)}"
-            f" SELECT bucket, {_quantile(0.5)}, {_quantile(0.95)}, {_quantile(0.99)}, {_AVERAGE}"
-            " FROM q GROUP BY bucket",
-            range_,
-            node,
-            range_.bucket,
-        )
-        return {bucket: Latency(*latency) for bucket, *latency in rows}
+        series = await self._series(range_, node, timed=True)
+        return {bucket: sums.latency() for bucket, sums in series.items()}
 
     async def statuses(self, range_: Range, node: str | None) -> dict[int, StatusCounts]:
         """Requests by bucket and class of status."""
-        classes = ", ".join(
-            f"sum(weight::float8) FILTER (WHERE status_code / 100 = {hundred})"
-            for hundred in (2, 3, 4, 5)
-        )
-        rows = await self._ask(
-            f"SELECT {_BUCKET}, {classes}, sum(weight::float8) FILTER"
-            " (WHERE status_code / 100 NOT BETWEEN 2 AND 5)"
-            f" FROM request_metrics WHERE {_WHERE} GROUP BY 1",
-            range_,
-            node,
-            range_.bucket,
-        )
-        return {bucket: StatusCounts(*map(_whole, counts)) for bucket, *counts in rows}
+        series = await self._series(range_, node, timed=False)
+        names = ("status_2xx", "status_3xx", "status_4xx", "status_5xx", "status_other")
+        return {
+            bucket: StatusCounts(*(sums.counters[name] for name in names))
+            for bucket, sums in series.items()
+        }
 
     async def top_endpoints(
         self, range_: Range, node: str | None, limit: int
     ) -> list[EndpointTotals]:
         """The endpoints with most requests."""
-        rows = await self._ask(
-            f"{_with_quantiles('method, endpoint', per_bucket=False)}"
-            " SELECT method, endpoint, sum(weight),"
-            f" sum(weight) FILTER (WHERE NOT {_SUCCEEDED}), {_AVERAGE}, {_quantile(0.95)}"
-            " FROM q GROUP BY method, endpoint ORDER BY 3 DESC, 1, 2 LIMIT $4",
-            range_,
-            node,
-            limit,
-        )
+        top = await self._top(ENDPOINTS, range_, node, limit)
         return [
-            EndpointTotals(method, path, _whole(requests), _whole(failed), average, p95)
-            for method, path, requests, failed, average, p95 in rows
+            EndpointTotals(
+                method,
+                path,
+                sums.counters["requests"],
+                sums.counters["failed"],
+                sums.average(),
+                sums.p95(),
+            )
+            for (method, path), sums in top
         ]
 
-    async def rate_limits(self, range_: Range, node: str | None) -> tuple[int, int]:
-        """Decisions made, and how many were denials."""
-        ((checked, denied),) = await self._ask(
-            "SELECT count(*), count(*) FILTER (WHERE NOT allowed) FROM rate_limit_metrics"
-            f" WHERE {_WHERE}",
-            range_,
-            node,
+    async def rate_limits(
+        self, range_: Range, node: str | None, limit: int
+    ) -> tuple[int, int, list[KeyTotals]]:
+        """Decisions made, how many were denials, and the keys with most denials."""
+        series = await self._series(evolve(range_, bucket=DAY), node, timed=False)
+        checked, denied = (
+            sum(sums.counters[name] for sums in series.values()) for name in ("checked", "denied")
         )
-        return checked, denied
-
-    async def top_keys(self, range_: Range, node: str | None, limit: int) -> list[KeyTotals]:
-        """The keys with most denials, then most decisions."""
-        rows = await self._ask(
-            "SELECT key, count(*), count(*) FILTER (WHERE NOT allowed) FROM rate_limit_metrics"
-            f" WHERE {_WHERE} GROUP BY key ORDER BY 3 DESC, 2 DESC, 1 LIMIT $4",
-            range_,
-            node,
-            limit,
+        top = await self._top(KEYS, range_, node, limit)
+        return (
+            checked,
+            denied,
+            [
+                KeyTotals(*names, sums.counters["checked"], sums.counters["denied"])
+                for names, sums in top
+            ],
         )
-        return [KeyTotals(*row) for row in rows]
 
-    async def _ask(
-        self, sql: str, range_: Range, node: str | None, *more: Any
-    ) -> list[tuple[Any, ...]]:
-        return await self._postgres.fetch(sql, range_.start, range_.end, node, *more)
+    async def present(self, now: int, node: str | None) -> Present:
+        """Backends and connections at ``now`` (microseconds since 1970)."""
+
+        async def work(fetch: Fetch, _: Progress, waiting: list[Block]) -> Present:
+            return await presence.read(fetch, now, node, self._node, waiting)
+
+        return await self._in_one_state(node, work)
+
+    async def _series(self, range_: Range, node: str | None, *, timed: bool) -> dict[int, Sums]:
+        bucket = range_.bucket
+
+        async def work(fetch: Fetch, progress: Progress, waiting: list[Block]) -> dict[int, Sums]:
+            levels = tuple(level for level in REQUESTS.levels if level <= bucket)
+            segments = cover(range_.start, range_.end, levels, progress)
+            sql, args = reading.series(REQUESTS, segments, node, bucket, timed=timed)
+            added: Added = {
+                (start,): _sums(REQUESTS, row, timed=timed)
+                for start, *row in await fetch(sql, *args)
+            }
+            rollups = roll_up(waiting).requests
+            keys = _keys(rollups, segments, lambda start, _: (floor(start, bucket),))
+            add_rollups(added, rollups, keys, REQUESTS)
+            return {int(start): sums for (start,), sums in added.items()}
+
+        return await self._in_one_state(node, work)
+
+    async def _top(
+        self, kind: Kind, range_: Range, node: str | None, limit: int
+    ) -> list[tuple[Key, Sums]]:
+        """The ``limit`` names that rank first, the rest's own at the end where there is room."""
+
+        async def work(
+            fetch: Fetch, progress: Progress, waiting: list[Block]
+        ) -> list[tuple[Key, Sums]]:
+            segments = cover(range_.start, range_.end, kind.levels, progress)
+            pieces = roll_up(waiting)
+            rollups = pieces.endpoints if kind is ENDPOINTS else pieces.keys
+            waiting_sums: Added = {}
+            add_rollups(waiting_sums, rollups, _keys(rollups, segments, _names), kind)
+            also = _columns(waiting_sums, kind)
+            sql, args = reading.names(kind, segments, node, limit, also)
+            names = len(kind.names)
+            added: Added = {
+                row[:names]: _sums(kind, row[names:], timed=kind.timed, sketched=False)
+                for row in await fetch(sql, *args)
+            }
+            for name, sums in waiting_sums.items():
+                added.setdefault(name, Sums()).merge(sums)
+            ranked = sorted(added, key=lambda name: _rank(kind, name, added[name]))[:limit]
+            top = {name: added[name] for name in ranked}
+            if kind.timed and top:
+                await _add_sketches(fetch, kind, segments, node, top)
+            return list(top.items())
+
+        return await self._in_one_state(node, work)
+
+    async def _in_one_state(
+        self, node: str | None, work: Callable[[Fetch, Progress, list[Block]], Awaitable[T]]
+    ) -> T:
+        """What ``work`` makes of the database, and of the events that are not in it.
+
+        The entries are taken before the database is asked: one that is written meanwhile is in
+        either of the two.
+        """
+        entries = self._backlog.waiting() if node in (None, self._node) else []
+        journal = self._backlog.journal
+
+        async def query(fetch: Fetch) -> T:
+            found = await fetch(_STATE, journal)
+            if not found:
+                raise DatabaseUnavailable("the table rollup_progress has lost its row")
+            ((hours, days, stored),) = found
+            position = stored or 0
+            blocks = (block for e in entries if e.end > position for block in e.after(position))
+            return await work(fetch, Progress(hours, days), concatenate(blocks))
+
+        return await self._postgres.read(query)
 
 
-def _whole(weights: float | None) -> int:
-    return round(weights or 0)
+def _sums(kind: Kind, row: Sequence[Any], *, timed: bool, sketched: bool = True) -> Sums:
+    count = len(kind.counters)
+    sums = Sums()
+    sums.add(zip(kind.counters, row, strict=False), int(row[count]) if timed else 0)
+    if timed and sketched:
+        sums.durations = sketch.decode([row[count + 1]])
+    return sums
+
+
+def _keys(
+    rollups: Rollups,
+    segments: Sequence[Segment],
+    key: Callable[[int, tuple[str, ...]], Key],
+) -> list[Key | None]:
+    """The key of each rollup; None where it lies outside of the segments."""
+    start, end = segments[0].start, segments[-1].end
+    texts = [text.rows() for text in rollups.names.values()]
+    return [
+        key(moment, tuple(str(text[i]) for text in texts)) if start <= moment < end else None
+        for i, moment in enumerate(rollups.starts.tolist())
+    ]
+
+
+def _names(_: int, names: tuple[str, ...]) -> tuple[str, ...]:
+    return names
+
+
+def _columns(names: Iterable[Key], kind: Kind) -> list[list[str]]:
+    """A list for each of the kind's names."""
+    rows = list(names)
+    return [[str(row[i]) for row in rows] for i in range(len(kind.names))]
+
+
+def _rank(kind: Kind, name: Key, sums: Sums) -> tuple[Any, ...]:
+    return (name[0] == OTHER, *(-sums.counters[counter] for counter in kind.rank), name)
+
+
+async def _add_sketches(
+    fetch: Fetch, kind: Kind, segments: Sequence[Segment], node: str | None, top: Added
+) -> None:
+    """Add the sketches of what the database has of these names."""
+    large = max(sums.counters["timed"] for sums in top.values()) > sketch.MAX_COUNT
+    sql, args = reading.sketches(kind, segments, node, _columns(top, kind), DAY if large else None)
+    names = len(kind.names)
+    for row in await fetch(sql, *args):
+        top[row[:names]].durations += sketch.decode([row[names]])

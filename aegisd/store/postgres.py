@@ -6,7 +6,7 @@ holds; after an error or a timeout a connection is terminated, never closed grac
 back, since a server that doesn't answer would hold that up too. The server ends its part by
 itself: a transaction whose client is gone, by ``statement_timeout`` one that waits or runs.
 
-Timestamps pass as whole microseconds since 1970.
+Timestamps pass as whole microseconds since 1970, numerics in Postgres' binary form.
 """
 
 import asyncio
@@ -35,6 +35,8 @@ from aegisd.store.schema import PARTITIONED, Partition, bring_up
 CONNECT_SECONDS = 10
 WRITE_SECONDS = 120  # a COPY of the largest batch on a slow disk
 READ_SECONDS = 30
+FOLD_SECONDS = 120
+FOLD_MEMORY = "64MB"  # sketches that are being added up
 MIGRATE_SECONDS = 600  # nineteen other daemons may be first
 LOCK_SECONDS = 2  # dropping a partition waits no longer for those who write
 MAX_READERS = 3
@@ -51,6 +53,9 @@ _AWAY = (
 """What tells that the database can't be used now."""
 
 T = TypeVar("T")
+
+Fetch = Callable[..., Awaitable[list[tuple[Any, ...]]]]
+"""Takes a statement and its arguments, gives its rows; within ``read`` and ``fold`` only."""
 
 
 @frozen
@@ -121,7 +126,7 @@ class Postgres:
         async def work() -> None:
             try:
                 connection = await self._connected_writer()
-                await self._make_partitions(connection, tables)
+                await self._partitions_for(connection, tables)
                 async with _transaction(connection, WRITE_SECONDS):
                     for rows in tables:
                         with _refusals():
@@ -140,10 +145,52 @@ class Postgres:
         """
 
         async def query(connection: Any) -> list[tuple[Any, ...]]:
-            with _refusals():
-                return [tuple(record) for record in await connection.fetch(sql, *args)]
+            return await _fetching(connection)(sql, *args)
 
         return await self._read(query)
+
+    async def read(self, work: Callable[[Fetch], Awaitable[T]]) -> T:
+        """What ``work`` makes of the answers to its queries, which all see one state."""
+
+        async def query(connection: Any) -> T:
+            return await work(_fetching(connection))
+
+        return await self._read(query, "ISOLATION LEVEL REPEATABLE READ READ ONLY")
+
+    async def fold(self, work: Callable[[Fetch], Awaitable[bool]]) -> bool:
+        """Let ``work`` change rollups; all it sees is of one state. False: it is another's turn."""
+
+        async def change(connection: Any) -> bool:
+            await connection.execute(f"SET LOCAL work_mem = '{FOLD_MEMORY}'")
+            try:
+                return await work(_fetching(connection))
+            except asyncpg.SerializationError:
+                return False
+
+        return await self._read(change, "ISOLATION LEVEL REPEATABLE READ", FOLD_SECONDS)
+
+    async def vacuum(self, tables: Iterable[str]) -> None:
+        """Make room in tables that lose most of their rows again and again."""
+
+        async def work() -> None:
+            connection = self._take_idle() or await self._connect()
+            try:
+                await connection.execute(f"VACUUM {', '.join(tables)}")
+            except BaseException:
+                connection.terminate()
+                raise
+            self._idle.append(connection)
+
+        async with self._readers:
+            await self._cross(work, FOLD_SECONDS)
+
+    async def make_partitions(self, partitions: Iterable[Partition]) -> None:
+        """Make those that are not there, while others write."""
+
+        async def make(connection: Any) -> None:
+            await _make_partitions(connection, partitions)
+
+        await self._read(make)
 
     async def partitions(self) -> list[Partition]:
         """The partitions there are, of the names that we give."""
@@ -177,11 +224,16 @@ class Postgres:
 
     # from here on, what runs on the asyncio side
 
-    async def _read(self, query: Callable[[Any], Awaitable[T]]) -> T:
+    async def _read(
+        self,
+        query: Callable[[Any], Awaitable[T]],
+        mode: str = "",
+        seconds: float = READ_SECONDS,
+    ) -> T:
         async def work() -> T:
             connection = self._take_idle() or await self._connect()
             try:
-                async with _transaction(connection, READ_SECONDS):
+                async with _transaction(connection, seconds, mode):
                     result = await query(connection)
             except BaseException:
                 connection.terminate()
@@ -191,7 +243,7 @@ class Postgres:
             return result
 
         async with self._readers:
-            return await self._cross(work, READ_SECONDS)
+            return await self._cross(work, seconds)
 
     def _take_idle(self) -> Any:
         """A connection at rest that the server hasn't ended meanwhile; None without one."""
@@ -230,6 +282,9 @@ class Postgres:
                     encoder=lambda microseconds: (microseconds - POSTGRES_EPOCH,),
                     decoder=lambda wire: wire[0] + POSTGRES_EPOCH,
                 )
+                await connection.set_type_codec(  # sketches
+                    "numeric", schema="pg_catalog", format="binary", encoder=bytes, decoder=bytes
+                )
         except BaseException as error:
             if connection is not None:
                 connection.terminate()
@@ -263,26 +318,38 @@ class Postgres:
         self._writer = None
         self._partitions.clear()  # who knows what changes until we are back
 
-    async def _make_partitions(self, connection: Any, tables: Iterable[TableRows]) -> None:
-        """Make the partitions that the rows need: each alone, then attached.
-
-        CREATE … PARTITION OF would wait for every transaction that writes to the table.
-        """
+    async def _partitions_for(self, connection: Any, tables: Iterable[TableRows]) -> None:
+        """Make the partitions that the rows need."""
         needed = {p for rows in tables for p in rows.partitions} - self._partitions
-        if not needed:
-            return
-        async with _transaction(connection, WRITE_SECONDS):
-            await connection.execute("SELECT pg_advisory_xact_lock($1)", _PARTITION_LOCK)
-            for partition in sorted(needed):
-                name, (start, end) = partition.name, partition.bounds
-                if await connection.fetchval("SELECT to_regclass($1) IS NOT NULL", name):
-                    continue
-                await connection.execute(
-                    f"CREATE TABLE {name} (LIKE {partition.table} INCLUDING ALL);"
-                    f"ALTER TABLE {partition.table} ATTACH PARTITION {name} "
-                    f"FOR VALUES FROM ('{start}') TO ('{end}')"
-                )
-        self._partitions |= needed
+        if needed:
+            async with _transaction(connection, WRITE_SECONDS):
+                await _make_partitions(connection, needed)
+            self._partitions |= needed
+
+
+async def _make_partitions(connection: Any, partitions: Iterable[Partition]) -> None:
+    """Make those that are not there: each alone, then attached.
+
+    CREATE … PARTITION OF would wait for every transaction that writes to the table.
+    """
+    await connection.execute("SELECT pg_advisory_xact_lock($1)", _PARTITION_LOCK)
+    for partition in sorted(partitions):
+        name, (start, end) = partition.name, partition.bounds
+        if await connection.fetchval("SELECT to_regclass($1) IS NOT NULL", name):
+            continue
+        await connection.execute(
+            f"CREATE TABLE {name} (LIKE {partition.table} INCLUDING ALL);"
+            f"ALTER TABLE {partition.table} ATTACH PARTITION {name} "
+            f"FOR VALUES FROM ('{start}') TO ('{end}')"
+        )
+
+
+def _fetching(connection: Any) -> Fetch:
+    async def fetch(sql: str, *args: Any) -> list[tuple[Any, ...]]:
+        with _refusals():
+            return [tuple(record) for record in await connection.fetch(sql, *args)]
+
+    return fetch
 
 
 async def _moved(connection: Any, move: Move) -> None:
@@ -305,12 +372,15 @@ async def _moved(connection: Any, move: Move) -> None:
 
 
 @asynccontextmanager
-async def _transaction(connection: Any, seconds: float) -> AsyncIterator[None]:
+async def _transaction(connection: Any, seconds: float, mode: str = "") -> AsyncIterator[None]:
     """A transaction whose every statement the server ends after ``seconds``.
 
-    A failure sends no ROLLBACK, whose answer might never come: who fails ends the connection.
+    Compiling a query to machine code would take longer than any of ours runs. A failure sends no
+    ROLLBACK, whose answer might never come: who fails ends the connection.
     """
-    await connection.execute(f"BEGIN; SET LOCAL statement_timeout = {_milliseconds(seconds)}")
+    await connection.execute(
+        f"BEGIN {mode}; SET LOCAL statement_timeout = {_milliseconds(seconds)}; SET LOCAL jit = off"
+    )
     yield
     await connection.execute("COMMIT")
 

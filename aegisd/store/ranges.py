@@ -2,7 +2,7 @@
 
 from attrs import frozen
 
-SECOND = 1_000_000  # microseconds
+from aegisd.store.levels import DAY, SECOND, ceil, floor
 
 NAMED = {
     "5m": (300, 10),
@@ -15,10 +15,13 @@ NAMED = {
 }
 """Length and bucket of each named range, in seconds."""
 
-LEVELS = (10, 60, 300, 900, 7200, 21_600, 86_400)
+BUCKETS = (10, 60, 300, 900, 7200, 21_600, DAY)
 """Buckets that a free range may get; beyond, whole numbers of days."""
 
 MAX_BUCKETS = 150
+
+Kept = dict[int, int]
+"""For each level of the rollups (seconds) from where on it is kept (microseconds since 1970)."""
 
 
 @frozen
@@ -49,17 +52,33 @@ class Range:
         return (high - low) / SECOND
 
 
-def named(name: str, now: int) -> Range:
+def named(name: str, now: int, kept: Kept) -> Range:
     """One of NAMED, up to ``now``. KeyError where there is none of that name."""
     length, bucket = NAMED[name]
-    return Range(now - length * SECOND, now, bucket)
+    return _whole(now - length * SECOND, now, bucket, now, kept)
 
 
-def between(start: int, end: int) -> Range:
+def between(start: int, end: int, now: int, kept: Kept) -> Range:
     """A free range, ``start`` before ``end``, in as fine buckets as MAX_BUCKETS allows."""
     length = -(-(end - start) // SECOND)
-    for level in LEVELS:
-        if length <= level * (MAX_BUCKETS - 1):  # it may start within a bucket
-            return Range(start, end, level)
-    days = -(-length // (86_400 * (MAX_BUCKETS - 1)))
-    return Range(start, end, days * 86_400)
+    for bucket in BUCKETS:
+        if length <= bucket * (MAX_BUCKETS - 2):  # it may start and end within a bucket
+            return _whole(start, end, bucket, now, kept)
+    days = -(-length // (DAY * (MAX_BUCKETS - 2)))
+    return _whole(start, end, days * DAY, now, kept)
+
+
+def finest(moment: int, kept: Kept) -> int:
+    """The finest level that is kept for that moment."""
+    return min(level for level, start in kept.items() if start <= moment)
+
+
+def _whole(start: int, end: int, bucket: int, now: int, kept: Kept) -> Range:
+    """The range in whole rollups of what is kept; its end may be now."""
+    coarse = finest(max(start, 0), kept)
+    start = floor(max(start, 0), coarse)
+    if end < now:
+        end = min(ceil(end, finest(end, kept)), max(now, end))
+    if bucket < coarse:
+        bucket = next(wide for wide in BUCKETS if wide >= coarse)
+    return Range(start, end, bucket)

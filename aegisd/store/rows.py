@@ -93,7 +93,7 @@ def table_rows(block: Block, node: str) -> TableRows:
         table.name,
         (*varying, *even),
         block.size,
-        frozenset(Partition(table.name, int(day)) for day in days),
+        frozenset(Partition.of(table.name, int(day)) for day in days),
         partial(copy.binary, list(varying.values()), list(even.values())),
     )
 

@@ -1,4 +1,4 @@
-"""The schema as data: numbered migrations, and partitions by UTC day.
+"""The schema as data: numbered migrations, and partitions by UTC days.
 
 Migrations only go forward. A file's number is its version; what has landed is never changed.
 """
@@ -12,7 +12,20 @@ from attrs import frozen
 
 from aegisd.errors import SchemaError
 
-PARTITIONED = ("request_metrics", "rate_limit_metrics", "backend_metrics", "system_metrics")
+RAW = ("request_metrics", "rate_limit_metrics", "backend_metrics", "system_metrics")
+
+HOURLY_DAYS = 32  # of a partition of the hourly rollups: two years of them are 24 tables
+
+PARTITIONED = dict.fromkeys(RAW, 1) | {
+    "request_rollups_10s": 1,
+    "request_rollups_1m": 1,
+    "endpoint_rollups_1m": 1,
+    "rate_limit_rollups_1m": 1,
+    "request_rollups_1h": HOURLY_DAYS,
+    "endpoint_rollups_1h": HOURLY_DAYS,
+    "rate_limit_rollups_1h": HOURLY_DAYS,
+}
+"""How many days a partition of each table holds."""
 
 DAY_MICROSECONDS = 86_400 * 1_000_000
 
@@ -81,10 +94,20 @@ async def bring_up(connection: Any, *, migrate: bool) -> None:
 
 @frozen(order=True)
 class Partition:
-    """One day of one table; ``day`` counts from 1970-01-01, UTC."""
+    """A table's rows of some days from ``day`` on, which counts from 1970-01-01, UTC."""
 
     table: str
     day: int
+
+    @classmethod
+    def of(cls, table: str, day: int) -> "Partition":
+        """The partition of ``table`` that holds a day."""
+        return cls(table, day - day % PARTITIONED[table])
+
+    @property
+    def end(self) -> int:
+        """The day after its last one."""
+        return self.day + PARTITIONED[self.table]
 
     @property
     def name(self) -> str:
@@ -93,9 +116,10 @@ class Partition:
 
     @property
     def bounds(self) -> tuple[str, str]:
-        """First moment of the day, and of the next."""
-        return f"{self._date(self.day):%Y-%m-%d} 00:00:00+00", (
-            f"{self._date(self.day + 1):%Y-%m-%d} 00:00:00+00"
+        """Its first moment, and the first one behind it."""
+        return (
+            f"{self._date(self.day):%Y-%m-%d} 00:00:00+00",
+            f"{self._date(self.end):%Y-%m-%d} 00:00:00+00",
         )
 
     @staticmethod

@@ -15,7 +15,9 @@ from attrs import define, frozen
 from aegisd.config.settings import Metrics
 from aegisd.errors import DatabaseUnavailable
 from aegisd.store.backlog import Backlog, Batch
+from aegisd.store.pieces import piece_rows
 from aegisd.store.postgres import DataRefused, Move, Postgres
+from aegisd.store.rollup import roll_up
 from aegisd.store.rows import table_rows
 from aegisd.store.sampling import Sampler
 from aegisd.wire.block import Block, concatenate
@@ -144,9 +146,13 @@ class Writer:
 
     async def _write(self, batch: Batch) -> None:
         """Write a batch; rows that Postgres refuses are found by halving, and left out."""
-        blocks = [self._sampled(position, block) for position, block in batch.blocks]
-        tables = [table_rows(block, self._node) for block in concatenate(blocks) if block.size]
+        whole = concatenate(block for _, block in batch.blocks)
+        stored = whole
+        if self._sampler is not None:
+            stored = concatenate(self._sampled(position, block) for position, block in batch.blocks)
+        tables = [table_rows(block, self._node) for block in stored if block.size]
         rows = sum(table.size for table in tables)
+        tables += piece_rows(roll_up(whole), self._node)  # they count what is not stored, too
         self._tried = _Tried(batch.end, rows, batch.events - rows)
         try:
             await self._postgres.write(tables, self._move(batch))

@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from importlib.resources import files
+from typing import Any
 from uuid import UUID
 
 from aegisd import __version__
@@ -10,8 +11,11 @@ from aegisd.alerts.actions import as_json
 from aegisd.alerts.rules import ACKNOWLEDGED, ACTIVE, RESOLVED
 from aegisd.errors import DatabaseUnavailable
 from aegisd.store import ranges
+from aegisd.store.exact import Exact
+from aegisd.store.history import History
+from aegisd.store.levels import kept_from
 from aegisd.store.postgres import DataRefused
-from aegisd.store.ranges import Range
+from aegisd.store.ranges import Kept, Range
 from aegisd.times import parse_rfc3339, rfc3339
 from aegisd.web import views
 from aegisd.web.context import Context
@@ -22,7 +26,6 @@ from aegisd.wire.protocol import MILLISECONDS_ABOVE
 MAX_LIMIT = 1000
 DEFAULT_LIMIT = 10
 DEFAULT_RANGE = "1h"
-TOP_KEYS = 10
 MAX_YEAR_9999 = 253_402_300_799_000_000  # the last moment that RFC 3339 can write
 
 PAGE_POLICY = (
@@ -217,37 +220,41 @@ class Api:
     async def overview(self, request: Request) -> Response:
         """The overview of a range, of all nodes."""
         now, range_, node = self._asked(request)
-        history = self._context.history
-        totals = await history.totals(range_, node)
-        _, denied = await history.rate_limits(range_, node)
-        present = await history.present(now, node)
-        return success(views.past_overview(now, range_, totals, denied, present))
+        source = self._source(request)
+        totals = await source.totals(range_, node)
+        present = await self._context.history.present(now, node)
+        return _of(range_, views.past_overview(now, range_, totals, present))
 
     async def request_rate(self, request: Request) -> Response:
         """Requests over time."""
         _, range_, node = self._asked(request)
-        return success(
-            views.request_rate(range_, await self._context.history.requests(range_, node))
-        )
+        counts = await self._context.history.requests(range_, node)
+        return _of(range_, views.request_rate(range_, counts))
 
     async def latency(self, request: Request) -> Response:
         """Latencies over time."""
         _, range_, node = self._asked(request)
-        return success(views.latency(range_, await self._context.history.latency(range_, node)))
+        latencies = await self._source(request).latency(range_, node)
+        return _of(range_, views.latency(range_, latencies))
 
     async def status_distribution(self, request: Request) -> Response:
         """Statuses over time."""
         _, range_, node = self._asked(request)
         counts = await self._context.history.statuses(range_, node)
-        return success(views.status_distribution(range_, counts))
+        return _of(range_, views.status_distribution(range_, counts))
+
+    def _source(self, request: Request) -> History | Exact:
+        """What answers: the rollups, or with ``exact=true`` the raw rows."""
+        exact = request.query.get("exact", "false")
+        if exact not in ("true", "false"):
+            raise bad_request(f"exact takes true or false, not '{exact}'")
+        return self._context.exact if exact == "true" else self._context.history
 
     async def top_endpoints(self, request: Request) -> Response:
         """The endpoints with most requests."""
         _, range_, node = self._asked(request)
-        limit = _limit(request)
-        return success(
-            views.endpoints(await self._context.history.top_endpoints(range_, node, limit))
-        )
+        top = await self._context.history.top_endpoints(range_, node, _limit(request))
+        return _of(range_, views.endpoints(top))
 
     async def backends(self, request: Request) -> Response:
         """The backends' latest reports, from memory."""
@@ -258,17 +265,17 @@ class Api:
     async def rate_limits(self, request: Request) -> Response:
         """Rate-limit decisions of a range."""
         _, range_, node = self._asked(request)
-        history = self._context.history
-        checked, denied = await history.rate_limits(range_, node)
-        keys = await history.top_keys(range_, node, TOP_KEYS)
-        return success(
+        limit = _limit(request)
+        checked, denied, keys = await self._context.history.rate_limits(range_, node, limit)
+        return _of(
+            range_,
             {
                 "checked": checked,
                 "denied": denied,
                 "topKeys": [
                     {"key": key.key, "checked": key.checked, "denied": key.denied} for key in keys
                 ],
-            }
+            },
         )
 
     # alerts
@@ -296,9 +303,10 @@ class Api:
     def _asked(self, request: Request) -> tuple[int, Range, str | None]:
         now = self._context.now()
         node = request.query.get("node")
-        if node is not None and "\0" in node:  # Postgres would refuse it
+        if node is not None and (not node or "\0" in node):  # Postgres would refuse it
             raise bad_request("node takes a node's name, without NUL")
-        return now, _range(request, now), node
+        kept = kept_from(self._context.settings.metrics.rollups, now)
+        return now, _range(request, now, kept), node
 
 
 def _page(html: str, context: Context) -> bytes:
@@ -319,7 +327,19 @@ def _limit(request: Request) -> int:
     return int(text)
 
 
-def _range(request: Request, now: int) -> Range:
+def _of(range_: Range, data: Any) -> Response:
+    """An answer about a range: also which it is, in whole rollups of what is kept."""
+    return success(
+        data,
+        range={
+            "from": rfc3339(range_.start),
+            "to": rfc3339(range_.end),
+            "bucketSeconds": range_.bucket,
+        },
+    )
+
+
+def _range(request: Request, now: int, kept: Kept) -> Range:
     query = request.query
     if "from" in query or "to" in query:
         if "from" not in query or "range" in query:
@@ -328,11 +348,11 @@ def _range(request: Request, now: int) -> Range:
         end = _moment("to", query["to"]) if "to" in query else now
         if start >= end:
             raise bad_request("from takes a time before to")
-        return ranges.between(start, end)
+        return ranges.between(start, end, now, kept)
     name = query.get("range", DEFAULT_RANGE)
     if name not in ranges.NAMED:
         raise bad_request(f"range takes one of {' '.join(ranges.NAMED)}, not '{name}'")
-    return ranges.named(name, now)
+    return ranges.named(name, now, kept)
 
 
 def _moment(parameter: str, text: str) -> int:

@@ -12,6 +12,7 @@ from aegisd.ingest.stream import StreamListener
 from aegisd.intake import Intake
 from aegisd.live.state import LiveState
 from aegisd.losses import Losses
+from aegisd.store.exact import Exact
 from aegisd.store.history import History
 from aegisd.store.storage import Storage
 from aegisd.web.websocket import Hub
@@ -32,6 +33,7 @@ class Context:
     listeners: Sequence[DatagramListener | StreamListener]
     storage: Storage
     history: History
+    exact: Exact
     archive: Archive
     alerts: Manager
     hub: Hub

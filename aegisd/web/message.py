@@ -70,9 +70,9 @@ def bad_request(message: str) -> HttpError:
     return HttpError(HTTPStatus.BAD_REQUEST, "bad_request", message)
 
 
-def success(data: Any, status: int = HTTPStatus.OK) -> Response:
-    """The API's envelope around an answer."""
-    return Response(status, to_json({"success": True, "data": data}).encode())
+def success(data: Any, **beside: Any) -> Response:
+    """The API's envelope around an answer, and what stands ``beside`` it."""
+    return Response(HTTPStatus.OK, to_json({"success": True, "data": data, **beside}).encode())
 
 
 def to_json(value: Any) -> str:

@@ -7,7 +7,7 @@ from aegisd.live.endpoints import EndpointFigures
 from aegisd.live.presence import BackendState
 from aegisd.live.state import BUCKET_SECONDS, LiveState, Overview
 from aegisd.live.windows import COLUMN, Series
-from aegisd.store.history import EndpointTotals, Latency, Present, StatusCounts, Totals
+from aegisd.store.figures import EndpointTotals, Latency, Present, StatusCounts, Totals
 from aegisd.store.ranges import Range
 from aegisd.times import rfc3339
 
@@ -41,9 +41,7 @@ def overview(figures: Overview) -> dict[str, Any]:
     }
 
 
-def past_overview(
-    now: int, range_: Range, totals: Totals, denied: int, present: Present
-) -> dict[str, Any]:
+def past_overview(now: int, range_: Range, totals: Totals, present: Present) -> dict[str, Any]:
     """The overview of a range of the past."""
     failed = totals.requests - totals.succeeded
     return {
@@ -58,7 +56,7 @@ def past_overview(
         "successfulRequests": totals.succeeded,
         "failedRequests": failed,
         "rateLimitedRequests": totals.rate_limited,
-        "rateLimitDenied": denied,
+        "rateLimitDenied": totals.denied,
         "activeConnections": present.connections,
         "healthyBackends": present.healthy,
         "totalBackends": present.backends,

@@ -75,6 +75,10 @@ class Text:
         values = self.values
         return [values[i] for i in self.index.tolist()]
 
+    def row(self, i: int) -> str | None:
+        """The text of row ``i``."""
+        return self.values[int(self.index[i])]
+
     def map(self, change: Callable[[str], str | None]) -> "Text":
         """Each distinct text changed; absent ones stay absent."""
         return Text([None if v is None else change(v) for v in self.values], self.index)

@@ -1,0 +1,83 @@
+"""Answers about the past from the raw rows: exact, and slow where there are many.
+
+A row stands for ``weight`` requests, so counts are sums of weights and a quantile is the
+smallest duration at which the weights of all that are no longer reach its share: Postgres'
+``percentile_disc``, weighted.
+"""
+
+from typing import Any
+
+from aegisd.store.figures import Latency, Totals
+from aegisd.store.postgres import Postgres
+from aegisd.store.ranges import Range
+
+_SUCCEEDED = "status_code BETWEEN 1 AND 399"
+_WHERE = '"timestamp" >= $1 AND "timestamp" < $2 AND ($3::text IS NULL OR node = $3)'
+_BUCKET = "date_bin(make_interval(secs => $4::int), \"timestamp\", 'epoch'::timestamptz)"
+
+
+def _with_quantiles(*, per_bucket: bool) -> str:
+    """Requests with what a weighted quantile needs: weights up to the row, and of all."""
+    columns = f"{_BUCKET} AS bucket" if per_bucket else "status_code"
+    partition = "PARTITION BY bucket" if per_bucket else ""
+    return (
+        f"WITH r AS (SELECT {columns}, duration_ms, weight::float8 AS weight"
+        f" FROM request_metrics WHERE {_WHERE}),"
+        f" q AS (SELECT *, sum(weight) FILTER (WHERE duration_ms IS NOT NULL) OVER"
+        f" ({partition}) AS timed, sum(weight) FILTER (WHERE duration_ms IS NOT NULL) OVER"
+        f" ({partition} ORDER BY duration_ms) AS up_to FROM r)"
+    )
+
+
+def _quantile(share: float) -> str:
+    return f"min(duration_ms) FILTER (WHERE up_to >= {share} * timed)"
+
+
+_AVERAGE = (
+    "sum(duration_ms * weight) / nullif(sum(weight) FILTER (WHERE duration_ms IS NOT NULL), 0)"
+)
+
+
+class Exact:
+    """The queries. All raise DatabaseUnavailable; ``node`` None is all nodes."""
+
+    def __init__(self, postgres: Postgres) -> None:
+        self._postgres = postgres
+
+    async def totals(self, range_: Range, node: str | None) -> Totals:
+        """Counts and latencies of the whole range."""
+        ((requests, succeeded, limited, *latency),) = await self._ask(
+            f"{_with_quantiles(per_bucket=False)}"
+            f" SELECT sum(weight), sum(weight) FILTER (WHERE {_SUCCEEDED}),"
+            f" sum(weight) FILTER (WHERE status_code = 429),"
+            f" {_quantile(0.5)}, {_quantile(0.95)}, {_quantile(0.99)}, {_AVERAGE} FROM q",
+            range_,
+            node,
+        )
+        ((denied,),) = await self._ask(
+            f"SELECT count(*) FROM rate_limit_metrics WHERE NOT allowed AND {_WHERE}", range_, node
+        )
+        return Totals(
+            _whole(requests), _whole(succeeded), _whole(limited), denied, Latency(*latency)
+        )
+
+    async def latency(self, range_: Range, node: str | None) -> dict[int, Latency]:
+        """Latencies by bucket."""
+        rows = await self._ask(
+            f"{_with_quantiles(per_bucket=True)}"
+            f" SELECT bucket, {_quantile(0.5)}, {_quantile(0.95)}, {_quantile(0.99)}, {_AVERAGE}"
+            " FROM q GROUP BY bucket",
+            range_,
+            node,
+            range_.bucket,
+        )
+        return {bucket: Latency(*latency) for bucket, *latency in rows}
+
+    async def _ask(
+        self, sql: str, range_: Range, node: str | None, *more: Any
+    ) -> list[tuple[Any, ...]]:
+        return await self._postgres.fetch(sql, range_.start, range_.end, node, *more)
+
+
+def _whole(weights: float | None) -> int:
+    return round(weights or 0)

@@ -1,0 +1,162 @@
+"""Folds what the writers added into the levels of the rollups, in plain SQL.
+
+Pieces of whole minutes that are over become rows of 10 s and of a minute; those of hours and days
+that are closed already become rows of these, too. An hour is closed by adding up its minutes, a day
+by adding up its hours. All of it is one transaction, that sees one state of the database: what
+writers add meanwhile stays for the next one. On Citus, whose workers don't keep to one state,
+pieces are marked first.
+"""
+
+from collections.abc import Sequence
+
+from aegisd.live.endpoints import OTHER
+from aegisd.store.levels import (
+    DAY,
+    FINE,
+    HOUR,
+    KINDS,
+    MINUTE,
+    REQUESTS,
+    SECOND,
+    Kind,
+    floor,
+)
+from aegisd.store.postgres import Fetch
+from aegisd.store.rollup import MAX_NAMES
+
+FOLD_INTERVAL_SECONDS = 20
+"""Between two folds, whoever does them."""
+
+LATE_SECONDS = 15
+"""How long after its end a minute is folded: what its events' flush takes, mostly."""
+
+CLOSE_SECONDS = 300
+"""How long after its end an hour is closed. What comes later is one more row of it."""
+
+EPOCH = "'1970-01-01 00:00:00+00'::timestamptz"
+
+
+def binned(seconds: int, column: str = "bucket") -> str:
+    """The start of the bucket a row lies in, whatever the session's time zone."""
+    return f"date_bin('{seconds} seconds', {column}, {EPOCH})"
+
+
+def sums(kind: Kind) -> dict[str, str]:
+    """The columns of a kind's rollups but for time and names, and how they are added up."""
+    columns = {name: f"sum({name})" for name in kind.counters}
+    if kind.timed:
+        columns |= {
+            "duration_sum_us": "sum(duration_sum_us)",
+            "duration_min_us": "min(duration_min_us)",
+            "duration_max_us": "max(duration_max_us)",
+            "sketch": "sum(sketch)",
+            "sketch_format": "min(sketch_format)",
+        }
+    return columns
+
+
+def insertion(
+    kind: Kind, source: str, level: int, where: str, *, node: str = "node", summed: str = "summed"
+) -> str:
+    """Rows of ``source`` added up as rows of a level, the busiest names by themselves."""
+    added = sums(kind)
+    names = [f'"{name}"' for name in kind.names]
+    columns = ", ".join(["bucket", "node", "summed", *names, *added])
+    into = f"INSERT INTO {kind.table(level)} ({columns})"
+    keys = [f"{binned(level)} AS bucket", f"{node} AS node", f"{summed} AS summed", *names]
+    chosen = ", ".join([*keys, *(f"{how} AS {name}" for name, how in added.items())])
+    group = ", ".join(str(i + 1) for i in range(len(keys)))
+    add = f"SELECT {chosen} FROM {source} WHERE {where} GROUP BY {group}"
+    if not names:
+        return f"{into} {add}"
+    kept = [f"CASE WHEN place <= {MAX_NAMES} THEN {name} ELSE '{OTHER}' END" for name in names]
+    order = [
+        f"({names[0]} = '{OTHER}')",
+        *(f"{column} DESC" for column in kind.rank),
+        *names,
+    ]
+    return (
+        f"{into} WITH added AS ({add}), ranked AS (SELECT *, row_number() OVER"
+        f" (PARTITION BY bucket, node, summed ORDER BY {', '.join(order)}) AS place FROM added)"
+        f" SELECT bucket, node, summed, {', '.join(kept)}, {', '.join(added.values())}"
+        f" FROM ranked GROUP BY {group}"
+    )
+
+
+async def fold(fetch: Fetch, now: int, kept_from: dict[int, int], *, marking: bool = False) -> bool:
+    """Fold, if it is time and nobody else is at it; False where it is not our turn.
+
+    ``kept_from`` tells from where on a level is kept. ``marking`` is for Citus.
+    """
+    turn = await fetch(
+        "SELECT hours_closed, days_closed FROM rollup_progress WHERE folded_at <= $1"
+        " FOR UPDATE SKIP LOCKED",
+        now - FOLD_INTERVAL_SECONDS * SECOND,
+    )
+    if not turn:
+        return False
+    ((hours, days),) = turn
+    until = floor(now - LATE_SECONDS * SECOND, MINUTE)
+    where = "bucket < $1"
+    if marking:
+        for kind in KINDS:
+            await fetch(f"UPDATE {kind.pieces} SET claimed = true WHERE {where}", until)
+        where = "claimed AND bucket < $1"
+    nodes = await fetch(f"SELECT DISTINCT node FROM {REQUESTS.pieces} WHERE {where} LIMIT 2", until)
+    if nodes:
+        closed = {FINE: None, MINUTE: None, HOUR: hours, DAY: days}
+        for kind in KINDS:
+            for level in kind.levels:
+                await _add(
+                    fetch, kind, level, where, until, (kept_from[level], closed[level]), nodes
+                )
+            await fetch(f"DELETE FROM {kind.pieces} WHERE {where}", until)
+    hours = await _close(fetch, HOUR, MINUTE, hours, floor(now - CLOSE_SECONDS * SECOND, HOUR))
+    days = await _close(fetch, DAY, HOUR, days, floor(hours, DAY))
+    await fetch(
+        "UPDATE rollup_progress SET hours_closed = $1, days_closed = $2, folded_at = $3",
+        hours,
+        days,
+        now,
+    )
+    return True
+
+
+async def _add(
+    fetch: Fetch,
+    kind: Kind,
+    level: int,
+    where: str,
+    until: int,
+    bounds: tuple[int, int | None],
+    nodes: Sequence[object],
+) -> None:
+    """Add pieces to a level: the rows of each node, and one of all where there are several."""
+    low, high = bounds
+    where += " AND bucket >= $2"
+    args = [until, low]
+    if high is not None:
+        where += " AND bucket < $3"
+        args.append(high)
+    several = len(nodes) > 1
+    summed = "true" if several else "false"
+    await fetch(insertion(kind, kind.pieces, level, where, summed=summed), *args)
+    if several:
+        everywhere = insertion(kind, kind.pieces, level, where, node="''", summed="false")
+        await fetch(everywhere, *args)
+
+
+async def _close(fetch: Fetch, level: int, finer: int, closed: int, until: int) -> int:
+    """Add up the finer level's rows; return up to where the level is closed now."""
+    if until <= closed:
+        return closed
+    for kind in KINDS:
+        await fetch(
+            insertion(kind, kind.table(finer), level, "bucket >= $1 AND bucket < $2"),
+            closed,
+            until,
+        )
+    return until
+
+
+PIECES = tuple(kind.pieces for kind in KINDS)

@@ -1,0 +1,116 @@
+"""Keeps the database in order: folds rollups, makes partitions ahead, removes what is too old.
+
+Every daemon tries; a row of the database (``rollup_progress``) tells whose turn it is, so that of
+any number of daemons one at a time does it, and any of them takes over where one is gone.
+"""
+
+import random
+from collections.abc import Callable
+
+import structlog
+import trio
+
+from aegisd.config.settings import Metrics
+from aegisd.errors import DatabaseUnavailable
+from aegisd.store.folding import FOLD_INTERVAL_SECONDS, PIECES, fold
+from aegisd.store.levels import DAY, KINDS, SECOND, floor, kept_from
+from aegisd.store.postgres import DataRefused, Fetch, Postgres
+from aegisd.store.schema import DAY_MICROSECONDS, PARTITIONED, RAW, Partition
+
+CLEAN_UP_SECONDS = 86_400
+RETRY_SECONDS = 600  # after a lock that wasn't to be had
+DAYS_AHEAD = 2
+"""Partitions are there before they are needed, also where no daemon can make any for a day."""
+
+log = structlog.get_logger()
+
+
+class Maintainer:
+    """The task. ``wall`` gives the time in seconds since 1970."""
+
+    def __init__(self, postgres: Postgres, settings: Metrics, wall: Callable[[], float]) -> None:
+        self._postgres = postgres
+        self._settings = settings
+        self._wall = wall
+        self._clean_at = 0.0  # when to clean up next
+        self._why: str | None = None  # it failed the last time
+
+    async def run(self, ready: trio.Event) -> None:
+        """Maintain, from when the database is ``ready``."""
+        await ready.wait()
+        while True:
+            try:
+                await self.maintain()
+                self._why = None
+            except (DatabaseUnavailable, DataRefused) as error:
+                if self._why != str(error):
+                    self._why = str(error)
+                    log.warning(
+                        "rollups could not be folded, it will be tried again", why=self._why
+                    )
+            # a fleet that was started at once doesn't come at once
+            await trio.sleep(FOLD_INTERVAL_SECONDS * (0.75 + random.random() / 2))  # noqa: S311
+
+    async def maintain(self) -> bool:
+        """Do what is due; False where another daemon is at it."""
+        if not await self.fold():
+            return False
+        await self._postgres.vacuum(PIECES)
+        now = self._wall()
+        if now >= self._clean_at:
+            await self._make_partitions_ahead()
+            done = await self.clean_up()
+            self._clean_at = now + (CLEAN_UP_SECONDS if done else RETRY_SECONDS)
+        return True
+
+    async def fold(self) -> bool:
+        """Fold what the writers added; False where it is another's turn."""
+        now = self._now()
+        kept = kept_from(self._settings.rollups, now)
+
+        async def days(fetch: Fetch) -> list[tuple[int]]:
+            return await fetch(
+                f"SELECT DISTINCT floor(extract(epoch FROM bucket) / {DAY})::int FROM"
+                f" (SELECT bucket FROM {' UNION ALL SELECT bucket FROM '.join(PIECES)}) p"
+            )
+
+        async def work(fetch: Fetch) -> bool:
+            return await fold(fetch, now, kept)
+
+        touched = {day for (day,) in await self._postgres.read(days)}
+        await self._postgres.make_partitions(
+            Partition.of(table, day) for table in PARTITIONED if table not in RAW for day in touched
+        )
+        return await self._postgres.fold(work)
+
+    async def _make_partitions_ahead(self) -> None:
+        today = self._now() // DAY_MICROSECONDS
+        await self._postgres.make_partitions(
+            Partition.of(table, today + ahead)
+            for table in PARTITIONED
+            for ahead in range(DAYS_AHEAD + 1)
+        )
+
+    async def clean_up(self) -> bool:
+        """Remove what is too old; False where some of it has to wait."""
+        now = self._now()
+        kept = kept_from(self._settings.rollups, now)
+        oldest = dict.fromkeys(RAW, now - self._settings.retention_days * DAY_MICROSECONDS)
+        for kind in KINDS:
+            for level in kind.levels:
+                oldest[kind.table(level)] = kept[level]
+        complete = True
+        for partition in await self._postgres.partitions():
+            if partition.end * DAY_MICROSECONDS <= floor(oldest[partition.table], DAY):
+                dropped = await self._postgres.drop_partition(partition)
+                complete = complete and dropped
+                event = "removed old rows" if dropped else "old rows are in use"
+                log.info(event, partition=partition.name)
+        await self._postgres.fetch(
+            "DELETE FROM alerts WHERE status = 'resolved' AND triggered_at < $1",
+            now - self._settings.alert_retention_days * DAY_MICROSECONDS,
+        )
+        return complete
+
+    def _now(self) -> int:
+        return int(self._wall() * SECOND)

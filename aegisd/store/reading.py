@@ -1,0 +1,123 @@
+"""The SQL that reads rollups: which tables, which rows, added up how. Pure.
+
+What a range takes from each level, and from the pieces that are not folded yet, is joined by UNION
+ALL. Nothing is in two of these at a time.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from attrs import define, field
+
+from aegisd.live.endpoints import OTHER
+from aegisd.store.folding import binned
+from aegisd.store.levels import Kind, Segment
+
+
+@define
+class Reading:
+    """A query that is being written, with its arguments."""
+
+    args: list[Any] = field(factory=list)
+
+    def arg(self, value: Any, kind: str) -> str:
+        """How the query names ``value``."""
+        self.args.append(value)
+        return f"${len(self.args)}::{kind}"
+
+    def rows(
+        self,
+        kind: Kind,
+        segments: Sequence[Segment],
+        node: str | None,
+        columns: Sequence[str],
+        where: str = "",
+    ) -> str:
+        """The rollups of all segments, and what is not folded yet."""
+        named = "" if node is None else f" AND node = {self.arg(node, 'text')}"
+        who = named or " AND NOT summed"
+        chosen = f"SELECT bucket, {', '.join(columns)} FROM"
+        parts = [
+            f"{chosen} {kind.table(segment.level)} WHERE {self._between(segment)}{who}{where}"
+            for segment in segments
+        ]
+        whole = Segment(0, segments[0].start, segments[-1].end)
+        parts.append(f"{chosen} {kind.pieces} WHERE {self._between(whole)}{named}{where}")
+        return f"({' UNION ALL '.join(parts)}) r"
+
+    def _between(self, segment: Segment) -> str:
+        start, end = (self.arg(moment, "timestamptz") for moment in (segment.start, segment.end))
+        return f"bucket >= {start} AND bucket < {end}"
+
+
+def series(
+    kind: Kind,
+    segments: Sequence[Segment],
+    node: str | None,
+    bucket: int,
+    *,
+    timed: bool,
+) -> tuple[str, list[Any]]:
+    """Counters by bucket; with ``timed`` also the sum of durations and the sketch."""
+    reading = Reading()
+    columns = [*kind.counters, *(["duration_sum_us", "sketch"] if timed else [])]
+    added = [f"sum({name})::bigint" for name in kind.counters]
+    if timed:
+        added += ["sum(duration_sum_us)::text", "sum(sketch)"]
+    rows = reading.rows(kind, segments, node, columns)
+    return f"SELECT {binned(bucket)}, {', '.join(added)} FROM {rows} GROUP BY 1", reading.args
+
+
+def names(
+    kind: Kind,
+    segments: Sequence[Segment],
+    node: str | None,
+    limit: int,
+    also: Sequence[Sequence[str]],
+) -> tuple[str, list[Any]]:
+    """Counters by name: of the ``limit`` names that rank first, and of those in ``also``.
+
+    ``also`` has a column for each of the kind's names.
+    """
+    reading = Reading()
+    own = [f'"{name}"' for name in kind.names]
+    sums = [f"sum({name})::bigint AS {name}" for name in kind.counters]
+    columns = [*own, *kind.counters]
+    if kind.timed:
+        sums.append("sum(duration_sum_us)::text AS duration_sum_us")
+        columns.append("duration_sum_us")
+    rows = reading.rows(kind, segments, node, columns)
+    order = ", ".join([f"{own[0]} = '{OTHER}'", *(f"{c} DESC" for c in kind.rank), *own])
+    group = ", ".join(own)
+    chosen = f"({group}) IN ({_listed(reading, also)})"
+    return (
+        f"SELECT {', '.join(columns)} FROM (SELECT *, row_number() OVER (ORDER BY {order}) AS place"
+        f" FROM (SELECT {group}, {', '.join(sums)} FROM {rows} GROUP BY {group}) added) ranked"
+        f" WHERE place <= {reading.arg(limit, 'bigint')} OR {chosen}"
+    ), reading.args
+
+
+def sketches(
+    kind: Kind,
+    segments: Sequence[Segment],
+    node: str | None,
+    chosen: Sequence[Sequence[str]],
+    bucket: int | None,
+) -> tuple[str, list[Any]]:
+    """The sketches of some names, by ``bucket`` seconds if given; ``chosen`` as ``names``' also."""
+    reading = Reading()
+    own = ", ".join(f'"{name}"' for name in kind.names)
+    rows = reading.rows(
+        kind,
+        segments,
+        node,
+        [own, "sketch"],
+        f" AND ({own}) IN ({_listed(reading, chosen)})",
+    )
+    by = own if bucket is None else f"{own}, {binned(bucket)}"
+    return f"SELECT {own}, sum(sketch) FROM {rows} GROUP BY {by}", reading.args
+
+
+def _listed(reading: Reading, columns: Sequence[Sequence[str]]) -> str:
+    arrays = ", ".join(reading.arg(list(column), "text[]") for column in columns)
+    return f"SELECT * FROM unnest({arrays})"
