@@ -25,7 +25,7 @@ from aegisd.cli.target import TOKEN_VARIABLE, Target
 CONNECT_SECONDS = 5
 FIRST_SECONDS = 10  # for the first figures: a daemon that answers sends them at once
 PING_SECONDS = 5
-PONG_SECONDS = 10  # a daemon that is busy answers later, one that is gone never
+PONG_SECONDS = 5  # one that is silent for 10 s is gone, as for the page
 CLOSE_SECONDS = 1
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 5.0
 ALERTS_RETRY_SECONDS = 10

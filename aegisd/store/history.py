@@ -125,8 +125,8 @@ class History:
             checked,
             denied,
             [
-                KeyTotals(*names, sums.counters["checked"], sums.counters["denied"])
-                for names, sums in top
+                KeyTotals(key, sums.counters["checked"], sums.counters["denied"])
+                for (key,), sums in top
             ],
         )
 
