@@ -78,7 +78,8 @@ async def run(settings: Settings, places: Places) -> None:
     settings = evolve(settings, http=_as_handed(settings.http, handed.get("http")))
     async with trio.open_nursery() as everything:
         await everything.start(_watch_signals, stop, everything.cancel_scope)
-        async with open_postgres(migrate=settings.storage.migrate) as postgres:
+        stored = settings.storage
+        async with open_postgres(migrate=stored.migrate, layout=stored.layout) as postgres:
             live = LiveState(settings.paths.max_endpoints, wall, steady)
 
             def now() -> int:
@@ -310,7 +311,7 @@ async def _say_ready(
 
 async def migrate(settings: Settings, places: Places) -> None:
     """Bring the database's schema up to this version. Raises AegisdError."""
-    async with open_postgres(migrate=True) as postgres:
+    async with open_postgres(migrate=True, layout=settings.storage.layout) as postgres:
         if settings.storage.dsn == EMBEDDED:
             async with embedded_postgres(places.state) as dsn:
                 postgres.dsn = dsn

@@ -71,14 +71,21 @@ def ceil(moment: int, level: int) -> int:
     return -floor(-moment, level)
 
 
-def kept_from(settings: Rollups, now: int) -> dict[int, int]:
-    """For each level from where on it is kept: whole days, those of a day for good."""
-    days = {
+def level_days(settings: Rollups) -> dict[int, int]:
+    """For how many days each level is kept; the days are for good."""
+    return {
         FINE: settings.ten_seconds_days,
         MINUTE: settings.minute_days,
         HOUR: settings.hour_days,
     }
-    starts = {level: max(floor(now - kept * DAY * SECOND, DAY), 0) for level, kept in days.items()}
+
+
+def kept_from(settings: Rollups, now: int) -> dict[int, int]:
+    """For each level from where on it is kept: whole days."""
+    starts = {
+        level: max(floor(now - kept * DAY * SECOND, DAY), 0)
+        for level, kept in level_days(settings).items()
+    }
     return starts | {DAY: 0}
 
 

@@ -13,7 +13,8 @@ import trio
 from aegisd.config.settings import Metrics
 from aegisd.errors import DatabaseUnavailable
 from aegisd.store.folding import FOLD_INTERVAL_SECONDS, PIECES, fold
-from aegisd.store.levels import DAY, KINDS, SECOND, floor, kept_from
+from aegisd.store.layouts import CITUS, TIMESCALEDB, retention
+from aegisd.store.levels import DAY, KINDS, SECOND, floor, kept_from, level_days
 from aegisd.store.postgres import DataRefused, Fetch, Postgres
 from aegisd.store.schema import DAY_MICROSECONDS, PARTITIONED, RAW, Partition
 
@@ -23,6 +24,15 @@ DAYS_AHEAD = 2
 """Partitions are there before they are needed, also where no daemon can make any for a day."""
 
 log = structlog.get_logger()
+
+
+def kept_days(settings: Metrics) -> dict[str, int]:
+    """For how many days each table is kept that is not kept for good."""
+    days: dict[str, int] = dict.fromkeys(RAW, settings.retention_days)
+    of_levels = level_days(settings.rollups)
+    for kind in KINDS:
+        days |= {kind.table(level): of_levels[level] for level in kind.levels if level in of_levels}
+    return days
 
 
 class Maintainer:
@@ -75,7 +85,7 @@ class Maintainer:
             )
 
         async def work(fetch: Fetch) -> bool:
-            return await fold(fetch, now, kept)
+            return await fold(fetch, now, kept, marking=self._postgres.layout.name == CITUS)
 
         touched = {day for (day,) in await self._postgres.read(days)}
         await self._postgres.make_partitions(
@@ -94,14 +104,15 @@ class Maintainer:
     async def clean_up(self) -> bool:
         """Remove what is too old; False where some of it has to wait."""
         now = self._now()
-        kept = kept_from(self._settings.rollups, now)
-        oldest = dict.fromkeys(RAW, now - self._settings.retention_days * DAY_MICROSECONDS)
-        for kind in KINDS:
-            for level in kind.levels:
-                oldest[kind.table(level)] = kept[level]
+        layout = self._postgres.layout
+        days = kept_days(self._settings)
+        if layout.name == TIMESCALEDB:
+            for statement in retention(days, layout.licence):
+                await self._postgres.fetch(statement)
         complete = True
         for partition in await self._postgres.partitions():
-            if partition.end * DAY_MICROSECONDS <= floor(oldest[partition.table], DAY):
+            oldest = floor(now - days[partition.table] * DAY_MICROSECONDS, DAY)
+            if partition.end * DAY_MICROSECONDS <= oldest:
                 dropped = await self._postgres.drop_partition(partition)
                 complete = complete and dropped
                 event = "removed old rows" if dropped else "old rows are in use"

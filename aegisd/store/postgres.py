@@ -29,8 +29,10 @@ import trio_asyncio
 from attrs import frozen
 
 from aegisd.errors import AegisdError, DatabaseUnavailable
+from aegisd.store import layouts
+from aegisd.store.migrate import Layout, bring_up
 from aegisd.store.rows import POSTGRES_EPOCH, TableRows
-from aegisd.store.schema import PARTITIONED, Partition, bring_up
+from aegisd.store.schema import PARTITIONED, Partition
 
 CONNECT_SECONDS = 10
 WRITE_SECONDS = 120  # a COPY of the largest batch on a slow disk
@@ -75,10 +77,12 @@ class DataRefused(AegisdError):
 class Postgres:
     """One database. Methods raise DatabaseUnavailable where it can't be used now."""
 
-    def __init__(self, loop: Any, *, migrate: bool) -> None:
+    def __init__(self, loop: Any, *, migrate: bool, layout: str) -> None:
         self._loop = loop
         self.dsn: str | None = None
         """Where the database is; None as long as that is not known."""
+        self.layout = Layout(layout)
+        """How the tables lie: what is wanted, until the database tells what it has."""
         self._migrate = migrate
         self._prepared = False
         self._writer: Any = None
@@ -185,7 +189,9 @@ class Postgres:
             await self._cross(work, FOLD_SECONDS)
 
     async def make_partitions(self, partitions: Iterable[Partition]) -> None:
-        """Make those that are not there, while others write."""
+        """Make those that are not there, while others write; TimescaleDB makes its own."""
+        if self.layout.name == layouts.TIMESCALEDB:
+            return
 
         async def make(connection: Any) -> None:
             await _make_partitions(connection, partitions)
@@ -305,7 +311,9 @@ class Postgres:
             if not self._prepared:
                 try:
                     async with _transaction(connection, MIGRATE_SECONDS):
-                        await bring_up(connection, migrate=self._migrate)
+                        self.layout = await bring_up(
+                            connection, migrate=self._migrate, layout=self.layout.name
+                        )
                 except BaseException:
                     self._drop_writer()
                     raise
@@ -321,7 +329,7 @@ class Postgres:
     async def _partitions_for(self, connection: Any, tables: Iterable[TableRows]) -> None:
         """Make the partitions that the rows need."""
         needed = {p for rows in tables for p in rows.partitions} - self._partitions
-        if needed:
+        if needed and self.layout.name != layouts.TIMESCALEDB:
             async with _transaction(connection, WRITE_SECONDS):
                 await _make_partitions(connection, needed)
             self._partitions |= needed
@@ -453,11 +461,11 @@ def _unclaimed(loop: Any, context: dict[str, Any]) -> None:
 
 
 @asynccontextmanager
-async def open_postgres(*, migrate: bool) -> AsyncIterator[Postgres]:
+async def open_postgres(*, migrate: bool, layout: str = layouts.AUTO) -> AsyncIterator[Postgres]:
     """A database whose ``dsn`` is still to be set; its connections end with the block."""
     async with trio_asyncio.open_loop() as loop:
         loop.set_exception_handler(_unclaimed)
-        postgres = Postgres(loop, migrate=migrate)
+        postgres = Postgres(loop, migrate=migrate, layout=layout)
         try:
             yield postgres
         finally:

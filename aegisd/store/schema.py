@@ -6,11 +6,8 @@ Migrations only go forward. A file's number is its version; what has landed is n
 import re
 from datetime import UTC, datetime, timedelta
 from importlib.resources import files
-from typing import Any
 
 from attrs import frozen
-
-from aegisd.errors import SchemaError
 
 RAW = ("request_metrics", "rate_limit_metrics", "backend_metrics", "system_metrics")
 
@@ -28,9 +25,6 @@ PARTITIONED = dict.fromkeys(RAW, 1) | {
 """How many days a partition of each table holds."""
 
 DAY_MICROSECONDS = 86_400 * 1_000_000
-
-MIGRATION_LOCK = 7_460_000_001
-"""Any number will do, as long as every version of aegisd uses the same."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _PARTITION = re.compile(rf"({'|'.join(PARTITIONED)})_(\d{{8}})")
@@ -53,43 +47,6 @@ def migrations() -> list[Migration]:
             name = file.name.removesuffix(".sql")
             found.append(Migration(int(name.split("_")[0]), name, file.read_text("utf-8")))
     return sorted(found, key=lambda migration: migration.version)
-
-
-async def bring_up(connection: Any, *, migrate: bool) -> None:
-    """Apply the migrations that are missing; without ``migrate`` only see that none is.
-
-    The caller has begun a transaction, over a connection of asyncpg. An advisory lock lets any
-    number of daemons start at once. Raises SchemaError.
-    """
-    steps = migrations()
-    ours = steps[-1].version
-    await connection.execute("SELECT pg_advisory_xact_lock($1)", MIGRATION_LOCK)
-    there = 0
-    if await connection.fetchval("SELECT to_regclass('aegisd_schema') IS NOT NULL"):
-        there = await connection.fetchval("SELECT max(version) FROM aegisd_schema") or 0
-    if there > ours:
-        raise SchemaError(
-            f"the database's schema has version {there}, this aegisd knows up to {ours}; "
-            "upgrade aegisd"
-        )
-    if there < ours and not migrate:
-        raise SchemaError(
-            f"the database's schema has version {there}, this aegisd needs {ours}; "
-            "run 'aegisd migrate', or set storage.migrate = true"
-        )
-    if there == 0 and migrate:
-        await connection.execute(
-            "CREATE TABLE aegisd_schema (version integer PRIMARY KEY, name text NOT NULL,"
-            " applied_at timestamptz NOT NULL DEFAULT now())"
-        )
-    for step in steps:
-        if step.version > there:
-            await connection.execute(step.sql)
-            await connection.execute(
-                "INSERT INTO aegisd_schema (version, name) VALUES ($1, $2)",
-                step.version,
-                step.name,
-            )
 
 
 @frozen(order=True)

@@ -143,6 +143,11 @@ INSERT INTO rollup_progress (hours_closed, days_closed, folded_at) VALUES (
     '1970-01-01 00:00:00+00'
 );
 
+-- How the tables lie (storage.layout), from the start on.
+
+CREATE TABLE storage_layout (layout text NOT NULL);
+INSERT INTO storage_layout VALUES ('partitions');
+
 -- Sketches in plain SQL.
 
 CREATE AGGREGATE sketch_merge (numeric) (
