@@ -40,7 +40,7 @@ from aegisd.store.levels import (
 )
 from aegisd.store.postgres import Fetch, Postgres
 from aegisd.store.ranges import Range
-from aegisd.store.rollup import Rollups, roll_up
+from aegisd.store.rollup import Rollups, endpoints, fine, keys
 from aegisd.wire.block import Block, concatenate
 
 _STATE = (
@@ -149,9 +149,9 @@ class History:
                 (start,): _sums(REQUESTS, row, timed=timed)
                 for start, *row in await fetch(sql, *args)
             }
-            rollups = roll_up(waiting).requests
-            keys = _keys(rollups, segments, lambda start, _: (floor(start, bucket),))
-            add_rollups(added, rollups, keys, REQUESTS)
+            rollups = fine(waiting)
+            starts = _keys(rollups, segments, lambda start, _: (floor(start, bucket),))
+            add_rollups(added, rollups, starts, REQUESTS)
             return {int(start): sums for (start,), sums in added.items()}
 
         return await self._in_one_state(node, work)
@@ -165,8 +165,7 @@ class History:
             fetch: Fetch, progress: Progress, waiting: list[Block]
         ) -> list[tuple[Key, Sums]]:
             segments = cover(range_.start, range_.end, kind.levels, progress)
-            pieces = roll_up(waiting)
-            rollups = pieces.endpoints if kind is ENDPOINTS else pieces.keys
+            rollups = endpoints(waiting) if kind is ENDPOINTS else keys(waiting)
             waiting_sums: Added = {}
             add_rollups(waiting_sums, rollups, _keys(rollups, segments, _names), kind)
             also = _columns(waiting_sums, kind)

@@ -30,19 +30,27 @@ class Reading:
         kind: Kind,
         segments: Sequence[Segment],
         node: str | None,
+        keys: Sequence[str],
         columns: Sequence[str],
         where: str = "",
     ) -> str:
-        """The rollups of all segments, and what is not folded yet."""
+        """The rollups of all segments and what is not folded yet, each added up by ``keys``.
+
+        So Citus' workers add up what is theirs, and what is joined then is little.
+        """
         named = "" if node is None else f" AND node = {self.arg(node, 'text')}"
-        who = named or " AND NOT summed"
-        chosen = f"SELECT bucket, {', '.join(columns)} FROM"
-        parts = [
-            f"{chosen} {kind.table(segment.level)} WHERE {self._between(segment)}{who}{where}"
-            for segment in segments
-        ]
+        chosen = ", ".join([*keys, *(f"sum({name}) AS {name}" for name in columns)])
+        group = ", ".join(str(i + 1) for i in range(len(keys)))
         whole = Segment(0, segments[0].start, segments[-1].end)
-        parts.append(f"{chosen} {kind.pieces} WHERE {self._between(whole)}{named}{where}")
+        sources = [
+            *((kind.table(each.level), each, named or " AND NOT summed") for each in segments),
+            (kind.pieces, whole, named),
+        ]
+        parts = [
+            f"SELECT {chosen} FROM {table} WHERE {self._between(segment)}{who}{where}"
+            f" GROUP BY {group}"
+            for table, segment, who in sources
+        ]
         return f"({' UNION ALL '.join(parts)}) r"
 
     def _between(self, segment: Segment) -> str:
@@ -64,8 +72,8 @@ def series(
     added = [f"sum({name})::bigint" for name in kind.counters]
     if timed:
         added += ["sum(duration_sum_us)::text", "sum(sketch)"]
-    rows = reading.rows(kind, segments, node, columns)
-    return f"SELECT {binned(bucket)}, {', '.join(added)} FROM {rows} GROUP BY 1", reading.args
+    rows = reading.rows(kind, segments, node, [f"{binned(bucket)} AS b"], columns)
+    return f"SELECT b, {', '.join(added)} FROM {rows} GROUP BY b", reading.args
 
 
 def names(
@@ -82,16 +90,17 @@ def names(
     reading = Reading()
     own = [f'"{name}"' for name in kind.names]
     sums = [f"sum({name})::bigint AS {name}" for name in kind.counters]
-    columns = [*own, *kind.counters]
+    columns = list(kind.counters)
     if kind.timed:
         sums.append("sum(duration_sum_us)::text AS duration_sum_us")
         columns.append("duration_sum_us")
-    rows = reading.rows(kind, segments, node, columns)
+    rows = reading.rows(kind, segments, node, own, columns)
     order = ", ".join([f"{own[0]} = '{OTHER}'", *(f"{c} DESC" for c in kind.rank), *own])
     group = ", ".join(own)
     chosen = f"({group}) IN ({_listed(reading, also)})"
+    shown = ", ".join([*own, *columns])
     return (
-        f"SELECT {', '.join(columns)} FROM (SELECT *, row_number() OVER (ORDER BY {order}) AS place"
+        f"SELECT {shown} FROM (SELECT *, row_number() OVER (ORDER BY {order}) AS place"
         f" FROM (SELECT {group}, {', '.join(sums)} FROM {rows} GROUP BY {group}) added) ranked"
         f" WHERE place <= {reading.arg(limit, 'bigint')} OR {chosen}"
     ), reading.args
@@ -106,16 +115,13 @@ def sketches(
 ) -> tuple[str, list[Any]]:
     """The sketches of some names, by ``bucket`` seconds if given; ``chosen`` as ``names``' also."""
     reading = Reading()
-    own = ", ".join(f'"{name}"' for name in kind.names)
-    rows = reading.rows(
-        kind,
-        segments,
-        node,
-        [own, "sketch"],
-        f" AND ({own}) IN ({_listed(reading, chosen)})",
-    )
-    by = own if bucket is None else f"{own}, {binned(bucket)}"
-    return f"SELECT {own}, sum(sketch) FROM {rows} GROUP BY {by}", reading.args
+    own = [f'"{name}"' for name in kind.names]
+    group = ", ".join(own)
+    keys = own if bucket is None else [*own, f"{binned(bucket)} AS b"]
+    where = f" AND ({group}) IN ({_listed(reading, chosen)})"
+    rows = reading.rows(kind, segments, node, keys, ["sketch"], where)
+    by = group if bucket is None else f"{group}, b"
+    return f"SELECT {group}, sum(sketch) FROM {rows} GROUP BY {by}", reading.args
 
 
 def _listed(reading: Reading, columns: Sequence[Sequence[str]]) -> str:

@@ -109,15 +109,11 @@ class _Groups:
 
 def roll_up(blocks: Sequence[Block]) -> Pieces:
     """The pieces of ``blocks``, of which each kind is there once at most."""
-    kinds = {block.kind: block for block in blocks if block.size}
-    requests, decisions = kinds.get(REQUEST), kinds.get(RATE_LIMIT)
-    return Pieces(
-        _fine(requests, decisions),
-        _none(("method", "endpoint"), REQUEST_COUNTERS, timed=True)
-        if requests is None
-        else _endpoints(requests),
-        _none(("key",), DECISION_COUNTERS, timed=False) if decisions is None else _keys(decisions),
-    )
+    return Pieces(fine(blocks), endpoints(blocks), keys(blocks))
+
+
+def _of_kind(blocks: Sequence[Block], kind: str) -> Block | None:
+    return next((block for block in blocks if block.kind == kind and block.size), None)
 
 
 def _none(names: tuple[str, ...], counters: tuple[str, ...], *, timed: bool) -> Rollups:
@@ -130,7 +126,9 @@ def _none(names: tuple[str, ...], counters: tuple[str, ...], *, timed: bool) -> 
     )
 
 
-def _fine(requests: Block | None, decisions: Block | None) -> Rollups:
+def fine(blocks: Sequence[Block]) -> Rollups:
+    """Requests and decisions by 10 s."""
+    requests, decisions = _of_kind(blocks, REQUEST), _of_kind(blocks, RATE_LIMIT)
     spans = [_spans(block, FINE_SECONDS) for block in (requests, decisions) if block is not None]
     starts = np.unique(np.concatenate([np.zeros(0, np.int64), *(each.codes for each in spans)]))
     rollups = _none((), REQUEST_COUNTERS + DECISION_COUNTERS, timed=True)
@@ -152,7 +150,11 @@ def _within(codes: Integers, groups: _Groups) -> _Groups:
     return _Groups(codes, np.searchsorted(codes, groups.codes)[groups.of])
 
 
-def _endpoints(block: Block) -> Rollups:
+def endpoints(blocks: Sequence[Block]) -> Rollups:
+    """Requests by minute and endpoint."""
+    block = _of_kind(blocks, REQUEST)
+    if block is None:
+        return _none(("method", "endpoint"), REQUEST_COUNTERS, timed=True)
     methods, paths = (_distinct(block.texts[name]) for name in ("method", "endpoint"))
     width = len(paths.values)
     other = len(methods.values) * width
@@ -171,16 +173,20 @@ def _endpoints(block: Block) -> Rollups:
     )
 
 
-def _keys(block: Block) -> Rollups:
-    keys = _distinct(block.texts["key"])
-    other = len(keys.values)
-    groups = _named(block, keys.index.astype(np.int64), other)
+def keys(blocks: Sequence[Block]) -> Rollups:
+    """Decisions by minute and key."""
+    block = _of_kind(blocks, RATE_LIMIT)
+    if block is None:
+        return _none(("key",), DECISION_COUNTERS, timed=False)
+    names = _distinct(block.texts["key"])
+    other = len(names.values)
+    groups = _named(block, names.index.astype(np.int64), other)
     counters = _count_decisions(block, groups)
     groups = _bounded(groups, counters["denied"], counters["checked"], other)
     minute, name = np.divmod(groups.codes, other + 1)
     return Rollups(
         minute * NAMED_SECONDS * SECOND,
-        {"key": _or_other(keys, name)},
+        {"key": _or_other(names, name)},
         _count_decisions(block, groups),
     )
 
