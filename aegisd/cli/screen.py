@@ -48,21 +48,20 @@ class View:
 def render(view: View, columns: int, rows: int) -> list[Line]:
     """At most ``rows`` lines of at most ``columns`` cells, the most important ones first."""
     figures = view.metrics.data
-    lines = [_header(view, columns)]
-    if rows >= ROWS_WITH_AIR:
-        lines.append(())
-    lines += _cards(figures.overview, columns)
-
-    alerts = [_alert(alert) for alert in sorted(view.alerts, key=_urgency)]
-    if view.alerts_notice:
-        lines.append(line(Span(f" {view.alerts_notice}", Style.WARNING)))
-    charts = _charts(view.metrics, columns)
     narrow = columns < NARROW_COLUMNS
+    alerts = [_alert(alert) for alert in sorted(view.alerts, key=_urgency)]
+    charts = _charts(view.metrics, columns)
     endpoints = [_endpoint(endpoint, narrow) for endpoint in figures.top_endpoints]
     endpoints = endpoints or [line(Span(" no requests in the last hour", Style.DIM))]
     reports = sorted(figures.backends.backends, key=lambda b: (b.status == HEALTHY, b.name))
     backends = [_backend(backend, view.metrics.timestamp, narrow) for backend in reports]
 
+    lines = [_header(view, columns)]
+    if rows >= ROWS_WITH_AIR:
+        lines.append(())
+    lines += _cards(figures.overview, columns)
+    if view.alerts_notice:
+        lines.append(line(Span(f" {view.alerts_notice}", Style.WARNING)))
     room = max(0, rows - len(lines))
     lines += _section(" alerts", alerts, 1 + max(1, room // 4), columns)
     room = max(0, rows - len(lines))

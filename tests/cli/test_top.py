@@ -1,0 +1,426 @@
+"""``aegisd top`` against the real daemon: printed, on a terminal, over lost connections."""
+
+import hashlib
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from alerts.servers import certificate
+from cli.terminals import OnTerminal, Screen, cells
+from support import Daemon, short_directory, wait_until
+
+CONFIG = """
+[ingest]
+udp = ""
+[http]
+listen = "{listen}"
+[alerts]
+check_interval_ms = 100
+[dashboard.websocket]
+update_interval_ms = 100
+"""
+NO_DATABASE = {"AEGISD_STORAGE__DSN": "postgresql://nobody@/none?host=/nonexistent"}
+LOST = "connection lost, trying again"
+HOSTILE = [
+    "/\x1b]0;title\x07",
+    "/\x1b[2J\x9b2J",
+    "/\u202eevil",
+    "/a\u0332\u0332\u0332\u0332",
+    "/漢字",
+]
+
+Open = Callable[..., OnTerminal]
+
+
+def free_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return int(taken.getsockname()[1])
+
+
+def config(listen: str | None = None) -> str:
+    return CONFIG.format(listen=listen or f"127.0.0.1:{free_port()}")
+
+
+def request(path: str, status: int = 200) -> dict[str, object]:
+    return {"method": "GET", "path": path, "status_code": status, "duration_ms": 5}
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[Daemon]:
+    """A daemon with some hostile requests and no database, for tests that leave it as it is."""
+    with short_directory() as directory:
+        daemon = Daemon(directory, config(), NO_DATABASE)
+        try:
+            daemon.start()
+            backends = [("up", "healthy"), ("down\x1b[31m", "unhealthy")]
+            reports = [{"kind": "backend", "backend_name": n, "status": s} for n, s in backends]
+            daemon.emit([request(path) for path in HOSTILE], reports)
+            daemon.wait_for_events(len(HOSTILE) + len(reports))
+            yield daemon
+        finally:
+            daemon.stop()
+            daemon.kill()
+
+
+@pytest.fixture
+def away(make_daemon: Callable[..., Daemon]) -> Daemon:
+    """A daemon that isn't started yet."""
+    return make_daemon(config(), NO_DATABASE)
+
+
+@pytest.fixture
+def open_terminal() -> Iterator[Open]:
+    """Runs ``aegisd top`` on terminals, and ends it after the test."""
+    opened: list[OnTerminal] = []
+
+    def open_(
+        daemon: Daemon, *arguments: str, columns: int = 80, rows: int = 24, **environment: str
+    ) -> OnTerminal:
+        command = daemon.command("top", *arguments)
+        opened.append(OnTerminal(command, daemon.environment | environment, columns, rows))
+        return opened[-1]
+
+    yield open_
+    for terminal in opened:
+        terminal.close()
+
+
+def is_open(screen: Screen) -> bool:
+    return screen.modes == {"1049": True, "25": False, "7": False} and screen.draws > 0
+
+
+# without a terminal
+
+
+def test_without_a_terminal_one_plain_screen_is_printed(shared) -> None:
+    done = shared.run("top")
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.removesuffix("\n").split("\n")
+    assert len(lines) <= 24
+    assert all(each.isprintable() and cells(each) <= 80 for each in lines)
+    realtime = shared.get("/api/metrics/realtime")
+    assert f"http://{shared.url.removeprefix('http://')}" in lines[0]
+    assert lines[4].split()[0] == str(realtime["totalRequests"]) == str(len(HOSTILE))
+    for shown in ("/�]0;title�", "/�[2J�2J", "/�evil", "/a\u0332\u0332�", "/漢字", "down�[31m"):
+        assert shown in done.stdout
+    assert "earlier alerts are not known: the database is away" in done.stdout
+    assert "quits" not in done.stdout
+
+
+def test_a_terminal_that_knows_no_sequences_is_none(shared, open_terminal) -> None:
+    terminal = open_terminal(shared, TERM="dumb")
+    assert terminal.end() == 0
+    assert (terminal.screen.draws, terminal.screen.styles) == (0, set())
+
+
+def test_a_reader_with_a_small_alphabet_gets_what_it_can_read(shared) -> None:
+    done = subprocess.run(
+        shared.command("top"),
+        env=shared.environment | {"PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        timeout=60,
+        check=True,
+    )
+    assert done.stdout.decode("ascii").startswith(" aegisd  http://")
+
+
+@pytest.mark.parametrize("scheme", ["http", "ws"])
+@pytest.mark.parametrize("path", ["", "/", "/ws/metrics"])
+def test_the_daemon_can_be_named(shared, scheme: str, path: str) -> None:
+    url = shared.url.replace("http", scheme) + path
+    assert shared.run("top", "--url", url).returncode == 0
+
+
+def test_another_path_is_found_in_the_configuration(make_daemon) -> None:
+    daemon = make_daemon(config() + 'path = "/live"', NO_DATABASE)
+    daemon.start()
+    for arguments in ((), ("--url", daemon.url), ("--url", f"{daemon.url}/live")):
+        assert daemon.run("top", *arguments).returncode == 0
+    done = daemon.run("top", "--url", f"{daemon.url}/ws/metrics")
+    assert done.returncode == 1
+    assert "HTTP 404: it has no WebSocket at this path (dashboard.websocket)" in done.stderr
+
+
+@pytest.mark.parametrize("listen", ["[::1]", "0.0.0.0", "[::]"])
+def test_a_daemon_that_listens_elsewhere_is_found(make_daemon, listen: str) -> None:
+    tokens = f'tokens = [{{ name = "a", sha256 = "{hashlib.sha256(b"secret").hexdigest()}" }}]'
+    listening = config(f"{listen}:{free_port()}").replace("[alerts]", f"{tokens}\n[alerts]")
+    daemon = make_daemon(listening, NO_DATABASE)
+    daemon.start()
+    done = daemon.run("top")
+    assert done.returncode == 1
+    assert "HTTP 401: a token is needed, set AEGISD_TOKEN to a valid one" in done.stderr
+    daemon.environment["AEGISD_TOKEN"] = "secret"
+    done = daemon.run("top")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "HTTP 401" not in done.stdout
+
+
+def test_tls(make_daemon, directory: Path) -> None:
+    file = certificate(directory)
+    keys = f'tls_certificate = "{file}"\ntls_key = "{file}"\n[alerts]'
+    daemon = make_daemon(config().replace("[alerts]", keys), NO_DATABASE)
+    daemon.start()
+    url = daemon.url
+    assert url.startswith("https:")
+    done = daemon.run("top")  # the configuration names the certificate
+    assert (done.returncode, done.stderr) == (0, "")
+    done = daemon.run("top", "--url", url)
+    assert done.returncode == 1
+    assert "its certificate is not trusted" in done.stderr
+    daemon.environment["SSL_CERT_FILE"] = str(file)
+    for named in (url, url.replace("https", "wss")):
+        assert daemon.run("top", "--url", named).returncode == 0
+
+
+# a daemon that is away
+
+
+def test_a_daemon_that_is_away_is_one_line_and_code_1(away, open_terminal) -> None:
+    done = away.run("top")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert re.fullmatch(
+        r"aegisd: can't watch http://127\.0\.0\.1:\d+: Connection refused;"
+        r" start aegisd, or name it with --url\n",
+        done.stderr,
+    )
+    terminal = open_terminal(away)
+    assert terminal.end() == 1
+    assert terminal.screen.draws == 0
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 999 \x1b[31m\r\n\r\n",
+        b"\x1b[2J rubbish\r\n\r\n",
+    ],
+)
+def test_what_is_no_daemon_is_one_line_and_code_1(away, answer: bytes) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve() -> None:
+            connection, _ = listening.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(answer)
+
+        serving = threading.Thread(target=serve)
+        serving.start()
+        done = away.run("top", "--url", f"http://127.0.0.1:{listening.getsockname()[1]}")
+        serving.join()
+    assert (done.returncode, done.stdout) == (1, "")
+    assert re.fullmatch(r"aegisd: can't watch .*\n", done.stderr)
+    assert done.stderr.removesuffix("\n").isprintable()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("", "127.0.0.1:7460", "ftp://a/", "http://", "http://:7460", "http://a:x", "http://a:0"),
+        *("http://a:70000", "http://a/\x1b[31m", "http://a/ b", "http://[::1", "http://ä/"),
+        "http://user:secret@a/",
+    ],
+)
+def test_a_wrong_url_is_code_2(command, url: str) -> None:
+    outcome = command("top", "--url", url)
+    assert (outcome.code, outcome.out) == (2, "")
+    assert outcome.err.startswith("--url: ")
+    assert "secret" not in outcome.err
+    assert outcome.err.removesuffix("\n").isprintable()
+
+
+def test_a_token_that_cant_be_sent_is_code_2(command, monkeypatch) -> None:
+    monkeypatch.setenv("AEGISD_TOKEN", "a\nb")
+    outcome = command("top")
+    assert (outcome.code, outcome.out) == (2, "")
+    assert outcome.err == "AEGISD_TOKEN: has characters that can't be sent\n"
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ('http.listen = "127.0.0.1:0"', "http.listen leaves the port open"),
+        ("dashboard.websocket.enabled = false", "dashboard.websocket.enabled"),
+        ('http.tls_certificate = "/no/such.pem"\nhttp.tls_key = "/no"', "/no/such.pem"),
+    ],
+)
+def test_a_configuration_that_leads_nowhere(command, tmp_path: Path, setting, said) -> None:
+    (tmp_path / "c.toml").write_text(setting)
+    outcome = command("top", "--config", tmp_path / "c.toml")
+    assert (outcome.code, outcome.out) == (1, "")
+    assert said in outcome.err
+    assert len(outcome.err.splitlines()) == 1
+
+
+# on a terminal
+
+
+@pytest.mark.parametrize("keys", [b"q", b"Q", b"\x03"])
+def test_a_key_ends_it_and_the_terminal_is_as_it_was(shared, open_terminal, keys) -> None:
+    terminal = open_terminal(shared)
+    terminal.wait_for(is_open, "it is open")
+    terminal.shows("q quits")
+    assert not terminal.mode_is_restored
+    terminal.press(b"x\x13\x1b[A")  # other keys, Ctrl-S among them, do nothing
+    seen = terminal.screen.draws
+    terminal.wait_for(lambda screen: screen.draws > seen + 2, "it goes on")
+    terminal.press(keys)
+    assert terminal.end() == 0
+    assert terminal.screen.restored
+    assert terminal.mode_is_restored
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_it_and_the_terminal_is_as_it_was(shared, open_terminal, number) -> None:
+    terminal = open_terminal(shared)
+    terminal.wait_for(is_open, "it is open")
+    terminal.process.send_signal(number)
+    assert terminal.end() == 0
+    assert terminal.screen.restored
+    assert terminal.mode_is_restored
+
+
+def test_an_error_leaves_the_terminal_as_it_was() -> None:
+    fails = "from aegisd.cli.terminal import Terminal\nwith Terminal().taken(): 1 / 0"
+    terminal = OnTerminal([sys.executable, "-c", fails], dict(os.environ))
+    try:
+        assert terminal.end() == 1
+        assert terminal.screen.restored
+        assert terminal.mode_is_restored
+    finally:
+        terminal.close()
+
+
+def test_a_terminal_that_goes_away_ends_it(shared, open_terminal) -> None:
+    terminal = open_terminal(shared)
+    terminal.wait_for(is_open, "it is open")
+    terminal.hang_up()
+    assert terminal.process.wait(30) in (0, -signal.SIGHUP)
+
+
+def test_the_shell_gets_its_screen_while_it_is_stopped(shared, open_terminal) -> None:
+    terminal = open_terminal(shared)
+    terminal.wait_for(is_open, "it is open")
+    terminal.press(b"\x1a")
+    status = Path(f"/proc/{terminal.process.pid}/stat")
+    wait_until(lambda: status.read_text().rpartition(")")[2].split()[0] == "T", "it is stopped")
+    terminal.wait_for(lambda screen: screen.restored, "the screen is the shell's")
+    assert terminal.mode_is_restored
+    seen = terminal.screen.draws
+    terminal.process.send_signal(signal.SIGCONT)
+    terminal.wait_for(lambda s: is_open(s) and s.draws > seen, "it is open again")
+    terminal.press(b"q")
+    assert terminal.end() == 0
+    assert terminal.screen.restored
+    assert terminal.mode_is_restored
+
+
+def test_a_resize_redraws_at_once(make_daemon, open_terminal) -> None:
+    rare = config().replace("update_interval_ms = 100", "update_interval_ms = 1000000000")
+    daemon = make_daemon(rare, NO_DATABASE)
+    daemon.start()
+    terminal = open_terminal(daemon)
+    for columns, rows in ((80, 24), (132, 50), (30, 8), (5, 2), (1, 1)):
+        terminal.resize(columns, rows)
+        terminal.wait_for(
+            lambda screen, size=(columns, rows): screen.fits(*size), f"{columns}x{rows}"
+        )
+
+
+def test_colors_unless_they_are_not_wanted(shared, open_terminal) -> None:
+    terminal = open_terminal(shared)
+    terminal.shows("unhealthy")
+    assert "1;31" in terminal.screen.styles
+    terminal = open_terminal(shared, NO_COLOR="1")
+    terminal.shows("unhealthy")
+    assert terminal.screen.styles == {"0", "1", "2", "7"}
+
+
+def test_hostile_text_is_text(shared, open_terminal) -> None:
+    terminal = open_terminal(shared, rows=50)  # the screen fails at any sequence but ours
+    terminal.shows("/�]0;title�")
+    terminal.shows("down�[31m")
+
+
+def test_figures_move_and_a_daemon_that_was_killed_is_found_again(away, open_terminal) -> None:
+    daemon = away
+    daemon.start()
+    terminal = open_terminal(daemon)
+    terminal.wait_for(is_open, "it is open")
+    daemon.emit([request("/before")] * 11)
+    terminal.wait_for(lambda s: s.rows[5].split()[:1] == ["11"], "eleven requests")
+    daemon.kill()
+    terminal.shows(LOST)
+    terminal.shows("Connection refused")
+    assert "/before" in terminal.screen.text  # the last figures stay
+    daemon.start()
+    terminal.wait_for(lambda screen: LOST not in screen.text, "it is found again")
+    terminal.wait_for(lambda s: s.rows[5].split()[:1] == ["0"], "the new daemon's figures")
+    terminal.press(b"q")
+    assert terminal.end() == 0
+
+
+def test_q_ends_it_while_the_daemon_is_away(away, open_terminal) -> None:
+    away.start()
+    terminal = open_terminal(away)
+    terminal.wait_for(is_open, "it is open")
+    away.kill()
+    terminal.shows(LOST)
+    terminal.press(b"q")
+    assert terminal.end() == 0
+    assert terminal.screen.restored
+
+
+def test_a_daemon_that_hangs_is_noticed(away, open_terminal) -> None:
+    away.start()
+    terminal = open_terminal(away)
+    terminal.wait_for(is_open, "it is open")
+    away.process.send_signal(signal.SIGSTOP)
+    try:
+        terminal.shows(f"{LOST} (no answer)")
+    finally:
+        away.process.send_signal(signal.SIGCONT)
+    terminal.wait_for(lambda screen: LOST not in screen.text, "it goes on")
+
+
+# alerts
+
+
+def test_alerts_from_before_and_new_ones_until_they_resolve(
+    dsn, make_daemon, open_terminal
+) -> None:
+    rules = """
+        [[alerts.rules]]
+        id = "errors"
+        name = "Errors"
+        severity = "critical"
+        condition = { metric = "error_rate", operator = ">", threshold = 50, window = "5m" }
+        [[alerts.rules]]
+        id = "rate"
+        name = "Some"
+        condition = { metric = "request_rate", operator = ">", threshold = 0, window = "5m" }
+    """
+    daemon = make_daemon(config() + rules, {"AEGISD_STORAGE__DSN": dsn})
+    daemon.start()
+    daemon.emit(request("/"))
+    wait_until(lambda: "Some" in daemon.fetch("/api/alerts?status=active")[1], "an alert is saved")
+    assert "Some: request_rate is" in daemon.run("top").stdout
+
+    terminal = open_terminal(daemon)
+    terminal.shows("Some: request_rate is")
+    daemon.emit([request("/", 500)] * 2)
+    terminal.shows("Errors: error_rate is 66.67 % over 5m (> 50 %)")
+    daemon.emit([request("/")] * 20)
+    terminal.wait_for(lambda screen: "Errors:" not in screen.text, "it is resolved")
+    terminal.shows("Some: request_rate is")
