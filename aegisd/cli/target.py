@@ -8,11 +8,10 @@ from urllib.parse import urlsplit
 from attrs import frozen
 
 from aegisd.config.checks import split_address
-from aegisd.config.load import load
+from aegisd.config.load import TOKEN_VARIABLE, load
 from aegisd.config.settings import Settings, WebSocket
 from aegisd.errors import AegisdError, ConfigError
 
-TOKEN_VARIABLE = "AEGISD_TOKEN"  # noqa: S105 - a name
 PORTS = {"http": 80, "ws": 80, "https": 443, "wss": 443}
 SECURE = ("https", "wss")
 EVERY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - where to reach who listens so
@@ -56,12 +55,8 @@ def find(url: str | None, config: Path | None) -> Target:
     if not (token.isascii() and token.isprintable()):
         raise ConfigError([f"{TOKEN_VARIABLE}: has characters that can't be sent"])
     if url is None:
-        return _configured(_settings(config), token)
+        return _configured(load(config), token)
     return _named(url, config, token)
-
-
-def _settings(config: Path | None) -> Settings:
-    return load(config, {k: v for k, v in os.environ.items() if k != TOKEN_VARIABLE})
 
 
 def _configured(settings: Settings, token: str) -> Target:
@@ -90,7 +85,7 @@ def _named(url: str, config: Path | None, token: str) -> Target:
         raise ConfigError([f"--url: takes no password; set {TOKEN_VARIABLE}"])
     path = parts.path
     if path in ("", "/"):
-        path = _settings(config).dashboard.websocket.path
+        path = load(config).dashboard.websocket.path
         prefix = ""
     else:  # behind a proxy the API is beside the WebSocket
         own = WebSocket().path

@@ -21,6 +21,7 @@ from aegisd.errors import ConfigError
 DEFAULT_FILE = Path("/etc/aegisd/aegisd.toml")
 ENVIRONMENT_PREFIX = "AEGISD_"
 FILE_VARIABLE = "AEGISD_CONFIG"
+TOKEN_VARIABLE = "AEGISD_TOKEN"  # noqa: S105 - a name; `aegisd top` shows it to the daemon
 MASK = "***"
 MAX_FILE_BYTES = 1024 * 1024  # a configuration is read by people; this stops a wrong path
 
@@ -86,7 +87,7 @@ def _overlay(data: dict[str, Any], environment: Mapping[str, str]) -> list[str]:
     """
     problems = []
     for name, text in sorted(environment.items()):
-        if not name.startswith(ENVIRONMENT_PREFIX) or name == FILE_VARIABLE:
+        if not name.startswith(ENVIRONMENT_PREFIX) or name in (FILE_VARIABLE, TOKEN_VARIABLE):
             continue
         path = name.removeprefix(ENVIRONMENT_PREFIX).lower().split("__")
         try:
