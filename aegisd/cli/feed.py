@@ -20,7 +20,8 @@ from trio_websocket import (
 )
 
 from aegisd.cli.figures import TOPICS, Alert, Metrics, Unreadable, alert, alerts, metrics, parse
-from aegisd.cli.target import TOKEN_VARIABLE, Target
+from aegisd.cli.target import Target
+from aegisd.config.load import TOKEN_VARIABLE
 
 CONNECT_SECONDS = 5
 FIRST_SECONDS = 10  # for the first figures: a daemon that answers sends them at once

@@ -88,9 +88,10 @@ class Maintainer:
             return await fold(fetch, now, kept, marking=self._postgres.layout.name == CITUS)
 
         touched = {day for (day,) in await self._postgres.read(days)}
-        await self._postgres.make_partitions(
+        of_rollups = [
             Partition.of(table, day) for table in PARTITIONED if table not in RAW for day in touched
-        )
+        ]
+        await self._postgres.make_partitions(p for p in of_rollups if not self._is_old(p, now))
         return await self._postgres.fold(work)
 
     async def _make_partitions_ahead(self) -> None:
@@ -105,14 +106,12 @@ class Maintainer:
         """Remove what is too old; False where some of it has to wait."""
         now = self._now()
         layout = self._postgres.layout
-        days = kept_days(self._settings)
         if layout.name == TIMESCALEDB:
-            for statement in retention(days, layout.licence):
+            for statement in retention(kept_days(self._settings), layout.licence):
                 await self._postgres.fetch(statement)
         complete = True
         for partition in await self._postgres.partitions():
-            oldest = floor(now - days[partition.table] * DAY_MICROSECONDS, DAY)
-            if partition.end * DAY_MICROSECONDS <= oldest:
+            if self._is_old(partition, now):
                 dropped = await self._postgres.drop_partition(partition)
                 complete = complete and dropped
                 event = "removed old rows" if dropped else "old rows are in use"
@@ -122,6 +121,11 @@ class Maintainer:
             now - self._settings.alert_retention_days * DAY_MICROSECONDS,
         )
         return complete
+
+    def _is_old(self, partition: Partition, now: int) -> bool:
+        """Whether all of it is older than its table is kept."""
+        kept = kept_days(self._settings)[partition.table]
+        return partition.end * DAY_MICROSECONDS <= floor(now - kept * DAY_MICROSECONDS, DAY)
 
     def _now(self) -> int:
         return int(self._wall() * SECOND)

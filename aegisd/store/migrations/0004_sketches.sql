@@ -1,6 +1,8 @@
--- Sketches in plain SQL, and views with quantiles for those who query by hand or with Grafana.
+-- Sketches in plain SQL, and views with quantiles for those who query by hand or with Grafana:
+-- docs/sql.md.
 
-CREATE FUNCTION sketch_bins(sketch numeric) RETURNS TABLE (bin integer, count bigint)
+CREATE FUNCTION sketch_bins(sketch numeric)
+RETURNS TABLE (bin integer, count bigint, up_to_ms double precision)
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE ROWS 300
 AS $$
     -- as bytes, since in a text of UTF-8 the n-th character is found by walking there
@@ -14,10 +16,13 @@ AS $$
         SELECT i, substr(o, (bins - 1 - i) * 12 + 1, 12) AS field
         FROM octets, generate_series(empty, bins - 1) i
     )
-    SELECT i, convert_from(field, 'SQL_ASCII')::bigint FROM fields
+    SELECT i, convert_from(field, 'SQL_ASCII')::bigint,
+        CASE WHEN i = 0 THEN 0 ELSE (1.01::float8 / 0.99) ^ (i - 1) / 1000 END
+    FROM fields
     WHERE field <> '000000000000'::bytea
 $$;
-COMMENT ON FUNCTION sketch_bins(numeric) IS 'A sketch''s occupied bins and their counts.';
+COMMENT ON FUNCTION sketch_bins(numeric) IS
+    'A sketch''s occupied bins: how many durations each holds, and up to which one (ms).';
 
 CREATE FUNCTION sketch_quantiles(sketch numeric, shares double precision[])
 RETURNS double precision[]
@@ -61,228 +66,124 @@ AS $$ SELECT (sketch_quantiles(sketch, ARRAY[share]))[1] $$;
 COMMENT ON FUNCTION sketch_quantile(numeric, double precision) IS
     'In ms: the smallest duration that at least that share of all does not exceed.';
 
--- By minute and by hour, what is not folded yet included.
+-- Rollups of a minute, an hour, a day, with what is not folded yet; of all nodes, and by node:
+-- {requests | endpoints | rate_limits}_per_{minute | hour | day}[_by_node].
+--
+-- A level's own rows reach to where it is closed, and what came late for that is one more row. From
+-- there on the rows of the finer level are added up. Pieces are in no level yet. So each event is
+-- in one of these, and one statement sees all of them at one state.
 
-CREATE VIEW requests_per_minute AS
-SELECT bucket,
-    requests, status_2xx, status_3xx, status_4xx, status_5xx, status_other, failed, rate_limited, checked, denied, timed,
-    duration_sum_us / 1000 / nullif(timed, 0) AS avg_ms,
-    duration_min_us / 1000.0 AS min_ms,
-    duration_max_us / 1000.0 AS max_ms,
-    quantiles[1] AS p50_ms, quantiles[2] AS p95_ms, quantiles[3] AS p99_ms,
-    sketch
-FROM (
-    SELECT bucket,
-        sum(requests)::bigint AS requests,
-        sum(status_2xx)::bigint AS status_2xx,
-        sum(status_3xx)::bigint AS status_3xx,
-        sum(status_4xx)::bigint AS status_4xx,
-        sum(status_5xx)::bigint AS status_5xx,
-        sum(status_other)::bigint AS status_other,
-        sum(failed)::bigint AS failed,
-        sum(rate_limited)::bigint AS rate_limited,
-        sum(checked)::bigint AS checked,
-        sum(denied)::bigint AS denied,
-        sum(timed)::bigint AS timed,
-        sum(duration_sum_us) AS duration_sum_us,
-        min(duration_min_us) AS duration_min_us,
-        max(duration_max_us) AS duration_max_us,
-        sketch_quantiles(sum(sketch), '{0.5, 0.95, 0.99}') AS quantiles,
-        sum(sketch) AS sketch
-    FROM (
-        SELECT bucket, requests, status_2xx, status_3xx, status_4xx, status_5xx, status_other, failed, rate_limited, checked, denied, timed, duration_sum_us, duration_min_us, duration_max_us, sketch
-        FROM request_rollups_1m WHERE NOT summed
-        UNION ALL
-        SELECT date_bin('1 minute', bucket, '1970-01-01 00:00:00+00') AS bucket, requests, status_2xx, status_3xx, status_4xx, status_5xx, status_other, failed, rate_limited, checked, denied, timed, duration_sum_us, duration_min_us, duration_max_us, sketch
-        FROM request_pieces
-    ) pieces
-    GROUP BY bucket
-) merged;
-
-CREATE VIEW requests_per_minute_by_node AS
-SELECT bucket, node,
-    requests, status_2xx, status_3xx, status_4xx, status_5xx, status_other, failed, rate_limited, checked, denied, timed,
-    duration_sum_us / 1000 / nullif(timed, 0) AS avg_ms,
-    duration_min_us / 1000.0 AS min_ms,
-    duration_max_us / 1000.0 AS max_ms,
-    quantiles[1] AS p50_ms, quantiles[2] AS p95_ms, quantiles[3] AS p99_ms,
-    sketch
-FROM (
-    SELECT bucket, node,
-        sum(requests)::bigint AS requests,
-        sum(status_2xx)::bigint AS status_2xx,
-        sum(status_3xx)::bigint AS status_3xx,
-        sum(status_4xx)::bigint AS status_4xx,
-        sum(status_5xx)::bigint AS status_5xx,
-        sum(status_other)::bigint AS status_other,
-        sum(failed)::bigint AS failed,
-        sum(rate_limited)::bigint AS rate_limited,
-        sum(checked)::bigint AS checked,
-        sum(denied)::bigint AS denied,
-        sum(timed)::bigint AS timed,
-        sum(duration_sum_us) AS duration_sum_us,
-        min(duration_min_us) AS duration_min_us,
-        max(duration_max_us) AS duration_max_us,
-        sketch_quantiles(sum(sketch), '{0.5, 0.95, 0.99}') AS quantiles,
-        sum(sketch) AS sketch
-    FROM (
-        SELECT bucket, node, requests, status_2xx, status_3xx, status_4xx, status_5xx, status_other, failed, rate_limited, checked, denied, timed, duration_sum_us, duration_min_us, duration_max_us, sketch
-        FROM request_rollups_1m WHERE node <> ''
-        UNION ALL
-        SELECT date_bin('1 minute', bucket, '1970-01-01 00:00:00+00') AS bucket, node, requests, status_2xx, status_3xx, status_4xx, status_5xx, status_other, failed, rate_limited, checked, denied, timed, duration_sum_us, duration_min_us, duration_max_us, sketch
-        FROM request_pieces
-    ) pieces
-    GROUP BY bucket, node
-) merged;
-
-CREATE VIEW endpoints_per_minute AS
-SELECT bucket, method, endpoint,
-    requests, status_2xx, status_3xx, status_4xx, status_5xx, status_other, failed, rate_limited, timed,
-    duration_sum_us / 1000 / nullif(timed, 0) AS avg_ms,
-    duration_min_us / 1000.0 AS min_ms,
-    duration_max_us / 1000.0 AS max_ms,
-    quantiles[1] AS p50_ms, quantiles[2] AS p95_ms, quantiles[3] AS p99_ms,
-    sketch
-FROM (
-    SELECT bucket, method, endpoint,
-        sum(requests)::bigint AS requests,
-        sum(status_2xx)::bigint AS status_2xx,
-        sum(status_3xx)::bigint AS status_3xx,
-        sum(status_4xx)::bigint AS status_4xx,
-        sum(status_5xx)::bigint AS status_5xx,
-        sum(status_other)::bigint AS status_other,
-        sum(failed)::bigint AS failed,
-        sum(rate_limited)::bigint AS rate_limited,
-        sum(timed)::bigint AS timed,
-        sum(duration_sum_us) AS duration_sum_us,
-        min(duration_min_us) AS duration_min_us,
-        max(duration_max_us) AS duration_max_us,
-        sketch_quantiles(sum(sketch), '{0.5, 0.95, 0.99}') AS quantiles,
-        sum(sketch) AS sketch
-    FROM (
-        SELECT bucket, method, endpoint, requests, status_2xx, status_3xx, status_4xx, status_5xx, status_other, failed, rate_limited, timed, duration_sum_us, duration_min_us, duration_max_us, sketch
-        FROM endpoint_rollups_1m WHERE NOT summed
-        UNION ALL
-        SELECT bucket, method, endpoint, requests, status_2xx, status_3xx, status_4xx, status_5xx, status_other, failed, rate_limited, timed, duration_sum_us, duration_min_us, duration_max_us, sketch
-        FROM endpoint_pieces
-    ) pieces
-    GROUP BY bucket, method, endpoint
-) merged;
-
-CREATE VIEW requests_per_hour AS
-SELECT bucket,
-    requests, status_2xx, status_3xx, status_4xx, status_5xx, status_other, failed, rate_limited, checked, denied, timed,
-    duration_sum_us / 1000 / nullif(timed, 0) AS avg_ms,
-    duration_min_us / 1000.0 AS min_ms,
-    duration_max_us / 1000.0 AS max_ms,
-    quantiles[1] AS p50_ms, quantiles[2] AS p95_ms, quantiles[3] AS p99_ms,
-    sketch
-FROM (
-    SELECT bucket,
-        sum(requests)::bigint AS requests,
-        sum(status_2xx)::bigint AS status_2xx,
-        sum(status_3xx)::bigint AS status_3xx,
-        sum(status_4xx)::bigint AS status_4xx,
-        sum(status_5xx)::bigint AS status_5xx,
-        sum(status_other)::bigint AS status_other,
-        sum(failed)::bigint AS failed,
-        sum(rate_limited)::bigint AS rate_limited,
-        sum(checked)::bigint AS checked,
-        sum(denied)::bigint AS denied,
-        sum(timed)::bigint AS timed,
-        sum(duration_sum_us) AS duration_sum_us,
-        min(duration_min_us) AS duration_min_us,
-        max(duration_max_us) AS duration_max_us,
-        sketch_quantiles(sum(sketch), '{0.5, 0.95, 0.99}') AS quantiles,
-        sum(sketch) AS sketch
-    FROM (
-        SELECT bucket, requests, status_2xx, status_3xx, status_4xx, status_5xx, status_other, failed, rate_limited, checked, denied, timed, duration_sum_us, duration_min_us, duration_max_us, sketch
-        FROM request_rollups_1h WHERE NOT summed
-        UNION ALL
-        SELECT date_bin('1 hour', bucket, '1970-01-01 00:00:00+00') AS bucket, requests, status_2xx, status_3xx, status_4xx, status_5xx, status_other, failed, rate_limited, checked, denied, timed, duration_sum_us, duration_min_us, duration_max_us, sketch
-        FROM request_rollups_1m WHERE NOT summed
-            AND bucket >= (SELECT hours_closed FROM rollup_progress)
-        UNION ALL
-        SELECT date_bin('1 hour', bucket, '1970-01-01 00:00:00+00') AS bucket, requests, status_2xx, status_3xx, status_4xx, status_5xx, status_other, failed, rate_limited, checked, denied, timed, duration_sum_us, duration_min_us, duration_max_us, sketch
-        FROM request_pieces
-    ) pieces
-    GROUP BY bucket
-) merged;
-
-CREATE VIEW requests_per_hour_by_node AS
-SELECT bucket, node,
-    requests, status_2xx, status_3xx, status_4xx, status_5xx, status_other, failed, rate_limited, checked, denied, timed,
-    duration_sum_us / 1000 / nullif(timed, 0) AS avg_ms,
-    duration_min_us / 1000.0 AS min_ms,
-    duration_max_us / 1000.0 AS max_ms,
-    quantiles[1] AS p50_ms, quantiles[2] AS p95_ms, quantiles[3] AS p99_ms,
-    sketch
-FROM (
-    SELECT bucket, node,
-        sum(requests)::bigint AS requests,
-        sum(status_2xx)::bigint AS status_2xx,
-        sum(status_3xx)::bigint AS status_3xx,
-        sum(status_4xx)::bigint AS status_4xx,
-        sum(status_5xx)::bigint AS status_5xx,
-        sum(status_other)::bigint AS status_other,
-        sum(failed)::bigint AS failed,
-        sum(rate_limited)::bigint AS rate_limited,
-        sum(checked)::bigint AS checked,
-        sum(denied)::bigint AS denied,
-        sum(timed)::bigint AS timed,
-        sum(duration_sum_us) AS duration_sum_us,
-        min(duration_min_us) AS duration_min_us,
-        max(duration_max_us) AS duration_max_us,
-        sketch_quantiles(sum(sketch), '{0.5, 0.95, 0.99}') AS quantiles,
-        sum(sketch) AS sketch
-    FROM (
-        SELECT bucket, node, requests, status_2xx, status_3xx, status_4xx, status_5xx, status_other, failed, rate_limited, checked, denied, timed, duration_sum_us, duration_min_us, duration_max_us, sketch
-        FROM request_rollups_1h WHERE node <> ''
-        UNION ALL
-        SELECT date_bin('1 hour', bucket, '1970-01-01 00:00:00+00') AS bucket, node, requests, status_2xx, status_3xx, status_4xx, status_5xx, status_other, failed, rate_limited, checked, denied, timed, duration_sum_us, duration_min_us, duration_max_us, sketch
-        FROM request_rollups_1m WHERE node <> ''
-            AND bucket >= (SELECT hours_closed FROM rollup_progress)
-        UNION ALL
-        SELECT date_bin('1 hour', bucket, '1970-01-01 00:00:00+00') AS bucket, node, requests, status_2xx, status_3xx, status_4xx, status_5xx, status_other, failed, rate_limited, checked, denied, timed, duration_sum_us, duration_min_us, duration_max_us, sketch
-        FROM request_pieces
-    ) pieces
-    GROUP BY bucket, node
-) merged;
-
-CREATE VIEW endpoints_per_hour AS
-SELECT bucket, method, endpoint,
-    requests, status_2xx, status_3xx, status_4xx, status_5xx, status_other, failed, rate_limited, timed,
-    duration_sum_us / 1000 / nullif(timed, 0) AS avg_ms,
-    duration_min_us / 1000.0 AS min_ms,
-    duration_max_us / 1000.0 AS max_ms,
-    quantiles[1] AS p50_ms, quantiles[2] AS p95_ms, quantiles[3] AS p99_ms,
-    sketch
-FROM (
-    SELECT bucket, method, endpoint,
-        sum(requests)::bigint AS requests,
-        sum(status_2xx)::bigint AS status_2xx,
-        sum(status_3xx)::bigint AS status_3xx,
-        sum(status_4xx)::bigint AS status_4xx,
-        sum(status_5xx)::bigint AS status_5xx,
-        sum(status_other)::bigint AS status_other,
-        sum(failed)::bigint AS failed,
-        sum(rate_limited)::bigint AS rate_limited,
-        sum(timed)::bigint AS timed,
-        sum(duration_sum_us) AS duration_sum_us,
-        min(duration_min_us) AS duration_min_us,
-        max(duration_max_us) AS duration_max_us,
-        sketch_quantiles(sum(sketch), '{0.5, 0.95, 0.99}') AS quantiles,
-        sum(sketch) AS sketch
-    FROM (
-        SELECT bucket, method, endpoint, requests, status_2xx, status_3xx, status_4xx, status_5xx, status_other, failed, rate_limited, timed, duration_sum_us, duration_min_us, duration_max_us, sketch
-        FROM endpoint_rollups_1h WHERE NOT summed
-        UNION ALL
-        SELECT date_bin('1 hour', bucket, '1970-01-01 00:00:00+00') AS bucket, method, endpoint, requests, status_2xx, status_3xx, status_4xx, status_5xx, status_other, failed, rate_limited, timed, duration_sum_us, duration_min_us, duration_max_us, sketch
-        FROM endpoint_rollups_1m WHERE NOT summed
-            AND bucket >= (SELECT hours_closed FROM rollup_progress)
-        UNION ALL
-        SELECT date_bin('1 hour', bucket, '1970-01-01 00:00:00+00') AS bucket, method, endpoint, requests, status_2xx, status_3xx, status_4xx, status_5xx, status_other, failed, rate_limited, timed, duration_sum_us, duration_min_us, duration_max_us, sketch
-        FROM endpoint_pieces
-    ) pieces
-    GROUP BY bucket, method, endpoint
-) merged;
+DO $views$
+DECLARE
+    epoch CONSTANT text := '''1970-01-01 00:00:00+00''';
+    statuses CONSTANT text[] := '{requests,status_2xx,status_3xx,status_4xx,status_5xx,status_other,failed,rate_limited}';
+    decisions CONSTANT text[] := '{checked,denied}';
+    kind record;
+    level record;
+    by_node boolean;
+    names text;  -- the columns by which rows are told apart, beside the time
+    taken text;
+    added text;
+    shown text;
+    whose text;
+    rows text;
+    view_name text;
+    described record;
+BEGIN
+    FOR kind IN
+        SELECT * FROM (VALUES
+            ('requests', 'Requests', 'request', '', statuses || decisions, true),
+            ('endpoints', 'The busiest endpoints', 'endpoint', ', method, endpoint', statuses, true),
+            ('rate_limits', 'The rate limiter''s keys', 'rate_limit', ', key', decisions, false)
+        ) kinds (view, about, tables, names, counters, timed)
+    LOOP
+        FOR level IN
+            SELECT * FROM (VALUES ('minute', '1m'), ('hour', '1h'), ('day', '1d')) levels (name, suffix)
+        LOOP
+            FOREACH by_node IN ARRAY '{false,true}'::boolean[] LOOP
+                names := CASE WHEN by_node THEN ', node' ELSE '' END || kind.names;
+                whose := CASE WHEN by_node THEN 'node <> ''''' ELSE 'NOT summed' END;
+                shown := array_to_string(kind.counters, ', ');
+                taken := shown;
+                SELECT string_agg(format('sum(%1$s)::bigint AS %1$s', counter), ', ' ORDER BY place)
+                    INTO added FROM unnest(kind.counters) WITH ORDINALITY c (counter, place);
+                IF kind.timed THEN
+                    taken := taken || ', timed, duration_sum_us, duration_min_us, duration_max_us, sketch';
+                    added := added || ', sum(timed)::bigint AS timed,
+                        sum(duration_sum_us) AS duration_sum_us,
+                        min(duration_min_us) AS duration_min_us,
+                        max(duration_max_us) AS duration_max_us,
+                        sketch_quantiles(sum(sketch), ''{0.5, 0.95, 0.99}'') AS quantiles,
+                        sum(sketch) AS sketch';
+                    shown := shown || ', timed,
+                        (duration_sum_us / 1000 / nullif(timed, 0))::float8 AS avg_ms,
+                        duration_min_us / 1000::float8 AS min_ms,
+                        duration_max_us / 1000::float8 AS max_ms,
+                        quantiles[1] AS p50_ms, quantiles[2] AS p95_ms, quantiles[3] AS p99_ms,
+                        sketch';
+                END IF;
+                rows := format('SELECT bucket%s, %s FROM %s_rollups_%s WHERE %s',
+                    names, taken, kind.tables, level.suffix, whose);
+                IF level.name = 'day' THEN
+                    rows := rows || format(' UNION ALL
+                        SELECT date_bin(''1 day'', bucket, %s) AS bucket%s, %s FROM %s_rollups_1h
+                        WHERE %s AND bucket >= (SELECT days_closed FROM rollup_progress)',
+                        epoch, names, taken, kind.tables, whose);
+                END IF;
+                IF level.name IN ('day', 'hour') THEN
+                    rows := rows || format(' UNION ALL
+                        SELECT date_bin(''1 %s'', bucket, %s) AS bucket%s, %s FROM %s_rollups_1m
+                        WHERE %s AND bucket >= (SELECT hours_closed FROM rollup_progress)',
+                        level.name, epoch, names, taken, kind.tables, whose);
+                END IF;
+                rows := rows || format(' UNION ALL
+                    SELECT date_bin(''1 %s'', bucket, %s) AS bucket%s, %s FROM %s_pieces',
+                    level.name, epoch, names, taken, kind.tables);
+                view_name := kind.view || '_per_' || level.name
+                    || CASE WHEN by_node THEN '_by_node' ELSE '' END;
+                EXECUTE format(
+                    'CREATE VIEW %I AS SELECT bucket%s, %s FROM (
+                        SELECT bucket%s, %s FROM (%s) parts GROUP BY bucket%s
+                    ) added',
+                    view_name, names, shown, names, added, rows, names
+                );
+                EXECUTE format('COMMENT ON VIEW %I IS %L', view_name, format(
+                    '%s, by UTC %s%s: what the rollups and the pieces not folded yet come to.',
+                    kind.about, level.name,
+                    CASE WHEN by_node THEN ' and node' ELSE ', of all nodes' END
+                ));
+                FOR described IN
+                    SELECT name, about FROM (VALUES
+                        ('bucket', format('Start of the %s', level.name)),
+                        ('node', 'The daemon that took them in'),
+                        ('method', 'HTTP method'),
+                        ('endpoint', 'Route or template; (other) is all beyond the 200 busiest'),
+                        ('key', '(other) is all beyond the 200 with most denials'),
+                        ('requests', 'Requests, those that sampling left out of the rows too'),
+                        ('status_2xx', 'Status 200 to 299'),
+                        ('status_3xx', 'Status 300 to 399'),
+                        ('status_4xx', 'Status 400 to 499'),
+                        ('status_5xx', 'Status 500 to 599'),
+                        ('status_other', 'Any other status'),
+                        ('failed', 'Status 0, or 400 and above'),
+                        ('rate_limited', 'Status 429'),
+                        ('checked', 'Decisions of the rate limiter'),
+                        ('denied', 'Decisions of the rate limiter that were denials'),
+                        ('timed', 'Requests with a duration'),
+                        ('avg_ms', 'Mean duration'),
+                        ('min_ms', 'Least duration'),
+                        ('max_ms', 'Greatest duration'),
+                        ('p50_ms', 'Median duration, within 1 %'),
+                        ('p95_ms', 'Duration that 95 % don''t exceed, within 1 %'),
+                        ('p99_ms', 'Duration that 99 % don''t exceed, within 1 %'),
+                        ('sketch', 'The durations: sum() merges sketches, sketch_quantile() reads them')
+                    ) columns (name, about)
+                    JOIN pg_attribute ON attname = name AND attrelid = view_name::regclass
+                LOOP
+                    EXECUTE format('COMMENT ON COLUMN %I.%I IS %L', view_name, described.name, described.about);
+                END LOOP;
+            END LOOP;
+        END LOOP;
+    END LOOP;
+END
+$views$;
