@@ -12,7 +12,10 @@ import asyncpg
 import trio
 
 from aegisd.store.embedded import embedded_postgres
-from aegisd.store.schema import DAY_MICROSECONDS, Partition, bring_up
+from aegisd.store.folding import PIECES
+from aegisd.store.layouts import PARTITIONS
+from aegisd.store.migrate import bring_up
+from aegisd.store.schema import DAY_MICROSECONDS, Partition
 from bench.receiver import Failed
 
 START_SECONDS = 120
@@ -44,7 +47,7 @@ class Database:
 
         async def work(connection: Any) -> None:
             async with connection.transaction():
-                await bring_up(connection, migrate=True)
+                await bring_up(connection, migrate=True, layout=PARTITIONS)
             today = time.time_ns() // 1000 // DAY_MICROSECONDS
             for partition in (Partition(TABLE, today), Partition(TABLE, today + 1)):
                 start, end = partition.bounds
@@ -56,10 +59,10 @@ class Database:
         self.run(work)
 
     def empty(self) -> None:
-        """Leave the table as new, and nothing for a checkpoint to do."""
+        """Leave the tables as new, and nothing for a checkpoint to do."""
 
         async def work(connection: Any) -> None:
-            await connection.execute(f"TRUNCATE {TABLE}")
+            await connection.execute(f"TRUNCATE {TABLE}, {', '.join(PIECES)}")
             await connection.execute("CHECKPOINT")
 
         self.run(work)
