@@ -72,11 +72,15 @@ def ceil(moment: int, level: int) -> int:
 
 
 def level_days(settings: Rollups) -> dict[int, int]:
-    """For how many days each level is kept; the days are for good."""
+    """For how many days each level is kept; the days are for good.
+
+    None goes before a finer one: where a range begins with the finer, it goes on with the coarser.
+    """
+    minutes = max(settings.minute_days, settings.ten_seconds_days)
     return {
         FINE: settings.ten_seconds_days,
-        MINUTE: settings.minute_days,
-        HOUR: settings.hour_days,
+        MINUTE: minutes,
+        HOUR: max(settings.hour_days, minutes),
     }
 
 

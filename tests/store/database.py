@@ -2,25 +2,30 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import asyncpg
 import numpy as np
 import trio
+import trio_asyncio
 from support import query
 
 from aegisd.config.settings import Metrics
 from aegisd.store.backlog import Backlog
+from aegisd.store.history import History
 from aegisd.store.journal import Journal
+from aegisd.store.pieces import piece_rows
 from aegisd.store.postgres import Move, Postgres, open_postgres
+from aegisd.store.rollup import roll_up
 from aegisd.store.rows import table_rows
 from aegisd.store.storage import Storage
 from aegisd.store.sync import Sync
 from aegisd.store.writer import Writer
-from aegisd.wire.block import ABSENT, Block, Text
+from aegisd.wire.block import ABSENT, Block, Text, concatenate
 
 NODE = "here"
 JOURNAL_BYTES = 1024**3
@@ -84,12 +89,13 @@ def requests(count: int = 1, **event: Any) -> Block:
     return block("request", [event] * count)
 
 
-async def write(postgres: Postgres, *blocks: Block) -> None:
+async def write(postgres: Postgres, *blocks: Block, node: str = NODE) -> None:
     """Write blocks in one transaction, as what a new journal holds."""
     journal = uuid4()
-    start = await postgres.position(journal, NODE, 0)
-    move = Move(journal, NODE, start, start + sum(each.size for each in blocks))
-    await postgres.write([table_rows(each, NODE) for each in blocks], move)
+    start = await postgres.position(journal, node, 0)
+    whole = concatenate(blocks)
+    tables = [table_rows(each, node) for each in whole] + piece_rows(roll_up(whole), node)
+    await postgres.write(tables, Move(journal, node, start, start + sum(b.size for b in whole)))
 
 
 @asynccontextmanager
@@ -102,6 +108,27 @@ async def database(dsn: str | None, *, migrate: bool = True) -> AsyncIterator[Po
 async def ask(dsn: str, sql: str, *args: Any) -> list[tuple[Any, ...]]:
     """Ask the database over a connection of the test's own, from trio."""
     return await trio.to_thread.run_sync(lambda: asyncio.run(query(dsn, sql, *args)))
+
+
+@contextmanager
+def history_of(postgres: Postgres, directory: Path) -> Iterator[History]:
+    """Answers of a daemon that has nothing waiting."""
+    journal = Journal(directory / "journal", JOURNAL_BYTES, 0)
+    try:
+        yield History(postgres, Backlog(journal, time.time), NODE)
+    finally:
+        journal.close()
+
+
+@asynccontextmanager
+async def session(dsn: str) -> AsyncIterator[Callable[..., Awaitable[Any]]]:
+    """A connection of the test's own, that keeps what it locks; yields what executes statements."""
+    async with trio_asyncio.open_loop():
+        connection = await trio_asyncio.aio_as_trio(asyncpg.connect)(dsn)
+        try:
+            yield trio_asyncio.aio_as_trio(connection.execute)
+        finally:
+            connection.terminate()
 
 
 def database_name(dsn: str) -> str:

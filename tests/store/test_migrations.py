@@ -10,7 +10,7 @@ from store.database import ask, database
 from aegisd.errors import DatabaseUnavailable, SchemaError
 from aegisd.store import embedded
 from aegisd.store.embedded import embedded_postgres
-from aegisd.store.schema import migrations
+from aegisd.store.schema import PARTITIONED, RAW, migrations
 
 LATEST = migrations()[-1].version
 VERSION = "SELECT max(version) FROM aegisd_schema"
@@ -65,8 +65,8 @@ async def test_metric_tables_are_partitioned_by_time(dsn: str) -> None:
         "SELECT partrelid::regclass::text, pg_get_partkeydef(partrelid)"
         " FROM pg_partitioned_table ORDER BY 1",
     )
-    tables = ("backend_metrics", "rate_limit_metrics", "request_metrics", "system_metrics")
-    assert partitioned == [(table, 'RANGE ("timestamp")') for table in tables]
+    keys = {table: '"timestamp"' if table in RAW else "bucket" for table in PARTITIONED}
+    assert partitioned == sorted((table, f"RANGE ({key})") for table, key in keys.items())
 
 
 @bounded

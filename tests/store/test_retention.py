@@ -1,16 +1,17 @@
-"""What is too old goes: whole days, and alerts that have ended."""
+"""What is too old goes: whole partitions, and alerts that have ended; new ones are made ahead."""
+
+from typing import Any
 
 import pytest
 import trio
-import trio.testing
 from store.cluster import bounded
-from store.database import DAY, NOON, ask, block, database, eventually, until, write
-from structlog.testing import capture_logs
+from store.database import DAY, NOON, ask, block, database, session, until, write
 
-from aegisd.config.settings import Metrics
+from aegisd.config.settings import Days, Metrics, Rollups
 from aegisd.store import postgres as postgres_module
+from aegisd.store.maintenance import DAYS_AHEAD, Maintainer
 from aegisd.store.postgres import Postgres
-from aegisd.store.retention import Retention
+from aegisd.store.schema import HOURLY_DAYS, PARTITIONED, RAW, Partition
 
 TABLES = (
     "SELECT c.relname::text FROM pg_class c WHERE relkind = 'r' AND relname LIKE '%metrics_2%'"
@@ -18,8 +19,8 @@ TABLES = (
 )
 
 
-def retention(postgres: Postgres, now: int = NOON, **settings: int) -> Retention:
-    return Retention(postgres, Metrics(**settings), lambda: now / 1_000_000)
+def maintainer(postgres: Postgres, now: int = NOON, **settings: Any) -> Maintainer:
+    return Maintainer(postgres, Metrics(**settings), lambda: now / 1_000_000)
 
 
 async def write_days(postgres: Postgres, *days: int, kind: str = "request") -> None:
@@ -40,7 +41,7 @@ async def write_days(postgres: Postgres, *days: int, kind: str = "request") -> N
 async def test_only_days_wholly_older_go(dsn: str, now: int, kept: list[int]) -> None:
     async with database(dsn) as postgres:
         await write_days(postgres, -4, -3, -2, -1, 0, 1)
-        assert await retention(postgres, now, retention_days=2).clean_up()
+        assert await maintainer(postgres, now, retention_days=2).clean_up()
         left = [partition.day - NOON // DAY for partition in await postgres.partitions()]
         assert left == kept
 
@@ -50,7 +51,7 @@ async def test_every_metric_table_is_cleaned(dsn: str) -> None:
     async with database(dsn) as postgres:
         for kind in ("request", "rate_limit", "backend", "system"):
             await write_days(postgres, -9, 0, kind=kind)
-        assert await retention(postgres, retention_days=2).clean_up()
+        assert await maintainer(postgres, retention_days=2).clean_up()
         assert len(await postgres.partitions()) == 4
 
 
@@ -64,7 +65,7 @@ async def test_tables_of_others_stay(dsn: str) -> None:
             "CREATE TABLE archive_of_1999 PARTITION OF request_metrics"
             " FOR VALUES FROM ('1999-01-01') TO ('2000-01-01')",
         )
-        assert await retention(postgres, retention_days=2).clean_up()
+        assert await maintainer(postgres, retention_days=2).clean_up()
     assert await ask(dsn, TABLES) == [("request_metrics_20000101",)]
     assert await ask(dsn, "SELECT to_regclass('archive_of_1999') IS NOT NULL") == [(True,)]
 
@@ -86,13 +87,13 @@ async def test_a_partition_in_use_stays_until_the_next_time(
         async with trio.open_nursery() as nursery:
             nursery.start_soon(other.fetch, busy)
             await until(dsn, writes, 1)
-            assert not await retention(postgres, retention_days=2).clean_up()
+            assert not await maintainer(postgres, retention_days=2).clean_up()
             assert len(await postgres.partitions()) == 2
             await write_days(postgres, 0)  # others write all the while
             await ask(
                 dsn, "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE query LIKE 'DO $$%'"
             )
-        assert await retention(postgres, retention_days=2).clean_up()
+        assert await maintainer(postgres, retention_days=2).clean_up()
         assert len(await postgres.partitions()) == 1
 
 
@@ -114,28 +115,81 @@ async def test_alerts_that_ended_long_ago_go_and_open_ones_stay(dsn: str) -> Non
                 status,
                 NOON - days * DAY,
             )
-        assert await retention(postgres, alert_retention_days=10).clean_up()
+        assert await maintainer(postgres, alert_retention_days=10).clean_up()
         left = await postgres.fetch("SELECT rule_id FROM alerts ORDER BY 1")
     assert left == [("new",), ("open",), ("seen",)]
 
 
 @bounded
-async def test_it_waits_for_the_database_and_tries_again_when_it_is_away(
+async def test_each_level_of_rollups_goes_after_its_own_days(dsn: str) -> None:
+    today = NOON // DAY
+    rollups = Rollups(Days(2), Days(5), Days(40))
+    async with database(dsn) as postgres:
+        await postgres.prepare()
+        tables = [table for table in PARTITIONED if table not in RAW]
+        await postgres.make_partitions(
+            {Partition.of(table, today - ago) for table in tables for ago in range(100)}
+        )
+        assert await maintainer(postgres, rollups=rollups).clean_up()
+        left = await postgres.partitions()
+    for table in tables:
+        first = min(partition for partition in left if partition.table == table)
+        oldest = today - {"10s": 2, "1m": 5, "1h": 40}[table.rpartition("_")[2]]
+        assert first.day <= oldest < first.end, table
+    assert {HOURLY_DAYS} == {PARTITIONED[table] for table in tables if table.endswith("1h")}
+
+
+@bounded
+async def test_nothing_is_removed_row_by_row(dsn: str) -> None:
+    """DELETE leaves dead rows behind, and takes as long as there are rows."""
+    async with database(dsn) as postgres:
+        await write_days(postgres, -9, 0)
+        assert await maintainer(postgres, NOON + DAY // 2).maintain()
+        await ask(
+            dsn,
+            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql"
+            " AS $$ BEGIN RAISE 'a row is deleted'; END $$",
+        )
+        for table in PARTITIONED:
+            await ask(
+                dsn,
+                f"CREATE TRIGGER refuse BEFORE DELETE ON {table}"
+                " FOR EACH ROW EXECUTE FUNCTION refuse()",
+            )
+        for table in ("request_metrics", "request_rollups_10s", "endpoint_rollups_1m"):
+            assert await ask(dsn, f"SELECT count(*) FROM {table}") != [(0,)]
+        assert await maintainer(postgres, NOON + 99 * DAY, retention_days=2).maintain()
+        for table in ("request_metrics", "request_rollups_10s", "endpoint_rollups_1m"):
+            assert await ask(dsn, f"SELECT count(*) FROM {table}") == [(0,)]
+
+
+@bounded
+async def test_partitions_are_there_before_they_are_needed(dsn: str) -> None:
+    async with database(dsn) as postgres:
+        await postgres.prepare()
+        assert await maintainer(postgres).maintain()
+        there = await postgres.partitions()
+    today = NOON // DAY
+    assert DAYS_AHEAD == 2
+    assert set(there) == {
+        Partition.of(table, today + ahead) for table in PARTITIONED for ahead in (0, 1, 2)
+    }
+
+
+@bounded
+async def test_a_lock_that_is_not_to_be_had_is_tried_for_again_before_the_next_day(
     dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("aegisd.store.retention.RETRY_SECONDS", 0.01)
-    ready = trio.Event()
-    async with database(dsn) as postgres, database(None) as later:
+    monkeypatch.setattr(postgres_module, "LOCK_SECONDS", 0.1)
+    now = NOON
+    async with database(dsn) as postgres, session(dsn) as execute:
         await write_days(postgres, -9, 0)
-        with capture_logs() as logs:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(retention(later, retention_days=2).run, ready)
-                await trio.testing.wait_all_tasks_blocked()
-                assert not logs
-                ready.set()
-                await eventually(lambda: len(logs) > 2)
-                later.dsn = dsn
-                await until(dsn, f"SELECT count(*) FROM ({TABLES}) t", 1)
-                nursery.cancel_scope.cancel()
-    assert "could not be removed" in logs[0]["event"]
-    assert logs[-1]["event"] == "removed a day of old rows"
+        await execute("BEGIN; SELECT * FROM request_metrics")
+        keeper = Maintainer(postgres, Metrics(retention_days=2), lambda: now / 1_000_000)
+        for seconds, left in ((0, 1), (30, 1), (580, 1), (610, 0)):
+            if seconds == 580:
+                await execute("COMMIT")
+            now = NOON + seconds * 1_000_000
+            assert await keeper.maintain()
+            raw = [p for p in await postgres.partitions() if p.table == "request_metrics"]
+            assert len([p for p in raw if p.day < NOON // DAY]) == left, seconds

@@ -1,13 +1,15 @@
 """What is written is what the block holds, to the last bit, for every kind."""
 
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 import pytest
 from store.cluster import bounded
 from store.database import DAY, NODE, NOON, ask, block, database, write
 
-from aegisd.store.postgres import DataRefused, Postgres
+from aegisd.store.postgres import DataRefused, Move, Postgres
+from aegisd.store.rows import table_rows
 
 HARD_TEXTS = [
     "",
@@ -161,7 +163,7 @@ async def test_a_number_too_large_for_its_column_is_refused(dsn: str) -> None:
     whole.numbers["status_code"] = np.array([40_000])
     async with database(dsn) as postgres:
         with pytest.raises(DataRefused):
-            await write(postgres, whole)
+            await postgres.write([table_rows(whole, NODE)], Move(uuid4(), NODE, 0, 1))
         await still_writes(postgres)
 
 

@@ -10,14 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from store.cluster import bounded
-from store.database import NOON, ask, block, database, storage_in
+from store.database import NOON, ask, block, database, history_of, storage_in
 
 from aegisd.config.settings import Sampling, Share
 from aegisd.live.state import LiveState
 from aegisd.store import writer as writer_module
-from aegisd.store.history import History
+from aegisd.store.exact import Exact
+from aegisd.store.levels import SECOND
 from aegisd.store.postgres import Postgres
-from aegisd.store.ranges import SECOND, Range
+from aegisd.store.ranges import Range
 from aegisd.store.sampling import Sampler, draws
 from aegisd.wire.block import Block, Text
 
@@ -200,24 +201,27 @@ async def test_a_transaction_that_was_lost_is_sampled_again_to_the_same_rows(
 
 
 @bounded
-async def test_history_estimates_the_true_counts_and_has_the_failures_exactly(
+async def test_history_counts_every_event_and_rows_estimate_them_with_the_failures_exactly(
     tmp_path: Path, dsn: str
 ) -> None:
     whole = numbered(20_000)
     whole.numbers["status_code"][::10] = 429
-    range_ = Range(NOON, NOON + SECOND, 1)
+    range_ = Range(NOON, NOON + 10 * SECOND, 10)
     async with database(dsn) as postgres:
         figures, _ = await written(tmp_path, postgres, dsn, [whole], **sampling(0.3))
-        totals = await History(postgres).totals(range_, None)
-        statuses_ = (await History(postgres).statuses(range_, None))[NOON]
-        (endpoint,) = await History(postgres).top_endpoints(range_, None, 5)
-        requests = await History(postgres).requests(range_, None)
+        estimated = await Exact(postgres).totals(range_, None)
+        with history_of(postgres, tmp_path / "other") as history:
+            totals = await history.totals(range_, None)
+            statuses_ = (await history.statuses(range_, None))[NOON]
+            (endpoint,) = await history.top_endpoints(range_, None, 5)
+            requests = await history.requests(range_, None)
     assert figures.sampled_out > 10_000
+    assert estimated.rate_limited == estimated.requests - estimated.succeeded == 2000
+    assert abs(estimated.succeeded - 18_000) < 5 * math.sqrt(18_000 * 0.7 / 0.3)
     assert totals.rate_limited == totals.requests - totals.succeeded == 2000
     assert (statuses_.status_4xx, endpoint.failed) == (2000, 2000)
-    assert totals.requests == endpoint.requests == requests[NOON]
-    assert statuses_.status_2xx == totals.succeeded
-    assert abs(totals.succeeded - 18_000) < 5 * math.sqrt(18_000 * 0.7 / 0.3)
+    assert totals.requests == endpoint.requests == requests[NOON] == 20_000
+    assert statuses_.status_2xx == totals.succeeded == 18_000
 
 
 @bounded

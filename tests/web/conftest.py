@@ -22,6 +22,7 @@ from aegisd.ingest.datagram import Burst, DatagramListener
 from aegisd.intake import Intake
 from aegisd.live.state import LiveState
 from aegisd.losses import Losses
+from aegisd.store.exact import Exact
 from aegisd.store.history import History
 from aegisd.store.postgres import open_postgres
 from aegisd.store.storage import open_storage
@@ -78,7 +79,7 @@ class Web:
         assert response.status_code == 200, response.text
         assert response.headers["content-type"] == "application/json"
         body = response.json()
-        assert body.keys() == {"success", "data"}
+        assert body.keys() - {"range"} == {"success", "data"}
         assert body["success"] is True
         return body["data"]
 
@@ -157,7 +158,8 @@ def serving(tmp_path: Path) -> Serving:
                 intake=intake,
                 listeners=[listener],
                 storage=storage,
-                history=History(postgres),
+                history=History(postgres, storage.backlog, settings.node),
+                exact=Exact(postgres),
                 archive=archive,
                 alerts=Manager(settings.alerts, live, archive, hub.announce, clocks),
                 hub=hub,
