@@ -1,0 +1,101 @@
+"""What Grafana makes of a dashboard's SQL before it sends it to Postgres.
+
+Variables first (in the browser), then the data source's macros, as its manual has them.
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from attrs import frozen
+
+CONF = Path(__file__).parents[1] / "conf/grafana"
+DASHBOARD = json.loads((CONF / "aegisd.json").read_text())
+PANELS = {panel["title"]: panel for panel in DASHBOARD["panels"]}
+VARIABLES = {variable["name"]: variable for variable in DASHBOARD["templating"]["list"]}
+
+_MACRO = re.compile(r"\$(__\w+)\(([^)]*)\)")
+_VARIABLE = re.compile(r"\$\{(\w+)(?::(\w+))?\}|\$(?!__)(\w+)")
+_UNITS = {"m": 60, "h": 3600, "d": 86_400}
+
+
+@frozen
+class Range:
+    """The dashboard's time range, and the interval that Grafana makes of it for 100 points."""
+
+    start: datetime
+    end: datetime
+    interval: str
+
+    @classmethod
+    def before(cls, end: datetime, interval: str, **length: float) -> "Range":
+        return cls(end - timedelta(**length), end, interval)
+
+
+def seconds(interval: str) -> int:
+    return int(interval[:-1]) * _UNITS[interval[-1]]
+
+
+def statements() -> Iterator[tuple[str, str]]:
+    """Every SQL text of the dashboard, with where it stands."""
+    for title, panel in PANELS.items():
+        for target in panel["targets"]:
+            yield title, target["rawSql"]
+    for name, variable in VARIABLES.items():
+        yield f"${name}", variable["query"]
+
+
+def quoted(text: str) -> str:
+    """Grafana's format sqlstring."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def with_variables(sql: str, values: dict[str, str], node: str | None) -> str:
+    """``values`` of the hidden variables; the custom value of All is taken as it is written."""
+
+    def value(match: re.Match[str]) -> str:
+        name, form = match[1] or match[3], match[2]
+        if name == "node":
+            assert form == "sqlstring", "the only form that is safe"
+            return str(VARIABLES["node"]["allValue"]) if node is None else quoted(node)
+        assert form is None
+        return values[name]
+
+    return _VARIABLE.sub(value, sql)
+
+
+def with_macros(sql: str, over: Range) -> str:
+    """Raises KeyError for a macro that is not the manual's."""
+    start, end = (int(moment.timestamp()) for moment in (over.start, over.end))
+    sql = sql.replace("$__unixEpochFrom()", str(start)).replace("$__unixEpochTo()", str(end))
+    sql = sql.replace("$__interval", over.interval)
+
+    def group(column: str, interval: str, fill: str = "NULL") -> str:
+        assert fill in ("0", "NULL", "previous")
+        step = seconds(interval.strip("'"))
+        return f"floor(extract(epoch from {column})/{step})*{step}"
+
+    first, last = (f"'{m.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%fZ}'" for m in (over.start, over.end))
+    macros: dict[str, Callable[..., str]] = {
+        "__timeFilter": lambda column: f"{column} BETWEEN {first} AND {last}",
+        "__timeFrom": lambda _: first,
+        "__timeTo": lambda _: last,
+        "__timeGroup": group,
+        "__timeGroupAlias": lambda *arguments: f'{group(*arguments)} AS "time"',
+    }
+
+    def value(match: re.Match[str]) -> str:
+        name, arguments = match[1], [part.strip() for part in match[2].split(",")]
+        if name == "__timeGroup" and sql[match.end() : match.end() + 1] == ",":
+            name = "__timeGroupAlias"  # as of old
+        return macros[name](*arguments)
+
+    return _MACRO.sub(value, sql)
+
+
+def panel_sql(panel: dict[str, Any]) -> str:
+    (target,) = panel["targets"]
+    return str(target["rawSql"])
