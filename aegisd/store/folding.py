@@ -2,7 +2,8 @@
 
 Pieces of whole minutes that are over become rows of 10 s and of a minute; those of hours and days
 that are closed already become rows of these, too. An hour is closed by adding up its minutes, a day
-by adding up its hours. All of it is one transaction, that sees one state of the database: what
+by adding up its hours: before any piece is added, since one that came too late for the minutes that
+are kept still has its hour. All of it is one transaction, that sees one state of the database: what
 writers add meanwhile stays for the next one. On Citus, whose workers don't keep to one state,
 pieces are marked first.
 """
@@ -32,6 +33,9 @@ LATE_SECONDS = 15
 
 CLOSE_SECONDS = 300
 """How long after its end an hour is closed. What comes later is one more row of it."""
+
+CLOCKS_APART_SECONDS = 3600
+"""A fold further ahead than this was that of a wrong clock: nobody waits until then."""
 
 EPOCH = "'1970-01-01 00:00:00+00'::timestamptz"
 
@@ -83,19 +87,46 @@ def insertion(
     )
 
 
+_TURN = (
+    "SELECT hours_closed, days_closed FROM rollup_progress WHERE folded_at <= $1 OR folded_at > $2"
+)
+
+
+def _turn(now: int) -> tuple[int, int]:
+    return now - FOLD_INTERVAL_SECONDS * SECOND, now + CLOCKS_APART_SECONDS * SECOND
+
+
+async def days_to_fold(fetch: Fetch, now: int) -> set[int] | None:
+    """The days since 1970 that rows will be added to; None where it is not time to fold.
+
+    Whoever looks goes through all pieces: of a fleet only those do whose turn it may be.
+    """
+    turn = await fetch(_TURN, *_turn(now))
+    if not turn:
+        return None if await fetch("SELECT 1 FROM rollup_progress") else set()
+    ((hours, _),) = turn
+    sources = [f"SELECT bucket FROM {kind.pieces}" for kind in KINDS]
+    sources.append(f"SELECT bucket FROM {REQUESTS.table(MINUTE)} WHERE NOT summed AND bucket >= $1")
+    found = await fetch(
+        f"SELECT DISTINCT floor(extract(epoch FROM bucket) / {DAY})::int"
+        f" FROM ({' UNION ALL '.join(sources)}) p",
+        hours,
+    )
+    return {day for (day,) in found}
+
+
 async def fold(fetch: Fetch, now: int, kept_from: dict[int, int], *, marking: bool = False) -> bool:
     """Fold, if it is time and nobody else is at it; False where it is not our turn.
 
     ``kept_from`` tells from where on a level is kept. ``marking`` is for Citus.
     """
-    turn = await fetch(
-        "SELECT hours_closed, days_closed FROM rollup_progress WHERE folded_at <= $1"
-        " FOR UPDATE SKIP LOCKED",
-        now - FOLD_INTERVAL_SECONDS * SECOND,
-    )
+    turn = await fetch(f"{_TURN} FOR UPDATE SKIP LOCKED", *_turn(now))
     if not turn:
+        await _restore(fetch)
         return False
     ((hours, days),) = turn
+    hours = await _close(fetch, HOUR, MINUTE, hours, floor(now - CLOSE_SECONDS * SECOND, HOUR))
+    days = await _close(fetch, DAY, HOUR, days, floor(hours, DAY))
     until = floor(now - LATE_SECONDS * SECOND, MINUTE)
     where = "bucket < $1"
     if marking:
@@ -111,8 +142,6 @@ async def fold(fetch: Fetch, now: int, kept_from: dict[int, int], *, marking: bo
                     fetch, kind, level, where, until, (kept_from[level], closed[level]), nodes
                 )
             await fetch(f"DELETE FROM {kind.pieces} WHERE {where}", until)
-    hours = await _close(fetch, HOUR, MINUTE, hours, floor(now - CLOSE_SECONDS * SECOND, HOUR))
-    days = await _close(fetch, DAY, HOUR, days, floor(hours, DAY))
     await fetch(
         "UPDATE rollup_progress SET hours_closed = $1, days_closed = $2, folded_at = $3",
         hours,
@@ -157,6 +186,25 @@ async def _close(fetch: Fetch, level: int, finer: int, closed: int, until: int) 
             until,
         )
     return until
+
+
+async def _restore(fetch: Fetch) -> None:
+    """Put the row of progress back where somebody removed it.
+
+    What is closed has rows, but for what no event was of: so it reaches as far as they do.
+    """
+    if await fetch("SELECT 1 FROM rollup_progress"):
+        return
+    closed = []
+    for level in (HOUR, DAY):
+        ((last,),) = await fetch(f"SELECT max(bucket) FROM {REQUESTS.table(level)}")
+        closed.append(0 if last is None else last + level * SECOND)
+    await fetch(
+        "INSERT INTO rollup_progress (hours_closed, days_closed, folded_at) VALUES ($1, $2, $3)"
+        " ON CONFLICT DO NOTHING",
+        *closed,
+        0,
+    )
 
 
 PIECES = tuple(kind.pieces for kind in KINDS)

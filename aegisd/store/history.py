@@ -61,7 +61,7 @@ class History:
 
     async def totals(self, range_: Range, node: str | None) -> Totals:
         """Counts and latencies of the whole range."""
-        # by day, as the bins of a sum over years might grow beyond their digits
+        # by day, as the bins of a sum over years might grow beyond their digits; so latency is, too
         days = await self._series(evolve(range_, bucket=DAY), node, timed=True)
         whole = Sums()
         for sums in days.values():
@@ -83,7 +83,10 @@ class History:
 
     async def latency(self, range_: Range, node: str | None) -> dict[int, Latency]:
         """Latencies by bucket."""
-        series = await self._series(range_, node, timed=True)
+        parts = await self._series(evolve(range_, bucket=min(range_.bucket, DAY)), node, timed=True)
+        series: dict[int, Sums] = {}
+        for start, sums in parts.items():
+            series.setdefault(floor(start, range_.bucket), Sums()).merge(sums)
         return {bucket: sums.latency() for bucket, sums in series.items()}
 
     async def statuses(self, range_: Range, node: str | None) -> dict[int, StatusCounts]:
@@ -199,7 +202,9 @@ class History:
         async def query(fetch: Fetch) -> T:
             found = await fetch(_STATE, journal)
             if not found:
-                raise DatabaseUnavailable("the table rollup_progress has lost its row")
+                raise DatabaseUnavailable(
+                    "the table rollup_progress has lost its row; the next fold puts it back"
+                )
             ((hours, days, stored),) = found
             position = stored or 0
             blocks = (block for e in entries if e.end > position for block in e.after(position))
@@ -213,7 +218,7 @@ def _sums(kind: Kind, row: Sequence[Any], *, timed: bool, sketched: bool = True)
     sums = Sums()
     sums.add(zip(kind.counters, row, strict=False), int(row[count]) if timed else 0)
     if timed and sketched:
-        sums.durations = sketch.decode([row[count + 1]])
+        sums.durations = _decoded(row[count + 1])
     return sums
 
 
@@ -253,4 +258,13 @@ async def _add_sketches(
     sql, args = reading.sketches(kind, segments, node, _columns(top, kind), DAY if large else None)
     names = len(kind.names)
     for row in await fetch(sql, *args):
-        top[row[:names]].durations += sketch.decode([row[names]])
+        top[row[:names]].durations += _decoded(row[names])
+
+
+def _decoded(numeric: bytes) -> sketch.Counts:
+    try:
+        return sketch.decode([numeric])
+    except ValueError as error:
+        raise DatabaseUnavailable(
+            f"a sketch of the rollups can't be read ({error}); was it changed by hand?"
+        ) from None

@@ -12,7 +12,7 @@ import trio
 
 from aegisd.config.settings import Metrics
 from aegisd.errors import DatabaseUnavailable
-from aegisd.store.folding import FOLD_INTERVAL_SECONDS, PIECES, fold
+from aegisd.store.folding import FOLD_INTERVAL_SECONDS, PIECES, days_to_fold, fold
 from aegisd.store.layouts import CITUS, TIMESCALEDB, retention
 from aegisd.store.levels import DAY, KINDS, SECOND, floor, kept_from, level_days
 from aegisd.store.postgres import DataRefused, Fetch, Postgres
@@ -78,16 +78,15 @@ class Maintainer:
         now = self._now()
         kept = kept_from(self._settings.rollups, now)
 
-        async def days(fetch: Fetch) -> list[tuple[int]]:
-            return await fetch(
-                f"SELECT DISTINCT floor(extract(epoch FROM bucket) / {DAY})::int FROM"
-                f" (SELECT bucket FROM {' UNION ALL SELECT bucket FROM '.join(PIECES)}) p"
-            )
+        async def days(fetch: Fetch) -> set[int] | None:
+            return await days_to_fold(fetch, now)
 
         async def work(fetch: Fetch) -> bool:
             return await fold(fetch, now, kept, marking=self._postgres.layout.name == CITUS)
 
-        touched = {day for (day,) in await self._postgres.read(days)}
+        touched = await self._postgres.read(days)
+        if touched is None:
+            return False
         of_rollups = [
             Partition.of(table, day) for table in PARTITIONED if table not in RAW for day in touched
         ]

@@ -95,7 +95,9 @@ def names(
         sums.append("sum(duration_sum_us)::text AS duration_sum_us")
         columns.append("duration_sum_us")
     rows = reading.rows(kind, segments, node, own, columns)
-    order = ", ".join([f"{own[0]} = '{OTHER}'", *(f"{c} DESC" for c in kind.rank), *own])
+    # names that tie stand in one order, whatever the database's collation
+    texts = [f'{name} COLLATE "C"' for name in own]
+    order = ", ".join([f"{own[0]} = '{OTHER}'", *(f"{c} DESC" for c in kind.rank), *texts])
     group = ", ".join(own)
     chosen = f"({group}) IN ({_listed(reading, also)})"
     shown = ", ".join([*own, *columns])
