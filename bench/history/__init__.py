@@ -1,0 +1,1 @@
+"""How fast history is answered: ``make bench-history``."""

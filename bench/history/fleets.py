@@ -1,0 +1,225 @@
+"""Rollups of many nodes, made in SQL of plausible sketches: their rows would take weeks to write.
+
+Of each level there is what a query of a named range can touch: whole days, the hours of days in
+which a range starts or ends, the minutes of such hours. Nodes' own rows are picked from a palette
+of sketches; the rows of all nodes are made of them by the maintainer's own insertion.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+from attrs import frozen
+
+from aegisd.live import sketch
+from aegisd.store import ranges, reading
+from aegisd.store.folding import insertion, sums
+from aegisd.store.levels import (
+    DAY,
+    FINE,
+    HOUR,
+    KINDS,
+    MINUTE,
+    REQUESTS,
+    SECOND,
+    Kind,
+    Progress,
+    ceil,
+    cover,
+    floor,
+)
+from aegisd.store.postgres import Fetch
+from aegisd.store.schema import DAY_MICROSECONDS, PARTITIONED, Partition
+from bench import events
+from bench.history.answers import PATHS, Asked
+from bench.history.loading import FLUSH_SECONDS, UNFOLDED_SECONDS
+from bench.history.measuring import Bar, Results, figure, milliseconds, say
+from bench.history.server import Database
+from bench.history.traffic import MEDIAN_US, SIGMA, TAIL_EXPONENT, TAIL_FROM_US, TAIL_SHARE
+
+PALETTE = 64
+RATE = 50
+"""Requests a second of each node."""
+
+DRAWN = 50_000
+"""Durations of a sketch, at most; those of more are multiples of it."""
+
+PIECE_SHARE = 0.5
+"""Of the endpoints, how many a flush has requests for."""
+
+
+@frozen
+class Span:
+    """A stretch of a level that is filled."""
+
+    level: int
+    start: int
+    end: int
+
+
+async def fill(database: Database, end: int, *, nodes: int, endpoints: int) -> None:
+    """A month that ends at ``end``, up to what is not folded yet."""
+    postgres = database.postgres
+    folded = end - UNFOLDED_SECONDS * SECOND
+    hours, days = floor(folded - 300 * SECOND, HOUR), floor(folded - 300 * SECOND, DAY)
+    await postgres.fetch(
+        "UPDATE rollup_progress SET hours_closed = $1, days_closed = $2", hours, days
+    )
+    await database.ask(
+        "CREATE TABLE palette (k integer, scale bigint, requests bigint, timed bigint,"
+        " sum_us bigint, min_us bigint, max_us bigint, sketch numeric, UNIQUE (scale, k))"
+    )
+    for kind in KINDS if endpoints else (REQUESTS,):
+        names = endpoints if kind.names else 1
+        for span in _spans(kind, end, folded, {HOUR: hours, DAY: days}):
+            say(f"{nodes} nodes, {kind.table(span.level)}")
+            await _fill(database, kind, span, nodes, names)
+        await _pieces(database, kind, Span(FINE, folded, end), nodes, names)
+
+
+def _spans(kind: Kind, end: int, folded: int, closed: dict[int, int]) -> Iterator[Span]:
+    """What queries of the named ranges can touch of a kind."""
+    starts = [end - length * SECOND for length, _ in ranges.NAMED.values()]
+    first = floor(min(starts), DAY)
+    yield Span(DAY, first, closed[DAY])
+    if kind is REQUESTS:
+        yield Span(HOUR, first, closed[HOUR])
+        yield Span(MINUTE, floor(end - 25 * HOUR * SECOND, HOUR), floor(folded, MINUTE))
+        yield Span(FINE, floor(end - 1000 * SECOND, MINUTE), floor(folded, MINUTE))
+    else:
+        recent = closed[DAY] - DAY * SECOND
+        yield Span(HOUR, recent, closed[HOUR])
+        yield from (Span(HOUR, d, d + DAY * SECOND) for d in _whole(starts, DAY) if d < recent)
+        recent = closed[HOUR] - HOUR * SECOND
+        yield Span(MINUTE, recent, floor(folded, MINUTE))
+    # minutes of which there are none yet, for ranges that start in the middle of an hour
+    since = floor(end - 25 * HOUR * SECOND, HOUR) if kind is REQUESTS else recent
+    yield from (Span(MINUTE, h, h + HOUR * SECOND) for h in _whole(starts, HOUR) if h < since)
+
+
+def _whole(moments: list[int], level: int) -> list[int]:
+    return sorted({floor(moment, level) for moment in moments})
+
+
+async def _fill(database: Database, kind: Kind, span: Span, nodes: int, names: int) -> None:
+    """The nodes' own rows, and those of all nodes."""
+    postgres, table = database.postgres, kind.table(span.level)
+    if table in PARTITIONED:
+        await postgres.make_partitions(
+            {
+                Partition.of(table, moment // DAY_MICROSECONDS)
+                for moment in range(span.start, span.end, DAY_MICROSECONDS)
+            }
+            | {Partition.of(table, (span.end - 1) // DAY_MICROSECONDS)}
+        )
+    scale = max(1, RATE * span.level // names)
+    await _paint(database, scale)
+    await database.ask(
+        _synthetic(kind, table, span, span.level, nodes, names, scale, "true, "),
+        f"ANALYZE {table}",
+    )
+    for at in range(span.start, span.end, DAY_MICROSECONDS):
+        until = min(at + DAY_MICROSECONDS, span.end)
+        where = f"summed AND bucket >= {_at(at)} AND bucket < {_at(until)}"
+        await database.ask(insertion(kind, table, span.level, where, node="''", summed="false"))
+
+
+async def _pieces(database: Database, kind: Kind, span: Span, nodes: int, names: int) -> None:
+    """A piece for each node, flush and name."""
+    names = max(1, round(names * PIECE_SHARE))
+    scale = max(1, RATE * FLUSH_SECONDS // names)
+    await _paint(database, scale)
+    await database.ask(_synthetic(kind, kind.pieces, span, FLUSH_SECONDS, nodes, names, scale, ""))
+
+
+def _synthetic(
+    kind: Kind, table: str, span: Span, step: int, nodes: int, names: int, scale: int, summed: str
+) -> str:
+    values = {
+        "requests": "p.requests",
+        "status_2xx": "p.requests - p.requests / 20",
+        "status_4xx": "p.requests / 20",
+        "failed": "p.requests / 20",
+        "checked": "p.requests",
+        "denied": "p.requests / 20",
+        "timed": "p.timed",
+        "duration_sum_us": "p.sum_us",
+        "duration_min_us": "p.min_us",
+        "duration_max_us": "p.max_us",
+        "sketch": "p.sketch",
+        "sketch_format": str(sketch.FORMAT),
+    }
+    texts = {"method": "'GET'", "endpoint": "'/api/' || name", "key": "'client-' || name"}
+    columns = [f'"{name}"' for name in kind.names] + list(sums(kind))
+    chosen = [texts[name] for name in kind.names] + [values.get(c, "0") for c in sums(kind)]
+    level = MINUTE if kind.names and span.level == FINE else span.level
+    bucket = f"date_bin('{level} seconds', b, 'epoch'::timestamptz)"
+    return (
+        f"INSERT INTO {table} (bucket, node, {'summed, ' if summed else ''}{', '.join(columns)})"
+        f" SELECT {bucket}, 'node-' || node, {summed}{', '.join(chosen)}"
+        f" FROM generate_series({_at(span.start)}, {_at(span.end - 1)}, '{step} seconds') b,"
+        f" generate_series(1, {nodes}) node, generate_series(1, {names}) name, palette p"
+        f" WHERE p.scale = {scale} AND p.k ="
+        f" (node * 7 + name * 13 + extract(epoch FROM b)::bigint / {step}) % {PALETTE}"
+    )
+
+
+async def _paint(database: Database, scale: int) -> None:
+    """Sketches of about ``scale`` durations each."""
+    found = await database.ask(f"SELECT 1 FROM palette WHERE scale = {scale}")
+    if found:
+        return
+    random = np.random.default_rng(events.SEED)
+    rows, pairs = [], []
+    size = min(scale, DRAWN)
+    for k in range(PALETTE):
+        body = random.lognormal(np.log(MEDIAN_US) + random.normal(0, 0.3), SIGMA, size)
+        tail = TAIL_FROM_US * (1 + random.pareto(TAIL_EXPONENT, size))
+        micros = np.where(random.random(size) < TAIL_SHARE, tail, body)
+        values = np.clip(np.rint(micros), 1, sketch.MAX_VALUE).astype(np.int64)
+        counts = sketch.count(values) * (scale // size)
+        used = np.flatnonzero(counts)
+        pairs.append((np.full(len(used), k), used, counts[used]))
+        total = int(values.sum()) * (scale // size)
+        rows.append((k, int(counts.sum()), total, int(values.min()), int(values.max())))
+    stored = sketch.encode(*(np.concatenate(part) for part in zip(*pairs, strict=True)), PALETTE)
+    numerics = [
+        stored.octets[start : start + length].tobytes()
+        for start, length in zip(stored.starts.tolist(), stored.lengths.tolist(), strict=True)
+    ]
+    await database.postgres.fetch(
+        "INSERT INTO palette SELECT k, $1, n, n, s, low, high, sketch FROM unnest($2::int[],"
+        " $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::numeric[])"
+        " r (k, n, s, low, high, sketch)",
+        scale,
+        *(list(column) for column in zip(*rows, strict=True)),
+        numerics,
+    )
+
+
+async def thousand(asked: Asked, results: Results) -> None:
+    """Latency of thirty days, from rows of all nodes; and merged from each node's own."""
+    say("1,000 nodes")
+    range_ = asked.range("30d")
+    nodes = "1,000 nodes, latency, 30 days"
+    for whose, node in (("all", None), ("one of them", asked.node)):
+        taken = await milliseconds(lambda: PATHS["latency"](asked.history, range_, node))  # noqa: B023
+        aims = (1000, 200) if node is None else (None, None)
+        results.bars.append(Bar(f"{nodes}: {whose}", taken, "ms", *aims))
+    await asked.database.ask("CREATE TABLE kept AS TABLE request_pieces", "TRUNCATE request_pieces")
+    taken = await milliseconds(lambda: PATHS["latency"](asked.history, range_, None))
+    results.bars.append(Bar(f"{nodes}: all, nothing unfolded", taken, "ms"))
+
+    async def merge(fetch: Fetch) -> int:
+        ((hours, days),) = await fetch("SELECT hours_closed, days_closed FROM rollup_progress")
+        segments = cover(range_.start, range_.end, (FINE, MINUTE, HOUR), Progress(hours, days))
+        sql, args = reading.series(REQUESTS, segments, None, range_.bucket, timed=True)
+        return len(await fetch(sql.replace("NOT summed", "summed"), *args))
+
+    taken = await milliseconds(lambda: asked.database.postgres.read(merge), 3, 1)
+    hours = (ceil(range_.end, HOUR) - floor(range_.start, HOUR)) // (HOUR * SECOND)
+    note = f"{figure(hours * 1000)} sketches merged in SQL"
+    results.bars.append(Bar(f"{nodes}: from each node's own rows", taken, "ms", note=note))
+
+
+def _at(moment: int) -> str:
+    return f"to_timestamp({moment // SECOND})"

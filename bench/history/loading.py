@@ -1,0 +1,138 @@
+"""Fills a database as daemons would in a month: the writer's and the maintainer's own code."""
+
+from collections.abc import Sequence
+from uuid import UUID, uuid4
+
+import trio
+from attrs import define, field, frozen
+
+from aegisd.config.settings import Metrics
+from aegisd.store.levels import DAY, HOUR, MINUTE, SECOND, floor
+from aegisd.store.maintenance import Maintainer
+from aegisd.store.pieces import piece_rows
+from aegisd.store.postgres import Move, Postgres
+from aegisd.store.rollup import roll_up
+from aegisd.store.rows import table_rows
+from aegisd.store.writer import MAX_BATCH_EVENTS
+from aegisd.wire.block import Block
+from bench.history.traffic import Traffic, stretches
+
+FLUSH_SECONDS = 5
+"""``metrics.flush_interval_ms`` as it is by default."""
+
+FOLD_SECONDS = 20
+LIVE_SECONDS = 600
+"""The end of the data comes flush by flush, and is folded as often as in life."""
+
+UNFOLDED_SECONDS = 75
+"""The most that is not folded yet: a minute, and what it waits for late flushes."""
+
+KEPT_DAYS = 40
+"""Of raw rows: none is to go while it is measured."""
+
+
+@define
+class Clock:
+    """The time in the data, in microseconds since 1970."""
+
+    now: int = 0
+
+    def seconds(self) -> float:
+        """As the maintainer asks for it."""
+        return self.now / SECOND
+
+
+@frozen
+class Node:
+    """A daemon's name and journal."""
+
+    name: str
+    journal: UUID = field(factory=uuid4)
+
+
+@define
+class Loader:
+    """Writes blocks as the daemons' writers do, and folds when told to."""
+
+    postgres: Postgres
+    clock: Clock = field(factory=Clock)
+    positions: dict[UUID, int] = field(factory=dict)
+    maintainer: Maintainer = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        settings = Metrics(retention_days=KEPT_DAYS)
+        self.maintainer = Maintainer(self.postgres, settings, self.clock.seconds)
+
+    async def begin(self, start: int) -> None:
+        """The maintainer has been at it since ``start``."""
+        self.clock.now = start
+        await self.postgres.fetch(
+            "UPDATE rollup_progress SET hours_closed = $1, days_closed = $2",
+            floor(start, HOUR),
+            floor(start, DAY),
+        )
+
+    async def write(
+        self, node: Node, blocks: Sequence[Block], *, rows: bool = True, pieces: bool = True
+    ) -> None:
+        """Rows and pieces in one transaction, as the writer does it; or one of the two."""
+        blocks = [block for block in blocks if block.size]
+        tables = [table_rows(block, node.name) for block in blocks] if rows else []
+        if pieces:
+            tables += piece_rows(roll_up(blocks), node.name)
+        if (start := self.positions.get(node.journal)) is None:
+            start = await self.postgres.position(node.journal, node.name, 0)
+        end = start + sum(block.size for block in blocks)
+        if end > start:
+            await self.postgres.write(tables, Move(node.journal, node.name, start, end))
+        self.positions[node.journal] = end
+
+    async def month(
+        self, traffic: Traffic, nodes: Sequence[Node], rows: int, start: int, end: int
+    ) -> None:
+        """``rows`` requests of several nodes from ``start`` to ``end``, folded by stretches."""
+        await self.begin(start)
+        live = end - LIVE_SECONDS * SECOND
+        parts = stretches(rows, start, end)
+        rate = parts[-1][2] / (parts[-1][1] - parts[-1][0])  # a microsecond
+        for low, high, count in parts:
+            if low >= live:
+                break
+            until = min(high, live)
+            each = round(count * (until - low) / (high - low) / len(nodes))
+            async with trio.open_nursery() as nursery:  # folds what came before, as in life
+                nursery.start_soon(self.maintainer.maintain)
+                for node in nodes:
+                    await self._stretch(traffic, node, each, low, until)
+            self.clock.now = until
+        await self.maintainer.maintain()
+        each = round(rate * FLUSH_SECONDS * SECOND / len(nodes)) or 1
+        for moment in range(live, end, FLUSH_SECONDS * SECOND):
+            await self._flush(traffic, nodes, each, moment)
+
+    async def _stretch(
+        self, traffic: Traffic, node: Node, count: int, start: int, end: int
+    ) -> None:
+        stamps = traffic.stamps(count, start, end)
+        for at in range(0, count, MAX_BATCH_EVENTS):
+            part = stamps[at : at + MAX_BATCH_EVENTS]
+            await self.write(node, [traffic.requests(part), traffic.decisions(part)])
+
+    async def _flush(self, traffic: Traffic, nodes: Sequence[Node], each: int, start: int) -> None:
+        end = start + FLUSH_SECONDS * SECOND
+        for node in nodes:
+            stamps = traffic.stamps(each, start, end)
+            blocks = [traffic.requests(stamps), traffic.decisions(stamps)]
+            await self.write(node, [*blocks, *traffic.reports(end)])
+        self.clock.now = end
+        # the last one comes 5 s before the end: then a minute and 15 s are left
+        if (end + FLUSH_SECONDS * SECOND - floor(end, MINUTE)) // SECOND % FOLD_SECONDS == (
+            UNFOLDED_SECONDS % FOLD_SECONDS
+        ):
+            await self.maintainer.maintain()
+
+
+def last_end(now: int) -> int:
+    """The latest moment at which UNFOLDED_SECONDS are left over, not after ``now``."""
+    lead = UNFOLDED_SECONDS % MINUTE * SECOND
+    return floor(now - lead, MINUTE) + lead
