@@ -266,8 +266,8 @@ async def test_no_query_reads_rows_that_rollups_stand_for(grafana: Reader) -> No
                 assert not re.match("request_metrics|rate_limit_metrics|system_metrics", table)
                 if table.startswith("backend_metrics"):
                     assert way != "Seq Scan", where
-                if node is None and "rollups" in table:
-                    assert "1d" not in table or over is RANGES["hour day"], where
+                if over is RANGES["minute minute"] and "_rollups_" in table:
+                    assert table.endswith(f"_1m_{END:%Y%m%d}"), where
 
 
 @bounded
