@@ -110,6 +110,16 @@ async def ask(dsn: str, sql: str, *args: Any) -> list[tuple[Any, ...]]:
     return await trio.to_thread.run_sync(lambda: asyncio.run(query(dsn, sql, *args)))
 
 
+async def begin(postgres: Postgres, moment: int) -> None:
+    """Set the database to the day of ``moment``: nothing is closed or folded."""
+    await postgres.prepare()
+    await postgres.fetch(
+        "UPDATE rollup_progress SET folded_at = $1, hours_closed = $2, days_closed = $2",
+        0,
+        moment // DAY * DAY,
+    )
+
+
 @contextmanager
 def history_of(postgres: Postgres, directory: Path) -> Iterator[History]:
     """Answers of a daemon that has nothing waiting."""

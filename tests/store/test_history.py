@@ -18,6 +18,7 @@ from store.database import (
     NODE,
     NOON,
     ask,
+    begin,
     block,
     database,
     eventually,
@@ -243,17 +244,6 @@ def history_over(postgres: Postgres, storage: Storage) -> History:
     return History(postgres, storage.backlog, NODE)
 
 
-async def begin(postgres: Postgres, dsn: str, moment: int) -> None:
-    """Set the database to before ``moment``: nothing is closed or folded."""
-    await postgres.prepare()
-    await ask(
-        dsn,
-        "UPDATE rollup_progress SET folded_at = 'epoch', hours_closed = to_timestamp($1),"
-        " days_closed = to_timestamp($1)",
-        moment // DAY * DAY / SECOND,
-    )
-
-
 async def fold(postgres: Postgres, moment: int) -> None:
     assert await Maintainer(postgres, Metrics(), lambda: moment / SECOND).fold()
 
@@ -278,7 +268,7 @@ async def test_answers_are_those_of_the_events(dsn: str, tmp_path: Path, rate: f
         database(dsn) as postgres,
         storage_in(tmp_path, postgres, sampling=sampling) as storage,
     ):
-        await begin(postgres, dsn, NOW - 40 * DAY)
+        await begin(postgres, NOW - 40 * DAY)
         rest = events
         for moment in FOLDED_AT:
             await arrive(postgres, storage, [e for e in rest if e.arrival < moment])
@@ -314,7 +304,7 @@ async def test_events_committed_before_they_are_read_count_once(dsn: str, tmp_pa
     events = generated(300, seed=1)
     answers: list[Totals] = []
     async with database(dsn) as postgres, storage_in(tmp_path, postgres) as storage:
-        await begin(postgres, dsn, NOW - 40 * DAY)
+        await begin(postgres, NOW - 40 * DAY)
         history = history_over(postgres, storage)
 
         async def ask_history() -> None:
@@ -340,7 +330,7 @@ async def test_events_committed_while_they_are_read_count_once(
     answers: list[Any] = []
     waits = "SELECT count(*) FROM pg_locks WHERE NOT granted"
     async with database(dsn) as postgres, storage_in(tmp_path, postgres) as storage:
-        await begin(postgres, dsn, NOW - 40 * DAY)
+        await begin(postgres, NOW - 40 * DAY)
         history = history_over(postgres, storage)
 
         async def ask_history() -> None:
