@@ -24,28 +24,31 @@ _UNITS = {"m": 60, "h": 3600, "d": 86_400}
 
 @frozen
 class Range:
-    """The dashboard's time range, and the interval that Grafana makes of it for 100 points."""
+    """The dashboard's time range, and the interval that Grafana makes of it for so many points.
+
+    It divides the range by the panel's maxDataPoints, and takes the next of its round lengths.
+    """
 
     start: datetime
     end: datetime
-    interval: str
+    intervals: dict[int, str]
 
     @classmethod
-    def before(cls, end: datetime, interval: str, **length: float) -> "Range":
-        return cls(end - timedelta(**length), end, interval)
+    def before(cls, end: datetime, intervals: dict[int, str], **length: float) -> "Range":
+        return cls(end - timedelta(**length), end, intervals)
 
 
 def seconds(interval: str) -> int:
     return int(interval[:-1]) * _UNITS[interval[-1]]
 
 
-def statements() -> Iterator[tuple[str, str]]:
-    """Every SQL text of the dashboard, with where it stands."""
+def statements() -> Iterator[tuple[str, str, int]]:
+    """Every SQL text of the dashboard: where it stands, itself, for how many points."""
     for title, panel in PANELS.items():
         for target in panel["targets"]:
-            yield title, target["rawSql"]
+            yield title, target["rawSql"], panel.get("maxDataPoints", 0)
     for name, variable in VARIABLES.items():
-        yield f"${name}", variable["query"]
+        yield f"${name}", variable["query"], 0
 
 
 def quoted(text: str) -> str:
@@ -67,11 +70,12 @@ def with_variables(sql: str, values: dict[str, str], node: str | None) -> str:
     return _VARIABLE.sub(value, sql)
 
 
-def with_macros(sql: str, over: Range) -> str:
-    """Raises KeyError for a macro that is not the manual's."""
+def with_macros(sql: str, over: Range, points: int = 0) -> str:
+    """Raises KeyError for a macro that is not the manual's; ``points`` is maxDataPoints."""
     start, end = (int(moment.timestamp()) for moment in (over.start, over.end))
     sql = sql.replace("$__unixEpochFrom()", str(start)).replace("$__unixEpochTo()", str(end))
-    sql = sql.replace("$__interval", over.interval)
+    if points:
+        sql = sql.replace("$__interval", over.intervals[points])
 
     def group(column: str, interval: str, fill: str = "NULL") -> str:
         assert fill in ("0", "NULL", "previous")

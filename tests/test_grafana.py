@@ -31,9 +31,9 @@ from aegisd.store.levels import SECOND
 
 END = datetime.fromtimestamp(NOW / SECOND, UTC)
 RANGES = {
-    "minute minute": Range.before(END, "1m", minutes=15),
-    "minute hour": Range.before(END, "15m", hours=24),
-    "hour day": Range.before(END, "6h", days=30),
+    "minute minute": Range.before(END, {100: "1m", 300: "1m"}, minutes=15),
+    "minute hour": Range.before(END, {100: "15m", 300: "5m"}, hours=24),
+    "hour day": Range.before(END, {100: "6h", 300: "2h"}, days=30),
 }
 """Each under the levels that its series and its tables are to take."""
 
@@ -104,21 +104,11 @@ def percent(name: str) -> Callable[[Row, int], float]:
     return lambda row, _: pytest.approx(100 * row[name] / max(row["requests"], 1))
 
 
-def same(name: str) -> Callable[[Row, int], Any]:
-    return lambda row, _: row[name]
-
-
 SERIES: dict[str, dict[str, Callable[[Row, int], Any]]] = {
     "Requests": {"requests": per_second("requests")},
     "Errors": {"errors": percent("failed"), "status 5xx": percent("status_5xx")},
     "Status classes": {
         name: per_second(f"status_{name}") for name in ("2xx", "3xx", "4xx", "5xx", "other")
-    },
-    "Durations": {
-        "p50": same("p50_ms"),
-        "p95": same("p95_ms"),
-        "p99": same("p99_ms"),
-        "average": same("avg_ms"),
     },
     "Rate limits": {
         "checked": per_second("checked"),
@@ -137,11 +127,13 @@ async def test_each_panel_shows_what_the_events_come_to(grafana: Reader) -> None
 
         async def shown(title: str, *, over: Range = over, node: str | None = node) -> list[Row]:
             sql = with_variables(panel_sql(PANELS[title]), values, node)  # noqa: B023
-            return [dict(row) for row in await grafana.ask(with_macros(sql, over))]
+            points = PANELS[title].get("maxDataPoints", 0)
+            return [dict(row) for row in await grafana.ask(with_macros(sql, over, points))]
 
         length, names_length = LENGTHS[level], LENGTHS[names_level]
         series_are_right(over, length, node, {title: await shown(title) for title in SERIES})
         range_is_right(over, length, node, await shown("The range"))
+        durations_are_right(over, length, node, await shown("Durations"))
         heat_is_right(over, length, node, await shown("Durations by number"))
         endpoints_are_right(over, names_length, node, await shown("Busiest endpoints"))
         keys_are_right(over, names_length, node, await shown("Rate-limit keys"))
@@ -180,10 +172,30 @@ def range_is_right(over: Range, length: int, node: str | None, shown: list[Row])
     ]
 
 
+def by_interval(over: Range, length: int, node: str | None, title: str) -> dict[int, list[Event]]:
+    """The same events by the panel's own interval."""
+    interval = seconds(over.intervals[PANELS[title]["maxDataPoints"]])
+    assert interval % length == 0
+    return grouped(over, length, node, lambda event: event.moment // SECOND // interval * interval)
+
+
+def durations_are_right(over: Range, length: int, node: str | None, shown: list[Row]) -> None:
+    buckets = by_interval(over, length, node, "Durations")
+    assert [row["time"] for row in shown] == sorted(buckets)
+    for row in shown:
+        truth = figures(buckets[int(row["time"])])
+        assert row == {
+            "time": row["time"],
+            "p50": truth["p50_ms"],
+            "p95": truth["p95_ms"],
+            "p99": truth["p99_ms"],
+            "average": truth["avg_ms"],
+        }
+
+
 def heat_is_right(over: Range, length: int, node: str | None, shown: list[Row]) -> None:
     """Each row's count lies between those of bounds that are a bin's width lower and higher."""
-    cell = seconds(over.interval)
-    cells = grouped(over, length, node, lambda event: event.moment // SECOND // cell * cell)
+    cells = by_interval(over, length, node, "Durations by number")
     found: dict[int, dict[float, int]] = defaultdict(dict)
     for row in shown:
         assert set(row) == {"time", "metric", "requests"}
@@ -260,8 +272,9 @@ def relations(plan: dict[str, Any]) -> list[tuple[str, str]]:
 async def test_no_query_reads_rows_that_rollups_stand_for(grafana: Reader) -> None:
     for over, node in product(RANGES.values(), CHOICES):
         values = await hidden(grafana, over)
-        for where, sql in statements():
-            plan = await grafana.explain(with_macros(with_variables(sql, values, node), over))
+        for where, sql, points in statements():
+            sent = with_macros(with_variables(sql, values, node), over, points)
+            plan = await grafana.explain(sent)
             for table, way in relations(json.loads(plan)[0]["Plan"]):
                 assert not re.match("request_metrics|rate_limit_metrics|system_metrics", table)
                 if table.startswith("backend_metrics"):
@@ -276,7 +289,7 @@ async def test_one_node_or_all_is_decided_before_the_query_runs(grafana: Reader)
     for node in CHOICES:
         over = RANGES["minute hour"]
         values = await hidden(grafana, over)
-        for title in ("Requests", "Durations", "Busiest endpoints"):
+        for title in ("Requests", "Status classes", "Busiest endpoints"):
             sql = with_variables(panel_sql(PANELS[title]), values, node)
             plan = await grafana.explain(with_macros(sql, over))
             indexes = set(re.findall(r'"Index Name": "\w+_rollups_1[mh]_\d+_(\w+)"', plan))
@@ -311,6 +324,8 @@ def test_series_have_no_holes() -> None:
             fill = re.search(r"\$__timeGroupAlias\(bucket, '[^']+', (\w+)\)", panel_sql(panel))
             assert fill
             assert fill[1] == ("NULL" if title == "Durations" else "0")
+            # an interval shorter than the level's would have holes of its own
+            assert ("$__interval" in panel_sql(panel)) == (panel.get("interval") == "${step}")
 
 
 def test_panels_lie_side_by_side() -> None:
@@ -353,6 +368,6 @@ def test_hidden_variables_follow_the_range_and_none_is_hidden_by_chance() -> Non
         assert variable["query"] == variable["definition"]
         assert (variable["hide"], variable["refresh"]) == ((0, 1) if name == "node" else (2, 2))
     names = list(VARIABLES)
-    used = {name for _, sql in statements() for name in names if f"${{{name}" in sql}
+    used = {name for _, sql, _ in statements() for name in names if f"${{{name}" in sql}
     assert used == set(names)
     assert all(first != second for first, second in pairwise(sorted(names)))
