@@ -1,0 +1,175 @@
+"""What tests of folding share: events of several nodes, and what the rollups of them must hold."""
+
+import random
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+from attrs import frozen
+from store.database import block, write
+
+from aegisd.live import sketch
+from aegisd.store.folding import binned
+from aegisd.store.levels import DAY, FINE, HOUR, KINDS, MINUTE, SECOND, Kind, floor
+from aegisd.store.postgres import Fetch, Postgres
+from aegisd.wire.protocol import RATE_LIMIT, REQUEST
+
+Key = tuple[Any, ...]
+Figures = dict[Key, Key]
+
+
+@frozen
+class Event:
+    """What came to a node; the duration in microseconds, None where there was none."""
+
+    moment: int
+    node: str
+    kind: str
+    names: tuple[str, ...]
+    status: int = 0
+    duration: int | None = None
+    allowed: bool = True
+
+
+def events(
+    chance: random.Random, count: int, nodes: Iterable[str], moment: Callable[[], int]
+) -> list[Event]:
+    """``count`` events of ``nodes``, each of a moment of its own."""
+    made = []
+    for _ in range(count):
+        node = chance.choice([*nodes])
+        if chance.random() < 0.3:
+            key, allowed = (chance.choice(["k", "é"]),), chance.random() < 0.5
+            made.append(Event(moment(), node, RATE_LIMIT, key, allowed=allowed))
+            continue
+        names = (chance.choice(["GET", "POST"]), chance.choice(["/", "/é"]))
+        duration = chance.choice([None, 0, int(chance.lognormvariate(10, 2))])
+        status = chance.choice([0, 200, 200, 304, 429, 503])
+        made.append(Event(moment(), node, REQUEST, names, status, duration))
+    return made
+
+
+async def store(postgres: Postgres, made: Iterable[Event]) -> None:
+    """Write each node's events in a transaction of its own."""
+    by_node = defaultdict(list)
+    for event in made:
+        by_node[event.node].append(event)
+    for node, own in by_node.items():
+        requests = [
+            {
+                "timestamp": event.moment,
+                "method": event.names[0],
+                "endpoint": event.names[1],
+                "status_code": event.status,
+            }
+            | ({} if event.duration is None else {"duration_ms": event.duration})
+            for event in own
+            if event.kind == REQUEST
+        ]
+        decisions = [
+            {"timestamp": event.moment, "key": event.names[0], "allowed": event.allowed}
+            for event in own
+            if event.kind == RATE_LIMIT
+        ]
+        kinds = ((REQUEST, requests), (RATE_LIMIT, decisions))
+        await write(postgres, *(block(kind, rows) for kind, rows in kinds if rows), node=node)
+
+
+def figures(kind: Kind, made: list[Event]) -> Key:
+    """What a rollup of these events holds."""
+    requests = [event.status for event in made if event.kind == REQUEST]
+    hundreds = [sum(status // 100 == hundred for status in requests) for hundred in (2, 3, 4, 5)]
+    counters = {
+        "requests": len(requests),
+        **{f"status_{i + 2}xx": count for i, count in enumerate(hundreds)},
+        "status_other": len(requests) - sum(hundreds),
+        "failed": sum(not 1 <= status <= 399 for status in requests),
+        "rate_limited": requests.count(429),
+        "checked": sum(event.kind == RATE_LIMIT for event in made),
+        "denied": sum(not event.allowed for event in made),
+        "timed": sum(event.duration is not None for event in made),
+    }
+    found: Key = tuple(counters[name] for name in kind.counters)
+    if kind.timed:
+        micros = [event.duration for event in made if event.duration is not None]
+        bins = sketch.count(np.array(micros, np.int64))
+        found += (sum(micros), min(micros, default=None), max(micros, default=None), bins.tobytes())
+    return found
+
+
+def expected(
+    kind: Kind, level: int, made: Iterable[Event], node: str | None, start: int
+) -> Figures:
+    """By bucket and name: what the events from ``start`` on come to."""
+    only = {"endpoint": REQUEST, "rate_limit": RATE_LIMIT}.get(kind.name)
+    groups = defaultdict(list)
+    for event in made:
+        bucket = floor(event.moment, level)
+        if node in (None, event.node) and only in (None, event.kind) and bucket >= start:
+            groups[bucket, *(event.names if kind.names else ())].append(event)
+    return {key: figures(kind, group) for key, group in groups.items()}
+
+
+async def found(fetch: Fetch, kind: Kind, level: int, node: str | None, start: int) -> Figures:
+    """The same from the rollups: the level where it is closed, finer ones from there on, pieces."""
+    ((hours, days),) = await fetch("SELECT hours_closed, days_closed FROM rollup_progress")
+    ends = {DAY: (days, HOUR), HOUR: (hours, MINUTE)}
+    parts, at = [], level
+    names = "".join(f"{name}, " for name in kind.names)
+    columns = ", ".join([*kind.counters, *(TIMED if kind.timed else ())])
+    who = "" if node is None else " AND node = $2"
+    low = 0
+    while at in ends:  # late pieces of what is closed stand in the level itself
+        end, finer = ends[at]
+        parts.append((kind.table(at), low, end))
+        low, at = max(low, end), finer
+    parts.append((kind.table(at), low, None))
+    rows = " UNION ALL ".join(
+        f"SELECT bucket, {names}{columns} FROM {table}"
+        f" WHERE {who[5:] or 'NOT summed'} AND bucket >= {moment(low)}"
+        + (f" AND bucket < {moment(end)}" if end is not None else "")
+        for table, low, end in parts
+    )
+    rows += f" UNION ALL SELECT bucket, {names}{columns} FROM {kind.pieces} WHERE true{who}"
+    added = [f"sum({name})::bigint" for name in kind.counters]
+    if kind.timed:
+        added += ["sum(duration_sum_us)::bigint", "min(duration_min_us)::bigint"]
+        added += ["max(duration_max_us)::bigint", "sum(sketch)"]
+    group = ", ".join(str(i + 1) for i in range(1 + len(kind.names)))
+    answer = await fetch(
+        f"SELECT {binned(level)} AS b, {names}{', '.join(added)} FROM ({rows}) r"
+        f" WHERE bucket >= $1 GROUP BY {group}",
+        start,
+        *(() if node is None else (node,)),
+    )
+    width = 1 + len(kind.names)
+    if not kind.timed:
+        return {row[:width]: row[width:] for row in answer}
+    return {row[:width]: (*row[width:-1], sketch.decode([row[-1]]).tobytes()) for row in answer}
+
+
+TIMED = ("duration_sum_us", "duration_min_us", "duration_max_us", "sketch")
+
+
+def moment(microseconds: int) -> str:
+    return f"to_timestamp({microseconds // SECOND})"
+
+
+async def assert_same(
+    postgres: Postgres, made: list[Event], nodes: Iterable[str], kept: dict[int, int]
+) -> None:
+    """Every level holds each event once, for all nodes together and for each."""
+
+    async def work(fetch: Fetch) -> None:
+        for kind in KINDS:
+            for level in kind.levels:
+                for node in (None, *nodes):
+                    args = (node, kept[level])
+                    there = await found(fetch, kind, level, *args)
+                    assert there == expected(kind, level, made, *args), (kind.name, level, node)
+
+    await postgres.read(work)
+
+
+LEVELS = (FINE, MINUTE, HOUR, DAY)
