@@ -149,7 +149,7 @@ class History:
             segments = cover(range_.start, range_.end, levels, progress)
             sql, args = reading.series(REQUESTS, segments, node, bucket, timed=timed)
             added: Added = {
-                (start,): _sums(REQUESTS, row, timed=timed)
+                (start,): _sums(REQUESTS.counters, row, timed=timed)
                 for start, *row in await fetch(sql, *args)
             }
             rollups = fine(waiting)
@@ -175,7 +175,7 @@ class History:
             sql, args = reading.names(kind, segments, node, limit, also)
             names = len(kind.names)
             added: Added = {
-                row[:names]: _sums(kind, row[names:], timed=kind.timed, sketched=False)
+                row[:names]: _sums(kind.listed, row[names:], timed=kind.timed, sketched=False)
                 for row in await fetch(sql, *args)
             }
             for name, sums in waiting_sums.items():
@@ -213,10 +213,12 @@ class History:
         return await self._postgres.read(query)
 
 
-def _sums(kind: Kind, row: Sequence[Any], *, timed: bool, sketched: bool = True) -> Sums:
-    count = len(kind.counters)
+def _sums(
+    counters: Sequence[str], row: Sequence[Any], *, timed: bool, sketched: bool = True
+) -> Sums:
+    count = len(counters)
     sums = Sums()
-    sums.add(zip(kind.counters, row, strict=False), int(row[count]) if timed else 0)
+    sums.add(zip(counters, row, strict=False), int(row[count]) if timed else 0)
     if timed and sketched:
         sums.durations = _decoded(row[count + 1])
     return sums

@@ -89,8 +89,8 @@ def names(
     """
     reading = Reading()
     own = [f'"{name}"' for name in kind.names]
-    sums = [f"sum({name})::bigint AS {name}" for name in kind.counters]
-    columns = list(kind.counters)
+    sums = [f"sum({name})::bigint AS {name}" for name in kind.listed]
+    columns = list(kind.listed)
     if kind.timed:
         sums.append("sum(duration_sum_us)::text AS duration_sum_us")
         columns.append("duration_sum_us")

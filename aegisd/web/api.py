@@ -13,7 +13,7 @@ from aegisd.errors import DatabaseUnavailable
 from aegisd.store import ranges
 from aegisd.store.exact import Exact
 from aegisd.store.history import History
-from aegisd.store.levels import kept_from
+from aegisd.store.levels import FINE, MINUTE, kept_from
 from aegisd.store.postgres import DataRefused
 from aegisd.store.ranges import Kept, Range
 from aegisd.times import parse_rfc3339, rfc3339
@@ -252,7 +252,7 @@ class Api:
 
     async def top_endpoints(self, request: Request) -> Response:
         """The endpoints with most requests."""
-        _, range_, node = self._asked(request)
+        _, range_, node = self._asked(request, MINUTE)
         top = await self._context.history.top_endpoints(range_, node, _limit(request))
         return _of(range_, views.endpoints(top))
 
@@ -264,7 +264,7 @@ class Api:
 
     async def rate_limits(self, request: Request) -> Response:
         """Rate-limit decisions of a range."""
-        _, range_, node = self._asked(request)
+        _, range_, node = self._asked(request, MINUTE)
         limit = _limit(request)
         checked, denied, keys = await self._context.history.rate_limits(range_, node, limit)
         return _of(
@@ -300,12 +300,14 @@ class Api:
             raise HttpError(HTTPStatus.NOT_FOUND, "not_found", f"there is no alert '{name}'")
         return success(as_json(alert))
 
-    def _asked(self, request: Request) -> tuple[int, Range, str | None]:
+    def _asked(self, request: Request, finest: int = FINE) -> tuple[int, Range, str | None]:
+        """The time, the range, and the node; the range in rollups from ``finest`` on."""
         now = self._context.now()
         node = request.query.get("node")
         if node is not None and (not node or "\0" in node):  # Postgres would refuse it
             raise bad_request("node takes a node's name, without NUL")
-        kept = kept_from(self._context.settings.metrics.rollups, now)
+        levels = kept_from(self._context.settings.metrics.rollups, now)
+        kept = {level: start for level, start in levels.items() if level >= finest}
         return now, _range(request, now, kept), node
 
 
