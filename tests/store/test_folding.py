@@ -1,20 +1,27 @@
 """Folding, against rollups computed from the events: at any moment each event is there once."""
 
+import contextlib
 import random
 from datetime import UTC, datetime
 
 import pytest
+import trio
+import trio.testing
 from store import folds
 from store.cluster import bounded
-from store.database import ask, begin, database, database_name
+from store.database import ask, begin, database, database_name, eventually, session, until
 from store.folds import Event, assert_same, store
+from structlog.testing import capture_logs
 
 from aegisd.config.settings import Metrics, Rollups
+from aegisd.live.endpoints import OTHER
+from aegisd.store import folding, maintenance
 from aegisd.store.layouts import CITUS
-from aegisd.store.levels import DAY, HOUR, SECOND, kept_from
+from aegisd.store.levels import DAY, ENDPOINTS, HOUR, KEYS, REQUESTS, SECOND, Kind, kept_from
 from aegisd.store.maintenance import Maintainer
 from aegisd.store.migrate import Layout
-from aegisd.store.postgres import Postgres
+from aegisd.store.postgres import Fetch, Postgres
+from aegisd.store.rollup import MAX_NAMES
 
 NODES = ("a", "b", 'it\'s "c"')
 LATE = (0, 0, 0, 0, 300, 2 * HOUR, 40 * HOUR)
@@ -73,3 +80,272 @@ async def test_every_level_holds_each_event_once_whenever_it_is_folded(
         assert await postgres.fetch(pieces) == [(0,)]
         assert await postgres.fetch(f"{pieces.replace('pieces', 'rollups_1h')}") != [(0,)]
         await assert_same(postgres, made, NODES[:nodes], kept_from(Rollups(), now))
+
+
+@bounded
+async def test_events_of_weeks_without_a_fold_are_in_every_level_that_is_kept(dsn: str) -> None:
+    """No daemon folded for two months, and late events come for a time that is closed only now."""
+    start, now = at(2026, 1, 10, 5), at(2026, 3, 15, 12)
+    chance = random.Random(1)
+    async with database(dsn) as postgres:
+        await begin(postgres, start)
+        first = folds.events(chance, 60, NODES, lambda: start + chance.randrange(DAY * SECOND))
+        await store(postgres, first)
+        assert await maintainer(postgres, start + 20 * HOUR * SECOND).fold()
+        second = folds.events(chance, 60, NODES, lambda: chance.randrange(start, now))
+        await store(postgres, second)
+        await maintainer(postgres, now).maintain()
+        await assert_same(postgres, first + second, NODES, kept_from(Rollups(), now))
+
+
+@bounded
+async def test_the_busiest_names_of_each_bucket_are_kept_and_the_rest_is_other(dsn: str) -> None:
+    """Two nodes' 150 endpoints each, of which 50 are both's, are 250 of all nodes."""
+    now = at(2026, 5, 5, 12, 30)
+
+    def own(node: str, first: int) -> list[Event]:
+        return [
+            Event(now - 60 * SECOND * (5 + minute), node, kind, names(kind, i), 200, 1000 + i)
+            for minute in (0, 1, 70)
+            for kind in ("request", "rate_limit")
+            for i in range(first, first + 150)
+            for _ in range(3 if i % 10 == 0 else 1)
+        ]
+
+    def names(kind: str, i: int) -> tuple[str, ...]:
+        return ("GET", f"/{i}") if kind == "request" else (f"k{i}",)
+
+    made = own("a", 0) + own("b", 100)
+    async with database(dsn) as postgres:
+        await begin(postgres, now - DAY * SECOND)
+        for hours in (0, 1, 30):
+            if hours == 0:
+                await store(postgres, made)
+            assert await maintainer(postgres, now + hours * HOUR * SECOND).fold()
+            for kind in (ENDPOINTS, KEYS):
+                for level in kind.levels:
+                    await assert_bounded(postgres, kind, level, made)
+
+
+async def assert_bounded(postgres: Postgres, kind: Kind, level: int, made: list[Event]) -> None:
+    """The kept names are those that rank first, with all of theirs; and nothing is missing."""
+
+    async def work(fetch: Fetch) -> folds.Figures:
+        return await folds.found(fetch, kind, level, None, 0)
+
+    there = await postgres.read(work)
+    exact = folds.expected(kind, level, made, None, 0)
+    other = {key for key in there if key[-1] == OTHER}
+    for bucket in {key[0] for key in exact}:
+        kept = {key for key in there if key[0] == bucket} - other
+        # pieces and the finer levels that a bucket still consists of have names of their own
+        assert MAX_NAMES <= len(kept) <= 250
+        for name in range(0, 250, 10):
+            key = next(k for k in exact if k[0] == bucket and k[-1].strip("/k") == str(name))
+            assert there[key] == exact[key]
+    for i in range(len(kind.counters)):
+        assert sum(row[i] for row in there.values()) == sum(row[i] for row in exact.values())
+
+
+@pytest.mark.parametrize("nodes", [1, 3])
+@bounded
+async def test_nothing_counts_twice_or_not_at_all_while_all_go_on_at_once(
+    dsn: str, nodes: int
+) -> None:
+    """Whoever reads sees what was committed: as many events as the journals' positions say."""
+    start = at(2026, 6, 1, 10, 59)
+    clock = iter(range(start, start + DAY * SECOND, 21 * SECOND))
+    chance = random.Random(nodes)
+    made: list[Event] = []
+    folded, read, writing = 0, 0, nodes
+
+    async with contextlib.AsyncExitStack() as stack:
+        first = await stack.enter_async_context(database(dsn))
+        others = [await stack.enter_async_context(database(dsn)) for _ in range(2)]
+        await begin(first, start)
+        await maintainer(first, start - 60 * SECOND).maintain()
+
+        async def write(node: str) -> None:
+            nonlocal writing
+            async with database(dsn) as postgres:
+                for _ in range(15):
+                    came = folds.events(
+                        chance, 20, [node], lambda: start - chance.randrange(2 * HOUR * SECOND)
+                    )
+                    await store(postgres, came)
+                    made.extend(came)
+            writing -= 1
+
+        async def fold(postgres: Postgres) -> None:
+            nonlocal folded
+            keeper = Maintainer(postgres, Metrics(), lambda: next(clock) / SECOND)
+            while writing:
+                done = await keeper.fold()
+                folded += done
+
+        async def reader(fetch: Fetch) -> None:
+            ((committed,),) = await fetch("SELECT sum(position)::int FROM journals")
+            for level in REQUESTS.levels:
+                there = await folds.found(fetch, REQUESTS, level, None, 0)
+                counts = [
+                    row[0] + row[REQUESTS.counters.index("checked")] for row in there.values()
+                ]
+                assert sum(counts) == (committed or 0), level
+
+        async with trio.open_nursery() as nursery:
+            for node in NODES[:nodes]:
+                nursery.start_soon(write, node)
+            for postgres in others:
+                nursery.start_soon(fold, postgres)
+            while writing:
+                await first.read(reader)
+                read += 1
+        assert folded > 3
+        assert read > 3
+        while not await maintainer(first, next(clock) + DAY * SECOND).fold():
+            pass
+        await assert_same(
+            first, made, NODES[:nodes], kept_from(Rollups(), start + 2 * DAY * SECOND)
+        )
+
+
+@bounded
+async def test_of_many_maintainers_one_at_a_time_folds(dsn: str) -> None:
+    """While one is at it, the others go on without waiting; and before it's time, all do."""
+    now = at(2026, 6, 1, 10)
+    async with database(dsn) as one, database(dsn) as other, session(dsn) as execute:
+        await begin(one, now - DAY * SECOND)
+        await execute("BEGIN; SELECT * FROM rollup_progress FOR UPDATE")
+        assert not await maintainer(one, now).fold()
+        await execute("COMMIT")
+        assert await maintainer(one, now).fold()
+        assert not await maintainer(other, now + 19 * SECOND).fold()
+        assert await maintainer(other, now + 20 * SECOND).fold()
+
+
+@bounded
+async def test_a_clock_that_was_far_ahead_stops_nobody_from_folding(dsn: str) -> None:
+    now = at(2026, 6, 1, 10)
+    chance = random.Random(5)
+    made: list[Event] = []
+    async with database(dsn) as postgres:
+        await begin(postgres, now - DAY * SECOND)
+        for ahead in (0, 40 * DAY, 1, 60, 4000):  # seconds
+            came = folds.events(chance, 20, NODES, lambda: now - chance.randrange(HOUR * SECOND))
+            await store(postgres, came)
+            made += came
+            assert await maintainer(postgres, now + ahead * SECOND).fold()
+        kept = kept_from(Rollups(), now + 40 * DAY * SECOND)
+        await assert_same(postgres, made, NODES, kept)
+
+
+@bounded
+async def test_a_writer_does_not_wait_for_a_fold(dsn: str) -> None:
+    now = at(2026, 6, 1, 10)
+    chance = random.Random(6)
+    made = folds.events(chance, 50, NODES, lambda: now - chance.randrange(HOUR * SECOND))
+    late = folds.events(chance, 50, NODES, lambda: now - chance.randrange(HOUR * SECOND))
+    waits = "SELECT count(*)::int FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+    async with database(dsn) as postgres, database(dsn) as writer, session(dsn) as execute:
+        await begin(postgres, now - DAY * SECOND)
+        await store(postgres, made)
+        await maintainer(postgres, now - 60 * SECOND).maintain()
+        kept = kept_from(Rollups(), now)
+
+        async def work(fetch: Fetch) -> bool:
+            done = await folding.fold(fetch, now, kept)
+            await fetch("SELECT pg_advisory_xact_lock(1)::text")
+            return done
+
+        await execute("SELECT pg_advisory_lock(1)")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(postgres.fold, work)
+            await until(dsn, waits, 1)
+            await store(writer, late)
+            assert await ask(dsn, waits) == [(1,)]  # it still folds
+            await assert_same(writer, made + late, NODES, kept)
+            await execute("SELECT pg_advisory_unlock(1)")
+        await assert_same(postgres, made + late, NODES, kept)
+
+
+async def some(postgres: Postgres, now: int) -> list[Event]:
+    """Events of the last three hours, folded but for some."""
+    chance = random.Random(now)
+    await begin(postgres, now - DAY * SECOND)
+    made = folds.events(chance, 80, NODES, lambda: now - chance.randrange(3 * HOUR * SECOND))
+    await store(postgres, made[:60])
+    assert await maintainer(postgres, now - 20 * SECOND).fold()
+    await store(postgres, made[60:])
+    return made
+
+
+@bounded
+async def test_a_lost_row_of_progress_comes_back_with_the_next_fold(dsn: str) -> None:
+    now = at(2026, 6, 1, 10, 7)
+    async with database(dsn) as postgres:
+        made = await some(postgres, now)
+        await ask(dsn, "DELETE FROM rollup_progress")
+        keeper = maintainer(postgres, now)
+        assert not await keeper.fold()
+        assert await keeper.fold()
+        await assert_same(postgres, made, NODES, kept_from(Rollups(), now))
+        later = now + 30 * HOUR * SECOND
+        assert await maintainer(postgres, later).fold()
+        await ask(dsn, "DELETE FROM rollup_progress")
+        late = folds.events(random.Random(9), 20, NODES, lambda: now + HOUR * SECOND)
+        await store(postgres, late)
+        for _ in range(2):
+            await maintainer(postgres, later + 60 * SECOND).fold()
+        await assert_same(postgres, made + late, NODES, kept_from(Rollups(), later))
+
+
+@bounded
+async def test_a_partition_that_was_dropped_by_hand_is_made_again(dsn: str) -> None:
+    """What it held is gone; what comes is not, nor are hours that are to be closed."""
+    now = at(2026, 6, 2, 0, 3)
+    async with database(dsn) as postgres:
+        made = await some(postgres, now)
+        for partition in await postgres.partitions():
+            if partition.table in ("request_rollups_1h", "endpoint_rollups_1h"):
+                await ask(dsn, f"DROP TABLE {partition.name}")
+        await postgres.fetch("DELETE FROM request_pieces")
+        await postgres.fetch("DELETE FROM endpoint_pieces")
+        await postgres.fetch("DELETE FROM rate_limit_pieces")
+        assert await maintainer(postgres, now + 10 * 60 * SECOND).fold()
+        hours = "SELECT sum(requests)::int FROM request_rollups_1h WHERE NOT summed"
+        closed = range(at(2026, 6, 1, 23), at(2026, 6, 2))
+        last = [e for e in made[:60] if e.moment in closed and e.kind == "request"]
+        assert await postgres.fetch(hours) == [(len(last),)]
+
+
+@bounded
+async def test_what_cannot_be_folded_is_told_once_and_tried_again(
+    dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(maintenance, "FOLD_INTERVAL_SECONDS", 0.01)
+    now = at(2026, 6, 1, 10)
+    ready = trio.Event()
+    async with database(dsn) as postgres:
+        made = await some(postgres, now)
+        await ask(dsn, "ALTER TABLE request_pieces RENAME TO elsewhere")
+        clock = iter(range(now, now + DAY * SECOND, 30 * SECOND))
+        tried = 0
+
+        def wall() -> float:
+            nonlocal tried
+            tried += 1
+            return next(clock) / SECOND
+
+        with capture_logs() as logs:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(Maintainer(postgres, Metrics(), wall).run, ready)
+                await trio.testing.wait_all_tasks_blocked(0.01)
+                assert tried == 0
+                ready.set()
+                await eventually(lambda: tried > 5)
+                assert len(logs) == 1
+                assert 'relation "request_pieces" does not exist' in logs[0]["why"]
+                await ask(dsn, "ALTER TABLE elsewhere RENAME TO request_pieces")
+                await until(dsn, "SELECT count(*)::int FROM request_pieces", 0)
+                nursery.cancel_scope.cancel()
+        await assert_same(postgres, made, NODES, kept_from(Rollups(), now))
