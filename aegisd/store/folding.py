@@ -34,6 +34,10 @@ LATE_SECONDS = 15
 CLOSE_SECONDS = 300
 """How long after its end an hour is closed. What comes later is one more row of it."""
 
+MAX_PIECES = 200_000
+"""Of a kind that are folded at once: some ten seconds. An import of a month makes millions, which
+no transaction with a time limit would ever fold."""
+
 CLOCKS_APART_SECONDS = 3600
 """A fold further ahead than this was that of a wrong clock: nobody waits until then."""
 
@@ -127,7 +131,9 @@ async def fold(fetch: Fetch, now: int, kept_from: dict[int, int], *, marking: bo
     ((hours, days),) = turn
     hours = await _close(fetch, HOUR, MINUTE, hours, floor(now - CLOSE_SECONDS * SECOND, HOUR))
     days = await _close(fetch, DAY, HOUR, days, floor(hours, DAY))
-    until = floor(now - LATE_SECONDS * SECOND, MINUTE)
+    whole = until = floor(now - LATE_SECONDS * SECOND, MINUTE)
+    for kind in KINDS:
+        until = await _portion(fetch, kind, until)
     where = "bucket < $1"
     if marking:
         for kind in KINDS:
@@ -146,9 +152,19 @@ async def fold(fetch: Fetch, now: int, kept_from: dict[int, int], *, marking: bo
         "UPDATE rollup_progress SET hours_closed = $1, days_closed = $2, folded_at = $3",
         hours,
         days,
-        now,
+        now if until == whole else 0,  # there is more: it is time at once
     )
     return True
+
+
+async def _portion(fetch: Fetch, kind: Kind, until: int) -> int:
+    """Up to where to fold at once: the oldest pieces first, whole minutes, at least one."""
+    beyond = await fetch(
+        f"SELECT bucket FROM {kind.pieces} WHERE bucket < $1 ORDER BY bucket LIMIT 1 OFFSET $2",
+        until,
+        MAX_PIECES,
+    )
+    return floor(beyond[0][0], MINUTE) + MINUTE * SECOND if beyond else until
 
 
 async def _add(

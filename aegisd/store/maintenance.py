@@ -65,6 +65,8 @@ class Maintainer:
         """Do what is due; False where another daemon is at it."""
         if not await self.fold():
             return False
+        while await self.fold():  # what was too much at once
+            pass
         await self._postgres.vacuum(PIECES)
         now = self._wall()
         if now >= self._clean_at:

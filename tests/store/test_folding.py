@@ -268,6 +268,44 @@ async def test_a_writer_does_not_wait_for_a_fold(dsn: str) -> None:
         await assert_same(postgres, made + late, NODES, kept)
 
 
+@pytest.mark.parametrize("layout", ["partitions", CITUS])
+@bounded
+async def test_what_is_too_much_at_once_is_folded_in_portions(
+    dsn: str, monkeypatch: pytest.MonkeyPatch, layout: str
+) -> None:
+    monkeypatch.setattr(folding, "MAX_PIECES", 25)
+    now = at(2026, 6, 1, 10)
+    chance = random.Random(8)
+    made = folds.events(chance, 150, NODES, lambda: now - chance.randrange(50 * HOUR * SECOND))
+    busy = folds.events(chance, 60, NODES, lambda: now - 30 * HOUR * SECOND + chance.randrange(9))
+    async with database(dsn) as postgres:
+        await begin(postgres, now - 3 * DAY * SECOND)
+        postgres.layout = Layout(layout)
+        for event in made + busy:  # a piece each
+            await store(postgres, [event])
+        left = [210]
+        while await maintainer(postgres, now).fold():
+            await assert_same(postgres, made + busy, NODES, kept_from(Rollups(), now))
+            left += [n for (n,) in await postgres.fetch("SELECT count(*)::int FROM request_pieces")]
+        assert left == sorted(left, reverse=True)
+        assert len(left) > 4
+        assert left[-1] == sum(event.moment >= now - 60 * SECOND for event in made)
+
+
+@bounded
+async def test_one_turn_folds_all_portions(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folding, "MAX_PIECES", 5)
+    now = at(2026, 6, 1, 10)
+    chance = random.Random(8)
+    made = folds.events(chance, 60, NODES, lambda: now - chance.randrange(61, 9000) * SECOND)
+    async with database(dsn) as postgres:
+        await begin(postgres, now - 3 * DAY * SECOND)
+        await store(postgres, made)
+        assert await maintainer(postgres, now).maintain()
+        assert await postgres.fetch("SELECT count(*) FROM request_pieces") == [(0,)]
+        await assert_same(postgres, made, NODES, kept_from(Rollups(), now))
+
+
 async def some(postgres: Postgres, now: int) -> list[Event]:
     """Events of the last three hours, folded but for some."""
     chance = random.Random(now)
