@@ -66,7 +66,7 @@ class Bench:
             end = last_end(time.time_ns() // 1000)
             start = end - DAYS * DAY * SECOND
             say(f"loading {self._sizes.rows:,} rows")
-            loader = Loader(database.postgres)
+            loader = Loader(database)
             began = time.monotonic()
             await loader.month(traffic, nodes, self._sizes.rows, start, end)
             say(f"loaded in {time.monotonic() - began:.0f} s")

@@ -93,7 +93,7 @@ async def _month(asked: Asked, path: str) -> float:
 
 async def dropping(database: Database, rows: int, results: Results) -> None:
     """A day of rows dropped as the maintainer does it."""
-    loader, node, traffic = Loader(database.postgres), Node("gateway"), Traffic(2000)
+    loader, node, traffic = Loader(database), Node("gateway"), Traffic(2000)
     first = time.time_ns() // 1000 // DAY_MICROSECONDS - DROPS
     taken = []
     for day in range(first, first + DROPS):
@@ -118,7 +118,7 @@ async def at_a_thousand(database: Database, seconds: int, results: Results) -> N
     The day's rows are there as a whole for a part of the day: a full day's share is smaller.
     """
     say(f"bytes, {seconds} s at {RATE:,} requests a second")
-    loader, node, traffic = Loader(database.postgres), Node("gateway"), Traffic(ENDPOINTS)
+    loader, node, traffic = Loader(database), Node("gateway"), Traffic(ENDPOINTS)
     start = floor(time.time_ns() // 1000, DAY) - 2 * DAY * SECOND
     await loader.begin(start)
     for moment in range(start, start + seconds * SECOND, FLUSH_SECONDS * SECOND):
@@ -147,7 +147,7 @@ async def at_a_thousand(database: Database, seconds: int, results: Results) -> N
 
 async def folding(database: Database, results: Results) -> None:
     """A minute's pieces folded, of flushes of 1,000 requests a second of each node."""
-    loader, traffic = Loader(database.postgres), Traffic(ENDPOINTS)
+    loader, traffic = Loader(database), Traffic(ENDPOINTS)
     start = floor(time.time_ns() // 1000, DAY) - 2 * DAY * SECOND
     await loader.begin(start)
     for count, minutes in FOLDS.items():
@@ -176,7 +176,7 @@ async def folding(database: Database, results: Results) -> None:
 async def flushing(database: Database, results: Results) -> None:
     """What pieces add to a flush: rolling up and laying out (CPU), and all of it (time)."""
     say("flushes")
-    loader, node = Loader(database.postgres), Node("gateway")
+    loader, node = Loader(database), Node("gateway")
     head = "a flush, µs an event|endpoints|rows alone|with pieces|pieces made, CPU|pieces, rows"
     now = time.time_ns() // 1000
     for size, endpoints in ((5000, 200), (5000, 2000), (100_000, 200), (100_000, 2000)):

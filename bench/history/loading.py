@@ -7,14 +7,16 @@ import trio
 from attrs import define, field, frozen
 
 from aegisd.config.settings import Metrics
+from aegisd.store.folding import PIECES
 from aegisd.store.levels import DAY, HOUR, MINUTE, SECOND, floor
 from aegisd.store.maintenance import Maintainer
 from aegisd.store.pieces import piece_rows
-from aegisd.store.postgres import Move, Postgres
+from aegisd.store.postgres import Move
 from aegisd.store.rollup import roll_up
 from aegisd.store.rows import table_rows
 from aegisd.store.writer import MAX_BATCH_EVENTS
 from aegisd.wire.block import Block
+from bench.history.server import Database
 from bench.history.traffic import Traffic, stretches
 
 FLUSH_SECONDS = 5
@@ -54,19 +56,19 @@ class Node:
 class Loader:
     """Writes blocks as the daemons' writers do, and folds when told to."""
 
-    postgres: Postgres
+    database: Database
     clock: Clock = field(factory=Clock)
     positions: dict[UUID, int] = field(factory=dict)
     maintainer: Maintainer = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         settings = Metrics(retention_days=KEPT_DAYS)
-        self.maintainer = Maintainer(self.postgres, settings, self.clock.seconds)
+        self.maintainer = Maintainer(self.database.postgres, settings, self.clock.seconds)
 
     async def begin(self, start: int) -> None:
         """The maintainer has been at it since ``start``."""
         self.clock.now = start
-        await self.postgres.fetch(
+        await self.database.postgres.fetch(
             "UPDATE rollup_progress SET hours_closed = $1, days_closed = $2",
             floor(start, HOUR),
             floor(start, DAY),
@@ -81,10 +83,10 @@ class Loader:
         if pieces:
             tables += piece_rows(roll_up(blocks), node.name)
         if (start := self.positions.get(node.journal)) is None:
-            start = await self.postgres.position(node.journal, node.name, 0)
+            start = await self.database.postgres.position(node.journal, node.name, 0)
         end = start + sum(block.size for block in blocks)
         if end > start:
-            await self.postgres.write(tables, Move(node.journal, node.name, start, end))
+            await self.database.postgres.write(tables, Move(node.journal, node.name, start, end))
         self.positions[node.journal] = end
 
     async def month(
@@ -106,6 +108,9 @@ class Loader:
                     await self._stretch(traffic, node, each, low, until)
             self.clock.now = until
         await self.maintainer.maintain()
+        # hours' pieces have waited here at a time, in life it is a minute's: no room left by those
+        for table in PIECES:
+            await self.database.ask(f"VACUUM FULL {table}")
         each = round(rate * FLUSH_SECONDS * SECOND / len(nodes)) or 1
         for moment in range(live, end, FLUSH_SECONDS * SECOND):
             await self._flush(traffic, nodes, each, moment)

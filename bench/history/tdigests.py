@@ -91,6 +91,7 @@ async def _ask(fetch: Fetch, range_: Range, bucket: int) -> object:
     levels = tuple(level for level in REQUESTS.levels if level <= bucket)
     segments = cover(range_.start, range_.end, levels, Progress(hours, days))
     sql, args = reading.series(REQUESTS, segments, None, bucket, timed=True)
+    sql = sql.replace("sum(sketch) AS sketch", "tdigest(sketch) AS sketch")
     sql = sql.replace("sum(sketch)", _QUANTILES)
     for kind in ("rollups", "pieces"):
         sql = sql.replace(f"request_{kind}", f"tdigest_{kind}")
