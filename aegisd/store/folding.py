@@ -8,8 +8,6 @@ writers add meanwhile stays for the next one. On Citus, whose workers don't keep
 pieces are marked first.
 """
 
-from collections.abc import Sequence
-
 from aegisd.live.endpoints import OTHER
 from aegisd.store.levels import (
     DAY,
@@ -64,31 +62,80 @@ def sums(kind: Kind) -> dict[str, str]:
 
 
 def insertion(
-    kind: Kind, source: str, level: int, where: str, *, node: str = "node", summed: str = "summed"
+    kind: Kind,
+    source: str,
+    level: int,
+    where: str,
+    *,
+    node: str = "node",
+    summed: str = "summed",
+    merging: str = "",
 ) -> str:
-    """Rows of ``source`` added up as rows of a level, the busiest names by themselves."""
-    added = sums(kind)
+    """Rows of ``source`` added up as rows of a level, the busiest names by themselves.
+
+    With ``merging``, a condition on the level's rows, those that have the same bucket, node and
+    names are taken out and added to, so that late events leave no rows behind; a new name finds a
+    place while the bucket has fewer than MAX_NAMES.
+    """
+    table, added = kind.table(level), sums(kind)
     names = [f'"{name}"' for name in kind.names]
-    columns = ", ".join(["bucket", "node", "summed", *names, *added])
-    into = f"INSERT INTO {kind.table(level)} ({columns})"
-    keys = [f"{binned(level)} AS bucket", f"{node} AS node", f"{summed} AS summed", *names]
-    chosen = ", ".join([*keys, *(f"{how} AS {name}" for name, how in added.items())])
-    group = ", ".join(str(i + 1) for i in range(len(keys)))
-    add = f"SELECT {chosen} FROM {source} WHERE {where} GROUP BY {group}"
-    if not names:
-        return f"{into} {add}"
-    kept = [f"CASE WHEN place <= {MAX_NAMES} THEN {name} ELSE '{OTHER}' END" for name in names]
+    keys = ["bucket", "node", "summed"]
+    own = [f"{binned(level)} AS bucket", f"{node} AS node", f"{summed} AS summed", *names]
+    columns = ", ".join([*keys, *names, *added])
+    total = ", ".join(f"{how} AS {name}" for name, how in added.items())
+    group = ", ".join(str(i + 1) for i in range(len(own)))
+    parts = [
+        f"added AS (SELECT {', '.join(own)}, {total} FROM {source} WHERE {where} GROUP BY {group})"
+    ]
+    if names:
+        parts += _named(kind, table, total, merging)
+    result = "named" if names else "added"
+    if merging:
+        same = " AND ".join(f"t.{column} = n.{column}" for column in [*keys, *names])
+        parts.append(
+            f"old AS (DELETE FROM {table} t USING {result} n WHERE {merging} AND {same}"
+            f" RETURNING {', '.join(f't.{column}' for column in [*keys, *names, *added])})"
+        )
+        result = f"(SELECT {columns} FROM {result} UNION ALL SELECT {columns} FROM old) merged"
+    return (
+        f"WITH {', '.join(parts)} INSERT INTO {table} ({columns})"
+        f" SELECT {', '.join([*keys, *names])}, {total} FROM {result} GROUP BY {group}"
+    )
+
+
+def _named(kind: Kind, table: str, total: str, merging: str) -> list[str]:
+    """The parts of a query that give the names a place, or put them under OTHER."""
+    names = [f'"{name}"' for name in kind.names]
+    group = ", ".join(str(i + 4) for i in range(len(names)))
+    kept = [
+        f"CASE WHEN known OR place <= {MAX_NAMES} THEN {name} ELSE '{OTHER}' END AS {name}"
+        for name in names
+    ]
     order = [
         f"({names[0]} = '{OTHER}')",
         *(f"{column} DESC" for column in kind.rank),
         *names,
     ]
-    return (
-        f"{into} WITH added AS ({add}), ranked AS (SELECT *, row_number() OVER"
-        f" (PARTITION BY bucket, node, summed ORDER BY {', '.join(order)}) AS place FROM added)"
-        f" SELECT bucket, node, summed, {', '.join(kept)}, {', '.join(added.values())}"
-        f" FROM ranked GROUP BY {group}"
-    )
+    known = "SELECT *, false AS known, 0 AS there FROM added"
+    if merging:
+        # each looked up by itself: other ways would read the whole level
+        bucket = " AND ".join(f"t.{column} = a.{column}" for column in ("bucket", "node", "summed"))
+        same = " AND ".join(f"t.{name} = a.{name}" for name in names)
+        known = (
+            f"SELECT a.*, k.found IS NOT NULL AS known, b.there FROM added a"
+            f" LEFT JOIN LATERAL (SELECT true AS found FROM {table} t WHERE {merging} AND {bucket}"
+            f" AND {same} LIMIT 1) k ON true JOIN (SELECT a.bucket, a.node, a.summed, c.there FROM"
+            f" (SELECT DISTINCT bucket, node, summed FROM added) a CROSS JOIN LATERAL (SELECT"
+            f" count(*) AS there FROM {table} t WHERE {merging} AND {bucket}"
+            f" AND t.{names[0]} <> '{OTHER}') c) b USING (bucket, node, summed)"
+        )
+    return [
+        f"found AS ({known})",
+        "ranked AS (SELECT *, there + row_number() OVER (PARTITION BY bucket, node, summed, known"
+        f" ORDER BY {', '.join(order)}) AS place FROM found)",
+        f"named AS (SELECT bucket, node, summed, {', '.join(kept)}, {total} FROM ranked"
+        f" GROUP BY 1, 2, 3, {group})",
+    ]
 
 
 _TURN = (
@@ -139,14 +186,16 @@ async def fold(fetch: Fetch, now: int, kept_from: dict[int, int], *, marking: bo
         for kind in KINDS:
             await fetch(f"UPDATE {kind.pieces} SET claimed = true WHERE {where}", until)
         where = "claimed AND bucket < $1"
-    nodes = await fetch(f"SELECT DISTINCT node FROM {REQUESTS.pieces} WHERE {where} LIMIT 2", until)
-    if nodes:
-        closed = {FINE: None, MINUTE: None, HOUR: hours, DAY: days}
+    ((first, several),) = await fetch(
+        f"SELECT min(bucket), min(node) < max(node) FROM {REQUESTS.pieces} WHERE {where}", until
+    )
+    if first is not None:
+        closed = {FINE: until, MINUTE: until, HOUR: hours, DAY: days}
         for kind in KINDS:
             for level in kind.levels:
-                await _add(
-                    fetch, kind, level, where, until, (kept_from[level], closed[level]), nodes
-                )
+                low = max(kept_from[level], floor(first, level))
+                bounds = (low, min(closed[level], until))
+                await _add(fetch, kind, level, where, bounds, several=several, append=marking)
             await fetch(f"DELETE FROM {kind.pieces} WHERE {where}", until)
     await fetch(
         "UPDATE rollup_progress SET hours_closed = $1, days_closed = $2, folded_at = $3",
@@ -172,23 +221,21 @@ async def _add(
     kind: Kind,
     level: int,
     where: str,
-    until: int,
-    bounds: tuple[int, int | None],
-    nodes: Sequence[object],
+    bounds: tuple[int, int],
+    *,
+    several: bool,
+    append: bool,
 ) -> None:
     """Add pieces to a level: the rows of each node, and one of all where there are several."""
     low, high = bounds
     where += " AND bucket >= $2"
-    args = [until, low]
-    if high is not None:
-        where += " AND bucket < $3"
-        args.append(high)
-    several = len(nodes) > 1
-    summed = "true" if several else "false"
-    await fetch(insertion(kind, kind.pieces, level, where, summed=summed), *args)
-    if several:
-        everywhere = insertion(kind, kind.pieces, level, where, node="''", summed="false")
-        await fetch(everywhere, *args)
+    merging = "" if append else "t.bucket >= $2 AND t.bucket < $1"
+    rows = [("node", "true"), ("''", "false")] if several else [("node", "false")]
+    for node, summed in rows:
+        statement = insertion(
+            kind, kind.pieces, level, where, node=node, summed=summed, merging=merging
+        )
+        await fetch(statement, high, low)
 
 
 async def _close(fetch: Fetch, level: int, finer: int, closed: int, until: int) -> int:
@@ -197,7 +244,12 @@ async def _close(fetch: Fetch, level: int, finer: int, closed: int, until: int) 
         return closed
     for kind in KINDS:
         await fetch(
-            insertion(kind, kind.table(finer), level, "bucket >= $1 AND bucket < $2"),
+            insertion(
+                kind,
+                kind.table(finer),
+                level,
+                "summed IN (false, true) AND bucket >= $1 AND bucket < $2",
+            ),
             closed,
             until,
         )

@@ -46,6 +46,18 @@ MAX_READERS = 3
 _PARTITION_LOCK = 7_460_000_002
 """As MIGRATION_LOCK, the same number in every version of aegisd."""
 
+_READING = (
+    "ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL max_parallel_workers_per_gather = 0"
+)
+"""Rollups are few rows: to start a worker takes longer than to read them."""
+
+_FOLDING = (
+    f"ISOLATION LEVEL REPEATABLE READ; SET LOCAL work_mem = '{FOLD_MEMORY}';"
+    " SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off;"
+    " SET LOCAL enable_seqscan = off"
+)
+"""A fold looks a few rows up in large tables, of which the planner can't know how few."""
+
 _AWAY = (
     OSError,
     asyncpg.PostgresError,
@@ -159,19 +171,18 @@ class Postgres:
         async def query(connection: Any) -> T:
             return await work(_fetching(connection))
 
-        return await self._read(query, "ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        return await self._read(query, _READING)
 
     async def fold(self, work: Callable[[Fetch], Awaitable[bool]]) -> bool:
         """Let ``work`` change rollups; all it sees is of one state. False: it is another's turn."""
 
         async def change(connection: Any) -> bool:
-            await connection.execute(f"SET LOCAL work_mem = '{FOLD_MEMORY}'")
             try:
                 return await work(_fetching(connection))
             except asyncpg.SerializationError:
                 return False
 
-        return await self._read(change, "ISOLATION LEVEL REPEATABLE READ", FOLD_SECONDS)
+        return await self._read(change, _FOLDING, FOLD_SECONDS)
 
     async def vacuum(self, tables: Iterable[str]) -> None:
         """Make room in tables that lose most of their rows again and again."""

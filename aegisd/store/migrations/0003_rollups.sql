@@ -41,19 +41,19 @@ CREATE TABLE request_rollups_10s (
     sketch          numeric NOT NULL,
     sketch_format   smallint NOT NULL
 ) PARTITION BY RANGE (bucket);
-CREATE INDEX request_rollups_10s_all ON request_rollups_10s (bucket) WHERE NOT summed;
+CREATE INDEX request_rollups_10s_all ON request_rollups_10s (summed, bucket);
 CREATE INDEX request_rollups_10s_node ON request_rollups_10s (node, bucket);
 
 CREATE TABLE request_rollups_1m (LIKE request_rollups_10s) PARTITION BY RANGE (bucket);
-CREATE INDEX request_rollups_1m_all ON request_rollups_1m (bucket) WHERE NOT summed;
+CREATE INDEX request_rollups_1m_all ON request_rollups_1m (summed, bucket);
 CREATE INDEX request_rollups_1m_node ON request_rollups_1m (node, bucket);
 
 CREATE TABLE request_rollups_1h (LIKE request_rollups_10s) PARTITION BY RANGE (bucket);
-CREATE INDEX request_rollups_1h_all ON request_rollups_1h (bucket) WHERE NOT summed;
+CREATE INDEX request_rollups_1h_all ON request_rollups_1h (summed, bucket);
 CREATE INDEX request_rollups_1h_node ON request_rollups_1h (node, bucket);
 
 CREATE TABLE request_rollups_1d (LIKE request_rollups_10s);
-CREATE INDEX request_rollups_1d_all ON request_rollups_1d (bucket) WHERE NOT summed;
+CREATE INDEX request_rollups_1d_all ON request_rollups_1d (summed, bucket);
 CREATE INDEX request_rollups_1d_node ON request_rollups_1d (node, bucket);
 
 -- The busiest endpoints of each minute, hour and day; the rest stand as (other).
@@ -79,15 +79,15 @@ CREATE TABLE endpoint_rollups_1m (
     sketch          numeric NOT NULL,
     sketch_format   smallint NOT NULL
 ) PARTITION BY RANGE (bucket);
-CREATE INDEX endpoint_rollups_1m_all ON endpoint_rollups_1m (bucket) WHERE NOT summed;
+CREATE INDEX endpoint_rollups_1m_all ON endpoint_rollups_1m (summed, bucket);
 CREATE INDEX endpoint_rollups_1m_node ON endpoint_rollups_1m (node, bucket);
 
 CREATE TABLE endpoint_rollups_1h (LIKE endpoint_rollups_1m) PARTITION BY RANGE (bucket);
-CREATE INDEX endpoint_rollups_1h_all ON endpoint_rollups_1h (bucket) WHERE NOT summed;
+CREATE INDEX endpoint_rollups_1h_all ON endpoint_rollups_1h (summed, bucket);
 CREATE INDEX endpoint_rollups_1h_node ON endpoint_rollups_1h (node, bucket);
 
 CREATE TABLE endpoint_rollups_1d (LIKE endpoint_rollups_1m);
-CREATE INDEX endpoint_rollups_1d_all ON endpoint_rollups_1d (bucket) WHERE NOT summed;
+CREATE INDEX endpoint_rollups_1d_all ON endpoint_rollups_1d (summed, bucket);
 CREATE INDEX endpoint_rollups_1d_node ON endpoint_rollups_1d (node, bucket);
 
 -- The keys with most rate-limit decisions, likewise.
@@ -100,19 +100,20 @@ CREATE TABLE rate_limit_rollups_1m (
     checked bigint NOT NULL,
     denied  bigint NOT NULL
 ) PARTITION BY RANGE (bucket);
-CREATE INDEX rate_limit_rollups_1m_all ON rate_limit_rollups_1m (bucket) WHERE NOT summed;
+CREATE INDEX rate_limit_rollups_1m_all ON rate_limit_rollups_1m (summed, bucket);
 CREATE INDEX rate_limit_rollups_1m_node ON rate_limit_rollups_1m (node, bucket);
 
 CREATE TABLE rate_limit_rollups_1h (LIKE rate_limit_rollups_1m) PARTITION BY RANGE (bucket);
-CREATE INDEX rate_limit_rollups_1h_all ON rate_limit_rollups_1h (bucket) WHERE NOT summed;
+CREATE INDEX rate_limit_rollups_1h_all ON rate_limit_rollups_1h (summed, bucket);
 CREATE INDEX rate_limit_rollups_1h_node ON rate_limit_rollups_1h (node, bucket);
 
 CREATE TABLE rate_limit_rollups_1d (LIKE rate_limit_rollups_1m);
-CREATE INDEX rate_limit_rollups_1d_all ON rate_limit_rollups_1d (bucket) WHERE NOT summed;
+CREATE INDEX rate_limit_rollups_1d_all ON rate_limit_rollups_1d (summed, bucket);
 CREATE INDEX rate_limit_rollups_1d_node ON rate_limit_rollups_1d (node, bucket);
 
--- What the writer adds, until it is folded. The maintainer vacuums: what it deletes each time is
--- most of the table. Truncating the tables would hold the writers up.
+-- What the writer adds, until it is folded. They are found by time, as after hard times the tables
+-- are mostly empty pages. The maintainer vacuums: what it deletes each time is most of the table.
+-- Truncating the tables would hold the writers up.
 
 CREATE TABLE request_pieces (LIKE request_rollups_10s) WITH (vacuum_truncate = off);
 ALTER TABLE request_pieces
@@ -128,6 +129,9 @@ CREATE TABLE rate_limit_pieces (LIKE rate_limit_rollups_1m) WITH (vacuum_truncat
 ALTER TABLE rate_limit_pieces
     DROP COLUMN summed,
     ADD COLUMN claimed boolean NOT NULL DEFAULT false;
+CREATE INDEX request_pieces_bucket ON request_pieces (bucket);
+CREATE INDEX endpoint_pieces_bucket ON endpoint_pieces (bucket);
+CREATE INDEX rate_limit_pieces_bucket ON rate_limit_pieces (bucket);
 
 -- How far the maintainer has come: pieces before these times go to the hours and days at once.
 
