@@ -15,7 +15,7 @@ from aegisd.store.figures import Latency
 from aegisd.store.history import History
 from aegisd.store.journal import Journal
 from aegisd.store.levels import FINE, SECOND, floor, kept_from
-from aegisd.store.postgres import Fetch, Postgres
+from aegisd.store.postgres import Postgres
 from aegisd.store.ranges import Range
 from aegisd.wire.block import Block
 from bench.history.measuring import Bar, Results, figure, milliseconds, say
@@ -97,16 +97,13 @@ async def paths(asked: Asked, whose: str, aims: tuple[float, float], results: Re
 async def against_raw(asked: Asked, results: Results) -> None:
     """Thirty days against PERCENTILE_CONT on the raw rows."""
     range_ = asked.range("30d")
-    where = f'{_moment(floor(range_.start, FINE))} AND "timestamp" < {_moment(range_.end)}'
     counts = (
         "count(*), count(*) FILTER (WHERE status_code BETWEEN 1 AND 399),"
         " count(*) FILTER (WHERE status_code = 429)"
     )
-    bucket = f"date_bin('{range_.bucket} seconds', \"timestamp\", 'epoch'::timestamptz)"
-    rows = f'FROM request_metrics WHERE "timestamp" >= {where}'
     raw = {
-        "overview": f"SELECT {counts}, {PERCENTILES} {rows}",
-        "latency": f"SELECT {bucket}, {PERCENTILES} {rows} GROUP BY 1",
+        "overview": f"SELECT {counts}, {PERCENTILES} {_rows(range_)}",
+        "latency": f"SELECT {_bucket(range_)}, {PERCENTILES} {_rows(range_)} GROUP BY 1",
     }
     for path, sql in raw.items():
         say(f"{path}, 30d, raw rows")
@@ -151,14 +148,14 @@ async def errors(asked: Asked, results: Results) -> None:
             range_ = asked.range(name)
             whole = evolve(range_, bucket=10**9)
             totals = await history.totals(range_, None)
-            ((_, count, exact),) = await _exact(asked.database.postgres, whole)
+            ((_, count, exact),) = await _exact(asked.database, whole)
             if count != totals.requests:
                 raise Failed(f"{name}: {totals.requests:,} requests for {count:,} rows")
             found = _errors(totals.latency, exact)
             results.row(head, f"overview, {name}", *map(_percent, found), NONE)
             worst = max(worst, *found[1:])
             series = await history.latency(range_, None)
-            rows = {start: row for start, _, row in await _exact(asked.database.postgres, range_)}
+            rows = {start: row for start, _, row in await _exact(asked.database, range_)}
             if rows.keys() != series.keys():
                 raise Failed(f"{name}: {len(series)} buckets for {len(rows)}")
             each = [_errors(series[start], exact) for start, exact in rows.items()]
@@ -168,19 +165,22 @@ async def errors(asked: Asked, results: Results) -> None:
     results.bars.append(Bar("p95 and p99 against percentile_disc, worst", worst * 100, "%", 1))
 
 
-async def _exact(postgres: Postgres, range_: Range) -> list[tuple[Any, ...]]:
-    """Start, requests and percentiles of each bucket, from the rows."""
+async def _exact(database: Database, range_: Range) -> list[tuple[Any, ...]]:
+    """Start, requests and percentiles of each bucket, from the rows; it may take its time."""
+    return await database.ask(
+        f"SELECT extract(epoch FROM {_bucket(range_)})::bigint * {SECOND}, count(*),"
+        " percentile_disc(ARRAY[0.5, 0.95, 0.99]) WITHIN GROUP (ORDER BY duration_ms)"
+        f" {_rows(range_)} GROUP BY 1"
+    )
 
-    async def work(fetch: Fetch) -> list[tuple[Any, ...]]:
-        return await fetch(
-            f"SELECT date_bin('{range_.bucket} seconds', \"timestamp\", 'epoch'::timestamptz),"
-            " count(*), percentile_disc(ARRAY[0.5, 0.95, 0.99]) WITHIN GROUP (ORDER BY duration_ms)"
-            ' FROM request_metrics WHERE "timestamp" >= $1 AND "timestamp" < $2 GROUP BY 1',
-            floor(range_.start, FINE),
-            range_.end,
-        )
 
-    return await postgres.read(work)
+def _rows(range_: Range) -> str:
+    low, high = (_moment(moment) for moment in (floor(range_.start, FINE), range_.end))
+    return f'FROM request_metrics WHERE "timestamp" >= {low} AND "timestamp" < {high}'
+
+
+def _bucket(range_: Range) -> str:
+    return f"date_bin('{range_.bucket} seconds', \"timestamp\", 'epoch'::timestamptz)"
 
 
 def _errors(ours: Latency, exact: Sequence[float]) -> list[float]:
