@@ -17,7 +17,7 @@ from aegisd.config.settings import Metrics, Rollups
 from aegisd.live.endpoints import OTHER
 from aegisd.store import folding, maintenance
 from aegisd.store.layouts import CITUS
-from aegisd.store.levels import DAY, ENDPOINTS, HOUR, KEYS, REQUESTS, SECOND, Kind, kept_from
+from aegisd.store.levels import DAY, ENDPOINTS, HOUR, KEYS, KINDS, REQUESTS, SECOND, Kind, kept_from
 from aegisd.store.maintenance import Maintainer
 from aegisd.store.migrate import Layout
 from aegisd.store.postgres import Fetch, Postgres
@@ -73,6 +73,8 @@ async def test_every_level_holds_each_event_once_whenever_it_is_folded(
             now += chance.choice(STEPS) * SECOND
             folded += await maintainer(postgres, now).fold()
             await assert_same(postgres, made, NODES[:nodes], kept_from(Rollups(), now))
+            if layout is None:
+                await assert_no_row_twice(postgres)
         assert folded > 6
         pieces = "SELECT count(*)::int FROM request_pieces"
         now += 10 * HOUR * SECOND
@@ -80,6 +82,18 @@ async def test_every_level_holds_each_event_once_whenever_it_is_folded(
         assert await postgres.fetch(pieces) == [(0,)]
         assert await postgres.fetch(f"{pieces.replace('pieces', 'rollups_1h')}") != [(0,)]
         await assert_same(postgres, made, NODES[:nodes], kept_from(Rollups(), now))
+
+
+async def assert_no_row_twice(postgres: Postgres) -> None:
+    """What comes late is added to the row that is there."""
+    for kind in KINDS:
+        names = "".join(f", {name}" for name in kind.names)
+        for level in kind.levels:
+            twice = (
+                f"SELECT bucket, node, summed{names} FROM {kind.table(level)}"
+                f" GROUP BY bucket, node, summed{names} HAVING count(*) > 1"
+            )
+            assert await postgres.fetch(twice) == [], (kind.name, level)
 
 
 @bounded
