@@ -245,12 +245,14 @@ class Postgres:
         self,
         query: Callable[[Any], Awaitable[T]],
         mode: str = "",
-        seconds: float = READ_SECONDS,
+        seconds: float | None = None,
     ) -> T:
+        limit = READ_SECONDS if seconds is None else seconds
+
         async def work() -> T:
             connection = self._take_idle() or await self._connect()
             try:
-                async with _transaction(connection, seconds, mode):
+                async with _transaction(connection, limit, mode):
                     result = await query(connection)
             except BaseException:
                 connection.terminate()
@@ -259,8 +261,23 @@ class Postgres:
                 self._idle.append(connection)
             return result
 
-        async with self._readers:
-            return await self._cross(work, seconds)
+        async with self._reader(limit):
+            return await self._cross(work, limit)
+
+    @asynccontextmanager
+    async def _reader(self, seconds: float) -> AsyncIterator[None]:
+        """A place among the readers; who waits for one has no more time than who has one."""
+        try:
+            with trio.fail_after(seconds):
+                await self._readers.acquire()
+        except trio.TooSlowError:
+            raise DatabaseUnavailable(
+                f"{MAX_READERS} queries are running, none ended within {seconds} s"
+            ) from None
+        try:
+            yield
+        finally:
+            self._readers.release()
 
     def _take_idle(self) -> Any:
         """A connection at rest that the server hasn't ended meanwhile; None without one."""

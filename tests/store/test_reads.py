@@ -105,3 +105,19 @@ async def test_without_an_address_reads_say_that_postgres_is_still_starting() ->
     async with database(None) as postgres:
         with pytest.raises(DatabaseUnavailable, match="still starting"):
             await postgres.fetch("SELECT 1")
+
+
+@bounded
+async def test_who_waits_for_a_connection_has_no_more_time_than_who_has_one(
+    dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres_module, "READ_SECONDS", 0.1)
+    async with database(dsn) as postgres:
+        others = [object() for _ in range(MAX_READERS)]
+        for other in others:
+            await postgres._readers.acquire_on_behalf_of(other)
+        with pytest.raises(DatabaseUnavailable, match=r"3 queries are running, .* within 0.1 s"):
+            await postgres.fetch("SELECT 1")
+        for other in others:
+            postgres._readers.release_on_behalf_of(other)
+        assert await postgres.fetch("SELECT 1") == [(1,)]
