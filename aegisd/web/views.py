@@ -7,11 +7,17 @@ from aegisd.live.endpoints import EndpointFigures
 from aegisd.live.presence import BackendState
 from aegisd.live.state import BUCKET_SECONDS, LiveState, Overview
 from aegisd.live.windows import COLUMN, Series
-from aegisd.store.figures import EndpointTotals, Latency, Present, StatusCounts, Totals
+from aegisd.store.figures import (
+    QUANTILES,
+    EndpointTotals,
+    Latency,
+    Present,
+    StatusCounts,
+    Totals,
+)
 from aegisd.store.ranges import Range
 from aegisd.times import rfc3339
 
-QUANTILES = (0.5, 0.95, 0.99)
 MICROSECONDS = 1_000_000
 
 HEALTHY = "healthy"
