@@ -103,6 +103,7 @@ async def dropping(database: Database, rows: int, results: Results) -> None:
         block = traffic.requests(stamps)
         for _ in range(rows // MAX_BATCH_EVENTS):
             await loader.write(node, [block], pieces=False)
+        await database.ask("CHECKPOINT")  # the day that goes was written a month ago
         partition = Partition.of("request_metrics", day)
         began = time.perf_counter()
         await database.postgres.drop_partition(partition)
