@@ -33,6 +33,12 @@ BINS = int(np.ceil(np.log(MAX_VALUE) * _PER_LOG)) + 2
 _ZERO = GAMMA**-1.5
 """What zero is taken for to have its bin by the same formula: below it are no whole numbers."""
 
+_UP_TO = np.floor(np.concatenate([[0.0], GAMMA ** np.arange(BINS - 1)])).astype(np.int64)
+"""The greatest whole number of each bin."""
+
+_FEW_VALUES = 192
+"""Up to so many are looked up: the formula is quicker for each, but takes five calls of numpy."""
+
 _VALUES = np.concatenate([[0.0], 2 * GAMMA ** np.arange(BINS - 1) / (GAMMA + 1)])
 """What a bin's values stand as, in microseconds."""
 
@@ -48,7 +54,6 @@ _PLACE_VALUES = np.array([10**8, 10**4, 1])
 _TOP = BINS * _PLACES - 1  # the place of the highest digit
 _BLOCK = 256  # sketches that are added side by side: their bytes' sums fit into 16 bits
 _FEW = 16  # up to so many are quicker added one by one
-_HIGH_BYTES = np.uint64(0x00FF_00FF_00FF_00FF)  # of big-endian digits, in a little-endian word
 _HEADER = struct.Struct(">HhHH")  # number of digits, place of the first, sign, scale
 
 Counts = NDArray[np.int64]
@@ -56,6 +61,8 @@ Counts = NDArray[np.int64]
 
 def bins_of(values: NDArray[np.int64]) -> NDArray[np.intp]:
     """The bin of each value (whole microseconds, 0 to MAX_VALUE)."""
+    if len(values) <= _FEW_VALUES:
+        return np.searchsorted(_UP_TO, values)
     # a bin's upper bound belongs to it; the logarithm of a whole number is never so close to
     # a bound that rounding moves it by more than 1e-12 of its value
     index = np.maximum(values, _ZERO)
@@ -85,14 +92,27 @@ def quantiles(counts: Counts, shares: tuple[float, ...]) -> list[float | None]:
     In microseconds, within RELATIVE_ACCURACY; None where the sketch is empty. The same
     definition as numpy's ``inverted_cdf`` and Postgres' ``percentile_disc``.
     """
-    cumulative = np.cumsum(counts)
-    total = int(cumulative[-1])
-    if total == 0:
-        return [None] * len(shares)
-    # ranks in whole numbers: 0.95 * 20 must be 19, not 19.000000000000004
-    ranks = [max(1, -(-total * round(share * 1_000_000) // 1_000_000)) for share in shares]
-    bins = np.searchsorted(cumulative, ranks, side="left")
-    return [float(value) for value in _VALUES[bins]]
+    return quantiles_of_each(counts[np.newaxis], shares)[0]
+
+
+def quantiles_of_each(
+    sketches: NDArray[np.int64], shares: tuple[float, ...]
+) -> list[list[float | None]]:
+    """The ``quantiles`` of each of some sketches, the rows of an array."""
+    cumulative = sketches.cumsum(axis=1)
+    totals = cumulative[:, -1]
+    millions, rest = np.divmod(totals, 1_000_000)
+    columns = []
+    for share in shares:
+        # ranks in whole numbers: 0.95 * 20 must be 19, not 19.000000000000004
+        parts = round(share * 1_000_000)
+        ranks = np.maximum(1, millions * parts - (-rest * parts // 1_000_000))
+        below = np.count_nonzero(cumulative < ranks[:, np.newaxis], axis=1)
+        values = _VALUES.take(below, mode="clip").tolist()
+        columns.append(
+            [value if n else None for value, n in zip(values, totals.tolist(), strict=True)]
+        )
+    return [list(row) for row in zip(*columns, strict=True)]
 
 
 @frozen(eq=False)
@@ -134,11 +154,26 @@ def encode(rows: NDArray[np.int64], bins: NDArray[np.int64], counts: Counts, siz
     return Stored(words.view(np.uint8), starts, lengths)
 
 
-def decode(numerics: Sequence[bytes]) -> Counts:
-    """The sketches that ``encode`` made, or sums of such numbers, merged.
+def decode_each(numerics: Sequence[bytes]) -> NDArray[np.int64]:
+    """The sketches that ``encode`` made, or sums of such numbers: a row of bins each.
 
     ValueError where one of them is no sketch.
     """
+    counts = np.zeros((len(numerics), BINS), np.int64)
+    headers = [_header(numeric) for numeric in numerics]
+    low = min((place + 1 - digits for digits, place in headers), default=0) // _PLACES
+    high = max((place for _, place in headers), default=0) // _PLACES + 1
+    used = np.zeros((len(numerics), (high - low) * _PLACES), np.int64)
+    for row, numeric, (digits, place) in zip(used, numerics, headers, strict=True):
+        start = high * _PLACES - 1 - place
+        row[start : start + digits] = np.frombuffer(numeric, ">u2", digits, _HEADER.size)
+    values = used.reshape(len(numerics), high - low, _PLACES) @ _PLACE_VALUES
+    counts[:, low:high] = values[:, ::-1]
+    return counts
+
+
+def decode(numerics: Sequence[bytes]) -> Counts:
+    """The same merged."""
     total = np.zeros(_TOP + 1, np.int64)  # the highest digit first, as they come
     for start in range(0, len(numerics), _BLOCK):
         block = numerics[start : start + _BLOCK]
@@ -167,17 +202,13 @@ def _add_each(
 def _add_block(
     total: NDArray[np.int64], numerics: Sequence[bytes], headers: list[tuple[int, int]]
 ) -> None:
-    """Add sketches side by side: their digits' high and low bytes, four in a word."""
+    """Add sketches side by side, byte by byte: the sums of _BLOCK bytes fit into 16 bits."""
     top = max(place for _, place in headers)
     digits = top - min(place - count for count, place in headers)
-    width = 2 * digits + -2 * digits % 8
-    zeros = bytes(width)
-    rows: list[bytes] = []
-    for numeric, (count, place) in zip(numerics, headers, strict=True):
-        lead = 2 * (top - place)
-        rows += (zeros[:lead], numeric[_HEADER.size :], zeros[: width - lead - 2 * count])
-    words = np.frombuffer(b"".join(rows), "<u8").reshape(len(numerics), -1)
-    high = (words & _HIGH_BYTES).sum(axis=0).view("<u2").astype(np.int64)
-    low = (words >> np.uint64(8) & _HIGH_BYTES).sum(axis=0).view("<u2")
+    octets = np.zeros((len(numerics), 2 * digits), np.uint8)
+    for row, numeric, (count, place) in zip(octets, numerics, headers, strict=True):
+        start = 2 * (top - place)
+        row[start : start + 2 * count] = np.frombuffer(numeric, np.uint8, 2 * count, _HEADER.size)
+    sums = np.add.reduce(octets, axis=0, dtype=np.uint16).astype(np.int64)
     start = _TOP - top
-    total[start : start + digits] += (high * 256 + low)[:digits]
+    total[start : start + digits] += sums[0::2] * 256 + sums[1::2]

@@ -96,11 +96,7 @@ class Sums:
 
     def latency(self) -> Latency:
         """Quantiles and average, as everywhere: from the sketch, and from the exact sum."""
-        p50, p95, p99 = (
-            None if micros is None else micros / 1000
-            for micros in sketch.quantiles(self.durations, QUANTILES)
-        )
-        return Latency(p50, p95, p99, self.average())
+        return latencies([self])[0]
 
     def average(self) -> float | None:
         """In ms."""
@@ -110,7 +106,23 @@ class Sums:
     def p95(self) -> float | None:
         """In ms."""
         (micros,) = sketch.quantiles(self.durations, (0.95,))
-        return None if micros is None else micros / 1000
+        return _ms(micros)
+
+
+def latencies(all_sums: Sequence[Sums]) -> list[Latency]:
+    """The ``latency`` of each."""
+    if not all_sums:
+        return []
+    sketches = np.stack([sums.durations for sums in all_sums])
+    found = sketch.quantiles_of_each(sketches, QUANTILES)
+    return [
+        Latency(_ms(p50), _ms(p95), _ms(p99), sums.average())
+        for (p50, p95, p99), sums in zip(found, all_sums, strict=True)
+    ]
+
+
+def _ms(micros: float | None) -> float | None:
+    return None if micros is None else micros / 1000
 
 
 Key = tuple[Any, ...]

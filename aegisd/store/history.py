@@ -8,7 +8,9 @@ so that no event counts twice or not at all.
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
+import numpy as np
 from attrs import evolve
+from numpy.typing import NDArray
 
 from aegisd.errors import DatabaseUnavailable
 from aegisd.live import sketch
@@ -26,6 +28,7 @@ from aegisd.store.figures import (
     Sums,
     Totals,
     add_rollups,
+    latencies,
 )
 from aegisd.store.levels import (
     DAY,
@@ -87,7 +90,7 @@ class History:
         series: dict[int, Sums] = {}
         for start, sums in parts.items():
             series.setdefault(floor(start, range_.bucket), Sums()).merge(sums)
-        return {bucket: sums.latency() for bucket, sums in series.items()}
+        return dict(zip(series, latencies(list(series.values())), strict=True))
 
     async def statuses(self, range_: Range, node: str | None) -> dict[int, StatusCounts]:
         """Requests by bucket and class of status."""
@@ -148,10 +151,14 @@ class History:
             levels = tuple(level for level in REQUESTS.levels if level <= bucket)
             segments = cover(range_.start, range_.end, levels, progress)
             sql, args = reading.series(REQUESTS, segments, node, bucket, timed=timed)
+            rows = await fetch(sql, *args)
             added: Added = {
-                (start,): _sums(REQUESTS.counters, row, timed=timed)
-                for start, *row in await fetch(sql, *args)
+                (start,): _sums(REQUESTS.counters, row, timed=timed) for start, *row in rows
             }
+            if timed:
+                sketches = _decoded([row[-1] for row in rows])
+                for sums, durations in zip(added.values(), sketches, strict=True):
+                    sums.durations = durations
             rollups = fine(waiting)
             starts = _keys(rollups, segments, lambda start, _: (floor(start, bucket),))
             add_rollups(added, rollups, starts, REQUESTS)
@@ -175,7 +182,7 @@ class History:
             sql, args = reading.names(kind, segments, node, limit, also)
             names = len(kind.names)
             added: Added = {
-                row[:names]: _sums(kind.listed, row[names:], timed=kind.timed, sketched=False)
+                row[:names]: _sums(kind.listed, row[names:], timed=kind.timed)
                 for row in await fetch(sql, *args)
             }
             for name, sums in waiting_sums.items():
@@ -213,14 +220,11 @@ class History:
         return await self._postgres.read(query)
 
 
-def _sums(
-    counters: Sequence[str], row: Sequence[Any], *, timed: bool, sketched: bool = True
-) -> Sums:
-    count = len(counters)
+def _sums(counters: Sequence[str], row: Sequence[Any], *, timed: bool) -> Sums:
+    """The sums of a row: its counters, and with ``timed`` its sum of durations behind them."""
     sums = Sums()
-    sums.add(zip(counters, row, strict=False), int(row[count]) if timed else 0)
-    if timed and sketched:
-        sums.durations = _decoded(row[count + 1])
+    count = len(counters)
+    sums.add(zip(counters, row[:count], strict=True), int(row[count]) if timed else 0)
     return sums
 
 
@@ -259,13 +263,14 @@ async def _add_sketches(
     large = max(sums.counters["timed"] for sums in top.values()) > sketch.MAX_COUNT
     sql, args = reading.sketches(kind, segments, node, _columns(top, kind), DAY if large else None)
     names = len(kind.names)
-    for row in await fetch(sql, *args):
-        top[row[:names]].durations += _decoded(row[names])
+    rows = await fetch(sql, *args)
+    for row, durations in zip(rows, _decoded([row[names] for row in rows]), strict=True):
+        top[row[:names]].durations += durations
 
 
-def _decoded(numeric: bytes) -> sketch.Counts:
+def _decoded(numerics: Sequence[bytes]) -> NDArray[np.int64]:
     try:
-        return sketch.decode([numeric])
+        return sketch.decode_each(numerics)
     except ValueError as error:
         raise DatabaseUnavailable(
             f"a sketch of the rollups can't be read ({error}); was it changed by hand?"

@@ -229,3 +229,37 @@ def test_a_count_that_its_digits_cannot_hold_is_refused(bin_: int) -> None:
 def test_numbers_that_are_no_sketches_are_refused(numeric: bytes) -> None:
     with pytest.raises(ValueError, match="no sketch"):
         sketch.decode([numeric])
+
+
+def test_few_values_and_many_fall_into_the_same_bins() -> None:
+    """A few are looked up, many are calculated: also at the edges of every bin."""
+    edges = np.floor(sketch.GAMMA ** np.arange(sketch.BINS - 1)).astype(np.int64)
+    values = np.unique(np.concatenate([np.arange(1000), edges - 1, edges, edges + 1]))
+    values = values[values <= sketch.MAX_VALUE]
+    one_by_one = np.concatenate([sketch.bins_of(values[i : i + 1]) for i in range(len(values))])
+    assert len(values) > 3 * 192
+    assert (sketch.bins_of(values) == one_by_one).all()
+
+
+@given(st.lists(st.lists(durations, max_size=20), min_size=1, max_size=8))
+def test_quantiles_of_each_are_those_of_one(samples: list[list[int]]) -> None:
+    rows = np.stack([sketch.count(np.array(values, np.int64)) for values in samples])
+    shares = (0.5, 0.95, 0.99, 1.0)
+    assert sketch.quantiles_of_each(rows, shares) == [sketch.quantiles(row, shares) for row in rows]
+    for values, found in zip(samples, sketch.quantiles_of_each(rows, shares), strict=True):
+        for share, value in zip(shares, found, strict=True):
+            if not values:
+                assert value is None
+                continue
+            exact = float(np.quantile(values, share, method="inverted_cdf"))
+            assert value == pytest.approx(exact, rel=0.0101, abs=1e-9)
+
+
+def test_ranks_of_very_many_values_stay_exact() -> None:
+    """Ten million requests a second for a month: counts times a million pass 64 bits."""
+    row = np.zeros((1, sketch.BINS), np.int64)
+    row[0, 100], row[0, 200] = 26 * 10**12 - 1, 26 * 10**12 + 1
+    low, high = sketch.quantiles_of_each(row, (0.499999, 0.5))[0]
+    assert low is not None
+    assert high is not None
+    assert high / low == pytest.approx(sketch.GAMMA**100)
