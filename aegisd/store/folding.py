@@ -122,12 +122,9 @@ def _named(kind: Kind, table: str, total: str, merging: str) -> list[str]:
         bucket = " AND ".join(f"t.{column} = a.{column}" for column in ("bucket", "node", "summed"))
         same = " AND ".join(f"t.{name} = a.{name}" for name in names)
         known = (
-            f"SELECT a.*, k.found IS NOT NULL AS known, b.there FROM added a"
-            f" LEFT JOIN LATERAL (SELECT true AS found FROM {table} t WHERE {merging} AND {bucket}"
-            f" AND {same} LIMIT 1) k ON true JOIN (SELECT a.bucket, a.node, a.summed, c.there FROM"
-            f" (SELECT DISTINCT bucket, node, summed FROM added) a CROSS JOIN LATERAL (SELECT"
-            f" count(*) AS there FROM {table} t WHERE {merging} AND {bucket}"
-            f" AND t.{names[0]} <> '{OTHER}') c) b USING (bucket, node, summed)"
+            "SELECT a.*, coalesce(c.known, false) AS known, c.there FROM added a CROSS JOIN LATERAL"
+            f" (SELECT bool_or({same}) AS known, count(*) FILTER (WHERE t.{names[0]} <> '{OTHER}')"
+            f" AS there FROM {table} t WHERE {merging} AND {bucket}) c"
         )
     return [
         f"found AS ({known})",
