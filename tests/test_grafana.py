@@ -291,7 +291,7 @@ async def test_one_node_or_all_is_decided_before_the_query_runs(grafana: Reader)
             sql = with_variables(panel_sql(PANELS[title]), values, node)
             plan = await grafana.explain(with_macros(sql, over))
             indexes = set(re.findall(r'"Index Name": "\w+_rollups_1[mh]_\d+_(\w+)"', plan))
-            assert indexes == {"bucket_idx" if node is None else "node_bucket_idx"}, title
+            assert indexes == {"summed_bucket_idx" if node is None else "node_bucket_idx"}, title
 
 
 @bounded

@@ -88,12 +88,13 @@ def insertion(
         f"added AS (SELECT {', '.join(own)}, {total} FROM {source} WHERE {where} GROUP BY {group})"
     ]
     if names:
-        parts += _named(kind, table, total, merging)
+        parts += _named(kind, table, list(added), merging)
     result = "named" if names else "added"
     if merging:
         same = " AND ".join(f"t.{column} = n.{column}" for column in [*keys, *names])
+        new = f"SELECT DISTINCT {', '.join([*keys, *names])} FROM {result}"
         parts.append(
-            f"old AS (DELETE FROM {table} t USING {result} n WHERE {merging} AND {same}"
+            f"old AS (DELETE FROM {table} t USING ({new}) n WHERE {merging} AND {same}"
             f" RETURNING {', '.join(f't.{column}' for column in [*keys, *names, *added])})"
         )
         result = f"(SELECT {columns} FROM {result} UNION ALL SELECT {columns} FROM old) merged"
@@ -103,10 +104,9 @@ def insertion(
     )
 
 
-def _named(kind: Kind, table: str, total: str, merging: str) -> list[str]:
+def _named(kind: Kind, table: str, figures: list[str], merging: str) -> list[str]:
     """The parts of a query that give the names a place, or put them under OTHER."""
     names = [f'"{name}"' for name in kind.names]
-    group = ", ".join(str(i + 4) for i in range(len(names)))
     kept = [
         f"CASE WHEN known OR place <= {MAX_NAMES} THEN {name} ELSE '{OTHER}' END AS {name}"
         for name in names
@@ -130,8 +130,7 @@ def _named(kind: Kind, table: str, total: str, merging: str) -> list[str]:
         f"found AS ({known})",
         "ranked AS (SELECT *, there + row_number() OVER (PARTITION BY bucket, node, summed, known"
         f" ORDER BY {', '.join(order)}) AS place FROM found)",
-        f"named AS (SELECT bucket, node, summed, {', '.join(kept)}, {total} FROM ranked"
-        f" GROUP BY 1, 2, 3, {group})",
+        f"named AS (SELECT bucket, node, summed, {', '.join([*kept, *figures])} FROM ranked)",
     ]
 
 
