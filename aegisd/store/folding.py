@@ -30,7 +30,7 @@ LATE_SECONDS = 15
 """How long after its end a minute is folded: what its events' flush takes, mostly."""
 
 CLOSE_SECONDS = 300
-"""How long after its end an hour is closed. What comes later is one more row of it."""
+"""How long after its end an hour is closed. What comes later is added to its rows."""
 
 MAX_PIECES = 200_000
 """Of a kind that are folded at once: some ten seconds. An import of a month makes millions, which

@@ -56,7 +56,7 @@ class Maintainer:
                 if self._why != str(error):
                     self._why = str(error)
                     log.warning(
-                        "rollups could not be folded, it will be tried again", why=self._why
+                        "the database's upkeep failed, it will be tried again", why=self._why
                     )
             # a fleet that was started at once doesn't come at once
             await trio.sleep(FOLD_INTERVAL_SECONDS * (0.75 + random.random() / 2))  # noqa: S311

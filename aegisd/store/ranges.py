@@ -78,7 +78,7 @@ def _whole(start: int, end: int, bucket: int, now: int, kept: Kept) -> Range:
     coarse = finest(max(start, 0), kept)
     start = floor(max(start, 0), coarse)
     if end < now:
-        end = min(ceil(end, finest(end, kept)), max(now, end))
+        end = min(ceil(end, finest(end, kept)), now)
     if bucket < coarse:
         bucket = next(wide for wide in BUCKETS if wide >= coarse)
     return Range(start, end, bucket)
