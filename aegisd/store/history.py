@@ -180,17 +180,15 @@ class History:
             add_rollups(waiting_sums, rollups, _keys(rollups, segments, _names), kind)
             also = _columns(waiting_sums, kind)
             sql, args = reading.names(kind, segments, node, limit, also)
-            names = len(kind.names)
-            added: Added = {
-                row[:names]: _sums(kind.listed, row[names:], timed=kind.timed)
-                for row in await fetch(sql, *args)
-            }
+            added: Added = {}
+            for row in await fetch(sql, *args):
+                added[row[: len(kind.names)]] = _sums(kind.rank, row[len(kind.names) :])
             for name, sums in waiting_sums.items():
                 added.setdefault(name, Sums()).merge(sums)
             ranked = sorted(added, key=lambda name: _rank(kind, name, added[name]))[:limit]
             top = {name: added[name] for name in ranked}
-            if kind.timed and top:
-                await _add_sketches(fetch, kind, segments, node, top)
+            if kind.shown and top:
+                await _add_shown(fetch, kind, segments, node, top)
             return list(top.items())
 
         return await self._in_one_state(node, work)
@@ -220,7 +218,7 @@ class History:
         return await self._postgres.read(query)
 
 
-def _sums(counters: Sequence[str], row: Sequence[Any], *, timed: bool) -> Sums:
+def _sums(counters: Sequence[str], row: Sequence[Any], *, timed: bool = False) -> Sums:
     """The sums of a row: its counters, and with ``timed`` its sum of durations behind them."""
     sums = Sums()
     count = len(counters)
@@ -256,16 +254,18 @@ def _rank(kind: Kind, name: Key, sums: Sums) -> tuple[Any, ...]:
     return (name[0] == OTHER, *(-sums.counters[counter] for counter in kind.rank), name)
 
 
-async def _add_sketches(
+async def _add_shown(
     fetch: Fetch, kind: Kind, segments: Sequence[Segment], node: str | None, top: Added
 ) -> None:
-    """Add the sketches of what the database has of these names."""
-    large = max(sums.counters["timed"] for sums in top.values()) > sketch.MAX_COUNT
-    sql, args = reading.sketches(kind, segments, node, _columns(top, kind), DAY if large else None)
+    """Add to the counters of these names' rank what else the database has of them."""
+    large = max(sums.counters[kind.rank[0]] for sums in top.values()) > sketch.MAX_COUNT
+    sql, args = reading.shown(kind, segments, node, _columns(top, kind), DAY if large else None)
     names = len(kind.names)
     rows = await fetch(sql, *args)
-    for row, durations in zip(rows, _decoded([row[names] for row in rows]), strict=True):
-        top[row[:names]].durations += durations
+    for row, durations in zip(rows, _decoded([row[-1] for row in rows]), strict=True):
+        sums = _sums(kind.shown, row[names:], timed=True)
+        sums.durations = durations
+        top[row[:names]].merge(sums)
 
 
 def _decoded(numerics: Sequence[bytes]) -> NDArray[np.int64]:

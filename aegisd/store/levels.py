@@ -25,7 +25,7 @@ class Kind:
     timed: bool  # has durations and sketches
     levels: tuple[int, ...]
     rank: tuple[str, ...] = ()  # the counters by which names are kept, the first one first
-    listed: tuple[str, ...] = ()  # the counters that a list of names shows
+    shown: tuple[str, ...] = ()  # the counters that a list shows besides
 
     @property
     def pieces(self) -> str:
@@ -50,7 +50,7 @@ ENDPOINTS = Kind(
     True,
     (MINUTE, HOUR, DAY),
     rank=("requests",),
-    listed=("requests", "failed", "timed"),
+    shown=("failed", "timed"),
 )
 KEYS = Kind(
     "rate_limit",
@@ -59,7 +59,6 @@ KEYS = Kind(
     False,
     (MINUTE, HOUR, DAY),
     rank=("denied", "checked"),
-    listed=("checked", "denied"),
 )
 KINDS = (REQUESTS, ENDPOINTS, KEYS)
 

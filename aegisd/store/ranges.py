@@ -2,7 +2,7 @@
 
 from attrs import frozen
 
-from aegisd.store.levels import DAY, SECOND, ceil, floor
+from aegisd.store.levels import DAY, HOUR, MINUTE, SECOND, ceil, floor
 
 NAMED = {
     "5m": (300, 10),
@@ -52,15 +52,29 @@ class Range:
         return (high - low) / SECOND
 
 
-def named(name: str, now: int, kept: Kept) -> Range:
+def for_names(kept: Kept, length: int) -> Kept:
+    """The levels by which names are listed over ``length`` seconds: minutes, for long ones hours.
+
+    A minute has as many names as a day: those up to the first whole hour would cost as much to
+    read as all that follows.
+    """
+    finest = HOUR if length >= DAY else MINUTE
+    return {level: start for level, start in kept.items() if level >= finest}
+
+
+def named(name: str, now: int, kept: Kept, *, names: bool = False) -> Range:
     """One of NAMED, up to ``now``. KeyError where there is none of that name."""
     length, bucket = NAMED[name]
+    if names:
+        kept = for_names(kept, length)
     return _whole(now - length * SECOND, now, bucket, now, kept)
 
 
-def between(start: int, end: int, now: int, kept: Kept) -> Range:
+def between(start: int, end: int, now: int, kept: Kept, *, names: bool = False) -> Range:
     """A free range, ``start`` before ``end``, in as fine buckets as MAX_BUCKETS allows."""
     length = -(-(end - start) // SECOND)
+    if names:
+        kept = for_names(kept, length)
     for bucket in BUCKETS:
         if length <= bucket * (MAX_BUCKETS - 2):  # it may start and end within a bucket
             return _whole(start, end, bucket, now, kept)

@@ -83,47 +83,51 @@ def names(
     limit: int,
     also: Sequence[Sequence[str]],
 ) -> tuple[str, list[Any]]:
-    """Counters by name: of the ``limit`` names that rank first, and of those in ``also``.
+    """The ``limit`` names that rank first, and those in ``also``, with the counters of their rank.
 
-    ``also`` has a column for each of the kind's names.
+    ``also`` has a column for each of the kind's names. All else of a name is a matter of ``shown``:
+    whoever goes through all names is quick who reads and adds up little of each.
     """
     reading = Reading()
     own = [f'"{name}"' for name in kind.names]
-    sums = [f"sum({name})::bigint AS {name}" for name in kind.listed]
-    columns = list(kind.listed)
-    if kind.timed:
-        sums.append("sum(duration_sum_us)::text AS duration_sum_us")
-        columns.append("duration_sum_us")
-    rows = reading.rows(kind, segments, node, own, columns)
+    rows = reading.rows(kind, segments, node, own, kind.rank)
+    sums = [f"sum({name})::bigint AS {name}" for name in kind.rank]
     # names that tie stand in one order, whatever the database's collation
     texts = [f'{name} COLLATE "C"' for name in own]
     order = ", ".join([f"{own[0]} = '{OTHER}'", *(f"{c} DESC" for c in kind.rank), *texts])
     group = ", ".join(own)
     chosen = f"({group}) IN ({_listed(reading, also)})"
-    shown = ", ".join([*own, *columns])
     return (
-        f"SELECT {shown} FROM (SELECT *, row_number() OVER (ORDER BY {order}) AS place"
+        f"SELECT {group}, {', '.join(kind.rank)}"
+        f" FROM (SELECT *, row_number() OVER (ORDER BY {order}) AS place"
         f" FROM (SELECT {group}, {', '.join(sums)} FROM {rows} GROUP BY {group}) added) ranked"
         f" WHERE place <= {reading.arg(limit, 'bigint')} OR {chosen}"
     ), reading.args
 
 
-def sketches(
+def shown(
     kind: Kind,
     segments: Sequence[Segment],
     node: str | None,
     chosen: Sequence[Sequence[str]],
     bucket: int | None,
 ) -> tuple[str, list[Any]]:
-    """The sketches of some names, by ``bucket`` seconds if given; ``chosen`` as ``names``' also."""
+    """What else a list shows of some names: counters, the sum of durations and the sketch.
+
+    By ``bucket`` seconds if given; ``chosen`` as ``names``' also.
+    """
     reading = Reading()
     own = [f'"{name}"' for name in kind.names]
     group = ", ".join(own)
     keys = own if bucket is None else [*own, f"{binned(bucket)} AS b"]
     where = f" AND ({group}) IN ({_listed(reading, chosen)})"
-    rows = reading.rows(kind, segments, node, keys, ["sketch"], where)
+    columns = [*kind.shown, "duration_sum_us", "sketch"]
+    rows = reading.rows(kind, segments, node, keys, columns, where)
     by = group if bucket is None else f"{group}, b"
-    return f"SELECT {group}, sum(sketch) FROM {rows} GROUP BY {by}", reading.args
+    sums = ", ".join(f"sum({name})::bigint" for name in kind.shown)
+    return (
+        f"SELECT {group}, {sums}, sum(duration_sum_us)::text, sum(sketch) FROM {rows} GROUP BY {by}"
+    ), reading.args
 
 
 def _listed(reading: Reading, columns: Sequence[Sequence[str]]) -> str:

@@ -13,7 +13,7 @@ from aegisd.errors import DatabaseUnavailable
 from aegisd.store import ranges
 from aegisd.store.exact import Exact
 from aegisd.store.history import History
-from aegisd.store.levels import FINE, MINUTE, kept_from
+from aegisd.store.levels import kept_from
 from aegisd.store.postgres import DataRefused
 from aegisd.store.ranges import Kept, Range
 from aegisd.times import parse_rfc3339, rfc3339
@@ -252,7 +252,7 @@ class Api:
 
     async def top_endpoints(self, request: Request) -> Response:
         """The endpoints with most requests."""
-        _, range_, node = self._asked(request, MINUTE)
+        _, range_, node = self._asked(request, names=True)
         top = await self._context.history.top_endpoints(range_, node, _limit(request))
         return _of(range_, views.endpoints(top))
 
@@ -264,7 +264,7 @@ class Api:
 
     async def rate_limits(self, request: Request) -> Response:
         """Rate-limit decisions of a range."""
-        _, range_, node = self._asked(request, MINUTE)
+        _, range_, node = self._asked(request, names=True)
         limit = _limit(request)
         checked, denied, keys = await self._context.history.rate_limits(range_, node, limit)
         return _of(
@@ -300,15 +300,14 @@ class Api:
             raise HttpError(HTTPStatus.NOT_FOUND, "not_found", f"there is no alert '{name}'")
         return success(as_json(alert))
 
-    def _asked(self, request: Request, finest: int = FINE) -> tuple[int, Range, str | None]:
-        """The time, the range, and the node; the range in rollups from ``finest`` on."""
+    def _asked(self, request: Request, *, names: bool = False) -> tuple[int, Range, str | None]:
+        """The time, the range, and the node; with ``names`` the range for a list of them."""
         now = self._context.now()
         node = request.query.get("node")
         if node is not None and (not node or "\0" in node):  # Postgres would refuse it
             raise bad_request("node takes a node's name, without NUL")
-        levels = kept_from(self._context.settings.metrics.rollups, now)
-        kept = {level: start for level, start in levels.items() if level >= finest}
-        return now, _range(request, now, kept), node
+        kept = kept_from(self._context.settings.metrics.rollups, now)
+        return now, _range(request, now, kept, names=names), node
 
 
 def _page(html: str, context: Context) -> bytes:
@@ -341,7 +340,7 @@ def _of(range_: Range, data: Any) -> Response:
     )
 
 
-def _range(request: Request, now: int, kept: Kept) -> Range:
+def _range(request: Request, now: int, kept: Kept, *, names: bool) -> Range:
     query = request.query
     if "from" in query or "to" in query:
         if "from" not in query or "range" in query:
@@ -350,11 +349,11 @@ def _range(request: Request, now: int, kept: Kept) -> Range:
         end = _moment("to", query["to"]) if "to" in query else now
         if start >= end:
             raise bad_request("from takes a time before to")
-        return ranges.between(start, end, now, kept)
+        return ranges.between(start, end, now, kept, names=names)
     name = query.get("range", DEFAULT_RANGE)
     if name not in ranges.NAMED:
         raise bad_request(f"range takes one of {' '.join(ranges.NAMED)}, not '{name}'")
-    return ranges.named(name, now, kept)
+    return ranges.named(name, now, kept, names=names)
 
 
 def _moment(parameter: str, text: str) -> int:

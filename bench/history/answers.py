@@ -46,6 +46,8 @@ PATHS: dict[str, Path_] = {
 }
 """What each path of the API asks history for."""
 
+OF_NAMES = ("top-endpoints", "rate-limits")
+
 
 @frozen
 class Asked:
@@ -56,9 +58,10 @@ class Asked:
     now: int
     node: str
 
-    def range(self, name: str) -> Range:
-        """A named range that ends with the data."""
-        return ranges.named(name, self.now, kept_from(Rollups(), self.now))
+    def range(self, name: str, path: str = "overview") -> Range:
+        """A named range that ends with the data, as the API makes it for a path."""
+        kept = kept_from(Rollups(), self.now)
+        return ranges.named(name, self.now, kept, names=path in OF_NAMES)
 
 
 @contextmanager
@@ -83,7 +86,7 @@ async def paths(asked: Asked, whose: str, aims: tuple[float, float], results: Re
         say(f"{whose}, {path}")
         cells = []
         for name in ranges.NAMED:
-            range_, taken = asked.range(name), []
+            range_, taken = asked.range(name, path), []
             for node in (None, asked.node):
                 taken.append(await milliseconds(lambda: ask(asked.history, range_, node)))  # noqa: B023
                 worst[node] = max(worst.get(node, (0, "")), (taken[-1], f"{path} {name}"))
@@ -127,7 +130,7 @@ async def growth(asked: Asked, results: Results) -> None:
     """Thirty days against one."""
     for path in ("overview", "latency", "top-endpoints"):
         month, day = [
-            await milliseconds(lambda: PATHS[path](asked.history, asked.range(name), None))  # noqa: B023
+            await milliseconds(lambda: PATHS[path](asked.history, asked.range(name, path), None))  # noqa: B023
             for name in ("30d", "24h")
         ]
         note = f"{figure(month)} ms, {figure(day)} ms"

@@ -88,7 +88,7 @@ async def late(
 
 
 async def _month(asked: Asked, path: str) -> float:
-    return await milliseconds(lambda: PATHS[path](asked.history, asked.range("30d"), None))
+    return await milliseconds(lambda: PATHS[path](asked.history, asked.range("30d", path), None))
 
 
 async def dropping(database: Database, rows: int, results: Results) -> None:

@@ -152,3 +152,21 @@ def test_a_level_is_kept_at_least_as_long_as_finer_ones() -> None:
     """Else a range that begins with ten seconds would go on with minutes that are gone."""
     days = level_days(Rollups(Days(9), Days(3), Days(2)))
     assert days == {FINE: 9, MINUTE: 9, HOUR: 9}
+
+
+@settings(deadline=None)
+@given(moments, lengths)
+def test_names_are_listed_by_whole_minutes_and_from_a_day_on_by_whole_hours(
+    start: int, length: int
+) -> None:
+    range_ = between(start, start + length, NOW, ALL, names=True)
+    level = HOUR if length > (DAY - 1) * SECOND else MINUTE  # a part of a second is a whole one
+    assert range_.start == floor(start, level)
+    assert range_.end % (level * SECOND) == 0 or range_.end >= NOW
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_a_named_range_of_names_ends_now(name: str) -> None:
+    range_ = named(name, NOW, ALL, names=True)
+    level = HOUR if name in ("24h", "7d", "30d") else MINUTE
+    assert (range_.start, range_.end) == (floor(NOW - NAMED[name][0] * SECOND, level), NOW)

@@ -101,8 +101,8 @@ class Raw:
         self.bucket = range_["bucketSeconds"]
         self.near = average if exact else near
 
-    def ask(self, select: str, *more: Any, start: datetime | None = None) -> list[tuple[Any, ...]]:
-        return self._rows(select, start or self.start, self.end, self._node, *more)
+    def ask(self, select: str, *more: Any) -> list[tuple[Any, ...]]:
+        return self._rows(select, self.start, self.end, self._node, *more)
 
     def buckets(self) -> list[datetime]:
         """Where each starts that has a part in the range."""
@@ -165,11 +165,6 @@ class Raw:
             assert [point[name] for name in names] == list(counts)
         assert not expected
 
-    @property
-    def minute(self) -> datetime:
-        """Names are known by minute."""
-        return self.start.replace(second=0, microsecond=0)
-
     def top_endpoints(self, data: list[dict[str, Any]]) -> None:
         rows = self.ask(
             "SELECT method, endpoint, count(*), avg(duration_ms),"
@@ -177,7 +172,6 @@ class Raw:
             " percentile_disc(0.95) WITHIN GROUP (ORDER BY duration_ms)"
             f" FROM request_metrics WHERE {WHERE} GROUP BY 1, 2"
             ' ORDER BY 3 DESC, method COLLATE "C", endpoint COLLATE "C" LIMIT 1000',
-            start=self.minute,
         )
         assert len(data) == len(rows)
         for found, (method, path, count, mean, failed, p95) in zip(data, rows, strict=True):
@@ -192,7 +186,6 @@ class Raw:
         assert keys == self.ask(
             f"SELECT key, {counts} WHERE {WHERE} GROUP BY 1"
             ' ORDER BY 3 DESC, 2 DESC, key COLLATE "C" LIMIT 1000',
-            start=self.minute,
         )
 
 
