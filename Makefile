@@ -5,6 +5,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
+# of make test: most tests wait for a process or a clock, so more than there are cores
+WORKERS := 3
+
 # of make fuzz
 SECONDS := 120
 DATAGRAMS := 1000000
@@ -35,7 +38,7 @@ run: venv
 	$(BIN)/aegisd run
 
 test: $(VENV)/.tools
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 lint: $(VENV)/.tools
 	$(BIN)/ruff format --check

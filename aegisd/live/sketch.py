@@ -36,8 +36,8 @@ _ZERO = GAMMA**-1.5
 _UP_TO = np.floor(np.concatenate([[0.0], GAMMA ** np.arange(BINS - 1)])).astype(np.int64)
 """The greatest whole number of each bin."""
 
-_FEW_VALUES = 192
-"""Up to so many are looked up: the formula is quicker for each, but takes five calls of numpy."""
+_FEW_VALUES = 96
+"""Up to so many are looked up: the formula is quicker for each, but takes six calls of numpy."""
 
 _VALUES = np.concatenate([[0.0], 2 * GAMMA ** np.arange(BINS - 1) / (GAMMA + 1)])
 """What a bin's values stand as, in microseconds."""
@@ -52,8 +52,8 @@ MAX_COUNT = 10**12 - 1
 _PLACES = 3  # digits of a bin, to the base of 10,000: a numeric's own
 _PLACE_VALUES = np.array([10**8, 10**4, 1])
 _TOP = BINS * _PLACES - 1  # the place of the highest digit
-_BLOCK = 256  # sketches that are added side by side: their bytes' sums fit into 16 bits
-_FEW = 16  # up to so many are quicker added one by one
+_BLOCK = 256  # sketches whose bytes are added side by side: the sums fit into 16 bits
+_FEW = 16  # up to so many with the same bins are quicker added one by one
 _HEADER = struct.Struct(">HhHH")  # number of digits, place of the first, sign, scale
 
 Counts = NDArray[np.int64]
@@ -62,7 +62,8 @@ Counts = NDArray[np.int64]
 def bins_of(values: NDArray[np.int64]) -> NDArray[np.intp]:
     """The bin of each value (whole microseconds, 0 to MAX_VALUE)."""
     if len(values) <= _FEW_VALUES:
-        return np.searchsorted(_UP_TO, values)
+        found: NDArray[np.intp] = _UP_TO.searchsorted(values)
+        return found
     # a bin's upper bound belongs to it; the logarithm of a whole number is never so close to
     # a bound that rounding moves it by more than 1e-12 of its value
     index = np.maximum(values, _ZERO)
@@ -175,10 +176,22 @@ def decode_each(numerics: Sequence[bytes]) -> NDArray[np.int64]:
 def decode(numerics: Sequence[bytes]) -> Counts:
     """The same merged."""
     total = np.zeros(_TOP + 1, np.int64)  # the highest digit first, as they come
-    for start in range(0, len(numerics), _BLOCK):
-        block = numerics[start : start + _BLOCK]
-        add = _add_block if len(block) > _FEW else _add_each
-        add(total, block, [_header(numeric) for numeric in block])
+    alike: dict[bytes, list[bytes]] = {}
+    for numeric in numerics:
+        alike.setdefault(numeric[: _HEADER.size], []).append(numeric)
+    for group in alike.values():
+        digits, place = _header(group[0])
+        own = total[_TOP - place : _TOP - place + digits]
+        if len(group) <= _FEW:
+            for numeric in group:
+                own += np.frombuffer(numeric, ">u2", digits, _HEADER.size)
+            continue
+        for start in range(0, len(group), _BLOCK):
+            block = group[start : start + _BLOCK]
+            words = np.frombuffer(b"".join(block), "<u2").reshape(len(block), -1)
+            words = words[:, _HEADER.size // 2 :]  # the octets of a digit the wrong way round
+            own += np.add.reduce(words & 0xFF, axis=0, dtype=np.uint16).astype(np.int64) * 256
+            own += np.add.reduce(words >> 8, axis=0, dtype=np.uint16)
     counts: Counts = (total.reshape(BINS, _PLACES) @ _PLACE_VALUES)[::-1]
     return counts
 
@@ -189,26 +202,3 @@ def _header(numeric: bytes) -> tuple[int, int]:
     if sign or scale or place > _TOP or digits > place + 1:
         raise ValueError("this number is no sketch")
     return digits, place
-
-
-def _add_each(
-    total: NDArray[np.int64], numerics: Sequence[bytes], headers: list[tuple[int, int]]
-) -> None:
-    for numeric, (digits, place) in zip(numerics, headers, strict=True):
-        start = _TOP - place
-        total[start : start + digits] += np.frombuffer(numeric, ">u2", digits, _HEADER.size)
-
-
-def _add_block(
-    total: NDArray[np.int64], numerics: Sequence[bytes], headers: list[tuple[int, int]]
-) -> None:
-    """Add sketches side by side, byte by byte: the sums of _BLOCK bytes fit into 16 bits."""
-    top = max(place for _, place in headers)
-    digits = top - min(place - count for count, place in headers)
-    octets = np.zeros((len(numerics), 2 * digits), np.uint8)
-    for row, numeric, (count, place) in zip(octets, numerics, headers, strict=True):
-        start = 2 * (top - place)
-        row[start : start + 2 * count] = np.frombuffer(numeric, np.uint8, 2 * count, _HEADER.size)
-    sums = np.add.reduce(octets, axis=0, dtype=np.uint16).astype(np.int64)
-    start = _TOP - top
-    total[start : start + digits] += sums[0::2] * 256 + sums[1::2]

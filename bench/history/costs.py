@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import NDArray
 
 from aegisd.live import sketch
 from aegisd.store.levels import DAY, HOUR, MINUTE, SECOND, floor
@@ -214,24 +215,15 @@ def _least(work: Callable[[], object]) -> float:
 
 
 async def merging(database: Database, results: Results) -> None:
-    """Stored sketches of 300 bins in use, decoded and merged."""
+    """Stored sketches of 300 bins in use, decoded and merged; with numpy also of 200 to 400."""
     say(f"merging {SKETCHES:,} sketches")
     random = np.random.default_rng(1)
-    first = random.integers(300, 500, SKETCHES)
-    bins = (first[:, None] + np.arange(BINS)).reshape(-1)
-    counts = random.integers(1, 1000, len(bins))
-    stored = sketch.encode(np.repeat(np.arange(SKETCHES), BINS), bins, counts, SKETCHES)
-    numerics = [
-        stored.octets[start : start + length].tobytes()
-        for start, length in zip(stored.starts.tolist(), stored.lengths.tolist(), strict=True)
-    ]
-    taken = []
-    for _ in range(RUNS + 2):
-        began = time.perf_counter()
-        sketch.decode(numerics)
-        taken.append((time.perf_counter() - began) * 1000)
+    numerics = _stored(random, np.full(SKETCHES, BINS))
+    varied = _stored(random, random.integers(BINS - 100, BINS + 101, SKETCHES))
     what = f"merging {SKETCHES:,} sketches of {BINS} bins:"
-    results.bars.append(Bar(f"{what} numpy", statistics.median(taken[2:]), "ms", 15, 5))
+    results.bars.append(Bar(f"{what} numpy", _decoding(numerics), "ms", 15, 5))
+    other = f"merging {SKETCHES:,} sketches of {BINS - 100} to {BINS + 100} bins: numpy"
+    results.bars.append(Bar(other, _decoding(varied), "ms"))
     postgres = database.postgres
     await postgres.fetch("CREATE TABLE merging (sketch numeric NOT NULL)")
     await postgres.fetch("INSERT INTO merging SELECT unnest($1::numeric[])", numerics)
@@ -244,3 +236,25 @@ async def merging(database: Database, results: Results) -> None:
         sql = f"SELECT {how} FROM merging"
         median = await milliseconds(lambda: postgres.fetch(sql))  # noqa: B023
         results.bars.append(Bar(f"{what} {how}", median, "ms", 500, 150))
+
+
+def _stored(random: np.random.Generator, widths: NDArray[np.int64]) -> list[bytes]:
+    """Sketches that have so many bins each, all in use."""
+    first = random.integers(300, 500, len(widths))
+    rows = np.repeat(np.arange(len(widths)), widths)
+    bins = np.concatenate([low + np.arange(n) for low, n in zip(first, widths, strict=True)])
+    stored = sketch.encode(rows, bins, random.integers(1, 1000, len(bins)), len(widths))
+    return [
+        stored.octets[start : start + length].tobytes()
+        for start, length in zip(stored.starts.tolist(), stored.lengths.tolist(), strict=True)
+    ]
+
+
+def _decoding(numerics: list[bytes]) -> float:
+    """Milliseconds."""
+    taken = []
+    for _ in range(RUNS + 2):
+        began = time.perf_counter()
+        sketch.decode(numerics)
+        taken.append((time.perf_counter() - began) * 1000)
+    return statistics.median(taken[2:])
