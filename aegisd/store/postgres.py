@@ -47,9 +47,12 @@ _PARTITION_LOCK = 7_460_000_002
 """As MIGRATION_LOCK, the same number in every version of aegisd."""
 
 _READING = (
-    "ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL max_parallel_workers_per_gather = 0"
+    "ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL max_parallel_workers_per_gather = 0;"
+    " SET LOCAL random_page_cost = 1.1"
 )
-"""Rollups are few rows: to start a worker takes longer than to read them."""
+"""Rollups are few rows: to start a worker takes longer than to read them. Mostly they are in
+memory, where a page costs the same wherever it is: a quarter of a table is read quicker than all of
+it."""
 
 _FOLDING = (
     f"ISOLATION LEVEL REPEATABLE READ; SET LOCAL work_mem = '{FOLD_MEMORY}';"

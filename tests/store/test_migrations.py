@@ -10,7 +10,7 @@ from store.database import ask, database
 from aegisd.errors import DatabaseUnavailable, SchemaError
 from aegisd.store import embedded
 from aegisd.store.embedded import embedded_postgres
-from aegisd.store.schema import PARTITIONED, RAW, migrations
+from aegisd.store.schema import PARTITIONED, RAW, Partition, migrations
 
 LATEST = migrations()[-1].version
 VERSION = "SELECT max(version) FROM aegisd_schema"
@@ -149,3 +149,32 @@ async def test_a_role_that_may_not_create_is_told_in_one_line(dsn: str) -> None:
         assert "\n" not in str(caught.value)
     finally:
         await ask(dsn, f"DROP ROLE {role}")
+
+
+@bounded
+async def test_a_wide_sketch_pushes_no_name_out_of_its_row(dsn: str) -> None:
+    """Each would be one more read, for every row of a list of endpoints."""
+    tables = ["endpoint_rollups_1m", "endpoint_rollups_1h", "endpoint_rollups_1d"]
+    async with database(dsn) as postgres:
+        await postgres.prepare()
+        await postgres.make_partitions(
+            {Partition.of(table, 20_000) for table in tables if table in PARTITIONED}
+        )
+    sketch = "000000000001" * 400  # 2,400 bytes
+    for table in tables:
+        await ask(
+            dsn,
+            f"INSERT INTO {table} VALUES (to_timestamp(20000 * 86400), 'a-gateway-of-some-name',"
+            " false, 'GET', '/a/path/of/more/than/twenty-four/letters',"
+            f" 1, 1, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, '{sketch}'::numeric, 1)",
+        )
+    outside = await ask(
+        dsn,
+        "SELECT relname::text, pg_relation_size(reltoastrelid) FROM pg_class"
+        " WHERE relname ~ '^endpoint_rollups' AND relkind = 'r' ORDER BY 1",
+    )
+    assert outside == [
+        ("endpoint_rollups_1d", 0),
+        (Partition.of("endpoint_rollups_1h", 20_000).name, 0),
+        (Partition.of("endpoint_rollups_1m", 20_000).name, 0),
+    ]

@@ -11,6 +11,9 @@
 -- All nodes' figures are the rows WHERE NOT summed; one node's those WHERE node = '…'. Where
 -- several nodes had part, the maintainer adds a row of them all (node ''), and marks theirs as
 -- summed in it.
+--
+-- Names have the storage MAIN: Postgres would move texts of 24 bytes and more out of a row that is
+-- too wide, each to be read for itself, before it compresses the sketch that makes it so.
 
 CREATE TABLE sketch_formats (
     format             smallint PRIMARY KEY,
@@ -41,18 +44,21 @@ CREATE TABLE request_rollups_10s (
     sketch          numeric NOT NULL,
     sketch_format   smallint NOT NULL
 ) PARTITION BY RANGE (bucket);
+ALTER TABLE request_rollups_10s ALTER COLUMN node SET STORAGE MAIN;
 CREATE INDEX request_rollups_10s_all ON request_rollups_10s (summed, bucket);
 CREATE INDEX request_rollups_10s_node ON request_rollups_10s (node, bucket);
 
-CREATE TABLE request_rollups_1m (LIKE request_rollups_10s) PARTITION BY RANGE (bucket);
+CREATE TABLE request_rollups_1m (LIKE request_rollups_10s INCLUDING STORAGE)
+    PARTITION BY RANGE (bucket);
 CREATE INDEX request_rollups_1m_all ON request_rollups_1m (summed, bucket);
 CREATE INDEX request_rollups_1m_node ON request_rollups_1m (node, bucket);
 
-CREATE TABLE request_rollups_1h (LIKE request_rollups_10s) PARTITION BY RANGE (bucket);
+CREATE TABLE request_rollups_1h (LIKE request_rollups_10s INCLUDING STORAGE)
+    PARTITION BY RANGE (bucket);
 CREATE INDEX request_rollups_1h_all ON request_rollups_1h (summed, bucket);
 CREATE INDEX request_rollups_1h_node ON request_rollups_1h (node, bucket);
 
-CREATE TABLE request_rollups_1d (LIKE request_rollups_10s);
+CREATE TABLE request_rollups_1d (LIKE request_rollups_10s INCLUDING STORAGE);
 CREATE INDEX request_rollups_1d_all ON request_rollups_1d (summed, bucket);
 CREATE INDEX request_rollups_1d_node ON request_rollups_1d (node, bucket);
 
@@ -79,14 +85,19 @@ CREATE TABLE endpoint_rollups_1m (
     sketch          numeric NOT NULL,
     sketch_format   smallint NOT NULL
 ) PARTITION BY RANGE (bucket);
+ALTER TABLE endpoint_rollups_1m
+    ALTER COLUMN node SET STORAGE MAIN,
+    ALTER COLUMN method SET STORAGE MAIN,
+    ALTER COLUMN endpoint SET STORAGE MAIN;
 CREATE INDEX endpoint_rollups_1m_all ON endpoint_rollups_1m (summed, bucket);
 CREATE INDEX endpoint_rollups_1m_node ON endpoint_rollups_1m (node, bucket);
 
-CREATE TABLE endpoint_rollups_1h (LIKE endpoint_rollups_1m) PARTITION BY RANGE (bucket);
+CREATE TABLE endpoint_rollups_1h (LIKE endpoint_rollups_1m INCLUDING STORAGE)
+    PARTITION BY RANGE (bucket);
 CREATE INDEX endpoint_rollups_1h_all ON endpoint_rollups_1h (summed, bucket);
 CREATE INDEX endpoint_rollups_1h_node ON endpoint_rollups_1h (node, bucket);
 
-CREATE TABLE endpoint_rollups_1d (LIKE endpoint_rollups_1m);
+CREATE TABLE endpoint_rollups_1d (LIKE endpoint_rollups_1m INCLUDING STORAGE);
 CREATE INDEX endpoint_rollups_1d_all ON endpoint_rollups_1d (summed, bucket);
 CREATE INDEX endpoint_rollups_1d_node ON endpoint_rollups_1d (node, bucket);
 
@@ -115,12 +126,14 @@ CREATE INDEX rate_limit_rollups_1d_node ON rate_limit_rollups_1d (node, bucket);
 -- are mostly empty pages. The maintainer vacuums: what it deletes each time is most of the table.
 -- Truncating the tables would hold the writers up.
 
-CREATE TABLE request_pieces (LIKE request_rollups_10s) WITH (vacuum_truncate = off);
+CREATE TABLE request_pieces (LIKE request_rollups_10s INCLUDING STORAGE)
+    WITH (vacuum_truncate = off);
 ALTER TABLE request_pieces
     DROP COLUMN summed,
     ADD COLUMN claimed boolean NOT NULL DEFAULT false, -- is being folded
     ALTER COLUMN duration_sum_us TYPE bigint;
-CREATE TABLE endpoint_pieces (LIKE endpoint_rollups_1m) WITH (vacuum_truncate = off);
+CREATE TABLE endpoint_pieces (LIKE endpoint_rollups_1m INCLUDING STORAGE)
+    WITH (vacuum_truncate = off);
 ALTER TABLE endpoint_pieces
     DROP COLUMN summed,
     ADD COLUMN claimed boolean NOT NULL DEFAULT false,
