@@ -46,4 +46,4 @@ def _grouped(points: Sequence[Point], step: int) -> list[float | None]:
 
 
 def _block(share: float) -> str:
-    return BLOCKS[max(0, min(len(BLOCKS) - 1, int(share * len(BLOCKS))))]
+    return BLOCKS[min(len(BLOCKS) - 1, int(min(max(share, 0), 1) * len(BLOCKS)))]

@@ -331,6 +331,11 @@ def test_a_sparkline_never_takes_more_than_its_columns(given_points, columns) ->
     assert len(sparkline(series, columns)) <= max(1, columns, 0)
 
 
+@pytest.mark.parametrize("tiny", [2.2e-309, -2.2e-309])
+def test_a_sparkline_of_figures_that_make_no_sense_is_one_all_the_same(tiny: float) -> None:
+    assert len(sparkline([Point(0, -1.0), Point(1, tiny)], 2)) == 2
+
+
 # what is read
 
 

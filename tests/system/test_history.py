@@ -16,6 +16,9 @@ import asyncpg
 import pytest
 from support import Daemon, short_directory, wait_until
 
+from aegisd.store.folding import LATE_SECONDS
+from aegisd.store.levels import MINUTE
+
 MakeStoring = Callable[..., Daemon]
 Rows = Callable[..., list[tuple[Any, ...]]]
 
@@ -36,11 +39,14 @@ BUCKET = "date_bin(make_interval(secs => $4), \"timestamp\", 'epoch'::timestampt
 
 
 def generated(now: float) -> list[dict[str, Any]]:
-    """Requests and decisions of the last 29 days, mostly of late; none of the last seconds."""
+    """Requests and decisions of the last 29 days, mostly of late, and of minutes that are over.
+
+    Also by LATE_SECONDS: the next fold takes all of them.
+    """
     chance = random.Random(7460)
     made: list[dict[str, Any]] = []
     for _ in range(EVENTS):
-        moment = now - 30 - chance.random() * chance.choice(SPANS)
+        moment = now - MINUTE - LATE_SECONDS - chance.random() * chance.choice(SPANS)
         if chance.random() < 0.25:
             key = f"k{min(int(chance.expovariate(0.3)), 20)}"
             made.append({"kind": "rate_limit", "key": key, "allowed": chance.random() < 0.8})
@@ -227,7 +233,9 @@ def test_every_path_at_every_range_answers_as_the_raw_rows_do(filled: Daemon, ro
     filled.start()
     folded = "SELECT (SELECT count(*) FROM request_pieces), (SELECT count(*) > 0 FROM {})"
     wait_until(
-        lambda: rows(folded.format("request_rollups_1h")) == [(0, True)], "all of it is folded"
+        lambda: rows(folded.format("request_rollups_1h")) == [(0, True)],
+        "all of it is folded",
+        TIME_LIMIT,
     )
     assert_all_paths(filled, rows)
 
