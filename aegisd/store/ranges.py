@@ -52,7 +52,7 @@ class Range:
         return (high - low) / SECOND
 
 
-def for_names(kept: Kept, length: int) -> Kept:
+def _for_names(kept: Kept, length: int) -> Kept:
     """The levels by which names are listed over ``length`` seconds: minutes, for long ones hours.
 
     A minute has as many names as a day: those up to the first whole hour would cost as much to
@@ -63,18 +63,21 @@ def for_names(kept: Kept, length: int) -> Kept:
 
 
 def named(name: str, now: int, kept: Kept, *, names: bool = False) -> Range:
-    """One of NAMED, up to ``now``. KeyError where there is none of that name."""
+    """One of NAMED, up to ``now``; ``names`` for a list of them. KeyError where there is none."""
     length, bucket = NAMED[name]
     if names:
-        kept = for_names(kept, length)
+        kept = _for_names(kept, length)
     return _whole(now - length * SECOND, now, bucket, now, kept)
 
 
 def between(start: int, end: int, now: int, kept: Kept, *, names: bool = False) -> Range:
-    """A free range, ``start`` before ``end``, in as fine buckets as MAX_BUCKETS allows."""
+    """A free range, ``start`` before ``end``, in as fine buckets as MAX_BUCKETS allows.
+
+    ``names`` for a list of endpoints or keys.
+    """
     length = -(-(end - start) // SECOND)
     if names:
-        kept = for_names(kept, length)
+        kept = _for_names(kept, length)
     for bucket in BUCKETS:
         if length <= bucket * (MAX_BUCKETS - 2):  # it may start and end within a bucket
             return _whole(start, end, bucket, now, kept)
