@@ -18,13 +18,14 @@ ROUNDS := 1000
 # aegisd runs on Python 3.11 to 3.13: trio-asyncio doesn't import on 3.14
 SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
 
-.PHONY: help venv run test lint format bench-ingest bench-store bench-history fuzz torture clean
+.PHONY: help venv run test lint format bench-ingest bench-load bench-store bench-history fuzz torture clean
 
 help:
 	@echo 'make run    set up and run the daemon on an embedded Postgres'
 	@echo 'make test   set up and run all tests'
 	@echo 'make lint   check style, types and the order of imports'
 	@echo 'make bench-ingest  measure what a request costs, beside netdata and statsd (bench/README.md)'
+	@echo 'make bench-load  measure CPU, delay and pauses under a steady load, beside netdata'
 	@echo 'make bench-store   measure how fast rows are stored, beside COPY, psql and rsyslog'
 	@echo 'make bench-history  measure how fast thirty days are answered, and what rollups cost'
 	@echo 'make fuzz   feed bad input to the decoder (SECONDS=120) and a live daemon (DATAGRAMS=1000000)'
@@ -52,6 +53,9 @@ format: $(VENV)/.tools
 
 bench-ingest: venv
 	$(BIN)/python -m bench.ingest $(ARGS)
+
+bench-load: venv
+	$(BIN)/python -m bench.load $(ARGS)
 
 bench-store: venv
 	$(BIN)/python -m bench.store $(ARGS)

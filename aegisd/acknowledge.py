@@ -13,23 +13,24 @@ import numpy as np
 import trio
 from attrs import define, field, frozen
 
-from aegisd.ingest.datagram import Burst, Sender
+from aegisd.ingest.gathering import Burst, Sender
 from aegisd.ingest.stream import Answers, StreamListener, error
-from aegisd.intake import Intake
+from aegisd.intake import Intake, Told
 from aegisd.store.backlog import JournalUnavailable
 from aegisd.store.marks import Marks
 from aegisd.store.storage import Storage
 from aegisd.wire.block import ABSENT
+from aegisd.wire.burst import most_rows
 from aegisd.wire.decode import Decoded
 from aegisd.wire.flows import Flows
-from aegisd.wire.messages import Messages
 from aegisd.wire.protocol import Reason
-from aegisd.wire.salvage import UNREADABLE, unpack_message
 
-MAX_GROUP_BYTES = 1024 * 1024
-"""Messages that are taken together, about: they are decoded in one go."""
+MAX_GROUP_EVENTS = 65_536
+"""Messages that are taken together hold no more events, whatever they are, or are one connection's
+frames. They become one record of the journal, written at once."""
 
 MAX_LISTED_REJECTS = 100
+"""Of a message, in its answer; the others are only counted."""
 
 UNAVAILABLE = error("journal_unavailable", "the journal can't be written; send again later")
 
@@ -107,36 +108,47 @@ class Acknowledger:
             self._more = trio.Event()
             while self._waiting:
                 await trio.lowlevel.checkpoint()  # those who are about to, come along
-                self._process(self._group())
+                await self._process(self._group())
 
     def _group(self) -> list[_Waiting]:
-        group, size = [], 0
-        while self._waiting and size < MAX_GROUP_BYTES:
-            waiting = self._waiting.popleft()
-            group.append(waiting)
-            size += sum(map(len, waiting.frames))
+        group = [self._waiting.popleft()]
+        most = _most_events(group[0])
+        while self._waiting and (most := most + _most_events(self._waiting[0])) <= MAX_GROUP_EVENTS:
+            group.append(self._waiting.popleft())
         return group
 
-    def _process(self, group: list[_Waiting]) -> None:
+    async def _process(self, group: list[_Waiting]) -> None:
         taken = _Taken(group)
         while True:
-            decoded = self._intake.decode(taken.burst.messages)
-            verdict = judge(decoded.flows, self._storage.marks)
-            if not taken.leave_out(verdict, _unreadable(decoded, taken.burst.messages)):
+            parts = []
+            for decoded in self._intake.decode(taken.burst.messages):
+                parts.append(decoded)
+                await trio.lowlevel.checkpoint()
+            flows = Flows.concatenate([part.flows for part in parts])
+            verdict = judge(flows, self._storage.marks)
+            if not taken.leave_out(verdict, [m for part in parts for m in part.unreadable]):
                 break
+        blocks = [block for part in parts for block in self._intake.enabled(part)]
         try:
-            record = self._storage.keep_durably(self._intake.enabled(decoded), verdict.moved)
+            record = self._storage.keep_durably(blocks, verdict.moved)
         except JournalUnavailable:
             for waiting in group:
                 waiting.answers = Answers([UNAVAILABLE], close=True)
                 waiting.done.set()
             return
-        self._intake.account(group[0].listener, taken.burst, decoded)
-        self._intake.refuse(Reason.BAD_SEQ, taken.straddling)
-        taken.acknowledge(decoded)
+        taken.acknowledge(flows, _rejected(parts))
         for waiting in group:
             waiting.record = record if waiting.answers.payloads else None
             waiting.done.set()
+        self._intake.refuse(Reason.BAD_SEQ, taken.straddling)
+        told: Told = {}
+        for part in parts:
+            self._intake.account(group[0].listener, taken.burst, part, told)
+            await trio.lowlevel.checkpoint()
+
+
+def _most_events(waiting: _Waiting) -> int:
+    return sum(most_rows(len(frame)) for frame in waiting.frames)
 
 
 class _Taken:
@@ -154,7 +166,7 @@ class _Taken:
         kept = [self._rows[row] for row in self._kept]
         senders = [(waiting.sender.pid, waiting.sender.uid) for waiting, _ in kept]
         return Burst(
-            Messages.of([frame for _, frame in kept]),
+            [frame for _, frame in kept],
             np.array(senders, np.int32).reshape(-1, 2),
         )
 
@@ -163,7 +175,7 @@ class _Taken:
         out = set()
         for message, seq in verdict.duplicates.items():
             row = self._kept[message]
-            self._answers[row] = _acknowledgement(seq, 0, []) | {"duplicate": True}
+            self._answers[row] = _acknowledgement(seq, 0, _Rejected()) | {"duplicate": True}
             out.add(row)
         for message, seq in verdict.straddling.items():
             row = self._kept[message]
@@ -191,15 +203,14 @@ class _Taken:
     def _is_behind(self, row: int) -> bool:
         return row > self._closed.get(id(self._rows[row][0]), row)
 
-    def acknowledge(self, decoded: Decoded) -> None:
+    def acknowledge(self, flows: Flows, rejected: "dict[int, _Rejected]") -> None:
         """Answer the messages that were taken and have a seq, and hand out all answers."""
-        rejected = _rejected(decoded)
-        flows = decoded.flows
         for i in (flows.seqs != ABSENT).nonzero()[0].tolist():
             message, seq = int(flows.messages[i]), int(flows.seqs[i])
-            rejects = rejected.get(message, [])
-            accepted = int(decoded.starts[message + 1] - decoded.starts[message]) - len(rejects)
-            self._answers.setdefault(self._kept[message], _acknowledgement(seq, accepted, rejects))
+            rejects = rejected.get(message, _Rejected())
+            accepted = max(0, int(flows.counts[i]) - rejects.count)
+            answer = _acknowledgement(seq, accepted, rejects)
+            self._answers.setdefault(self._kept[message], answer)
         payloads: dict[int, list[object]] = {}
         for row in sorted(self._answers):
             if not self._is_behind(row):
@@ -209,35 +220,35 @@ class _Taken:
             waiting.answers = Answers(payloads.get(connection, []), connection in self._closed)
 
 
-Rejected = tuple[int, str, str]
+@define
+class _Rejected:
+    """The rejects of a message: how many, and the first of them by their numbers in it."""
+
+    count: int = 0
+    listed: list[tuple[int, str, str]] = field(factory=list)
 
 
-def _acknowledgement(seq: int, accepted: int, rejects: list[Rejected]) -> dict[str, object]:
+def _acknowledgement(seq: int, accepted: int, rejects: _Rejected) -> dict[str, object]:
     return {
         "ack": seq,
         "accepted": accepted,
-        "rejectedCount": len(rejects),
-        "rejected": rejects[:MAX_LISTED_REJECTS],
+        "rejectedCount": rejects.count,
+        "rejected": sorted(rejects.listed)[:MAX_LISTED_REJECTS],
     }
 
 
-def _rejected(decoded: Decoded) -> dict[int, list[Rejected]]:
-    """The rejects of each message, by their numbers in it."""
-    found: dict[int, list[Rejected]] = {}
-    for reject in decoded.rejects:
-        for position in reject.positions.tolist():
-            message = decoded.message_of(position)
-            index = position - int(decoded.starts[message])
-            found.setdefault(message, []).append((index, reject.reason.value, reject.field))
-    return {message: sorted(rejects) for message, rejects in found.items()}
-
-
-def _unreadable(decoded: Decoded, messages: Messages) -> list[int]:
-    """The messages that are none."""
-    suspects = {
-        decoded.message_of(int(position))
-        for reject in decoded.rejects
-        if reject.reason is Reason.MALFORMED and not reject.field
-        for position in reject.positions
-    }
-    return [m for m in sorted(suspects) if unpack_message(messages[m]) is UNREADABLE]
+def _rejected(parts: list[Decoded]) -> dict[int, _Rejected]:
+    """The rejects of each message. Those that would not be listed are counted in one go."""
+    found: dict[int, _Rejected] = {}
+    for reject in (reject for part in parts for reject in part.rejects):
+        messages, starts, counts = np.unique(reject.messages, return_index=True, return_counts=True)
+        rows = zip(messages.tolist(), starts.tolist(), counts.tolist(), strict=True)
+        for message, start, count in rows:
+            rejected = found.setdefault(message, _Rejected())
+            rejected.count += count
+            stop = start + min(count, MAX_LISTED_REJECTS)
+            rejected.listed += [
+                (index, reject.reason.value, reject.field)
+                for index in reject.indexes[start:stop].tolist()
+            ]
+    return found

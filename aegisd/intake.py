@@ -1,24 +1,23 @@
 """The way of every message: bytes, Block, what may be kept; then live state and store.
 
-One place counts what came and what became of it. It is called with a whole burst and does
-not wait for anything.
+One place counts what came and what became of it. It is called with a whole burst, takes it part by
+part, and does not wait for anything.
 """
 
 import re
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
-from attrs import define, evolve, field, frozen
+from attrs import define, evolve, field
 
 from aegisd.config.settings import EnabledMetrics, Privacy
-from aegisd.ingest.datagram import Burst, Sender
+from aegisd.ingest.gathering import Burst, Sender
 from aegisd.live.sources import Sources
 from aegisd.live.state import LiveState
 from aegisd.wire.block import Block
 from aegisd.wire.decode import Decoded, Decoder
 from aegisd.wire.endpoints import Endpoints
-from aegisd.wire.messages import Messages
 from aegisd.wire.privacy import protect
 from aegisd.wire.protocol import BACKEND, KINDS, RATE_LIMIT, REQUEST, SYSTEM, Reason
 
@@ -36,9 +35,12 @@ class Listener(Protocol):
     address: str
 
 
-@frozen
+@define
 class RecentReject:
-    """One reject, to be looked at by whoever writes the emitter. ``time``: seconds since 1970."""
+    """A burst's rejects of one reason, to be looked at by whoever writes the emitter.
+
+    ``time`` is in seconds since 1970; what is shown is of the first of ``count``.
+    """
 
     time: float
     listener: str
@@ -47,6 +49,10 @@ class RecentReject:
     count: int
     preview: str  # hex; empty where client addresses may not be kept
     sender: Sender | None  # where the socket tells
+
+
+Told = dict[tuple[Reason, str], RecentReject]
+"""What has been told of a burst's rejects so far: few, however many parts it has."""
 
 
 @define
@@ -88,29 +94,36 @@ class Intake:
         self.figures = IntakeFigures()
         self.sources = Sources()
 
-    def take(self, listener: Listener, burst: Burst) -> None:
-        """Take a burst of messages."""
-        decoded = self.decode(burst.messages)
-        self._keep(self.account(listener, burst, decoded))
+    def take(self, listener: Listener, burst: Burst) -> Iterator[None]:
+        """Take a burst of messages, part by part; the caller may do other things between them."""
+        self._live.observe(*self._clocks())
+        told: Told = {}
+        if burst.oversize:
+            self._reject(listener, Reason.OVERSIZE, "", burst.oversize, burst, None, told)
+        for decoded in self.decode(burst.messages):
+            self._keep(self.account(listener, burst, decoded, told))
+            yield
 
-    def decode(self, messages: Messages) -> Decoded:
-        """Decode messages as of now; nothing is counted yet."""
+    def decode(self, messages: Sequence[bytes]) -> Iterator[Decoded]:
+        """Decode messages as of now, part by part; nothing is counted yet."""
+        wall, _ = self._clocks()
+        for decoded in self._decoder.decode(messages, round(wall * MICROSECONDS)):
+            yield evolve(decoded, blocks=[self._cleaned(block) for block in decoded.blocks])
+
+    def account(
+        self, listener: Listener, burst: Burst, decoded: Decoded, told: Told
+    ) -> list[Block]:
+        """Count what was decoded, and bring it into the live state; return what is to be kept.
+
+        ``told`` is the same for all parts of the burst.
+        """
         wall, steady = self._clocks()
         self._live.observe(wall, steady)
-        decoded = self._decoder.decode(messages, round(wall * MICROSECONDS))
-        return evolve(decoded, blocks=[self._cleaned(block) for block in decoded.blocks])
-
-    def account(self, listener: Listener, burst: Burst, decoded: Decoded) -> list[Block]:
-        """Count what was decoded, and bring it into the live state; return what is to be kept."""
-        wall, steady = self._clocks()
         self.figures.altered += decoded.altered
         self.sources.add(decoded.flows, int(steady))
         for reject in decoded.rejects:
-            message = decoded.message_of(int(reject.positions[0]))
-            count = len(reject.positions)
-            self._reject(listener, wall, reject.reason, reject.field, count, burst, message)
-        if burst.oversize:
-            self._reject(listener, wall, Reason.OVERSIZE, "", burst.oversize, burst, None)
+            count, message = len(reject.messages), int(reject.messages[0])
+            self._reject(listener, reject.reason, reject.field, count, burst, message, told)
         kept = self.enabled(decoded)
         for block in decoded.blocks:
             if not self._enabled[block.kind]:
@@ -137,22 +150,27 @@ class Intake:
     def _reject(
         self,
         listener: Listener,
-        wall: float,
         reason: Reason,
         field: str,
         count: int,
         burst: Burst,
         message: int | None,
+        told: Told,
     ) -> None:
         """Count ``count`` rejects; the first was in ``message`` of the burst, where it is there."""
         self.figures.rejected[reason] += count
+        recent = told.get((reason, field))
+        if recent is not None:
+            recent.count += count
+            return
         preview, sender = "", None
+        wall, _ = self._clocks()
         if message is not None:
             preview = self._preview(burst.messages[message])
             sender = burst.sender(message)
-        self.figures.recent_rejects.append(
-            RecentReject(wall, listener.address, reason, field, count, preview, sender)
-        )
+        recent = RecentReject(wall, listener.address, reason, field, count, preview, sender)
+        told[reason, field] = recent
+        self.figures.recent_rejects.append(recent)
 
     def _preview(self, message: bytes) -> str:
         """The beginning of a message, without what may not be kept."""

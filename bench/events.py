@@ -1,7 +1,8 @@
 """The requests that are sent, and their forms on the wire.
 
 Every receiver gets the same requests: method, path, status, duration. As statsd lines these are
-a counter for each endpoint and status and a timer for each endpoint.
+a counter for each endpoint and status and a timer for each endpoint. Detailed events also have
+what a gateway knows beside: the backend and the client's address.
 """
 
 import re
@@ -27,6 +28,10 @@ WORDS = """
     archive check copy create detail export find list merge move rank share tag
 """
 """Paths are made of one word of each line: 2,197 of them."""
+
+BACKENDS = tuple(f"app-{n}:8080" for n in range(1, 9))
+CLIENTS = tuple(f"10.0.{high}.{low}" for high in range(20) for low in range(250))
+"""Of detailed events; 5,000 addresses."""
 
 
 @frozen(eq=False)
@@ -70,14 +75,22 @@ def make_requests(endpoints: int, count: int = REQUESTS) -> Requests:
     )
 
 
-def maps(requests: Requests) -> list[bytes]:
+def without(requests: Requests, status: int) -> Requests:
+    """The requests that have another status."""
+    rows = requests.status != status
+    return Requests(
+        requests.names, requests.endpoint[rows], requests.status[rows], requests.micros[rows]
+    )
+
+
+def maps(requests: Requests, *, detailed: bool = False) -> list[bytes]:
     """One map a datagram."""
-    return [msgpack.packb(event) for event in _events(requests)]
+    return [msgpack.packb(event) for event in _events(requests, detailed=detailed)]
 
 
-def lists(requests: Requests, size: int) -> list[bytes]:
+def lists(requests: Requests, size: int, *, detailed: bool = False) -> list[bytes]:
     """Lists of ``size`` maps."""
-    events = _events(requests)
+    events = _events(requests, detailed=detailed)
     return [msgpack.packb(events[i : i + size]) for i in range(0, len(events), size)]
 
 
@@ -109,8 +122,8 @@ def _rows(requests: Requests) -> list[tuple[int, int, float]]:
     )
 
 
-def _events(requests: Requests) -> list[dict[str, object]]:
-    return [
+def _events(requests: Requests, *, detailed: bool = False) -> list[dict[str, object]]:
+    events: list[dict[str, object]] = [
         {
             "method": requests.names[endpoint][0],
             "path": requests.names[endpoint][1],
@@ -119,6 +132,13 @@ def _events(requests: Requests) -> list[dict[str, object]]:
         }
         for endpoint, status, duration in _rows(requests)
     ]
+    if detailed:
+        random = np.random.default_rng(SEED)
+        backends = random.integers(len(BACKENDS), size=len(events)).tolist()
+        clients = random.integers(len(CLIENTS), size=len(events)).tolist()
+        for event, backend, client in zip(events, backends, clients, strict=True):
+            event |= {"backend": BACKENDS[backend], "client_ip": CLIENTS[client]}
+    return events
 
 
 def _envelope(requests: Requests) -> dict[str, object]:

@@ -34,6 +34,15 @@ def cpu_seconds(pid: int) -> float:
         return 0.0
 
 
+def resident_bytes(pid: int) -> int:
+    """Memory of a process that is in RAM (VmRSS of proc(5)); 0 for one that is gone."""
+    with suppress(OSError):
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith("VmRSS:"):
+                return int(line.split()[1]) * 1024
+    return 0
+
+
 def family(pid: int) -> list[int]:
     """A process and its descendants."""
     children: dict[int, list[int]] = {}

@@ -84,8 +84,12 @@ def sender(
     burst: int | None = None,
     *,
     nonblocking: bool = False,
+    announce: bool = False,
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """The sender as a process; ``rate`` in requests a second, flat out without."""
+    """The sender as a process; ``rate`` in requests a second, flat out without.
+
+    With ``announce``, ``begun`` tells when it begins.
+    """
     command = [sys.executable, "-m", "bench.sender", address, str(load.file)]
     command += ["--seconds", str(seconds)]
     if rate is not None:
@@ -94,7 +98,10 @@ def sender(
         command += ["--rate", str(frames), "--burst", str(burst)]
     if nonblocking:
         command.append("--nonblocking")
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    if announce:
+        command.append("--announce")
+    pipe = subprocess.PIPE  # unbuffered: who reads a line takes no more
+    process = subprocess.Popen(command, stdout=pipe, stderr=pipe, bufsize=0)
     try:
         yield process
     finally:
@@ -102,12 +109,19 @@ def sender(
         process.wait()
 
 
+def begun(process: subprocess.Popen[bytes]) -> None:
+    """Wait until the sender begins; where it fails instead, ``finished`` says why."""
+    assert process.stderr is not None
+    process.stderr.readline()
+
+
 def finished(process: subprocess.Popen[bytes], load: Load, receiver: Receiver) -> Outcome:
     """Wait for the sender's end; what the kernel took and refused, nothing lost otherwise."""
     out, error = process.communicate()
     receiver.alive()
     if process.returncode:
-        raise Failed(f"the sender failed: {error.decode().strip().splitlines()[-1]}")
+        lines = error.decode().strip().splitlines()
+        raise Failed(f"the sender failed: {lines[-1] if lines else 'it said nothing'}")
     said = json.loads(out)
     refused = said["refused"] * load.per_frame
     return Outcome(

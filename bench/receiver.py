@@ -14,6 +14,7 @@ from bench import machine
 
 START_SECONDS = 60
 STOP_SECONDS = 60
+ANSWER_SECONDS = 10
 POLL_SECONDS = 0.1
 
 T = TypeVar("T")
@@ -33,10 +34,10 @@ def wait_for(ask: Callable[[], T | None], what: str, seconds: float = START_SECO
     return answer
 
 
-def fetch(url: str) -> str | None:
+def fetch(url: str, seconds: float = ANSWER_SECONDS) -> str | None:
     """The body of an answer; None where nobody answers yet."""
     try:
-        with urllib.request.urlopen(url, timeout=10) as response:
+        with urllib.request.urlopen(url, timeout=seconds) as response:
             text: str = response.read().decode()
             return text
     except OSError:

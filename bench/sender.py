@@ -3,7 +3,7 @@
 A process of its own. Frames go out through sendmmsg(2), many in one system call, either as fast
 as they are taken or in small bursts at an even pace. A blocking sender waits where the receiver
 is behind; with ``--nonblocking`` each frame is tried once, and one that is refused (EAGAIN) is
-counted and gone.
+counted and gone. With ``--announce`` standard error has a line when it begins.
 """
 
 import argparse
@@ -13,6 +13,7 @@ import gc
 import json
 import os
 import socket
+import sys
 import time
 from pathlib import Path
 
@@ -150,6 +151,7 @@ def main() -> None:
     parser.add_argument("--rate", type=float, help="frames a second; without it, flat out")
     parser.add_argument("--burst", type=int, default=1, help="frames sent at once, paced")
     parser.add_argument("--nonblocking", action="store_true")
+    parser.add_argument("--announce", action="store_true")
     options = parser.parse_args()
 
     frames = Frames(options.frames)
@@ -157,6 +159,8 @@ def main() -> None:
     gc.disable()
     with connect(options.address, blocking=not options.nonblocking) as connected:
         fd = connected.fileno()
+        if options.announce:
+            print("sending", file=sys.stderr, flush=True)
         started, cpu = time.perf_counter(), time.process_time()
         if options.rate is None:
             taken, refused = flat_out(fd, frames, options.seconds, options.count)

@@ -1,7 +1,6 @@
 """aegisd as it is run with a Postgres of the operator's own, and the rate at which it stores."""
 
 import json
-import os
 import subprocess
 import sys
 import time
@@ -9,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from attrs import frozen
 
@@ -55,13 +53,8 @@ class Storing(Aegisd):
         config.write_text(
             CONFIG.format(udp=self._udp, http=self._http, flush=FLUSH_MILLISECONDS, dsn=self.dsn)
         )
-        environment = {
-            **{k: v for k, v in os.environ.items() if not k.startswith(("AEGISD_", "PG"))},
-            "PYTHONPATH": str(REPOSITORY),
-            "STATE_DIRECTORY": str(self.directory / "state"),
-            "RUNTIME_DIRECTORY": str(self.directory / "run"),
-        }
-        self.run([sys.executable, "-m", self._module, "run", "--config", str(config)], environment)
+        command = [sys.executable, "-m", self._module, "run", "--config", str(config)]
+        self.run(command, self.environment())
         wait_for(self._started, "aegisd is ready")
 
     def _started(self) -> bool | None:
@@ -69,15 +62,6 @@ class Storing(Aegisd):
         if fetch(f"http://127.0.0.1:{self._http}/api/status") is None:
             return None
         return self.dsn == AWAY or self.status()["database"]["connected"] or None
-
-    @property
-    def stream(self) -> Path:
-        """The socket of the acknowledged stream."""
-        return self.directory / "run" / "stream.sock"
-
-    def status(self) -> Any:
-        """What it says of itself."""
-        return self._get("/api/status")
 
     def wait_stored(self, rows: int) -> float:
         """Wait until it has committed ``rows`` since its start; when the last of them were."""
@@ -157,13 +141,14 @@ class Acknowledged:
     """What the stream's client did."""
 
     messages: int
+    events: int  # in each
     seconds: float
     busy: float  # the client's share of one core
     micros: float  # CPU of the daemon for each event
 
 
 def acknowledge(
-    daemon: Storing, lists: Path, events: int, connections: int, depth: int, seconds: float
+    daemon: Aegisd, lists: Path, events: int, connections: int, depth: int, seconds: float
 ) -> Acknowledged:
     """Send lists of ``events``, encoded in a file, over the stream, each until it is answered."""
     numbers = {"events": events, "connections": connections, "depth": depth, "seconds": seconds}
@@ -179,4 +164,4 @@ def acknowledge(
     if (counted := daemon.counted()) != sent:
         raise Failed(f"{counted:,} events counted, {sent:,} acknowledged")
     busy = said["cpu"] / said["seconds"]
-    return Acknowledged(said["messages"], said["seconds"], busy, used * 1e6 / sent)
+    return Acknowledged(said["messages"], events, said["seconds"], busy, used * 1e6 / sent)

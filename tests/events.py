@@ -1,18 +1,21 @@
 """Events for tests: valid ones of every kind, generated, and what decoding must make of them."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgpack
 import numpy as np
 import pytest
+from attrs import frozen
 from hypothesis import strategies as st
 
-from aegisd.wire.block import ABSENT, Block
+from aegisd.wire.block import ABSENT, Block, Integers
+from aegisd.wire.burst import Reject
 from aegisd.wire.decode import Decoded, Decoder
-from aegisd.wire.messages import Messages
+from aegisd.wire.flows import Flows
 from aegisd.wire.protocol import BACKEND, KINDS, RATE_LIMIT, REQUEST, SYSTEM, camel_case
+from aegisd.wire.quick import Quick
 
 NOW = 1_790_000_000
 """The tests' present, in seconds since 1970."""
@@ -35,51 +38,99 @@ def pack(value: Any) -> bytes:
     return value if isinstance(value, bytes) else msgpack.packb(value)
 
 
-def decode(*messages: Any, now: float = NOW, max_age: int = MAX_AGE) -> Decoded:
-    """Decode messages as one burst, on both ways: they must lead to the same."""
-    burst, micros = Messages.of([pack(m) for m in messages]), round(now * MICROSECONDS)
+@frozen(eq=False)
+class Together:
+    """All parts of a burst of ``size`` messages."""
+
+    parts: list[Decoded]
+    size: int
+
+    @property
+    def blocks(self) -> list[Block]:
+        return [block for part in self.parts for block in part.blocks]
+
+    @property
+    def rejects(self) -> list[Reject]:
+        return [reject for part in self.parts for reject in part.rejects]
+
+    @property
+    def altered(self) -> int:
+        return sum(part.altered for part in self.parts)
+
+    @property
+    def flows(self) -> Flows:
+        return Flows.concatenate([part.flows for part in self.parts])
+
+    @property
+    def unreadable(self) -> list[int]:
+        return sorted(number for part in self.parts for number in part.unreadable)
+
+    @property
+    def starts(self) -> Integers:
+        """The number of each message's first event among all, and how many there are."""
+        counts = np.zeros(self.size, np.int64)
+        for part in self.parts:
+            np.add.at(counts, part.messages, part.counts)
+        return np.concatenate([np.zeros(1, np.int64), counts.cumsum()])
+
+
+def decoded_by(decoder: Decoder, messages: Sequence[bytes], now: float = NOW) -> Together:
+    """What a decoder makes of a burst."""
+    parts = list(decoder.decode(messages, round(now * MICROSECONDS)))
+    return Together(parts, len(messages))
+
+
+def decode(*messages: Any, now: float = NOW, max_age: int = MAX_AGE) -> Together:
+    """Decode messages as one burst, on all ways: they must lead to the same."""
+    burst = [pack(m) for m in messages]
+    quickly = decoded_by(Decoder(max_age), burst, now)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("aegisd.wire.decode.MIN_SCAN_BYTES", 0)
-        decoded = Decoder(max_age).decode(burst, micros)
-        patch.setattr("aegisd.wire.decode.MIN_SCAN_BYTES", math.inf)
-        plainly = Decoder(max_age).decode(burst, micros)
-    assert content(decoded) == content(plainly)
-    assert accepted(decoded) + len(faults(decoded)) == decoded.starts[-1]
-    return plainly
+        patch.setattr(Quick, "open", lambda _, messages, clock: ([], range(len(messages))))
+        carefully = decoded_by(Decoder(max_age), burst, now)
+        patch.setattr("aegisd.wire.opening.LARGE_BYTES", -1)
+        patch.setattr("aegisd.wire.opening.STEP_EVENTS", 2)
+        patch.setattr("aegisd.wire.opening.STEP_VALUES", 3)
+        patch.setattr("aegisd.wire.decode.MAX_CAREFUL_EVENTS", 3)
+        in_steps = decoded_by(Decoder(max_age), burst, now)
+    assert content(quickly) == content(carefully)
+    assert content(quickly) == content(in_steps)
+    assert accepted(quickly) + len(faults(quickly)) == quickly.starts[-1]
+    return carefully
 
 
-def content(decoded: Decoded) -> Any:
+def content(decoded: Together) -> Any:
     """All that was decoded, comparable; only where the latest report counts there is an order."""
     held = rows(decoded.blocks)
     ordered = [[row for row in held if row["kind"] == kind] for kind in (BACKEND, SYSTEM)]
-    starts = decoded.starts.tolist()
     return (
         sort(held),
         ordered,
         faults(decoded),
         decoded.altered,
         sorted(flows(decoded), key=repr),
-        starts,
+        decoded.starts.tolist(),
+        decoded.unreadable,
     )
 
 
-def flows(decoded: Decoded) -> list[tuple[str | None, int | None, int]]:
+def flows(decoded: Together) -> list[tuple[str | None, int | None, int]]:
     """Source, seq and number of events of each message that names its source."""
     found = decoded.flows
     seqs = [None if seq == ABSENT else seq for seq in found.seqs.tolist()]
     return list(zip(found.sources.rows(), seqs, found.counts.tolist(), strict=True))
 
 
-def accepted(decoded: Decoded) -> int:
+def accepted(decoded: Together) -> int:
     return sum(block.size for block in decoded.blocks)
 
 
-def faults(decoded: Decoded) -> list[tuple[int, str, str]]:
+def faults(decoded: Together) -> list[tuple[int, str, str]]:
     """Position, reason and field of every reject, in order."""
+    starts = decoded.starts.tolist()
     return sorted(
-        (position, str(reject.reason), reject.field)
+        (starts[message] + index, str(reject.reason), reject.field)
         for reject in decoded.rejects
-        for position in reject.positions.tolist()
+        for message, index in zip(reject.messages.tolist(), reject.indexes.tolist(), strict=True)
     )
 
 

@@ -2,12 +2,11 @@
 
 from typing import Any
 
-from events import MAX_AGE, MICROSECONDS, NOW, pack
+from events import MAX_AGE, NOW, decoded_by, pack
 
 from aegisd.live.state import LiveState
 from aegisd.wire.decode import Decoder
 from aegisd.wire.endpoints import Endpoints
-from aegisd.wire.messages import Messages
 
 
 class Live:
@@ -22,8 +21,7 @@ class Live:
     def burst(self, *messages: Any) -> None:
         """Take messages as one burst."""
         self.state.observe(self.wall, self.steady)
-        now = round(self.wall * MICROSECONDS)
-        for block in self._decoder.decode(Messages.of([pack(m) for m in messages]), now).blocks:
+        for block in decoded_by(self._decoder, [pack(m) for m in messages], self.wall).blocks:
             self.state.apply(self._endpoints.name(block))
 
     def wait(self, seconds: float) -> None:

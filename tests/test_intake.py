@@ -7,13 +7,13 @@ import pytest
 from events import GOOD, MAX_AGE, NOW, pack, rows
 
 from aegisd.config.settings import EnabledMetrics, Privacy
-from aegisd.ingest.datagram import Burst, DatagramListener
+from aegisd.ingest.datagram import DatagramListener
+from aegisd.ingest.gathering import Burst
 from aegisd.intake import MAX_RECENT_REJECTS, PREVIEW_BYTES, Intake
 from aegisd.live.state import LiveState
 from aegisd.wire.block import Block
 from aegisd.wire.decode import Decoder
 from aegisd.wire.endpoints import Endpoints
-from aegisd.wire.messages import Messages
 
 ALL = list(GOOD.values())
 SECRET = GOOD["request"] | {"path": "/users/7?token=1", "client_ip": "192.0.2.77"}
@@ -38,8 +38,9 @@ class Way:
         self.listener = DatagramListener(bound, "unix:test", self.intake.take, ours=False)
 
     def take(self, *messages: object, oversize: int = 0) -> None:
-        burst = Burst(Messages.of([pack(m) for m in messages]), oversize=oversize)
-        self.intake.take(self.listener, burst)
+        burst = Burst([pack(m) for m in messages], oversize=oversize)
+        for _ in self.intake.take(self.listener, burst):
+            pass
 
     def keep(self, blocks: list[Block]) -> None:
         self.kept.append(blocks)

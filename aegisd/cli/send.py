@@ -10,7 +10,6 @@ import msgpack
 from aegisd.cli.address import AnySender
 from aegisd.errors import AegisdError, ConfigError
 from aegisd.wire.decode import Decoder
-from aegisd.wire.messages import Messages
 from aegisd.wire.protocol import KINDS, REQUEST, FieldType, camel_case
 
 ANY_AGE = 2**62  # how old an event may be is the daemon's own setting
@@ -64,7 +63,7 @@ def _send(sender: AnySender, event: dict[str, Any], what: str) -> None:
         data: bytes = msgpack.packb(event)
     except (ValueError, OverflowError, TypeError) as error:
         raise AegisdError(f"{what} can't be sent: {error}") from None
-    decoded = Decoder(ANY_AGE).decode(Messages.of([data]), round(time.time() * 1_000_000))
+    (decoded,) = Decoder(ANY_AGE).decode([data], round(time.time() * 1_000_000))
     for reject in decoded.rejects:
         raise AegisdError(f"{what} would be rejected: {reject.reason.value} {reject.field}".strip())
     sender.send(event)

@@ -70,8 +70,7 @@ class Sockets:
             # a Unix socket's queue is bounded by its senders' buffers, not by its own (unix(7))
             if bound.family != socket.AF_UNIX and given < settings.receive_buffer_bytes:
                 self._small_buffers.append((address, given))
-            queue = sockets.datagram_queue()
-            listeners.append(DatagramListener(bound, address, handle, ours=ours, queue=queue))
+            listeners.append(DatagramListener(bound, address, handle, ours=ours))
         return listeners, self._listen_stream(settings, places, handed, take)
 
     def _listen_stream(

@@ -15,9 +15,6 @@ import numpy as np
 from attrs import frozen
 from numpy.typing import NDArray
 
-from aegisd.wire.block import Integers
-from aegisd.wire.messages import PADDING, Messages
-
 SLOTS = 128
 """Datagrams that one call may bring. Memory is used as far as datagrams reach into the slots."""
 
@@ -25,8 +22,6 @@ CACHE_LINE_BYTES = 64
 
 SCATTER_BYTES = 65 * CACHE_LINE_BYTES
 """Between slots, so that their beginnings don't compete for the same lines of the cache."""
-
-WAIT_SECONDS = 0.005
 
 SCM_CREDENTIALS_BYTES = socket.CMSG_SPACE(12)  # pid, uid and gid (unix(7))
 _PID_AND_UID = slice(4, 6)  # in 32-bit words, behind the header of 16 bytes
@@ -69,9 +64,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 class Chunk:
     """Datagrams that came together. ``senders``: a row of pid and uid each, where known."""
 
-    data: bytes
-    starts: Integers
-    ends: Integers
+    messages: list[bytes]
     senders: NDArray[np.int32] | None
     size: int  # of all, the oversize among them
     nbytes: int
@@ -112,15 +105,15 @@ class Receiver:
         """Whether the last call took all there was."""
         return self._received < SLOTS
 
-    def wait(self) -> None:
-        """Receive in the kernel until all slots are full or WAIT_SECONDS are over, or nearly twice.
+    def wait(self, seconds: float) -> None:
+        """Receive in the kernel until all slots are full, the time is over or nobody sends.
 
         For another thread, while this one does other things: nothing of Python runs between two
         datagrams, so even a queue of ten does not overflow. The socket must not be non-blocking
-        and have WAIT_SECONDS for its SO_RCVTIMEO, since recvmmsg looks at the time only when a
-        datagram came (recvmmsg(2)).
+        and have a SO_RCVTIMEO, since recvmmsg looks at the time only when a datagram came
+        (recvmmsg(2)).
         """
-        self._receive(socket.MSG_TRUNC, ctypes.byref(_timespec(0, round(WAIT_SECONDS * 1e9))))
+        self._receive(socket.MSG_TRUNC, ctypes.byref(_timespec(0, round(seconds * 1e9))))
 
     def take(self, max_messages: int, max_bytes: int) -> Chunk | None:
         """What is here, or else what waits in the kernel, within bounds; None where nothing is.
@@ -152,33 +145,21 @@ class Receiver:
         self._received = max(received, 0)
         self._taken = 0
 
-    def _copied(self, first: int, lengths: Integers, nbytes: int) -> Chunk:
+    def _copied(self, first: int, lengths: NDArray[np.int64], nbytes: int) -> Chunk:
         size = len(lengths)
+        senders = self._senders(first, first + size) if self._credentials else None
         longest = int(lengths.max())
-        last = first + size
-        senders = self._senders(first, last) if self._credentials else None
         if longest <= self._limit and longest * size <= 2 * nbytes:
-            # much alike: copied as a rectangle
-            data = self._memory[first:last, :longest].tobytes()
-            starts = np.arange(size, dtype=np.int64) * longest
-            return Chunk(data, starts, starts + lengths, senders, size, nbytes, 0)
+            # much alike: copied as a rectangle, and cut up
+            data = self._memory[first : first + size, :longest].tobytes()
+            places = zip(range(0, longest * size, longest), lengths.tolist(), strict=True)
+            messages = [data[at : at + length] for at, length in places]
+            return Chunk(messages, senders, size, nbytes, 0)
         fits = lengths <= self._limit
         rows = zip((first + fits.nonzero()[0]).tolist(), lengths[fits].tolist(), strict=True)
-        data = b"".join([self._memory[i, :length].data for i, length in rows])
-        ends = lengths[fits].cumsum()
+        messages = [self._memory[i, :length].tobytes() for i, length in rows]
         senders = None if senders is None else senders[fits]
-        oversize = size - len(ends)
-        return Chunk(data, ends - lengths[fits], ends, senders, size, nbytes, oversize)
+        return Chunk(messages, senders, size, nbytes, size - len(messages))
 
     def _senders(self, first: int, last: int) -> NDArray[np.int32]:
         return self._control[first:last].view(np.int32)[:, _PID_AND_UID].copy()
-
-
-def joined(chunks: list[Chunk]) -> Messages:
-    """The datagrams of all chunks, in order, but the oversize ones."""
-    offsets = np.cumsum([0, *(len(chunk.data) for chunk in chunks)]).tolist()
-    return Messages(
-        b"".join([*(chunk.data for chunk in chunks), PADDING]),
-        np.concatenate([c.starts + at for c, at in zip(chunks, offsets, strict=False)]),
-        np.concatenate([c.ends + at for c, at in zip(chunks, offsets, strict=False)]),
-    )

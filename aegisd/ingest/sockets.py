@@ -18,8 +18,6 @@ from aegisd.config.checks import split_address
 from aegisd.errors import AegisdError
 
 MAX_UNIX_PATH_BYTES = 107  # sockaddr_un.sun_path, less its NUL (unix(7))
-UNIX_QUEUE = Path("/proc/sys/net/unix/max_dgram_qlen")
-KERNEL_DEFAULT_QUEUE = 10
 SO_RCVBUFFORCE = 33  # socket(7); Python has no name for it
 
 
@@ -157,14 +155,6 @@ def widen(bound: socket.socket, size: int) -> int:
 def _receive_buffer(of: socket.socket) -> int:
     # the kernel doubles what it is given, for its own bookkeeping, and tells the double
     return of.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // 2
-
-
-def datagram_queue() -> int:
-    """How many datagrams wait in a new Unix socket before its senders must."""
-    try:
-        return int(UNIX_QUEUE.read_text())
-    except (OSError, ValueError):  # hidden, as in some containers
-        return KERNEL_DEFAULT_QUEUE
 
 
 def address_of(bound: socket.socket) -> str:

@@ -16,11 +16,12 @@ import structlog
 import trio
 from attrs import frozen
 
-from aegisd.ingest.datagram import Sender
+from aegisd.ingest.gathering import Sender
 
 RECEIVE_BYTES = 256 * 1024
-MAX_TAKEN_BYTES = 1024 * 1024
-"""Frames that are handed over together, about: a burst's bound."""
+MAX_TAKEN_BYTES = 64 * 1024
+MAX_TAKEN_FRAMES = 64
+"""Frames that are handed over together, about. They hold at most some 65,536 events, or are one."""
 
 FRAME_SECONDS = 30.0  # from a frame's first byte to its last
 SEND_SECONDS = 30.0  # until a client has read its answers
@@ -132,7 +133,11 @@ class StreamListener:
         frames: list[bytes] = []
         at = 0
         fault = None
-        while len(buffer) - at >= _LENGTH.size and at < MAX_TAKEN_BYTES:
+        while (
+            len(buffer) - at >= _LENGTH.size
+            and at < MAX_TAKEN_BYTES
+            and len(frames) < MAX_TAKEN_FRAMES
+        ):
             (length,) = _LENGTH.unpack_from(buffer, at)
             if length > self._max_message_bytes:
                 limit = self._max_message_bytes

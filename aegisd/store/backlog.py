@@ -137,6 +137,11 @@ class Backlog:
         """From where on there may be events."""
         return self._journal.first
 
+    @property
+    def end(self) -> int:
+        """The position behind the newest event."""
+        return self._journal.end
+
     # what comes in
 
     def put(self, blocks: Sequence[Block]) -> None:

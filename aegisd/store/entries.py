@@ -19,7 +19,7 @@ from aegisd.wire.protocol import KINDS
 FORMAT = 1
 
 MAX_EVENTS = 2**24
-"""In a block: more than a burst can carry."""
+"""In a block. ``pack`` cuts larger ones, so that ``unpack`` takes whatever it writes."""
 
 
 def pack(blocks: Sequence[Block]) -> bytes:
@@ -32,7 +32,8 @@ def pack(blocks: Sequence[Block]) -> bytes:
                 {name: _pack_numbers(column) for name, column in block.numbers.items()},
                 {name: _pack_text(text) for name, text in block.texts.items()},
             ]
-            for block in blocks
+            for whole in blocks
+            for block in whole.parts(MAX_EVENTS)
         ]
     )
     return packed

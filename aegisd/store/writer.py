@@ -7,6 +7,7 @@ that leaves open whether a COMMIT came through, the database itself says where t
 
 import random
 from collections.abc import Callable
+from math import inf
 
 import structlog
 import trio
@@ -75,6 +76,7 @@ class Writer:
         sampling = settings.sampling
         self._sampler = Sampler(sampling.rate) if sampling.enabled and sampling.rate < 1 else None
         self._position = 0  # the database's
+        self._due = -inf  # when the next flush is, whatever waits
         self._tried: _Tried | None = None
         self._enough = trio.Event()
         self._stopping = trio.Event()
@@ -122,7 +124,7 @@ class Writer:
         """Until a batch is full, or it is time."""
         if self._backlog.events < self._batch_size and not self._stopping.is_set():
             self._enough = trio.Event()
-            with trio.move_on_after(self._interval):
+            with trio.move_on_at(self._due):
                 await self._enough.wait()
 
     async def _pause(self, seconds: float) -> None:
@@ -140,9 +142,13 @@ class Writer:
         self._enough.set()
 
     async def _flush(self) -> None:
-        """Write all that waits, batch by batch."""
+        """Write all that waits now, batch by batch; what comes meanwhile is the next flush's."""
+        end = self._backlog.end
+        self._due = trio.current_time() + self._interval
         while (batch := self._backlog.first(MAX_BATCH_EVENTS)) is not None:
             await self._write(batch)
+            if batch.end >= end:
+                return
 
     async def _write(self, batch: Batch) -> None:
         """Write a batch; rows that Postgres refuses are found by halving, and left out."""

@@ -118,6 +118,12 @@ class Block:
             {name: Text(text.values, text.index[rows]) for name, text in self.texts.items()},
         )
 
+    def parts(self, size: int) -> "list[Block]":
+        """The events in blocks of at most ``size``."""
+        if self.size <= size:
+            return [self]
+        return [self.part(start, start + size) for start in range(0, self.size, size)]
+
     def ordered(self, order: NDArray[np.intp]) -> "Block":
         """The same events in another order: ``order`` has each event's number once."""
         return Block(

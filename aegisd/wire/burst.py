@@ -1,27 +1,25 @@
 """Opens the messages of a burst: which events they hold, and what their envelopes say.
 
 A message is an event, a list of events or an envelope around one. Events are put side by side
-by the kind they have when they name none; each has its position in the burst.
+by the kind they have when they name none; each has its position in the burst. The events of a
+large message may come by and by, in one burst after the other.
 """
 
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-from attrs import frozen
+from attrs import define, frozen
 
 from aegisd.wire import columns
 from aegisd.wire.block import Integers, Text
 from aegisd.wire.flows import MAX_SEQ
 from aegisd.wire.forms import Refused
-from aegisd.wire.protocol import ENVELOPE_KEYS, REQUEST, SOURCE, VERSION, Reason
+from aegisd.wire.opening import UNREADABLE
+from aegisd.wire.protocol import ENVELOPE_KEYS, MAX_ROWS, REQUEST, SOURCE, VERSION, Reason
 from aegisd.wire.table import Table, open_table
 
 Fault = tuple[Reason, str]
 """Why a message is refused, and for what in it."""
-
-MAX_ROWS = 65_536
-"""Rows of a ``columns`` message. They are read in one go, and nothing else runs meanwhile."""
 
 FREE_ROWS = 1024
 """Rows beyond these must take a byte each, as they do in every form but one value for all rows:
@@ -30,29 +28,49 @@ else a burst of small messages would be millions of events, and gigabytes of mem
 
 @frozen(eq=False)
 class Reject:
-    """Events refused for one reason. ``positions`` are theirs in the burst."""
+    """Events refused for one reason: the message that each came in, and its number in it."""
 
     reason: Reason
     field: str
-    positions: Integers
+    messages: Integers
+    indexes: Integers
+
+
+@define
+class Message:
+    """A message whose events come by and by: what they are and whose, and how many have come."""
+
+    number: int
+    kind: str
+    seen: int = 0
+    source: str | None = None  # as it is kept
 
 
 class Burst:
-    """The messages of a burst, opened: events by their default kind, and what the envelopes say."""
+    """Opened messages: events by their default kind, and what the envelopes say.
+
+    Each event has a position, its number in the order of arrival.
+    """
 
     def __init__(self) -> None:
         self.size = 0
         self.events: dict[str, tuple[list[Any], list[int]]] = {}
         self.tables: list[tuple[Table, int]] = []  # with the position of its first row
-        self._refused: dict[tuple[Reason, str], list[int]] = {}
-        self.message = 0  # the number of the one that is opened
+        self.numbers: list[int] = []  # of the messages, and where the events of each begin
+        self._starts: list[int] = []
+        self._passed: list[int] = []  # events of it that came in an earlier burst
+        self.unreadable: list[int] = []  # numbers of messages that are none
+        self._refused: dict[Fault, list[Integers]] = {}
         self.flows: list[tuple[int, str, int | None, int]] = []  # the rows of ``Flows``
         self._senders: list[tuple[int, int, str]] = []
 
-    def add(self, message: Any, length: int) -> None:
+    def add(self, number: int, message: Any, length: int) -> None:
         """Open one unpacked message that was ``length`` bytes long."""
+        self._begin(number)
+        if message is UNREADABLE:
+            self.unreadable.append(number)
         if type(message) is list:
-            self._events(message, REQUEST)
+            self.more(Message(number, REQUEST), message)
         elif type(message) is not dict:
             self._refuse(Reason.MALFORMED, "", 1)
         elif message.get("columns") is not None:
@@ -66,16 +84,44 @@ class Burst:
         else:
             self._events([message], REQUEST)
 
-    def refuse(self, reason: Reason, field: str, positions: Iterable[int]) -> None:
+    def begin(self, number: int, envelope: dict[str, Any] | None, count: int) -> Message | None:
+        """Open a message of ``count`` events, which come by ``more``; None where it is refused."""
+        self._begin(number)
+        if envelope is None:
+            return Message(number, REQUEST)
+        if envelope.get("columns") is not None:
+            self._refuse(Reason.MALFORMED, "columns", 1)
+            return None
+        return self._opened_events(envelope, count)
+
+    def more(self, message: Message, events: list[Any]) -> None:
+        """Take the next events of a message, which may have begun in an earlier burst."""
+        if not self.numbers or self.numbers[-1] != message.number:
+            self._begin(message.number, message.seen)
+        if message.source is not None:
+            self._senders.append((self.size, self.size + len(events), message.source))
+        message.seen += len(events)
+        self._events(events, message.kind)
+
+    def refuse(self, reason: Reason, field: str, positions: Integers) -> None:
         """Refuse events."""
-        self._refused.setdefault((reason, field), []).extend(positions)
+        self._refused.setdefault((reason, field), []).append(positions)
 
     def rejects(self) -> list[Reject]:
         """What was refused: few, however many the events, since each is looked at again."""
-        return [
-            Reject(reason, field, np.sort(np.array(positions, np.int64)))
-            for (reason, field), positions in self._refused.items()
-        ]
+        made = []
+        starts = np.array(self._starts, np.int64)
+        for (reason, field), positions in self._refused.items():
+            where = np.sort(np.concatenate(positions))
+            row = starts.searchsorted(where, side="right") - 1
+            indexes = where - starts[row] + np.array(self._passed, np.int64)[row]
+            made.append(Reject(reason, field, np.array(self.numbers, np.int64)[row], indexes))
+        return made
+
+    def counts(self) -> Integers:
+        """The events of each message that are here."""
+        counts: Integers = np.diff(np.array([*self._starts, self.size], np.int64))
+        return counts
 
     def sources_of(self, positions: Integers) -> Text:
         """Who sent each event, as its envelope says."""
@@ -85,6 +131,11 @@ class Burst:
         sender[positions >= np.array(ends)[sender]] = 0  # nobody's
         return Text(names, sender.astype(np.int32))
 
+    def _begin(self, number: int, passed: int = 0) -> None:
+        self.numbers.append(number)
+        self._starts.append(self.size)
+        self._passed.append(passed)
+
     def _events(self, events: list[Any], kind: str) -> None:
         held, positions = self.events.setdefault(kind, ([], []))
         held += events
@@ -93,16 +144,25 @@ class Burst:
 
     def _refuse(self, reason: Reason, field: str, count: int) -> None:
         """Refuse a whole message of ``count`` events."""
-        self.refuse(reason, field, range(self.size, self.size + count))
+        self.refuse(reason, field, np.arange(self.size, self.size + count))
         self.size += count
 
     def _envelope(self, message: dict[str, Any]) -> None:
         events = message["events"]
         if type(events) is not list:
             self._refuse(Reason.MALFORMED, "events", 1)
-        elif self._opened(message, len(events)):
-            kind = message.get("kind")
-            self._events(events, REQUEST if kind is None else kind)
+        elif (opened := self._opened_events(message, len(events))) is not None:
+            self.more(opened, events)
+
+    def _opened_events(self, message: dict[str, Any], count: int) -> Message | None:
+        if not self._opened(message, count):
+            return None
+        kind, source = message.get("kind"), message.get("source")
+        return Message(
+            self.numbers[-1],
+            REQUEST if kind is None else kind,
+            source=None if source is None else columns.clean(source, SOURCE.limit),
+        )
 
     def _columns(self, message: dict[str, Any], length: int) -> None:
         if message.get("events") is not None:
@@ -113,7 +173,7 @@ class Burst:
         size: int = message["n"] if fault is None else 1
         if not self._opened(message, size, fault):
             return
-        kind = message.get("kind")
+        kind, source = message.get("kind"), message.get("source")
         try:
             table = open_table(REQUEST if kind is None else kind, size, message["columns"])
         except Refused as refused:
@@ -121,6 +181,9 @@ class Burst:
         else:
             if size:
                 self.tables.append((table, self.size))
+            if source is not None:
+                name = columns.clean(source, SOURCE.limit)
+                self._senders.append((self.size, self.size + size, name))
             self.size += size
 
     def _opened(self, message: dict[str, Any], count: int, fault: Fault | None = None) -> bool:
@@ -165,11 +228,8 @@ class Burst:
 
     def _flow(self, message: dict[str, Any], count: int) -> None:
         source = message.get("source")
-        if source is None:
-            return
-        self.flows.append((self.message, source, message.get("seq"), count))
-        name = columns.clean(source, SOURCE.limit)
-        self._senders.append((self.size, self.size + count, name))
+        if source is not None:
+            self.flows.append((self.numbers[-1], source, message.get("seq"), count))
 
 
 def _is_heartbeat(message: dict[str, Any]) -> bool:
@@ -178,12 +238,17 @@ def _is_heartbeat(message: dict[str, Any]) -> bool:
     return numbered and ENVELOPE_KEYS.issuperset(message)
 
 
+def most_rows(length: int) -> int:
+    """How many events a message of ``length`` bytes may hold."""
+    return max(FREE_ROWS, length)
+
+
 def _rows_fault(rows: object, length: int) -> Fault | None:
     """What is wrong with the ``n`` of a message of ``length`` bytes."""
     if rows is None:
         return Reason.MISSING_FIELD, "n"
     if type(rows) is not int:
         return Reason.BAD_TYPE, "n"
-    if not 0 <= rows <= min(MAX_ROWS, max(FREE_ROWS, length)):
+    if not 0 <= rows <= min(MAX_ROWS, most_rows(length)):
         return Reason.OUT_OF_RANGE, "n"
     return None

@@ -19,6 +19,7 @@ from aegisd.wire.protocol import (
     MAX_AHEAD_SECONDS,
     MAX_DURATION_MS,
     MAX_PERCENT,
+    MAX_STATUS,
     MILLISECONDS_ABOVE,
     Field,
     FieldType,
@@ -34,7 +35,7 @@ MAX_INT64 = 2**63 - 1
 REPLACEMENT = "\ufffd"
 
 _RANGES: dict[FieldType, tuple[float, float]] = {
-    FieldType.STATUS: (0, 999),
+    FieldType.STATUS: (0, MAX_STATUS),
     FieldType.INTEGER: (-MAX_INT64, MAX_INT64),
     FieldType.COUNT: (0, MAX_INT64),
     FieldType.DURATION: (0, MAX_DURATION_MS),
@@ -130,6 +131,16 @@ def check(
     if none is not None:
         column[none] = _nothing(field, clock)
     return column
+
+
+def late_or_early(timestamps: Floats, clock: Clock) -> Mask | None:
+    """Which timestamps, NaN where there is none, are out of range; None where none is."""
+    none = np.isnan(timestamps)
+    if int(np.count_nonzero(none)) == len(none):
+        return None
+    micros = _microseconds(timestamps.copy())
+    micros[none] = clock.now
+    return _outside(micros, clock.earliest, clock.latest)
 
 
 def absent(field: Field, size: int, clock: Clock) -> Numbers | Text:

@@ -1,28 +1,29 @@
 """Bytes in, Blocks and rejects out: the one place where messages become columns.
 
-A burst of messages is decoded together. What is plain in it, and that is mostly all, ``scan``
-reads at once, with numpy over the burst's bytes. The other messages are unpacked one by one,
-their events are put side by side, and events with the same keys become columns at once: which
-names they use, and which they lack, is found once for each set of keys. Any bytes give an
-answer: what can't be kept is a reject, never an exception.
+There are two ways, and one answer. ``quick`` reads what is plain, and that is mostly all. The
+other messages are opened one by one (``opening``), their events are put side by side (``burst``),
+and events with the same keys become columns at once: which names they use, and which they lack,
+is found once for each set of keys. Any bytes give an answer: what can't be kept is a reject, never
+an exception.
 
-Every event of the burst has a position, its number in the order of arrival. What can't be read
-as a message takes one position. So events = accepted + rejected, always.
+A burst is decoded in parts of a bounded number of events, and what takes long without events comes
+as parts without any: whoever drives it may do other things between two parts. Events = accepted +
+rejected, always; what can't be read as a message counts as one.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from operator import itemgetter
 from typing import Any
 
 import numpy as np
-from attrs import evolve, frozen
+from attrs import Factory, define, evolve, frozen
 
 from aegisd.wire import columns
 from aegisd.wire.block import Block, Integers, Numbers, Text, concatenate
-from aegisd.wire.burst import Burst, Reject
+from aegisd.wire.burst import Burst, Message, Reject
 from aegisd.wire.columns import Clock, Faults
 from aegisd.wire.flows import Flows
-from aegisd.wire.messages import Messages
+from aegisd.wire.opening import Head, Whole, opening
 from aegisd.wire.protocol import (
     BACKEND,
     KINDS,
@@ -33,32 +34,34 @@ from aegisd.wire.protocol import (
     Reason,
     aliases,
 )
-from aegisd.wire.salvage import unpack_message
-from aegisd.wire.scan import Scanned, left_alone, scan
-from aegisd.wire.table import read_tables
+from aegisd.wire.quick import Quick
+from aegisd.wire.table import MAX_READ_ROWS, read_tables
 
-MIN_SCAN_BYTES = 2048
-"""A smaller burst is read sooner message by message."""
+MAX_PART_EVENTS = 4096
+"""Where a part ends. Decoding, counting and keeping so many take some ten milliseconds, in which
+nothing else runs; more at once would hardly be cheaper."""
+
+MAX_CAREFUL_EVENTS = 1024
+"""Where a part of events that were opened one by one ends: they take longer."""
 
 _ALIASES = {kind: aliases(kind) for kind in KINDS}
 
 
 @frozen(eq=False)
 class Decoded:
-    """What a burst held.
+    """What a part of a burst held. ``counts[i]`` of its events came in message ``messages[i]``.
 
-    ``starts`` has the first position of each message, and behind them the number of events.
+    A message's events come in the order in which they stand in it. ``unreadable`` has the numbers
+    of messages that are none.
     """
 
     blocks: list[Block]
     rejects: list[Reject]  # one for each reason and field
     altered: int
     flows: Flows
-    starts: Integers
-
-    def message_of(self, position: int) -> int:
-        """The number of the message that the event at ``position`` came in."""
-        return int(np.searchsorted(self.starts, position, side="right")) - 1
+    messages: Integers
+    counts: Integers
+    unreadable: list[int]
 
 
 class Decoder:
@@ -69,80 +72,57 @@ class Decoder:
 
     def __init__(self, max_age: int) -> None:
         self._max_age = max_age
+        self._quick = Quick()
         self._plans: dict[tuple[str, tuple[str, ...]], _Plan] = {}
 
-    @np.errstate(invalid="ignore")  # a signalling NaN is a NaN: refused, without a warning
-    def decode(self, messages: Messages, now: int) -> Decoded:
-        """Decode a burst; ``now`` is in microseconds since 1970."""
+    def decode(self, messages: Sequence[bytes], now: int) -> Iterator[Decoded]:
+        """Decode a burst, part by part; ``now`` is in microseconds since 1970."""
         clock = Clock(now, self._max_age)
-        scanned = (scan if messages.nbytes >= MIN_SCAN_BYTES else left_alone)(messages, clock)
-        burst = _open(messages, scanned)
-        blocks: dict[str, list[tuple[Block, Integers]]] = {}
-        altered = 0
-        nowhere = np.zeros(0, np.int64)  # the order of requests doesn't matter
-        for plain in scanned.blocks:
-            block, changed = _tidy(plain)
-            altered += changed
-            blocks.setdefault(block.kind, []).append((block, nowhere))
-        for read, faults, positions in self._read(burst, clock):
-            block, where, kind = read, positions, read.kind
-            for reason, name, rows in faults.groups():
-                burst.refuse(reason, name, where[rows].tolist())
-            good = faults.good
-            if good is not None:
-                block, where = block.take(good), where[good]
-            if not block.size:
+        part = _Part()
+        opened, left = self._quick.open(messages, clock)
+        for events in opened:
+            part.flows.append(events.flows)
+            for block, numbers, counts in events.parts(MAX_PART_EVENTS, clock):
+                part.add(block)
+                part.count(numbers, counts)
+                if part.size >= MAX_PART_EVENTS:
+                    yield part.decoded()
+                    part = _Part()
+        for burst in _opened(messages, left):
+            if burst is None:
+                yield part.decoded()
+                part = _Part()
                 continue
-            block, changed = _tidy(block)
-            altered += changed
-            blocks.setdefault(kind, []).append((block, where))
-        flows = Flows.concatenate([Flows.of(burst.flows), *scanned.flows])
-        sources, changed = columns.tidy(flows.sources, SOURCE.limit)
-        if changed:
-            flows = evolve(flows, sources=sources)
-        return Decoded(
-            [_whole(kind, parts, burst) for kind, parts in blocks.items()],
-            burst.rejects(),
-            altered + changed,
-            flows,
-            np.concatenate([np.zeros(1, np.int64), scanned.counts.cumsum()]),
-        )
+            for block in self._blocks(burst, clock):
+                part.add(block)
+                if part.size >= MAX_PART_EVENTS:
+                    yield part.decoded()
+                    part = _Part()
+            part.take(burst)
+            if burst.size >= MAX_CAREFUL_EVENTS:
+                yield part.decoded()
+                part = _Part()
+        if part.numbers or part.flows:
+            yield part.decoded()
 
-    def _read(self, burst: Burst, clock: Clock) -> Iterator[tuple[Block, Faults, Integers]]:
-        """Blocks, what is wrong with which of their events, and the events' positions."""
-        for (kind, keys), (events, positions) in self._grouped(burst).items():
+    def _blocks(self, burst: Burst, clock: Clock) -> Iterator[Block]:
+        """The burst's events that are right, tables' by and by; the others it is told to refuse."""
+        kinds: dict[str, list[tuple[Block, Integers]]] = {}
+        for (kind, keys), (events, places) in _grouped(burst).items():
             block, faults = self._plan(kind, keys).read(events, clock)
-            yield block, faults, np.array(positions, np.int64)
-        yield from read_tables(burst.tables, clock)
-
-    def _grouped(self, burst: Burst) -> "_Groups":
-        """The burst's events by kind and the keys that are read, not in the order of arrival."""
-        groups: _Groups = {}
-        shapes: _Groups = {}
-        for default, (events, positions) in burst.events.items():
-            for event, position in zip(events, positions, strict=True):
-                if type(event) is not dict:
-                    burst.refuse(Reason.MALFORMED, "", [position])
-                    continue
-                kind = default
-                if "kind" in event:
-                    given = event["kind"]
-                    if given is not None:
-                        kind = given
-                    if type(kind) is not str:
-                        burst.refuse(Reason.BAD_TYPE, "kind", [position])
-                        continue
-                if kind not in KINDS:
-                    burst.refuse(Reason.UNKNOWN_KIND, "kind", [position])
-                    continue
-                shape = tuple(event)
-                group = shapes.get((kind, shape))
-                if group is None:
-                    read = _keys_read(kind, shape)
-                    group = shapes[kind, shape] = groups.setdefault((kind, read), ([], []))
-                group[0].append(event)
-                group[1].append(position)
-        return groups
+            good = _good(block, faults, np.array(places, np.int64), burst)
+            if good is not None:
+                kinds.setdefault(kind, []).append(good)
+        for block, faults, positions in read_tables(burst.tables, clock):
+            good = _good(block, faults, positions, burst)
+            if good is None:
+                continue
+            if block.kind in (BACKEND, SYSTEM):
+                kinds.setdefault(block.kind, []).append(good)
+            else:
+                yield good[0]
+        for kind, parts in kinds.items():
+            yield from _whole(kind, parts, burst).parts(MAX_READ_ROWS)
 
     def _plan(self, kind: str, keys: tuple[str, ...]) -> "_Plan":
         plan = self._plans.get((kind, keys))
@@ -151,26 +131,122 @@ class Decoder:
         return plan
 
 
-def _open(messages: Messages, scanned: Scanned) -> Burst:
-    """Open the messages that ``scanned`` left, and complete its counts."""
+@define
+class _Part:
+    """A part that is being put together."""
+
+    size: int = 0
+    blocks: list[Block] = Factory(list)
+    rejects: list[Reject] = Factory(list)
+    altered: int = 0
+    flows: list[Flows] = Factory(list)
+    numbers: list[Integers] = Factory(list)
+    counts: list[Integers] = Factory(list)
+    unreadable: list[int] = Factory(list)
+
+    def add(self, block: Block) -> None:
+        """Take a block, as it may be kept."""
+        tidied, changed = _tidy(block)
+        self.blocks.append(tidied)
+        self.altered += changed
+        self.size += block.size
+
+    def count(self, numbers: Integers, counts: Integers) -> None:
+        """Take note of how many events came in which messages."""
+        self.numbers.append(numbers)
+        self.counts.append(counts)
+
+    def take(self, burst: Burst) -> None:
+        """Take note of all but the events of a burst that was opened."""
+        self.flows.append(Flows.of(burst.flows))
+        self.rejects += burst.rejects()
+        self.unreadable += burst.unreadable
+        self.count(np.array(burst.numbers, np.int64), burst.counts())
+
+    def decoded(self) -> Decoded:
+        """What is in it."""
+        flows = Flows.concatenate(self.flows)
+        sources, changed = columns.tidy(flows.sources, SOURCE.limit)
+        if changed:
+            flows = evolve(flows, sources=sources)
+        numbers = np.concatenate([_NONE, *self.numbers])
+        counts = np.concatenate([_NONE, *self.counts])
+        altered = self.altered + changed
+        return Decoded(self.blocks, self.rejects, altered, flows, numbers, counts, self.unreadable)
+
+
+_NONE = np.zeros(0, np.int64)
+
+
+def _opened(messages: Sequence[bytes], numbers: Iterable[int]) -> Iterator[Burst | None]:
+    """Bursts of the messages with these numbers, of a bounded size; None after each long step."""
     burst = Burst()
-    counts = scanned.counts
-    left = (counts < 0).nonzero()[0]
-    ends = np.maximum(counts, 0).cumsum()
-    passed = 0
-    for i in left.tolist():
-        before = int(ends[i])
-        burst.size += before - passed  # the positions of what was scanned
-        passed = before
-        data = messages[i]
-        start = burst.size
-        burst.message = i
-        burst.add(unpack_message(data), len(data))
-        counts[i] = burst.size - start
-    return burst
+    for number in numbers:
+        message: Message | None = None
+        for step in opening(messages[number]):
+            if step is None:
+                yield None
+            elif isinstance(step, Whole):
+                burst.add(number, step.message, len(messages[number]))
+            elif isinstance(step, Head):
+                message = burst.begin(number, step.envelope, step.count)
+                if message is None:
+                    break  # it is refused
+            elif message is not None:
+                burst.more(message, step)
+            if burst.size >= MAX_CAREFUL_EVENTS:
+                yield burst
+                burst = Burst()
+    if burst.numbers:
+        yield burst
+
+
+def _good(
+    block: Block, faults: Faults, positions: Integers, burst: Burst
+) -> tuple[Block, Integers] | None:
+    """The events without a fault, and their positions; the others are refused."""
+    for reason, name, rows in faults.groups():
+        burst.refuse(reason, name, positions[rows])
+    good = faults.good
+    if good is not None:
+        block, positions = block.take(good), positions[good]
+    return (block, positions) if block.size else None
 
 
 _Groups = dict[tuple[str, tuple[Any, ...]], tuple[list[Any], list[int]]]
+
+
+def _grouped(burst: Burst) -> _Groups:
+    """The burst's events by kind and the keys that are read, not in the order of arrival."""
+    groups: _Groups = {}
+    shapes: _Groups = {}
+    refused: dict[tuple[Reason, str], list[int]] = {}
+    for default, (events, positions) in burst.events.items():
+        for event, position in zip(events, positions, strict=True):
+            if type(event) is not dict:
+                refused.setdefault((Reason.MALFORMED, ""), []).append(position)
+                continue
+            kind = default
+            if "kind" in event:
+                given = event["kind"]
+                if given is not None:
+                    kind = given
+                if type(kind) is not str:
+                    refused.setdefault((Reason.BAD_TYPE, "kind"), []).append(position)
+                    continue
+            if kind not in KINDS:
+                refused.setdefault((Reason.UNKNOWN_KIND, "kind"), []).append(position)
+                continue
+            shape = tuple(event)
+            group = shapes.get((kind, shape))
+            if group is None:
+                read = _keys_read(kind, shape)
+                group = shapes[kind, shape] = groups.setdefault((kind, read), ([], []))
+            group[0].append(event)
+            group[1].append(position)
+    for fault, places in refused.items():
+        burst.refuse(*fault, np.array(places, np.int64))
+    return groups
 
 
 def _keys_read(kind: str, shape: tuple[Any, ...]) -> tuple[str, ...]:
@@ -227,6 +303,7 @@ class _Plan:
         self._absent = [field for field in fields if field.name not in given]
         self._missing = next((field for field in self._absent if field.required), None)
 
+    @np.errstate(invalid="ignore")  # a signalling NaN is a NaN: refused, without a warning
     def read(self, events: list[dict[str, Any]], clock: Clock) -> tuple[Block, Faults]:
         """The events' block, and what is wrong with which of them."""
         size = len(events)

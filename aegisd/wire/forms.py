@@ -109,9 +109,13 @@ def _are_texts(values: Sequence[Any]) -> bool:
 
 @frozen(eq=False)
 class Form:
-    """A form, in binary ones with the type of the numbers. Equal forms are the same object."""
+    """A form, in binary ones with the type of the numbers. Equal forms are the same object.
+
+    ``join`` makes one column of some; ``part`` cuts one, before it is joined, to some of its rows.
+    """
 
     join: Callable[[Sequence[Any], list[int], Any], Column]
+    part: Callable[[Any, int, int, Any], Any]
     dtype: np.dtype[Any] | None = None
 
 
@@ -179,16 +183,35 @@ def _distinct(values: list[Any], index: NDArray[Any], past: Mask | None = None) 
     return Coded(list(text.values), text.index, past)
 
 
+def _rows_listed(column: list[Any], start: int, stop: int, dtype: None) -> list[Any]:
+    return column[start:stop]
+
+
+def _rows_packed(column: bytes, start: int, stop: int, dtype: np.dtype[Any]) -> bytes:
+    return column[start * dtype.itemsize : stop * dtype.itemsize]
+
+
+def _rows_constant(column: Any, start: int, stop: int, dtype: None) -> Any:
+    return column
+
+
+def _rows_coded(
+    column: tuple[list[Any], bytes], start: int, stop: int, dtype: np.dtype[Any]
+) -> tuple[list[Any], bytes]:
+    values, index = column
+    return values, _rows_packed(index, start, stop, dtype)
+
+
 Widths = dict[int, Form]
 """Binary forms by the bytes of a number."""
 
-LISTED = Form(_listed)
-CONSTANT = Form(_constants)
-CODED: Widths = {width: Form(_coded, np.dtype(f"<u{width}")) for width in (1, 2, 4)}
+LISTED = Form(_listed, _rows_listed)
+CONSTANT = Form(_constants, _rows_constant)
+CODED: Widths = {width: Form(_coded, _rows_coded, np.dtype(f"<u{width}")) for width in (1, 2, 4)}
 
-_U2 = {2: Form(_packed, np.dtype("<u2"))}
-_INTEGERS = {width: Form(_packed, np.dtype(f"<i{width}")) for width in (4, 8)}
-_FLOATS = {width: Form(_packed, np.dtype(f"<f{width}")) for width in (4, 8)}
+_U2 = {2: Form(_packed, _rows_packed, np.dtype("<u2"))}
+_INTEGERS = {width: Form(_packed, _rows_packed, np.dtype(f"<i{width}")) for width in (4, 8)}
+_FLOATS = {width: Form(_packed, _rows_packed, np.dtype(f"<f{width}")) for width in (4, 8)}
 _DOUBLES = {8: _FLOATS[8]}
 
 _PACKED: dict[FieldType, Widths] = {

@@ -19,6 +19,11 @@ MILLISECONDS_ABOVE = 1e11
 MAX_DURATION_MS = 31 * 86_400_000
 """31 days. It bounds the sketch's bins and keeps sums of microseconds far from 64 bits."""
 
+MAX_STATUS = 999
+
+MAX_ROWS = 65_536
+"""Rows of a ``columns`` message."""
+
 MAX_PERCENT = 1e6
 """``cpu_percent`` counts every core: 10,000 of them may be busy."""
 

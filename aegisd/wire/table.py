@@ -16,6 +16,9 @@ from aegisd.wire.columns import Clock, Faults, absent
 from aegisd.wire.forms import Form, Refused, form_of, packed_forms
 from aegisd.wire.protocol import KINDS, FieldType, Reason, aliases
 
+MAX_READ_ROWS = 16_384
+"""Read at once: some milliseconds, in which nothing else runs. More at once is hardly cheaper."""
+
 _PLACES = {
     kind: {
         name: place
@@ -40,6 +43,16 @@ class Table:
     size: int
     forms: tuple[Form | None, ...]  # None where no event has the field
     columns: list[Any]
+
+    def part(self, start: int, stop: int) -> "Table":
+        """The events from one number to another."""
+        if (start, stop) == (0, self.size):
+            return self
+        columns = [
+            None if form is None else form.part(column, start, stop, form.dtype)
+            for form, column in zip(self.forms, self.columns, strict=True)
+        ]
+        return Table(self.kind, stop - start, self.forms, columns)
 
 
 def open_table(kind: str, size: int, table: object) -> Table:
@@ -80,11 +93,29 @@ def read_tables(
     for table, start in tables:
         alike.setdefault((table.kind, table.forms), []).append((table, start))
     for group in alike.values():
-        block, faults = _read([table for table, _ in group], clock)
-        positions = [np.arange(start, start + table.size) for table, start in group]
-        yield block, faults, positions[0] if len(positions) == 1 else np.concatenate(positions)
+        for some in _bounded(group):
+            block, faults = _read([table for table, _ in some], clock)
+            positions = [np.arange(start, start + table.size) for table, start in some]
+            yield block, faults, positions[0] if len(positions) == 1 else np.concatenate(positions)
 
 
+def _bounded(tables: list[tuple[Table, int]]) -> Iterator[list[tuple[Table, int]]]:
+    """Runs of tables of at most MAX_READ_ROWS; a larger table comes in pieces."""
+    run: list[tuple[Table, int]] = []
+    rows = 0
+    for table, start in tables:
+        for first in range(0, table.size, MAX_READ_ROWS):
+            piece = table.part(first, min(first + MAX_READ_ROWS, table.size))
+            if rows + piece.size > MAX_READ_ROWS:
+                yield run
+                run, rows = [], 0
+            run.append((piece, start + first))
+            rows += piece.size
+    if run:
+        yield run
+
+
+@np.errstate(invalid="ignore")  # a signalling NaN is a NaN: refused, without a warning
 def _read(tables: list[Table], clock: Clock) -> tuple[Block, Faults]:
     """One block of tables of one kind and the same forms."""
     kind, forms = tables[0].kind, tables[0].forms

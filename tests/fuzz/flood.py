@@ -6,21 +6,21 @@ figures must have grown by just that. So a failure names the window, and keeps i
 
 import socket
 import time
+from bisect import bisect_right
 from collections import Counter
 from pathlib import Path
 from random import Random
 from typing import Any
 
 from attrs import Factory, define, frozen
-from events import MICROSECONDS, faults
+from events import MICROSECONDS, Together, decoded_by, faults
 from fuzz.mutate import Mutator
 from fuzz.oracle import framed
 from fuzz.seeds import seeds
 from support import Daemon, short_directory, wait_until
 
 from aegisd.config.settings import Metrics
-from aegisd.wire.decode import Decoded, Decoder
-from aegisd.wire.messages import Messages
+from aegisd.wire.decode import Decoder
 
 CONFIG = """
 [ingest]
@@ -147,7 +147,8 @@ class Flood:
         while len(drawn) < size:
             burst = [mutator.message() for _ in range(min(1000, size - len(drawn)))]
             sooner, later = (_decoded(burst, now + d) for d in (-UNSURE_SECONDS, UNSURE_SECONDS))
-            unsure = {sooner.message_of(at) for at, *_ in {*faults(sooner)} ^ {*faults(later)}}
+            places = {at for at, *_ in {*faults(sooner)} ^ {*faults(later)}}
+            unsure = {bisect_right(sooner.starts, at) - 1 for at in places}
             if unsure:
                 burst = [data for i, data in enumerate(burst) if i not in unsure]
                 later = _decoded(burst, now)
@@ -155,11 +156,11 @@ class Flood:
             drawn += burst
         return drawn
 
-    def _add(self, decoded: Decoded) -> None:
+    def _add(self, decoded: Together) -> None:
         for block in decoded.blocks:
             self._counts.events[block.kind] += block.size
         for reject in decoded.rejects:
-            self._counts.rejected[str(reject.reason)] += len(reject.positions)
+            self._counts.rejected[str(reject.reason)] += len(reject.indexes)
         self._counts.altered += decoded.altered
 
     def _send_over_udp(self, datagrams: list[bytes]) -> None:
@@ -200,8 +201,8 @@ class Flood:
         return int(line.split()[1]) * 1024
 
 
-def _decoded(burst: list[bytes], now: float) -> Decoded:
-    return Decoder(MAX_AGE).decode(Messages.of(burst), round(now * MICROSECONDS))
+def _decoded(burst: list[bytes], now: float) -> Together:
+    return decoded_by(Decoder(MAX_AGE), burst, now)
 
 
 def run(datagrams: int, seed: int) -> None:

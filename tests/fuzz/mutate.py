@@ -10,8 +10,7 @@ from functools import lru_cache
 from random import Random
 
 import msgpack
-
-from aegisd.wire.salvage import end_of
+from walking import end_of
 
 MAX_BYTES = 60_000
 """A mutant's greatest size: what the kernel takes over Unix and UDP sockets alike."""

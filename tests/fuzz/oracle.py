@@ -6,11 +6,21 @@ Bursts are told to libFuzzer and kept in files as frames: each message behind it
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from events import MAX_AGE, MICROSECONDS, NOW, decode, faults, flows, rows, sort
+from events import (
+    MAX_AGE,
+    MICROSECONDS,
+    NOW,
+    Together,
+    decode,
+    decoded_by,
+    faults,
+    flows,
+    rows,
+    sort,
+)
 
 from aegisd.wire.block import ABSENT, Block
-from aegisd.wire.decode import Decoded, Decoder
-from aegisd.wire.messages import Messages
+from aegisd.wire.decode import Decoder
 from aegisd.wire.protocol import (
     BACKEND,
     KINDS,
@@ -26,12 +36,12 @@ _LENGTH_BYTES = 2
 def check(messages: Sequence[bytes]) -> None:
     """Decode a burst on every way. ``AssertionError``, or what decoding raises, is a finding.
 
-    Both ways through a burst give the same, and events and rejects are all there is
+    All ways through a burst give the same, and events and rejects are all there is
     (``events.decode`` asserts it); a message means the same alone as among others; and what
     comes out is within the protocol's limits.
     """
     together = decode(*messages)
-    alone = [_decoder().decode(Messages.of([data]), NOW * MICROSECONDS) for data in messages]
+    alone = [decoded_by(_decoder(), [data]) for data in messages]
     assert np.diff(together.starts).tolist() == [int(each.starts[-1]) for each in alone]
     assert _content([together], [0]) == _content(alone, together.starts[:-1].tolist())
     for block in together.blocks:
@@ -70,7 +80,7 @@ def _decoder() -> Decoder:
     return Decoder(MAX_AGE)
 
 
-def _content(parts: list[Decoded], starts: list[int]) -> object:
+def _content(parts: list[Together], starts: list[int]) -> object:
     """All that was decoded; where only the latest report counts, in the order of arrival."""
     held = [row for part in parts for row in rows(part.blocks)]
     ordered = {kind: [row for row in held if row["kind"] == kind] for kind in (BACKEND, SYSTEM)}

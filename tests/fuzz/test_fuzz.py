@@ -4,7 +4,7 @@ from collections.abc import Callable
 from random import Random, SystemRandom
 
 import pytest
-from events import NOW
+from events import NOW, decoded_by
 from fuzz.flood import CONFIG, Flood
 from fuzz.mutate import EVENT_START, MAX_BYTES, Mutator
 from fuzz.oracle import check, failure, framed, unframed
@@ -12,7 +12,6 @@ from fuzz.seeds import seeds
 from support import Daemon
 
 from aegisd.wire.decode import Decoder
-from aegisd.wire.messages import Messages
 
 SEED = 7460
 MESSAGES = 3000
@@ -66,7 +65,7 @@ def test_mutants_are_of_many_sorts() -> None:
     """A mutator that only breaks messages would find nothing behind the first check."""
     mutator = Mutator(Random(SEED), SEEDS)
     mutants = [mutator.message() for _ in range(MESSAGES)]
-    decoded = Decoder(10**18).decode(Messages.of(mutants), NOW * 10**6)
+    decoded = decoded_by(Decoder(10**18), mutants)
     assert {block.kind for block in decoded.blocks} == {
         "request",
         "rate_limit",

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from attrs import define, field
 
-from aegisd.ingest.datagram import Burst, DatagramListener, Sender
+from aegisd.ingest.datagram import DatagramListener
+from aegisd.ingest.gathering import Burst, Sender
 
 
 @define(eq=False)
@@ -23,13 +24,14 @@ class Taken:
     oversize: int = 0
     answer: bytes | None = None  # sent to the listener again for each burst
 
-    def take(self, listener: DatagramListener, burst: Burst) -> None:
+    def take(self, listener: DatagramListener, burst: Burst) -> Iterator[None]:
         assert listener is self.listener
         self.bursts.append(list(burst.messages))
         self.senders += [burst.sender(i) for i in range(len(burst.messages))]
         self.oversize += burst.oversize
         if self.answer is not None:
             self.sender.send(self.answer)
+        yield
 
     def fill(self) -> int:
         """Send numbers until the queue is full; return how many."""

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import trio
 
-from aegisd.ingest import datagram
-from aegisd.ingest.datagram import Sender
+from aegisd.ingest import datagram, gathering
+from aegisd.ingest.gathering import Sender
 from aegisd.ingest.receive import SLOTS
 from aegisd.ingest.sockets import widen
 
@@ -49,7 +49,7 @@ async def test_what_waits_is_one_burst_in_the_order_of_sending(make: Make) -> No
 async def test_a_burst_ends_at_its_bound_in_messages(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(datagram, "MAX_BURST_MESSAGES", 3)
+    monkeypatch.setattr(gathering, "MAX_BURST_MESSAGES", 3)
     taken = make()
     for number in range(8):
         taken.sender.send(b"%d" % number)
@@ -61,7 +61,7 @@ async def test_a_burst_ends_at_its_bound_in_messages(
 async def test_a_burst_ends_with_the_message_that_passes_its_bound_in_bytes(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(datagram, "MAX_BURST_BYTES", 100)
+    monkeypatch.setattr(gathering, "MAX_BURST_BYTES", 100)
     taken = make()
     for _ in range(5):
         taken.sender.send(b"x" * 60)

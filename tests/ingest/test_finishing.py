@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from support import wait_until
 
-from aegisd.ingest import datagram
+from aegisd.ingest import gathering
 
 LIMIT = 30
 
@@ -20,7 +20,7 @@ Make = Callable[..., Any]
 def test_all_that_waits_in_a_unix_socket_is_taken_whatever_the_time(
     make_unix: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(datagram, "MAX_BURST_MESSAGES", 2)
+    monkeypatch.setattr(gathering, "MAX_BURST_MESSAGES", 2)
     taken = make_unix()
     sent = taken.fill()
     assert sent > 2

@@ -5,7 +5,7 @@ from typing import Any
 import msgpack
 import numpy as np
 import pytest
-from events import MAX_AGE, NOW, events, rows, texts
+from events import MAX_AGE, decoded_by, events, rows, texts
 from hypothesis import given
 from hypothesis import strategies as st
 from store.database import NODE, NOON, block
@@ -14,7 +14,6 @@ from aegisd.store.entries import MAX_EVENTS, pack, unpack
 from aegisd.store.rows import table_rows
 from aegisd.wire.block import ABSENT, Block, Text, concatenate
 from aegisd.wire.decode import Decoder
-from aegisd.wire.messages import Messages
 from aegisd.wire.protocol import BACKEND, KINDS, RATE_LIMIT, REQUEST, SYSTEM
 
 NUMBERS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
@@ -90,7 +89,7 @@ def test_what_is_packed_comes_back(held: list[Block]) -> None:
 @given(st.lists(events(), min_size=1, max_size=6))
 def test_what_was_decoded_comes_back(sent: list[tuple[Any, Any]]) -> None:
     message = msgpack.packb([event for event, _ in sent])
-    held = Decoder(MAX_AGE).decode(Messages.of([message]), NOW * 1_000_000).blocks
+    held = decoded_by(Decoder(MAX_AGE), [message]).blocks
     assert_same(unpack(pack(held)), held)
 
 

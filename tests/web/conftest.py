@@ -18,7 +18,8 @@ from aegisd.alerts.archive import Archive
 from aegisd.alerts.manager import Manager
 from aegisd.config.load import Places, load
 from aegisd.ingest import sockets
-from aegisd.ingest.datagram import Burst, DatagramListener
+from aegisd.ingest.datagram import DatagramListener
+from aegisd.ingest.gathering import Burst
 from aegisd.intake import Intake
 from aegisd.live.state import LiveState
 from aegisd.losses import Losses
@@ -33,7 +34,6 @@ from aegisd.web.server import Server
 from aegisd.web.websocket import Hub
 from aegisd.wire.decode import Decoder
 from aegisd.wire.endpoints import Endpoints
-from aegisd.wire.messages import Messages
 
 AWAY = "postgresql://nobody@/none?host=/nonexistent"
 DAY_MICROSECONDS = 86_400 * 1_000_000
@@ -63,8 +63,9 @@ class Web:
 
     def take_messages(self, *messages: bytes, oversize: int = 0) -> None:
         """Give messages to the intake as if they had come through the listener."""
-        burst = Burst(Messages.of(messages), oversize=oversize)
-        self.context.intake.take(self.context.listeners[0], burst)
+        burst = Burst(list(messages), oversize=oversize)
+        for _ in self.context.intake.take(self.context.listeners[0], burst):
+            pass
 
     async def stored(self, rows: int) -> None:
         """Until so many rows are committed."""

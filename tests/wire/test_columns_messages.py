@@ -4,12 +4,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from events import GOOD, accepted, decode, faults, flows, only, pack, rows
+from events import GOOD, accepted, decode, decoded_by, faults, flows, only, pack, rows
 from tables import binary, coded, column, message
 
-from aegisd.wire.burst import FREE_ROWS, MAX_ROWS
+from aegisd.wire.burst import FREE_ROWS
 from aegisd.wire.decode import Decoder
-from aegisd.wire.messages import Messages
+from aegisd.wire.protocol import MAX_ROWS
 
 OURS = {"source": "gw-1", "seq": 7}
 
@@ -186,7 +186,8 @@ def test_rejects_stand_at_their_rows_positions() -> None:
         (8, "out_of_range", "status_code"),
     ]
     assert decoded.starts.tolist() == [0, 2, 5, 6, 7, 10]
-    assert [decoded.message_of(row) for row in (3, 5, 8)] == [1, 2, 4]
+    places = [zip(r.messages.tolist(), r.indexes.tolist(), strict=True) for r in decoded.rejects]
+    assert sorted(place for pairs in places for place in pairs) == [(1, 1), (2, 0), (4, 1)]
 
 
 def test_reports_stay_in_the_order_of_arrival() -> None:
@@ -236,13 +237,11 @@ def test_an_index_points_into_the_values_of_its_own_message(dtype: str) -> None:
 
 def test_small_messages_of_many_rows_take_no_memory() -> None:
     tiny = pack(message(MAX_ROWS))
-    decoded = Decoder(0).decode(Messages.of([tiny] * 1000), 0)
-    assert [(r.reason, r.field, len(r.positions)) for r in decoded.rejects] == [
-        ("out_of_range", "n", 1000)
-    ]
+    (reject,) = decoded_by(Decoder(0), [tiny] * 1000, 0).rejects
+    assert (reject.reason, reject.field, len(reject.indexes)) == ("out_of_range", "n", 1000)
 
 
 def test_a_column_that_rejects_many_rows_tells_them_as_one() -> None:
     bad = message(60_000, status_code=binary([1000] * 60_000, "<u2"))
     (reject,) = decode(bad).rejects
-    assert np.array_equal(reject.positions, np.arange(60_000))
+    assert np.array_equal(reject.indexes, np.arange(60_000))

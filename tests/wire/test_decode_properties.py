@@ -1,11 +1,10 @@
 from typing import Any
 
-from events import MAX_AGE, MICROSECONDS, NOW, Pair, decode, events, pack, rows, sort, splits
+from events import MAX_AGE, Pair, decode, decoded_by, events, faults, pack, rows, sort, splits
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aegisd.wire.decode import Decoder
-from aegisd.wire.messages import Messages
 
 lists = st.lists(events(), min_size=1, max_size=12)
 
@@ -35,7 +34,7 @@ def test_it_does_not_matter_how_events_are_put_into_messages(
     decoder = Decoder(MAX_AGE)
     made: list[dict[str, Any]] = []
     for burst in bursts:
-        made += rows(decoder.decode(Messages.of(burst), NOW * MICROSECONDS).blocks)
+        made += rows(decoded_by(decoder, burst).blocks)
     assert sort(made) == sort([row for _, row in pairs])
 
 
@@ -46,7 +45,7 @@ def test_bad_events_change_nothing_about_the_good_ones(mixed: list[tuple[Pair, b
     decoded = decode(sent)
     assert sort(rows(decoded.blocks)) == sort([row for (_, row), bad in mixed if not bad])
     bad_places = [i for i, (_, bad) in enumerate(mixed) if bad]
-    assert [p for r in decoded.rejects for p in r.positions.tolist()] == bad_places
+    assert [position for position, _, _ in faults(decoded)] == bad_places
 
 
 @given(lists)
@@ -54,5 +53,5 @@ def test_bad_events_change_nothing_about_the_good_ones(mixed: list[tuple[Pair, b
 def test_a_decoder_remembers_nothing_of_earlier_events(pairs: list[Pair]) -> None:
     decoder = Decoder(MAX_AGE)
     messages = [pack(event) for event, _ in pairs]
-    first = rows(decoder.decode(Messages.of(messages), NOW * MICROSECONDS).blocks)
-    assert rows(decoder.decode(Messages.of(messages), NOW * MICROSECONDS).blocks) == first
+    first = rows(decoded_by(decoder, messages).blocks)
+    assert rows(decoded_by(decoder, messages).blocks) == first

@@ -208,5 +208,5 @@ def test_of_a_key_given_twice_the_last_counts() -> None:
 def test_events_with_keys_of_their_own_are_read_with_all_others() -> None:
     decoder_input = [GOOD["request"] | {f"x-{i}": i, i: None} for i in range(3000)]
     decoded = decode(decoder_input)
-    assert len(decoded.blocks) == 1
+    assert len(decoded.blocks) == len(decoded.parts) <= 3
     assert rows(decoded.blocks) == [only(GOOD["request"])] * 3000

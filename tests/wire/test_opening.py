@@ -1,12 +1,14 @@
 import struct
 import tracemalloc
+from typing import Any
 
 import msgpack
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from walking import end_of
 
-from aegisd.wire.salvage import UNREADABLE, end_of, unpack_message
+from aegisd.wire.opening import UNREADABLE, Head, Whole, opening
 
 scalars = (
     st.none()
@@ -23,6 +25,19 @@ values = st.recursive(
     lambda inner: st.lists(inner, max_size=20) | st.dictionaries(st.text(), inner, max_size=20),
     max_leaves=30,
 )
+
+
+def unpack_message(data: bytes) -> Any:
+    """The message that is opened; a large one put together again."""
+    message: Any = None
+    for step in opening(data):
+        if isinstance(step, Whole):
+            message = step.message
+        elif isinstance(step, Head):
+            message = [] if step.envelope is None else step.envelope | {"events": []}
+        elif step is not None:
+            (message if type(message) is list else message["events"]).extend(step)
+    return message
 
 
 def boundaries(data: bytes) -> list[int]:
@@ -79,14 +94,17 @@ def test_depth_is_no_limit_to_finding_an_end() -> None:
     assert unpack_message(b"\x92" + deep + b"\x05") == [UNREADABLE, 5]
 
 
-def test_an_envelope_is_salvaged_only_as_far_as_its_events() -> None:
+def test_an_envelope_is_opened_as_far_as_it_means_something() -> None:
     bad = b"\x81\x90\x01"
     assert unpack_message(b"\x82\xa1v\x01\xa6events\x92" + bad + b"\x05") == {
         "v": 1,
         "events": [UNREADABLE, 5],
     }
-    assert unpack_message(b"\x82\xa1v" + bad + b"\xa6events\x90") is UNREADABLE
-    assert unpack_message(b"\x81\xa1v" + bad) is UNREADABLE
+    assert unpack_message(b"\x82\xa1v" + bad + b"\xa6events\x90") == {"v": {}, "events": []}
+    assert unpack_message(b"\x81\xa1v" + bad) == {"v": {}}
+    assert unpack_message(b"\x82\xa1x" + bad + b"\xa1n\x05") == {"x": None, "n": 5}
+    assert unpack_message(b"\x82\xa1v\xc7\x03\xff\x00\x00\x00\xa6events\x90") is UNREADABLE
+    assert unpack_message(b"\x81" + bad) is UNREADABLE
     assert unpack_message(b"") is UNREADABLE
 
 
@@ -118,14 +136,14 @@ def test_keys_that_all_have_the_same_hash_are_not_compared(monkeypatch: pytest.M
     keys = timestamps_of_one_hash(100)
     assert len(set(map(hash, keys))) == 1
     pairs = b"".join(msgpack.packb(key) + b"\xc0" for key in keys)
-    message = b"\xde" + struct.pack(">H", 101) + b"\xa1a\x05" + pairs
+    message = b"\xde" + struct.pack(">H", 101) + b"\xa1n\x05" + pairs
     event = b"\xde" + struct.pack(">H", 102) + message[3:] + b"\x81\x90\x01\xc0"
-    assert unpack_message(message) == {"a": 5, None: None}
-    assert unpack_message(b"\x92" + message + event) == [{"a": 5, None: None}, UNREADABLE]
+    assert unpack_message(message) == {"n": 5, None: None}
+    assert unpack_message(b"\x92" + message + event) == [{"n": 5, None: None}, UNREADABLE]
     assert unpack_message(
         message[:2] + b"\x66" + message[3:] + b"\xa6events\x91" + b"\x81\x90\x01"
     ) == {
-        "a": 5,
+        "n": 5,
         None: None,
         "events": [UNREADABLE],
     }

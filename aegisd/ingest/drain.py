@@ -1,0 +1,100 @@
+"""Drains a Unix datagram socket all the while, in a thread of its own.
+
+Its queue is short (net.unix.max_dgram_qlen: 10, or 512 where systemd booted), and its senders wait
+or give up when it is full. So somebody must always read, also while the loop decodes. The thread
+waits in recvmmsg(2): no Python runs between two datagrams, and a datagram costs what waking a
+thread in the kernel costs. The loop is woken once for each burst.
+"""
+
+import os
+import select
+import socket
+import struct
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from time import monotonic
+
+import trio
+
+from aegisd.ingest.gathering import GATHER_SECONDS, Burst, Gathering
+from aegisd.ingest.receive import Receiver
+
+SILENCE_SECONDS = 0.01
+"""A receiver that waits gives up after so long without a datagram."""
+
+
+class Drain:
+    """The thread's work. One burst is ready at most, beside the one that is being gathered."""
+
+    def __init__(self, bound: socket.socket, receiver: Receiver, gathering: Gathering) -> None:
+        # every other call says itself that it doesn't wait
+        bound.settimeout(None)
+        timeout = struct.pack("ll", 0, round(SILENCE_SECONDS * 1_000_000))
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeout)
+        self._socket = bound
+        self._receiver = receiver
+        self._gathering = gathering
+        self._ready: Burst | None = None
+        self._changed = threading.Condition()  # what is ready, or that it is time to stop
+        self._stopping = False
+        self._arrived = trio.Event()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """The thread, for as long as the block lasts; then the socket is left alone."""
+        bell = os.eventfd(0, os.EFD_CLOEXEC)
+        token = trio.lowlevel.current_trio_token()
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(trio.to_thread.run_sync, self._work, bell, token)
+                try:
+                    yield
+                finally:
+                    with self._changed:
+                        self._stopping = True
+                        self._changed.notify()
+                    os.eventfd_write(bell, 1)
+        finally:
+            os.close(bell)
+
+    async def next(self) -> Burst:
+        """The next burst."""
+        while (burst := self.take()) is None:
+            await self._arrived.wait()
+            self._arrived = trio.Event()
+        return burst
+
+    def take(self) -> Burst | None:
+        """The burst that is ready."""
+        with self._changed:
+            burst, self._ready = self._ready, None
+            self._changed.notify()
+        return burst
+
+    def _work(self, bell: int, token: trio.lowlevel.TrioToken) -> None:
+        waiting = select.poll()
+        waiting.register(self._socket, select.POLLIN)
+        waiting.register(bell, select.POLLIN)
+        while not self._stopping:
+            if not self._receiver.holds:
+                waiting.poll()
+            self._gather()
+            with self._changed:
+                self._changed.wait_for(lambda: self._stopping or self._ready is None)
+                if self._ready is None:
+                    self._ready = self._gathering.burst()
+            token.run_sync_soon(self._tell)
+
+    def _gather(self) -> None:
+        """Gather a burst."""
+        deadline = monotonic() + GATHER_SECONDS
+        while not self._stopping and not self._gathering.full:
+            self._gathering.read(only_held=True)
+            if (left := deadline - monotonic()) <= 0:
+                break
+            self._receiver.wait(left)
+        self._gathering.read(only_held=True)
+
+    def _tell(self) -> None:
+        self._arrived.set()

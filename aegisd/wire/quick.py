@@ -1,0 +1,250 @@
+"""The quick way: plain requests, decoded and checked in C by msgspec, then turned into columns.
+
+Four readers know what plain messages look like: requests alone or in a list, and envelopes around
+lists, each with the protocol's names or their camelCase ones. Their types are made from
+``protocol``, and are narrower than it: a message in which anything is unusual (another kind, a key
+in both spellings, an extension type, a number out of range) is refused as a whole and left for
+``decode`` to open in its careful way. So what is read here has no rejects, and every fault is
+judged in one place.
+"""
+
+import math
+import sys
+from collections.abc import Iterator, Sequence
+from operator import attrgetter
+from typing import Annotated, Any, Literal
+
+import msgpack
+import numpy as np
+from attrs import frozen
+from msgspec import Meta, Struct, defstruct
+from msgspec.msgpack import Decoder
+from numpy.typing import NDArray
+
+from aegisd.wire import columns
+from aegisd.wire.block import Block, Integers, Numbers, Text
+from aegisd.wire.columns import Clock, Faults
+from aegisd.wire.flows import MAX_SEQ, Flows
+from aegisd.wire.protocol import (
+    KINDS,
+    MAX_DURATION_MS,
+    MAX_STATUS,
+    REQUEST,
+    VERSION,
+    Field,
+    FieldType,
+    camel_case,
+)
+
+_Never = Annotated[int, Meta(ge=1, le=0)]
+"""Takes no value: a message with this key is not plain."""
+
+_TYPES: dict[FieldType, Any] = {
+    FieldType.TEXT: str,
+    FieldType.STATUS: Annotated[int, Meta(ge=0, le=MAX_STATUS)],
+    FieldType.DURATION: Annotated[float, Meta(ge=0, le=MAX_DURATION_MS)],
+    FieldType.TIMESTAMP: Annotated[float, Meta(ge=0)],
+}
+"""msgspec takes an integer for a float, and no NaN where there is a bound."""
+
+_SENDER: list[tuple[str, Any, Any]] = [
+    ("source", str | None, None),
+    ("seq", Annotated[int, Meta(ge=0, le=MAX_SEQ)] | None, None),
+    ("kind", Literal[REQUEST] | None, None),
+    ("columns", None, None),
+]
+"""What a message may say beside its events, and the columns that it may not have."""
+
+MAX_DEPTH = 1000
+"""Of nested values: a message that is shorter can't be deeper."""
+
+_STACK_IS_DEEP = sys.version_info >= (3, 12)
+"""msgspec goes as deep as Python's stack allows: from 3.12 on deeper than msgpack's 1,024."""
+
+_REFUSALS = (ValueError, RecursionError)  # msgspec's errors are ValueErrors, as Python's of UTF-8
+
+_FIELDS = KINDS[REQUEST]
+_TIMES = next(field for field in _FIELDS if field.type is FieldType.TIMESTAMP)
+_timestamp = attrgetter(_TIMES.name)
+_source, _seq, _events = attrgetter("source"), attrgetter("seq"), attrgetter("events")
+
+
+def _event(*, camel: bool) -> type[Struct]:
+    """A request under the protocol's names, or their camelCase ones. Absent numbers are NaN."""
+    fields: list[Any] = [*_SENDER, ("events", None, None)]
+    renamed = {}
+    for field in _FIELDS:
+        own, other = field.name, camel_case(field.name)
+        if own != other:
+            renamed[own] = other if camel else own
+            fields.append((f"not_{own}", _Never, 0))
+            renamed[f"not_{own}"] = own if camel else other
+        absent = None if field.type is FieldType.TEXT else math.nan
+        type_ = _TYPES[field.type]
+        fields.append((own, type_) if field.required else (own, type_ | None, absent))
+    return defstruct("Event", fields, kw_only=True, gc=False, rename=renamed)
+
+
+def _envelope(event: type[Struct]) -> type[Struct]:
+    fields: list[Any] = [*_SENDER, ("v", Literal[VERSION] | None, None), ("events", list[event])]  # type: ignore[valid-type]
+    return defstruct("Envelope", fields, kw_only=True, gc=False)
+
+
+@frozen(eq=False)
+class Opened:
+    """Events of messages: ``ends[i]`` is behind the last one of message ``messages[i]``."""
+
+    messages: Integers
+    ends: Integers
+    events: list[Any]
+    timestamps: NDArray[np.float64]
+    flows: Flows
+
+    def parts(self, size: int, clock: Clock) -> Iterator[tuple[Block, Integers, Integers]]:
+        """Blocks of at most ``size`` events, the messages these came in, how many in each."""
+        for start in range(0, len(self.events), size):
+            stop = min(start + size, len(self.events))
+            low = int(self.ends.searchsorted(start, side="right"))
+            high = int(self.ends.searchsorted(stop))
+            ends = self.ends[low : high + 1].clip(max=stop)
+            block = _block(self.events[start:stop], self.timestamps[start:stop], clock)
+            yield block, self.messages[low : high + 1], np.diff(ends, prepend=start)
+
+
+class _Reader:
+    """Reads the messages of one form."""
+
+    def __init__(self, *, camel: bool, envelopes: bool) -> None:
+        self._event = _event(camel=camel)
+        form: Any = _envelope(self._event) if envelopes else self._event | list[self._event]  # type: ignore[name-defined]
+        self._decode = Decoder(form).decode
+
+    def read(
+        self, messages: Sequence[bytes], numbers: Sequence[int], clock: Clock
+    ) -> tuple[Opened | None, list[int]]:
+        """What it can read of the messages with these numbers, and the numbers of the others."""
+        decode = self._decode
+        found, read, left = [], [], []
+        for number in numbers:
+            try:
+                found.append(decode(messages[number]))
+            except _REFUSALS:
+                left.append(number)
+            else:
+                read.append(number)
+        return self._opened(found, read, left, clock) if found else None, left
+
+    def _opened(
+        self, found: list[Any], read: list[int], left: list[int], clock: Clock
+    ) -> Opened | None:
+        """The events of what was found; messages that are not plain after all go to ``left``."""
+        types = set(map(type, found))
+        if types == {self._event}:
+            events, sizes = found, [1] * len(found)
+        else:
+            lists = [self._listed(item) for item in found]
+            events, sizes = [event for list_ in lists for event in list_], list(map(len, lists))
+        ends = np.cumsum(sizes)
+        timestamps = np.array(list(map(_timestamp, events)), np.float64)
+        named = (
+            [] if types == {list} else [i for i, item in enumerate(found) if type(item) is not list]
+        )
+        sources = [_source(found[i]) for i in named]
+        seqs = [_seq(found[i]) for i in named]
+        odd = {
+            i
+            for i, source, seq in zip(named, sources, seqs, strict=True)
+            if source is None and seq is not None
+        }
+        late = columns.late_or_early(timestamps, clock)
+        if late is not None:
+            odd.update(ends.searchsorted(late.nonzero()[0], side="right").tolist())
+        if odd:
+            left += [read[i] for i in sorted(odd)]
+            kept = [i for i in range(len(found)) if i not in odd]
+            if not kept:
+                return None
+            return self._opened([found[i] for i in kept], [read[i] for i in kept], left, clock)
+        rows = [
+            (read[i], source, seq, sizes[i])
+            for i, source, seq in zip(named, sources, seqs, strict=True)
+            if source is not None
+        ]
+        return Opened(np.array(read), ends, events, timestamps, Flows.of(rows))
+
+    def _listed(self, item: Any) -> list[Any]:
+        if type(item) is list:
+            return item
+        events: list[Any] = [item] if type(item) is self._event else _events(item)
+        return events
+
+
+class Quick:
+    """The readers. The one that has read most lately is asked first."""
+
+    def __init__(self) -> None:
+        self._readers = [
+            _Reader(camel=camel, envelopes=envelopes)
+            for envelopes in (False, True)
+            for camel in (False, True)
+        ]
+
+    def open(self, messages: Sequence[bytes], clock: Clock) -> tuple[list[Opened], list[int]]:
+        """The plain messages, and the numbers of the others."""
+        opened: list[Opened] = []
+        deep = [i for i, data in enumerate(messages) if _is_deep(data)] if _STACK_IS_DEEP else []
+        left: Sequence[int] = range(len(messages))
+        if deep:
+            left = [i for i in left if i not in deep]
+        most = 0
+        for reader in tuple(self._readers):
+            if not left:
+                break
+            found, left = reader.read(messages, left, clock)
+            if found is not None:
+                opened.append(found)
+                if len(found.messages) > most:
+                    most = len(found.messages)
+                    self._readers.remove(reader)
+                    self._readers.insert(0, reader)
+        return opened, sorted([*left, *deep])
+
+
+def _is_deep(data: bytes) -> bool:
+    """Whether msgpack would refuse a message for its depth, or can't read it anyway."""
+    if len(data) <= MAX_DEPTH:
+        return False
+    reader = msgpack.Unpacker(max_buffer_size=len(data))
+    reader.feed(data)
+    try:
+        reader.skip()
+    except (msgpack.UnpackException, ValueError):
+        return True
+    return False
+
+
+def _block(events: list[Any], timestamps: NDArray[np.float64], clock: Clock) -> Block:
+    numbers: dict[str, Numbers] = {}
+    texts: dict[str, Text] = {}
+    nothing = Text.constant(None, len(events))  # one for all fields: most texts are absent
+    for field in _FIELDS:
+        if field is _TIMES:
+            numbers[field.name] = _floats(field, timestamps, clock)
+            continue
+        raw = list(map(attrgetter(field.name), events))
+        if field.type is FieldType.TEXT:
+            texts[field.name] = nothing if raw.count(None) == len(raw) else Text.of(raw)
+        elif field.type is FieldType.STATUS:
+            numbers[field.name] = np.array(raw, np.int64)
+        else:
+            numbers[field.name] = _floats(field, np.array(raw, np.float64), clock)
+    return Block(REQUEST, len(events), numbers, texts)
+
+
+def _floats(field: Field, values: NDArray[np.float64], clock: Clock) -> Numbers:
+    """The column of values that are in range, NaN where an event has none."""
+    none = np.isnan(values)
+    absent = int(np.count_nonzero(none))
+    if absent == len(values):
+        return columns.absent(field, absent, clock)  # type: ignore[return-value] # no text
+    return columns.check(field, values, Faults(len(values)), clock, none if absent else None)
