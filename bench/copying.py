@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from aegisd.wire.messages import Messages
+
 from aegisd.store import programs, rows
 from aegisd.wire.block import Block, concatenate
 from aegisd.wire.decode import Decoder
 from aegisd.wire.endpoints import Endpoints
-from aegisd.wire.messages import Messages
 from bench.cluster import TABLE, Database
 from bench.receiver import Failed
 

@@ -89,12 +89,12 @@ class Drain:
     def _gather(self) -> None:
         """Gather a burst."""
         deadline = monotonic() + GATHER_SECONDS
+        self._gathering.read(only_held=True)
         while not self._stopping and not self._gathering.full:
-            self._gathering.read(only_held=True)
             if (left := deadline - monotonic()) <= 0:
                 break
             self._receiver.wait(left)
-        self._gathering.read(only_held=True)
+            self._gathering.read(only_held=True)
 
     def _tell(self) -> None:
         self._arrived.set()

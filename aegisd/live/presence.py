@@ -6,9 +6,11 @@ longest ago makes room. Seconds are those of a ``Timeline``.
 
 from typing import Generic, TypeVar
 
+import numpy as np
 from attrs import frozen
+from numpy.typing import NDArray
 
-from aegisd.wire.block import ABSENT, Block
+from aegisd.wire.block import ABSENT, Block, Integers
 
 SILENCE_SECONDS = 300
 MAX_BACKENDS = 1000
@@ -68,6 +70,23 @@ class Latest(Generic[T]):
         return [self._values[name][1] for name in sorted(self._values)]
 
 
+def _latest(names: NDArray[np.int32], times: Integers, now: int) -> list[int]:
+    """The row of each name's latest report; the names in the order of their last arrival.
+
+    Only these count, so a block costs for each name in it, not for each report.
+    """
+    heard = (times >= _oldest(now)).nonzero()[0]
+    if not len(heard):
+        return []
+    order = heard[np.lexsort((times[heard], names[heard]))]  # stable: equal times by arrival
+    is_last = np.append(names[order][1:] != names[order][:-1], True)
+    latest = order[is_last]
+    ends = is_last.nonzero()[0]
+    arrived = np.maximum.reduceat(order, np.append(0, ends[:-1] + 1))
+    rows: list[int] = latest[arrived.argsort()].tolist()
+    return rows
+
+
 class Presence:
     """Backends and connections."""
 
@@ -75,32 +94,28 @@ class Presence:
         self.backends: Latest[BackendState] = Latest(MAX_BACKENDS)
         self.connections: Latest[int] = Latest(MAX_CONNECTION_SOURCES)
 
-    def add_backends(self, block: Block, times: list[int], now: int) -> None:
+    def add_backends(self, block: Block, times: Integers, now: int) -> None:
         """Take a block of backend reports; ``times`` are its timestamps on the ``Timeline``."""
-        rows = zip(
-            block.texts["backend_name"].rows(),
-            block.texts["status"].rows(),
-            block.numbers["response_time_ms"].tolist(),
-            block.texts["circuit_breaker"].rows(),
-            block.numbers["timestamp"].tolist(),
-            times,
-            strict=True,
-        )
-        oldest = _oldest(now)
-        for name, status, response, breaker, timestamp, time in rows:
-            if time >= oldest and name is not None and status is not None:
-                taken = None if response == ABSENT else response
-                state = BackendState(name, status, taken, breaker, timestamp)
-                self.backends.put(name, time, state)
+        names, status = block.texts["backend_name"], block.texts["status"]
+        breakers = block.texts["circuit_breaker"]
+        responses, timestamps = block.numbers["response_time_ms"], block.numbers["timestamp"]
+        for row in _latest(names.index, times, now):
+            response = int(responses[row])
+            state = BackendState(
+                names.row(row) or "",
+                status.row(row) or "",
+                None if response == ABSENT else response,
+                breakers.row(row),
+                int(timestamps[row]),
+            )
+            self.backends.put(state.name, int(times[row]), state)
 
-    def add_systems(self, block: Block, times: list[int], now: int) -> None:
+    def add_systems(self, block: Block, times: Integers, now: int) -> None:
         """Take a block of the gateways' own figures; ``times`` as in ``add_backends``."""
-        connections = block.numbers["active_connections"].tolist()
-        sources = block.texts["source"].rows()
-        oldest = _oldest(now)
-        for source, count, time in zip(sources, connections, times, strict=True):
-            if time >= oldest:
-                self.connections.put(source or NO_SOURCE, time, count)
+        sources, connections = block.texts["source"], block.numbers["active_connections"]
+        for row in _latest(sources.index, times, now):
+            source = sources.row(row) or NO_SOURCE
+            self.connections.put(source, int(times[row]), int(connections[row]))
 
     def forget(self, now: int) -> None:
         """Forget what was silent too long."""

@@ -15,7 +15,7 @@ from aegisd.live.timeline import Timeline
 from aegisd.live.times import Times
 from aegisd.live.waiting import Waiting
 from aegisd.live.windows import COLUMN, COUNTERS, LONGEST, Counters, Series, Windows, WindowSums
-from aegisd.wire.block import Block, Mask, Text
+from aegisd.wire.block import Block, Integers, Mask, Text
 from aegisd.wire.protocol import BACKEND, RATE_LIMIT, REQUEST, SYSTEM
 
 MICROSECONDS = 1_000_000
@@ -90,10 +90,10 @@ class LiveState:
         elif block.kind == SYSTEM:
             self._presence.add_systems(block, self._times(block), self._now)
 
-    def _times(self, block: Block) -> list[int]:
+    def _times(self, block: Block) -> Integers:
         """The events' times on the line, in microseconds."""
-        times: list[int] = (block.numbers["timestamp"] - self._steps * MICROSECONDS).tolist()
-        return times
+        timestamps = block.numbers["timestamp"].astype(np.int64, copy=False)
+        return timestamps - self._steps * MICROSECONDS
 
     def _seconds(self, block: Block) -> Seconds:
         timestamps = block.numbers["timestamp"].astype(np.int64, copy=False)

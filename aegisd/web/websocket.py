@@ -1,7 +1,8 @@
 """Pushes live figures to dashboards over WebSocket.
 
 The hub makes each topic once an interval, whoever subscribes to it, and puts the message into
-each client's slot. A slot holds the latest message only: a slow client misses some and costs
+each client's slot. Who subscribes gets what was made a moment ago, so that nobody can have it made
+over and over. A slot holds the latest message only: a slow client misses some and costs
 nothing. Alerts wait in a short queue of their own.
 """
 
@@ -9,6 +10,7 @@ import json
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from typing import Any
 
 import trio
@@ -23,7 +25,9 @@ from trio_websocket import (
 from aegisd.alerts.actions import as_json
 from aegisd.alerts.rules import Alert
 from aegisd.config.settings import WebSocket
-from aegisd.live.state import LiveState
+from aegisd.live.state import LiveState, Overview
+from aegisd.live.windows import Series
+from aegisd.store.ranges import Range
 from aegisd.times import rfc3339
 from aegisd.web import views
 from aegisd.web.message import to_json
@@ -38,6 +42,9 @@ TOPICS = (
 )
 ALERTS = "alerts"
 FROM_THE_START = frozenset({"overview", ALERTS})
+
+MOMENT_SECONDS = 0.1
+"""How old figures may be that somebody subscribes to. It bounds what subscribing costs."""
 
 TOP_ENDPOINTS = 10
 MAX_ALERTS_WAITING = 100
@@ -68,6 +75,53 @@ class Client:
         self.something = trio.Event()
 
 
+class Moment:
+    """The topics of one moment, each made when it is first asked for.
+
+    ``now`` is in microseconds since 1970, ``since`` a steady time in seconds.
+    """
+
+    def __init__(self, live: LiveState, now: int, since: float) -> None:
+        self._live = live
+        self._now = now
+        self.since = since
+        self._made: dict[str, str] = {}
+
+    def message(self, topics: frozenset[str]) -> str:
+        """A metrics message with these topics."""
+        wanted = [topic for topic in TOPICS if topic in topics]
+        data = ",".join(f'"{topic}":{self._topic(topic)}' for topic in wanted)
+        return f'{{"type":"metrics","timestamp":"{rfc3339(self._now)}","data":{{{data}}}}}'
+
+    def _topic(self, topic: str) -> str:
+        if topic not in self._made:
+            self._made[topic] = to_json(self._figures(topic))
+        return self._made[topic]
+
+    def _figures(self, topic: str) -> Any:
+        match topic:
+            case "overview":
+                return views.overview(self._overview)
+            case "requestRate":
+                return views.live_request_rate(*self._series)
+            case "latencyPercentiles":
+                return views.live_latency(*self._series)
+            case "statusDistribution":
+                return views.live_status_distribution(*self._series)
+            case "topEndpoints":
+                return views.live_endpoints(self._live.top_endpoints(TOP_ENDPOINTS))
+            case _:
+                return views.backends(self._overview.backends)
+
+    @cached_property
+    def _overview(self) -> Overview:
+        return self._live.overview()
+
+    @cached_property
+    def _series(self) -> tuple[Range, Series]:
+        return views.live_series(self._live, self._now)
+
+
 class Hub:
     """All clients, and what they are sent.
 
@@ -81,6 +135,7 @@ class Hub:
         self._per_address: Counter[str] = Counter()
         self._interval = settings.update_interval_ms / 1000
         self._limit = settings.max_connections_per_ip
+        self._moment: Moment | None = None
 
     @property
     def count(self) -> int:
@@ -97,39 +152,20 @@ class Hub:
                 self._publish()
 
     def _publish(self) -> None:
+        self._moment = Moment(self._live, self._now(), trio.current_time())
         messages: dict[frozenset[str], str] = {}
-        made: dict[str, str] = {}
         for client in self._clients:
             if client.topics not in messages:
-                messages[client.topics] = self.message(client.topics, made)
+                messages[client.topics] = self._moment.message(client.topics)
             client.latest = messages[client.topics]
             client.wake()
 
-    def message(self, topics: frozenset[str], made: dict[str, str] | None = None) -> str:
-        """A metrics message with these topics; ``made`` holds those that are made already."""
-        made = {} if made is None else made
-        now = self._now()
-        for topic in TOPICS:
-            if topic in topics and topic not in made:
-                made[topic] = to_json(self._topic(topic, now))
-        data = ",".join(f'"{topic}":{made[topic]}' for topic in TOPICS if topic in topics)
-        return f'{{"type":"metrics","timestamp":"{rfc3339(now)}","data":{{{data}}}}}'
-
-    def _topic(self, topic: str, now: int) -> Any:
-        live = self._live
-        match topic:
-            case "overview":
-                return views.overview(live.overview())
-            case "requestRate":
-                return views.live_request_rate(*views.live_series(live, now))
-            case "latencyPercentiles":
-                return views.live_latency(*views.live_series(live, now))
-            case "statusDistribution":
-                return views.live_status_distribution(*views.live_series(live, now))
-            case "topEndpoints":
-                return views.live_endpoints(live.top_endpoints(TOP_ENDPOINTS))
-            case _:
-                return views.backends(live.overview().backends)
+    def message(self, topics: frozenset[str]) -> str:
+        """A metrics message with these topics, as of a moment ago."""
+        time = trio.current_time()
+        if self._moment is None or time - self._moment.since >= MOMENT_SECONDS:
+            self._moment = Moment(self._live, self._now(), time)
+        return self._moment.message(topics)
 
     def announce(self, alert: Alert) -> None:
         """Send an alert to all who want alerts, at once."""

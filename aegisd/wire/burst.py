@@ -120,8 +120,8 @@ class Burst:
 
     def counts(self) -> Integers:
         """The events of each message that are here."""
-        counts: Integers = np.diff(np.array([*self._starts, self.size], np.int64))
-        return counts
+        ends = np.array([*self._starts[1:], self.size], np.int64)
+        return ends - np.array(self._starts, np.int64)
 
     def sources_of(self, positions: Integers) -> Text:
         """Who sent each event, as its envelope says."""

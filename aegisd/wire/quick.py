@@ -108,7 +108,7 @@ class Opened:
             high = int(self.ends.searchsorted(stop))
             ends = self.ends[low : high + 1].clip(max=stop)
             block = _block(self.events[start:stop], self.timestamps[start:stop], clock)
-            yield block, self.messages[low : high + 1], np.diff(ends, prepend=start)
+            yield block, self.messages[low : high + 1], ends - np.append(start, ends[:-1])
 
 
 class _Reader:
