@@ -8,12 +8,14 @@ already, or was about to be when the connection broke: it is answered and not co
 
 from collections import deque
 from collections.abc import Sequence
+from itertools import chain
 
 import numpy as np
 import trio
 from attrs import define, field, frozen
 
 from aegisd.ingest.gathering import Burst, Sender
+from aegisd.ingest.receive import CREDENTIALS
 from aegisd.ingest.stream import Answers, StreamListener, error
 from aegisd.intake import Intake, Told
 from aegisd.store.backlog import JournalUnavailable
@@ -128,9 +130,11 @@ class Acknowledger:
             verdict = judge(flows, self._storage.marks)
             if not taken.leave_out(verdict, [m for part in parts for m in part.unreadable]):
                 break
-        blocks = [block for part in parts for block in self._intake.enabled(part)]
+        kept = [self._intake.blocks(part) for part in parts]
         try:
-            record = self._storage.keep_durably(blocks, verdict.moved)
+            record = self._storage.keep_durably(
+                [b for blocks in kept for b in blocks], verdict.moved
+            )
         except JournalUnavailable:
             for waiting in group:
                 waiting.answers = Answers([UNAVAILABLE], close=True)
@@ -142,8 +146,8 @@ class Acknowledger:
             waiting.done.set()
         self._intake.refuse(Reason.BAD_SEQ, taken.straddling)
         told: Told = {}
-        for part in parts:
-            self._intake.account(group[0].listener, taken.burst, part, told)
+        for part, blocks in zip(parts, kept, strict=True):
+            self._intake.account(group[0].listener, taken.burst, part, blocks, told)
             await trio.lowlevel.checkpoint()
 
 
@@ -164,11 +168,8 @@ class _Taken:
 
     def _burst(self) -> Burst:
         kept = [self._rows[row] for row in self._kept]
-        senders = [(waiting.sender.pid, waiting.sender.uid) for waiting, _ in kept]
-        return Burst(
-            [frame for _, frame in kept],
-            np.array(senders, np.int32).reshape(-1, 2),
-        )
+        senders = [CREDENTIALS.pack(row.sender.pid, row.sender.uid) for row, _ in kept]
+        return Burst([frame for _, frame in kept], b"".join(senders))
 
     def leave_out(self, verdict: Verdict, unreadable: list[int]) -> bool:
         """Leave out what was there before, and what follows a fault; whether anything was."""

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
-from attrs import define, evolve, field
+from attrs import define, field
 
 from aegisd.config.settings import EnabledMetrics, Privacy
 from aegisd.ingest.gathering import Burst, Sender
@@ -96,56 +96,62 @@ class Intake:
 
     def take(self, listener: Listener, burst: Burst) -> Iterator[None]:
         """Take a burst of messages, part by part; the caller may do other things between them."""
-        self._live.observe(*self._clocks())
+        wall, steady = self._clocks()
+        self._live.observe(wall, steady)
         told: Told = {}
         if burst.oversize:
             self._reject(listener, Reason.OVERSIZE, "", burst.oversize, burst, None, told)
-        for decoded in self.decode(burst.messages):
-            self._keep(self.account(listener, burst, decoded, told))
-            yield
+        parts = self._decoder.decode(burst.messages, round(wall * MICROSECONDS))
+        part = next(parts, None)
+        while part is not None:
+            blocks = self.blocks(part)
+            self.account(listener, burst, part, blocks, told)
+            self._keep(blocks)
+            part = next(parts, None)
+            if part is not None:
+                yield
 
     def decode(self, messages: Sequence[bytes]) -> Iterator[Decoded]:
         """Decode messages as of now, part by part; nothing is counted yet."""
-        wall, _ = self._clocks()
-        for decoded in self._decoder.decode(messages, round(wall * MICROSECONDS)):
-            yield evolve(decoded, blocks=[self._cleaned(block) for block in decoded.blocks])
+        wall, steady = self._clocks()
+        self._live.observe(wall, steady)
+        return self._decoder.decode(messages, round(wall * MICROSECONDS))
+
+    def blocks(self, decoded: Decoded) -> list[Block]:
+        """The blocks of kinds that are on, as they may be kept, with their endpoints."""
+        return [
+            self._endpoints.name(protect(block, self._privacy))
+            for block in decoded.blocks
+            if self._enabled[block.kind]
+        ]
 
     def account(
-        self, listener: Listener, burst: Burst, decoded: Decoded, told: Told
-    ) -> list[Block]:
-        """Count what was decoded, and bring it into the live state; return what is to be kept.
+        self,
+        listener: Listener,
+        burst: Burst,
+        decoded: Decoded,
+        blocks: list[Block],
+        told: Told,
+    ) -> None:
+        """Count what was decoded, and bring ``blocks`` of it into the live state.
 
         ``told`` is the same for all parts of the burst.
         """
-        wall, steady = self._clocks()
-        self._live.observe(wall, steady)
-        self.figures.altered += decoded.altered
-        self.sources.add(decoded.flows, int(steady))
+        figures = self.figures
+        figures.altered += decoded.altered
+        if len(decoded.flows.counts):
+            self.sources.add(decoded.flows, int(self._clocks()[1]))
         for reject in decoded.rejects:
             count, message = len(reject.messages), int(reject.messages[0])
             self._reject(listener, reject.reason, reject.field, count, burst, message, told)
-        kept = self.enabled(decoded)
-        for block in decoded.blocks:
-            if not self._enabled[block.kind]:
-                self.figures.disabled += block.size
-        for block in kept:
-            self.figures.events[block.kind] += block.size
+        figures.disabled += sum(b.size for b in decoded.blocks if not self._enabled[b.kind])
+        for block in blocks:
+            figures.events[block.kind] += block.size
             self._live.apply(block)
-        return kept
-
-    def enabled(self, decoded: Decoded) -> list[Block]:
-        """The blocks of kinds that are on."""
-        return [block for block in decoded.blocks if self._enabled[block.kind]]
 
     def refuse(self, reason: Reason, count: int) -> None:
         """Count rejects of messages that were not even taken."""
         self.figures.rejected[reason] += count
-
-    def _cleaned(self, block: Block) -> Block:
-        """A block as it may be kept, with its endpoints."""
-        if not self._enabled[block.kind]:
-            return block
-        return self._endpoints.name(protect(block, self._privacy))
 
     def _reject(
         self,

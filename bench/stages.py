@@ -93,9 +93,8 @@ def run(size: int, frames: list[bytes], directory: Path) -> dict[str, float]:
         now = round(clock.now * 1e6)
         with stages.stage("decode"):
             decoded = list(decoder.decode(burst.messages, now))
-        blocks = [block for part in decoded for block in part.blocks]
         with stages.stage("privacy, endpoints"):
-            blocks = [intake._cleaned(block) for block in blocks]
+            blocks = [block for part in decoded for block in intake.blocks(part)]
         with stages.stage("journal's entry alone"):
             entries.pack(blocks)
     for burst, intake in whole():

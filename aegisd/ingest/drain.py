@@ -20,7 +20,7 @@ import trio
 from aegisd.ingest.gathering import GATHER_SECONDS, Burst, Gathering
 from aegisd.ingest.receive import Receiver
 
-SILENCE_SECONDS = 0.01
+SILENCE_SECONDS = 0.005
 """A receiver that waits gives up after so long without a datagram."""
 
 

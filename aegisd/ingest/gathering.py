@@ -3,17 +3,15 @@
 A burst costs hardly more than a message, so datagrams are gathered for a moment.
 """
 
-import numpy as np
 from attrs import frozen
-from numpy.typing import NDArray
 
-from aegisd.ingest.receive import Chunk, Receiver
+from aegisd.ingest.receive import CREDENTIALS, Chunk, Receiver
 
 MAX_BURST_MESSAGES = 4096
 MAX_BURST_BYTES = 1024 * 1024
 """What decoding looks at before its first part: this bounds the pause."""
 
-GATHER_SECONDS = 0.035
+GATHER_SECONDS = 0.045
 """How long a burst is gathered. Nothing that is shown or stored is finer than that."""
 
 
@@ -29,19 +27,20 @@ class Sender:
 class Burst:
     """Messages that are handed over together.
 
-    ``senders`` has a row of pid and uid for each message, where the socket tells (unix(7));
-    ``oversize`` more were larger than any datagram may be and are lost. Where it is ``full``, more
-    may wait.
+    ``senders`` has CREDENTIALS of each message, where the socket tells (unix(7)). ``oversize`` more
+    were larger than any datagram may be and are lost. Where it is ``full``, more may wait.
     """
 
     messages: list[bytes]
-    senders: NDArray[np.int32] | None = None
+    senders: bytes = b""
     oversize: int = 0
     full: bool = False
 
     def sender(self, message: int) -> Sender | None:
         """Who sent a message, where the socket tells."""
-        return None if self.senders is None else Sender(*self.senders[message].tolist())
+        if not self.senders:
+            return None
+        return Sender(*CREDENTIALS.unpack_from(self.senders, message * CREDENTIALS.size))
 
 
 class Gathering:
@@ -85,10 +84,5 @@ class Gathering:
         if not chunks:
             return None
         messages = [message for chunk in chunks for message in chunk.messages]
-        senders = [chunk.senders for chunk in chunks if chunk.senders is not None]
-        return Burst(
-            messages,
-            np.concatenate(senders) if senders else None,
-            sum(chunk.oversize for chunk in chunks),
-            full,
-        )
+        oversize = sum(chunk.size for chunk in chunks) - len(messages)
+        return Burst(messages, b"".join([chunk.senders for chunk in chunks]), oversize, full)

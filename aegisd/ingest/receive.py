@@ -9,11 +9,13 @@ import ctypes
 import errno
 import os
 import socket
+import struct
+from bisect import bisect_left
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
 from attrs import frozen
-from numpy.typing import NDArray
 
 SLOTS = 128
 """Datagrams that one call may bring. Memory is used as far as datagrams reach into the slots."""
@@ -23,8 +25,11 @@ CACHE_LINE_BYTES = 64
 SCATTER_BYTES = 65 * CACHE_LINE_BYTES
 """Between slots, so that their beginnings don't compete for the same lines of the cache."""
 
-SCM_CREDENTIALS_BYTES = socket.CMSG_SPACE(12)  # pid, uid and gid (unix(7))
-_PID_AND_UID = slice(4, 6)  # in 32-bit words, behind the header of 16 bytes
+CREDENTIALS = struct.Struct("16x2i8x")
+"""A control message that tells who sent a datagram: header, pid, uid and gid (unix(7), cmsg(3))."""
+
+FEW = 16
+"""Up to so many datagrams are copied out one by one."""
 
 
 class _Piece(ctypes.Structure):
@@ -62,13 +67,12 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 @frozen(eq=False)
 class Chunk:
-    """Datagrams that came together. ``senders``: a row of pid and uid each, where known."""
+    """Datagrams that came together. ``senders``: CREDENTIALS of each, where known."""
 
     messages: list[bytes]
-    senders: NDArray[np.int32] | None
+    senders: bytes
     size: int  # of all, the oversize among them
     nbytes: int
-    oversize: int
 
 
 class Receiver:
@@ -79,8 +83,9 @@ class Receiver:
         self._limit = limit
         stride = limit + SCATTER_BYTES
         self._memory = np.empty((SLOTS, stride), np.uint8)
-        self._control = np.empty((SLOTS, SCM_CREDENTIALS_BYTES), np.uint8)
+        self._control = np.empty((SLOTS, CREDENTIALS.size), np.uint8)
         self._credentials = credentials
+        self._rows = [row.data for row in self._memory]
         self._pieces = (_Piece * SLOTS)()
         self._slots = (_Slot * SLOTS)()
         for i, (slot, piece) in enumerate(zip(self._slots, self._pieces, strict=True)):
@@ -88,10 +93,13 @@ class Receiver:
             slot.header.pieces = ctypes.addressof(piece)
             slot.header.piece_count = 1
             if credentials:
-                slot.header.control = self._control.ctypes.data + i * SCM_CREDENTIALS_BYTES
-        words = np.frombuffer(memoryview(self._slots), np.uint32).reshape(SLOTS, -1)
-        self._lengths = words[:, _Slot.length.offset // 4]
-        self._control_lengths = words[:, _Header.control_length.offset // 4]
+                slot.header.control = self._control.ctypes.data + i * CREDENTIALS.size
+        words = memoryview(self._slots).cast("B").cast("I")
+        width = ctypes.sizeof(_Slot) // words.itemsize
+        self._lengths = words[_Slot.length.offset // words.itemsize :: width]
+        self._control_lengths = np.asarray(words)[
+            _Header.control_length.offset // words.itemsize :: width
+        ]
         self._received = 0
         self._taken = 0
 
@@ -123,20 +131,21 @@ class Receiver:
         if not self.holds:
             self._receive(socket.MSG_DONTWAIT | socket.MSG_TRUNC, None)
         first = self._taken
-        lengths = self._lengths[first : min(self._received, first + max_messages)].astype(np.int64)
-        if not len(lengths):
+        lengths = self._lengths[first : min(self._received, first + max_messages)].tolist()
+        if not lengths:
             return None
-        nbytes = int(lengths.sum())
+        nbytes = sum(lengths)
         if nbytes > max_bytes:
-            lengths = lengths[: int(lengths.cumsum().searchsorted(max_bytes)) + 1]
-            nbytes = int(lengths.sum())
+            sums = list(accumulate(lengths))
+            size = bisect_left(sums, max_bytes) + 1
+            lengths, nbytes = lengths[:size], sums[size - 1]
         self._taken = first + len(lengths)
         return self._copied(first, lengths, nbytes)
 
     def _receive(self, flags: int, timeout: Any) -> None:
         """Call the kernel; MSG_TRUNC tells the lengths that datagrams had (recv(2))."""
         if self._credentials:
-            self._control_lengths[:] = SCM_CREDENTIALS_BYTES  # the kernel wrote what it used
+            self._control_lengths[:] = CREDENTIALS.size  # the kernel wrote what it used
         received = _libc.recvmmsg(self._file, self._slots, SLOTS, flags, timeout)
         if received < 0:
             number = ctypes.get_errno()
@@ -145,21 +154,22 @@ class Receiver:
         self._received = max(received, 0)
         self._taken = 0
 
-    def _copied(self, first: int, lengths: NDArray[np.int64], nbytes: int) -> Chunk:
+    def _copied(self, first: int, lengths: list[int], nbytes: int) -> Chunk:
         size = len(lengths)
-        senders = self._senders(first, first + size) if self._credentials else None
-        longest = int(lengths.max())
-        if longest <= self._limit and longest * size <= 2 * nbytes:
+        last = first + size
+        senders = self._control[first:last].tobytes() if self._credentials else b""
+        longest = max(lengths)
+        if longest > self._limit:
+            fit = [i for i in range(size) if lengths[i] <= self._limit]
+            messages = [self._rows[first + i][: lengths[i]].tobytes() for i in fit]
+            if self._credentials:
+                senders = b"".join([self._control[first + i].tobytes() for i in fit])
+        elif size > FEW and longest * size <= 2 * nbytes:
             # much alike: copied as a rectangle, and cut up
-            data = self._memory[first : first + size, :longest].tobytes()
-            places = zip(range(0, longest * size, longest), lengths.tolist(), strict=True)
+            data = self._memory[first:last, :longest].tobytes()
+            places = zip(range(0, longest * size, longest), lengths, strict=True)
             messages = [data[at : at + length] for at, length in places]
-            return Chunk(messages, senders, size, nbytes, 0)
-        fits = lengths <= self._limit
-        rows = zip((first + fits.nonzero()[0]).tolist(), lengths[fits].tolist(), strict=True)
-        messages = [self._memory[i, :length].tobytes() for i, length in rows]
-        senders = None if senders is None else senders[fits]
-        return Chunk(messages, senders, size, nbytes, size - len(messages))
-
-    def _senders(self, first: int, last: int) -> NDArray[np.int32]:
-        return self._control[first:last].view(np.int32)[:, _PID_AND_UID].copy()
+        else:
+            rows = zip(self._rows[first:last], lengths, strict=True)
+            messages = [row[:length].tobytes() for row, length in rows]
+        return Chunk(messages, senders, size, nbytes)

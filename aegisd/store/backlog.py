@@ -36,16 +36,17 @@ class Entry:
     blocks: list[Block]
     since: int  # seconds since 1970
     end: int
+    nbytes: int  # in memory, about
+
+    @classmethod
+    def of(cls, position: int, blocks: list[Block], since: int, end: int) -> "Entry":
+        """An entry of these blocks."""
+        return cls(position, blocks, since, end, sum(block.nbytes for block in blocks))
 
     @property
     def events(self) -> int:
         """How many there are positions for; none are in the blocks where they can't be read."""
         return self.end - self.position
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes in memory, about."""
-        return sum(block.nbytes for block in self.blocks)
 
     def placed(self) -> list[tuple[int, Block]]:
         """Its blocks, each with the position of its first event."""
@@ -157,7 +158,7 @@ class Backlog:
                 self.figures.dropped += events
                 return
             position = self._journal.skip(events)
-        self._hold(Entry(position, list(blocks), now, self._journal.end))
+        self._hold(Entry.of(position, list(blocks), now, self._journal.end))
 
     def put_durably(self, blocks: Sequence[Block], moved: dict[str, int]) -> int:
         """Keep blocks in the journal, with the marks that they move; return the record's number.
@@ -168,7 +169,7 @@ class Backlog:
         now = int(self._clock())
         position = self._append(blocks, events, moved, now)
         if events:
-            self._hold(Entry(position, list(blocks), now, self._journal.end))
+            self._hold(Entry.of(position, list(blocks), now, self._journal.end))
         return self._journal.appended
 
     def _append(self, blocks: Sequence[Block], events: int, moved: dict[str, int], now: int) -> int:
@@ -257,7 +258,7 @@ class Backlog:
             log.error("an entry of the journal can't be read", why=str(error))
             self._miss(record.position, record.end)
             blocks = []
-        entry = Entry(record.position, blocks, record.written, record.end)
+        entry = Entry.of(record.position, blocks, record.written, record.end)
         self._held_bytes += entry.nbytes
         return entry
 

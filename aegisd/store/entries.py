@@ -63,8 +63,11 @@ def _checked_size(kind: str, size: int) -> int:
 
 def _pack_numbers(column: Numbers) -> tuple[str, bytes]:
     little = column.astype(column.dtype.newbyteorder("<"), copy=False)
-    same = little == little[:1]  # never where it is NaN
-    return little.dtype.str, (little[:1] if same.all() else little).tobytes()
+    data = little.tobytes()
+    width = little.itemsize
+    # one value stands for all rows: bytes tell so soonest, NaN included
+    one = data[:width]
+    return little.dtype.str, one if data == one * len(little) else data
 
 
 def _unpack_numbers(size: int, type_: str, data: bytes) -> Any:
@@ -79,9 +82,9 @@ def _pack_text(text: Text) -> tuple[list[str | None], str, bytes]:
     values = list(text.values)
     if len(values) == 1:
         return values, "", b""
-    type_ = next(
-        t for t, most in (("<u1", 2**8), ("<u2", 2**16), ("<i4", 2**31)) if len(values) <= most
-    )
+    if len(values) <= 2**8:
+        return values, "<u1", text.index.astype(np.uint8).tobytes()
+    type_ = "<u2" if len(values) <= 2**16 else "<i4"
     return values, type_, text.index.astype(type_).tobytes()
 
 

@@ -39,6 +39,7 @@ class Storage:
         ``sync.reached`` waits for it. Raises JournalUnavailable.
         """
         number = self.backlog.put_durably(blocks if self.enabled else [], moved)
+        self.sync.notice()
         self.writer.notice()
         return number
 
@@ -46,6 +47,7 @@ class Storage:
         """Keep what came together, until it is in the database."""
         if self.enabled:
             self.backlog.put(blocks)
+            self.sync.notice()
             self.writer.notice()
 
     def close(self) -> None:

@@ -19,6 +19,7 @@ class Sync:
     def __init__(self, journal: Journal, seconds: float) -> None:
         self._journal = journal
         self._seconds = seconds
+        self._appended = trio.Event()
         self._wanted = trio.Event()
         self._round = trio.Event()
         self.error: str | None = None
@@ -27,11 +28,17 @@ class Sync:
     async def run(self) -> None:
         """Sync until cancelled."""
         while True:
+            await self._appended.wait()
             with trio.move_on_after(self._seconds):
                 await self._wanted.wait()
-            self._wanted = trio.Event()
+            self._appended, self._wanted = trio.Event(), trio.Event()
+            await self.once()
             if self._journal.safe < self._journal.appended or self._journal.suspect:
-                await self.once()
+                self._appended.set()
+
+    def notice(self) -> None:
+        """Something was appended."""
+        self._appended.set()
 
     async def once(self) -> None:
         """Sync what is there now."""

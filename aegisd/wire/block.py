@@ -86,7 +86,7 @@ class Text:
     @property
     def nbytes(self) -> int:
         """Bytes in memory, about."""
-        held = sum(len(value) for value in self.values if value is not None)
+        held = sum(map(len, filter(None, self.values)))
         return held + STRING_OVERHEAD_BYTES * len(self.values) + self.index.nbytes
 
 

@@ -5,6 +5,7 @@ by the kind they have when they name none; each has its position in the burst. T
 large message may come by and by, in one burst after the other.
 """
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from attrs import define, frozen
 
 from aegisd.wire import columns
 from aegisd.wire.block import Integers, Text
-from aegisd.wire.flows import MAX_SEQ
+from aegisd.wire.flows import MAX_SEQ, FlowRow
 from aegisd.wire.forms import Refused
 from aegisd.wire.opening import UNREADABLE
 from aegisd.wire.protocol import ENVELOPE_KEYS, MAX_ROWS, REQUEST, SOURCE, VERSION, Reason
@@ -61,7 +62,7 @@ class Burst:
         self._passed: list[int] = []  # events of it that came in an earlier burst
         self.unreadable: list[int] = []  # numbers of messages that are none
         self._refused: dict[Fault, list[Integers]] = {}
-        self.flows: list[tuple[int, str, int | None, int]] = []  # the rows of ``Flows``
+        self.flows: list[FlowRow] = []  # the rows of ``Flows``
         self._senders: list[tuple[int, int, str]] = []
 
     def add(self, number: int, message: Any, length: int) -> None:
@@ -118,10 +119,9 @@ class Burst:
             made.append(Reject(reason, field, np.array(self.numbers, np.int64)[row], indexes))
         return made
 
-    def counts(self) -> Integers:
+    def counts(self) -> list[int]:
         """The events of each message that are here."""
-        ends = np.array([*self._starts[1:], self.size], np.int64)
-        return ends - np.array(self._starts, np.int64)
+        return [end - start for start, end in pairwise([*self._starts, self.size])]
 
     def sources_of(self, positions: Integers) -> Text:
         """Who sent each event, as its envelope says."""

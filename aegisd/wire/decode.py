@@ -59,8 +59,8 @@ class Decoded:
     rejects: list[Reject]  # one for each reason and field
     altered: int
     flows: Flows
-    messages: Integers
-    counts: Integers
+    messages: list[int]
+    counts: list[int]
     unreadable: list[int]
 
 
@@ -140,8 +140,8 @@ class _Part:
     rejects: list[Reject] = Factory(list)
     altered: int = 0
     flows: list[Flows] = Factory(list)
-    numbers: list[Integers] = Factory(list)
-    counts: list[Integers] = Factory(list)
+    numbers: list[int] = Factory(list)
+    counts: list[int] = Factory(list)
     unreadable: list[int] = Factory(list)
 
     def add(self, block: Block) -> None:
@@ -151,31 +151,34 @@ class _Part:
         self.altered += changed
         self.size += block.size
 
-    def count(self, numbers: Integers, counts: Integers) -> None:
+    def count(self, numbers: list[int], counts: list[int]) -> None:
         """Take note of how many events came in which messages."""
-        self.numbers.append(numbers)
-        self.counts.append(counts)
+        self.numbers += numbers
+        self.counts += counts
 
     def take(self, burst: Burst) -> None:
         """Take note of all but the events of a burst that was opened."""
         self.flows.append(Flows.of(burst.flows))
         self.rejects += burst.rejects()
         self.unreadable += burst.unreadable
-        self.count(np.array(burst.numbers, np.int64), burst.counts())
+        self.count(burst.numbers, burst.counts())
 
     def decoded(self) -> Decoded:
         """What is in it."""
         flows = Flows.concatenate(self.flows)
-        sources, changed = columns.tidy(flows.sources, SOURCE.limit)
-        if changed:
+        if len(flows.counts):
+            sources, changed = columns.tidy(flows.sources, SOURCE.limit)
+            self.altered += changed
             flows = evolve(flows, sources=sources)
-        numbers = np.concatenate([_NONE, *self.numbers])
-        counts = np.concatenate([_NONE, *self.counts])
-        altered = self.altered + changed
-        return Decoded(self.blocks, self.rejects, altered, flows, numbers, counts, self.unreadable)
-
-
-_NONE = np.zeros(0, np.int64)
+        return Decoded(
+            self.blocks,
+            self.rejects,
+            self.altered,
+            flows,
+            self.numbers,
+            self.counts,
+            self.unreadable,
+        )
 
 
 def _opened(messages: Sequence[bytes], numbers: Iterable[int]) -> Iterator[Burst | None]:

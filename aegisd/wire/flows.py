@@ -11,6 +11,10 @@ MAX_SEQ = 2**62
 """No source gets so far in its life; and a number beyond could not be counted on."""
 
 
+FlowRow = tuple[int, str, int | None, int]
+"""A message's number, source, seq and how many events it holds."""
+
+
 @frozen(eq=False)
 class Flows:
     """A row a message: its number, its source, the events that source sent before, and its own.
@@ -24,7 +28,7 @@ class Flows:
     counts: Integers
 
     @classmethod
-    def of(cls, rows: Sequence[tuple[int, str, int | None, int]]) -> "Flows":
+    def of(cls, rows: Sequence[FlowRow]) -> "Flows":
         """From a tuple a message."""
         if not rows:
             return NO_FLOWS

@@ -10,7 +10,9 @@ judged in one place.
 
 import math
 import sys
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
+from itertools import accumulate, chain, pairwise
 from operator import attrgetter
 from typing import Annotated, Any, Literal
 
@@ -22,9 +24,9 @@ from msgspec.msgpack import Decoder
 from numpy.typing import NDArray
 
 from aegisd.wire import columns
-from aegisd.wire.block import Block, Integers, Numbers, Text
+from aegisd.wire.block import Block, Numbers, Text
 from aegisd.wire.columns import Clock, Faults
-from aegisd.wire.flows import MAX_SEQ, Flows
+from aegisd.wire.flows import MAX_SEQ, NO_FLOWS, FlowRow, Flows
 from aegisd.wire.protocol import (
     KINDS,
     MAX_DURATION_MS,
@@ -92,23 +94,28 @@ def _envelope(event: type[Struct]) -> type[Struct]:
 
 @frozen(eq=False)
 class Opened:
-    """Events of messages: ``ends[i]`` is behind the last one of message ``messages[i]``."""
+    """Events of messages: ``sizes[i]`` of them are those of message ``messages[i]``, in order."""
 
-    messages: Integers
-    ends: Integers
+    messages: list[int]
+    sizes: list[int]
     events: list[Any]
     timestamps: NDArray[np.float64]
     flows: Flows
 
-    def parts(self, size: int, clock: Clock) -> Iterator[tuple[Block, Integers, Integers]]:
+    def parts(self, size: int, clock: Clock) -> Iterator[tuple[Block, list[int], list[int]]]:
         """Blocks of at most ``size`` events, the messages these came in, how many in each."""
+        if len(self.events) <= size:
+            if self.events:
+                yield _block(self.events, self.timestamps, clock), self.messages, self.sizes
+            return
+        ends = list(accumulate(self.sizes))
         for start in range(0, len(self.events), size):
             stop = min(start + size, len(self.events))
-            low = int(self.ends.searchsorted(start, side="right"))
-            high = int(self.ends.searchsorted(stop))
-            ends = self.ends[low : high + 1].clip(max=stop)
+            held = slice(bisect_right(ends, start), bisect_left(ends, stop) + 1)
+            cuts = [start, *(min(end, stop) for end in ends[held])]
+            counts = [end - begin for begin, end in pairwise(cuts)]
             block = _block(self.events[start:stop], self.timestamps[start:stop], clock)
-            yield block, self.messages[low : high + 1], ends - np.append(start, ends[:-1])
+            yield block, self.messages[held], counts
 
 
 class _Reader:
@@ -139,38 +146,44 @@ class _Reader:
     ) -> Opened | None:
         """The events of what was found; messages that are not plain after all go to ``left``."""
         types = set(map(type, found))
-        if types == {self._event}:
-            events, sizes = found, [1] * len(found)
-        else:
+        events, sizes = found, [1] * len(found)
+        if types != {self._event}:
             lists = [self._listed(item) for item in found]
-            events, sizes = [event for list_ in lists for event in list_], list(map(len, lists))
-        ends = np.cumsum(sizes)
+            events, sizes = list(chain.from_iterable(lists)), list(map(len, lists))
         timestamps = np.array(list(map(_timestamp, events)), np.float64)
-        named = (
-            [] if types == {list} else [i for i, item in enumerate(found) if type(item) is not list]
-        )
-        sources = [_source(found[i]) for i in named]
-        seqs = [_seq(found[i]) for i in named]
-        odd = {
-            i
-            for i, source, seq in zip(named, sources, seqs, strict=True)
-            if source is None and seq is not None
-        }
+        odd: set[int] = set()
         late = columns.late_or_early(timestamps, clock)
         if late is not None:
-            odd.update(ends.searchsorted(late.nonzero()[0], side="right").tolist())
-        if odd:
-            left += [read[i] for i in sorted(odd)]
-            kept = [i for i in range(len(found)) if i not in odd]
-            if not kept:
-                return None
-            return self._opened([found[i] for i in kept], [read[i] for i in kept], left, clock)
-        rows = [
-            (read[i], source, seq, sizes[i])
-            for i, source, seq in zip(named, sources, seqs, strict=True)
-            if source is not None
-        ]
-        return Opened(np.array(read), ends, events, timestamps, Flows.of(rows))
+            ends = list(accumulate(sizes))
+            odd.update(bisect_right(ends, place) for place in late.nonzero()[0].tolist())
+        flows = NO_FLOWS
+        if types != {list}:
+            rows = self._flows(found, read, sizes, odd)
+            flows = Flows.of(rows) if rows else NO_FLOWS
+        if not odd:
+            return Opened(read, sizes, events, timestamps, flows)
+        left += [read[i] for i in sorted(odd)]
+        kept = [i for i in range(len(found)) if i not in odd]
+        if not kept:
+            return None
+        return self._opened([found[i] for i in kept], [read[i] for i in kept], left, clock)
+
+    def _flows(
+        self, found: list[Any], read: list[int], sizes: list[int], odd: set[int]
+    ) -> list[FlowRow]:
+        """Who sent what; a message that counts and doesn't say whose it is, is odd."""
+        named = [i for i, item in enumerate(found) if type(item) is not list]
+        sources = [_source(found[i]) for i in named]
+        seqs = [_seq(found[i]) for i in named]
+        if sources.count(None) == seqs.count(None) == len(named):
+            return []
+        rows: list[FlowRow] = []
+        for i, source, seq in zip(named, sources, seqs, strict=True):
+            if source is not None:
+                rows.append((read[i], source, seq, sizes[i]))
+            elif seq is not None:
+                odd.add(i)
+        return rows
 
     def _listed(self, item: Any) -> list[Any]:
         if type(item) is list:
