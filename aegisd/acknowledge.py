@@ -8,7 +8,6 @@ already, or was about to be when the connection broke: it is answered and not co
 
 from collections import deque
 from collections.abc import Sequence
-from itertools import chain
 
 import numpy as np
 import trio

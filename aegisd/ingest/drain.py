@@ -20,8 +20,9 @@ import trio
 from aegisd.ingest.gathering import GATHER_SECONDS, Burst, Gathering
 from aegisd.ingest.receive import Receiver
 
-SILENCE_SECONDS = 0.005
-"""A receiver that waits gives up after so long without a datagram."""
+SILENCE_SECONDS = 0.010
+"""A receiver that waits gives up after so long without a datagram. It is asked for no more than the
+rest of GATHER_SECONDS, and so no burst is gathered for longer."""
 
 
 class Drain:
@@ -88,7 +89,7 @@ class Drain:
 
     def _gather(self) -> None:
         """Gather a burst."""
-        deadline = monotonic() + GATHER_SECONDS
+        deadline = monotonic() + GATHER_SECONDS - SILENCE_SECONDS
         self._gathering.read(only_held=True)
         while not self._stopping and not self._gathering.full:
             if (left := deadline - monotonic()) <= 0:

@@ -136,6 +136,7 @@ class Hub:
         self._interval = settings.update_interval_ms / 1000
         self._limit = settings.max_connections_per_ip
         self._moment: Moment | None = None
+        self._somebody = trio.Event()  # there may be clients
 
     @property
     def count(self) -> int:
@@ -146,10 +147,13 @@ class Hub:
         """Send to all, every interval, until cancelled."""
         next_time = trio.current_time()
         while True:
+            await self._somebody.wait()
             next_time = max(next_time + self._interval, trio.current_time())
             await trio.sleep_until(next_time)
             if self._clients:
                 self._publish()
+            else:
+                self._somebody = trio.Event()
 
     def _publish(self) -> None:
         self._moment = Moment(self._live, self._now(), trio.current_time())
@@ -186,6 +190,7 @@ class Hub:
         """A new client from this address, for as long as the block lasts."""
         client = Client()
         self._clients.add(client)
+        self._somebody.set()
         self._per_address[address] += 1
         try:
             yield client
