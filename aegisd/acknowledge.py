@@ -7,7 +7,8 @@ already, or was about to be when the connection broke: it is answered and not co
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 import numpy as np
 import trio
@@ -20,7 +21,7 @@ from aegisd.intake import Intake, Told
 from aegisd.store.backlog import JournalUnavailable
 from aegisd.store.marks import Marks
 from aegisd.store.storage import Storage
-from aegisd.wire.block import ABSENT
+from aegisd.wire.block import ABSENT, Integers
 from aegisd.wire.burst import most_rows
 from aegisd.wire.decode import Decoded
 from aegisd.wire.flows import Flows
@@ -121,15 +122,15 @@ class Acknowledger:
     async def _process(self, group: list[_Waiting]) -> None:
         taken = _Taken(group)
         while True:
-            parts = []
+            parts, kept = [], []
             for decoded in self._intake.decode(taken.burst.messages):
                 parts.append(decoded)
+                kept.append(self._intake.blocks(decoded))
                 await trio.lowlevel.checkpoint()
             flows = Flows.concatenate([part.flows for part in parts])
             verdict = judge(flows, self._storage.marks)
             if not taken.leave_out(verdict, [m for part in parts for m in part.unreadable]):
                 break
-        kept = [self._intake.blocks(part) for part in parts]
         try:
             record = self._storage.keep_durably(
                 [b for blocks in kept for b in blocks], verdict.moved
@@ -238,17 +239,28 @@ def _acknowledgement(seq: int, accepted: int, rejects: _Rejected) -> dict[str, o
 
 
 def _rejected(parts: list[Decoded]) -> dict[int, _Rejected]:
-    """The rejects of each message. Those that would not be listed are counted in one go."""
+    """The rejects of each message; those that will not be listed are counted in one go."""
     found: dict[int, _Rejected] = {}
-    for reject in (reject for part in parts for reject in part.rejects):
-        messages, starts, counts = np.unique(reject.messages, return_index=True, return_counts=True)
-        rows = zip(messages.tolist(), starts.tolist(), counts.tolist(), strict=True)
-        for message, start, count in rows:
-            rejected = found.setdefault(message, _Rejected())
-            rejected.count += count
-            stop = start + min(count, MAX_LISTED_REJECTS)
-            rejected.listed += [
-                (index, reject.reason.value, reject.field)
-                for index in reject.indexes[start:stop].tolist()
-            ]
+    for part in parts:
+        # a message's events come in order: what is behind the first ones is not listed
+        full = {m for m, told in found.items() if len(told.listed) >= MAX_LISTED_REJECTS}
+        for reject in part.rejects:
+            for start, stop in _runs(reject.messages):
+                message = int(reject.messages[start])
+                told = found.setdefault(message, _Rejected())
+                told.count += stop - start
+                if message not in full:
+                    first = reject.indexes[start : min(stop, start + MAX_LISTED_REJECTS)]
+                    told.listed += [
+                        (index, reject.reason.value, reject.field) for index in first.tolist()
+                    ]
     return found
+
+
+def _runs(messages: Integers) -> Iterator[tuple[int, int]]:
+    """Where each message's rejects begin and end; they stand together."""
+    if messages[0] == messages[-1]:  # mostly
+        yield 0, len(messages)
+        return
+    ends = [*((messages[1:] != messages[:-1]).nonzero()[0] + 1).tolist(), len(messages)]
+    yield from pairwise([0, *ends])

@@ -99,8 +99,6 @@ class Intake:
         wall, steady = self._clocks()
         self._live.observe(wall, steady)
         told: Told = {}
-        if burst.oversize:
-            self._reject(listener, Reason.OVERSIZE, "", burst.oversize, burst, None, told)
         parts = self._decoder.decode(burst.messages, round(wall * MICROSECONDS))
         part = next(parts, None)
         while part is not None:
@@ -110,6 +108,8 @@ class Intake:
             part = next(parts, None)
             if part is not None:
                 yield
+        if burst.oversize:
+            self._reject(listener, Reason.OVERSIZE, "", burst.oversize, burst, None, told)
 
     def decode(self, messages: Sequence[bytes]) -> Iterator[Decoded]:
         """Decode messages as of now, part by part; nothing is counted yet."""

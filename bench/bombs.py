@@ -72,6 +72,30 @@ def long_paths(source: str) -> bytes:
     return events(source, paths[:-1])
 
 
+def scan(source: str) -> bytes:
+    """Requests to as many paths as fit."""
+    size = len(msgpack.packb(_scanned(ROWS)))
+    found = [msgpack.packb(_scanned(i)) for i in range((MESSAGE_BYTES - 100) // size)]
+    return events(source, found)
+
+
+def scan_in_columns(source: str) -> bytes:
+    """Columns whose rows all have a path of their own."""
+    return columns(source, path=[f"/scan/{i:x}y" for i in range(ROWS)])
+
+
+def decisions(source: str) -> bytes:
+    """Rate-limit decisions, a key each: they are no requests, and opened one by one."""
+    item = {"kind": "rate_limit", "key": "client-00000", "allowed": True}
+    size = len(msgpack.packb(item))
+    count = (MESSAGE_BYTES - 100) // size
+    return events(source, [msgpack.packb(item | {"key": f"client-{i:05}"}) for i in range(count)])
+
+
+def _scanned(i: int) -> dict[str, object]:
+    return REQUEST | {"path": f"/scan/{i:05x}y"}
+
+
 SMALL = msgpack.packb(REQUEST)
 NESTS = ARRAY_OF_ONE * (NESTED - 1) + EMPTY_ARRAY
 WRONG = msgpack.packb({**REQUEST, "status_code": "200"})
@@ -82,6 +106,9 @@ BOMBS = (
     Bomb("a list of small requests", lambda s: fill(s, SMALL)),
     Bomb("the same, the last one's status a text", lambda s: fill(s, SMALL, WRONG)),
     Bomb(f"requests with paths of {PATH_BYTES // 2:,} numbers", long_paths),
+    Bomb("requests to distinct paths", scan),
+    Bomb(f"columns, {ROWS:,} distinct paths", scan_in_columns),
+    Bomb("rate-limit decisions of distinct keys", decisions),
     Bomb(f"columns of constants, n = {ROWS:,}", columns),
     Bomb(f"columns, a list of {ROWS:,} nils", lambda s: columns(s, path=[None] * ROWS)),
     Bomb("an event with a million maps and no path", unknown_key),

@@ -58,5 +58,4 @@ def _needed(text: Text) -> Text:
     """``text`` with not more values than rows: others would fill the queue for nothing."""
     if len(text.values) <= len(text.index):
         return text
-    used, index = np.unique(text.index, return_inverse=True)
-    return Text([text.values[i] for i in used.tolist()], index.reshape(-1).astype(np.int32))
+    return text.used()

@@ -1,9 +1,9 @@
 """Pushes live figures to dashboards over WebSocket.
 
 The hub makes each topic once an interval, whoever subscribes to it, and puts the message into
-each client's slot. Who subscribes gets what was made a moment ago, so that nobody can have it made
-over and over. A slot holds the latest message only: a slow client misses some and costs
-nothing. Alerts wait in a short queue of their own.
+each client's slot. For those who subscribe in between it makes them a few times more, and then
+sends the latest again: so nobody can have them made over and over. A slot holds the latest message
+only: a slow client misses some and costs nothing. Alerts wait in a short queue of their own.
 """
 
 import json
@@ -43,8 +43,9 @@ TOPICS = (
 ALERTS = "alerts"
 FROM_THE_START = frozenset({"overview", ALERTS})
 
-MOMENT_SECONDS = 0.1
-"""How old figures may be that somebody subscribes to. It bounds what subscribing costs."""
+MOMENTS = 5
+"""Times in an interval that figures are made anew for somebody who subscribes. It bounds what
+subscribing costs; beyond, the latest are sent again."""
 
 TOP_ENDPOINTS = 10
 MAX_ALERTS_WAITING = 100
@@ -76,15 +77,11 @@ class Client:
 
 
 class Moment:
-    """The topics of one moment, each made when it is first asked for.
+    """The topics as of ``now`` (microseconds since 1970), each made when it is first asked for."""
 
-    ``now`` is in microseconds since 1970, ``since`` a steady time in seconds.
-    """
-
-    def __init__(self, live: LiveState, now: int, since: float) -> None:
+    def __init__(self, live: LiveState, now: int) -> None:
         self._live = live
         self._now = now
-        self.since = since
         self._made: dict[str, str] = {}
 
     def message(self, topics: frozenset[str]) -> str:
@@ -136,6 +133,7 @@ class Hub:
         self._interval = settings.update_interval_ms / 1000
         self._limit = settings.max_connections_per_ip
         self._moment: Moment | None = None
+        self._left = MOMENTS
         self._somebody = trio.Event()  # there may be clients
 
     @property
@@ -156,7 +154,7 @@ class Hub:
                 self._somebody = trio.Event()
 
     def _publish(self) -> None:
-        self._moment = Moment(self._live, self._now(), trio.current_time())
+        self._moment, self._left = Moment(self._live, self._now()), MOMENTS
         messages: dict[frozenset[str], str] = {}
         for client in self._clients:
             if client.topics not in messages:
@@ -165,10 +163,10 @@ class Hub:
             client.wake()
 
     def message(self, topics: frozenset[str]) -> str:
-        """A metrics message with these topics, as of a moment ago."""
-        time = trio.current_time()
-        if self._moment is None or time - self._moment.since >= MOMENT_SECONDS:
-            self._moment = Moment(self._live, self._now(), time)
+        """A metrics message with these topics, as of now or of within an interval."""
+        if self._moment is None or self._left:
+            self._moment = Moment(self._live, self._now())
+            self._left -= 1
         return self._moment.message(topics)
 
     def announce(self, alert: Alert) -> None:

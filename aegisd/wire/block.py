@@ -70,6 +70,11 @@ class Text:
             start = end
         return cls.coded(values, index)
 
+    def used(self) -> "Text":
+        """The same rows, and only the values that they have."""
+        used, index = np.unique(self.index, return_inverse=True)
+        return Text([self.values[i] for i in used.tolist()], index.astype(np.int32))
+
     def rows(self) -> list[str | None]:
         """A text per row."""
         values = self.values
@@ -123,6 +128,20 @@ class Block:
         if self.size <= size:
             return [self]
         return [self.part(start, start + size) for start in range(0, self.size, size)]
+
+    def bounded(self, size: int) -> "list[Block]":
+        """The events in blocks, none of which has a text column of more than ``size`` values."""
+        if all(len(text.values) <= size for text in self.texts.values()):
+            return [self]
+        return [
+            Block(
+                part.kind,
+                part.size,
+                part.numbers,
+                {name: text.used() for name, text in part.texts.items()},
+            )
+            for part in self.parts(size)
+        ]
 
     def ordered(self, order: NDArray[np.intp]) -> "Block":
         """The same events in another order: ``order`` has each event's number once."""

@@ -41,6 +41,9 @@ MAX_PART_EVENTS = 4096
 """Where a part ends. Decoding, counting and keeping so many take some ten milliseconds, in which
 nothing else runs; more at once would hardly be cheaper."""
 
+MAX_PART_BYTES = 256 * 1024
+"""The same for events that are large."""
+
 MAX_CAREFUL_EVENTS = 1024
 """Where a part of events that were opened one by one ends: they take longer."""
 
@@ -82,7 +85,8 @@ class Decoder:
         opened, left = self._quick.open(messages, clock)
         for events in opened:
             part.flows.append(events.flows)
-            for block, numbers, counts in events.parts(MAX_PART_EVENTS, clock):
+            most = MAX_PART_BYTES * len(events.events) // events.nbytes
+            for block, numbers, counts in events.parts(min(most + 1, MAX_PART_EVENTS), clock):
                 part.add(block)
                 part.count(numbers, counts)
                 if part.size >= MAX_PART_EVENTS:
@@ -93,7 +97,8 @@ class Decoder:
                 yield part.decoded()
                 part = _Part()
                 continue
-            for block in self._blocks(burst, clock):
+            blocks = self._blocks(burst, clock)
+            for block in (piece for whole in blocks for piece in whole.bounded(MAX_PART_EVENTS)):
                 part.add(block)
                 if part.size >= MAX_PART_EVENTS:
                     yield part.decoded()

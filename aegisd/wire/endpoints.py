@@ -24,6 +24,9 @@ MAX_REMEMBERED_BYTES = 320
 """Of a path in memory: 270 characters of ASCII, fewer of other scripts. Longer ones are rare and
 would make the memory large: their endpoint is found each time."""
 
+MAX_SEGMENTS = 32
+"""Segments of a path that are looked at. What lies deeper is no API's, and costs nothing."""
+
 PLACEHOLDER = "{id}"
 
 _IDENTIFIER = re.compile(
@@ -38,8 +41,8 @@ _IDENTIFIER = re.compile(
 
 
 def template(path: str) -> str:
-    """``path`` with the segments that identify things replaced by ``{id}``."""
-    segments = without_query(path).split("/")
+    """``path`` with those of its first segments that identify things replaced by ``{id}``."""
+    segments = without_query(path).split("/", MAX_SEGMENTS)
     return "/".join(PLACEHOLDER if _IDENTIFIER.fullmatch(s) else s for s in segments)
 
 

@@ -140,9 +140,8 @@ def _coded(
     if len(joined.values) <= len(joined.index):
         return joined
     # each value is looked at, here and wherever texts are: no more of them than there are rows
-    used, index = np.unique(joined.index, return_inverse=True)
-    values = [joined.values[i] for i in used.tolist()]
-    return Coded(values, index.astype(np.int32), joined.past)
+    used = Text(joined.values, joined.index).used()
+    return Coded(list(used.values), used.index, joined.past)
 
 
 def _joined(

@@ -101,6 +101,7 @@ class Opened:
     events: list[Any]
     timestamps: NDArray[np.float64]
     flows: Flows
+    nbytes: int  # of the messages
 
     def parts(self, size: int, clock: Clock) -> Iterator[tuple[Block, list[int], list[int]]]:
         """Blocks of at most ``size`` events, the messages these came in, how many in each."""
@@ -139,10 +140,16 @@ class _Reader:
                 left.append(number)
             else:
                 read.append(number)
-        return self._opened(found, read, left, clock) if found else None, left
+        opened = self._opened(found, read, left, clock, messages) if found else None
+        return opened, left
 
     def _opened(
-        self, found: list[Any], read: list[int], left: list[int], clock: Clock
+        self,
+        found: list[Any],
+        read: list[int],
+        left: list[int],
+        clock: Clock,
+        messages: Sequence[bytes],
     ) -> Opened | None:
         """The events of what was found; messages that are not plain after all go to ``left``."""
         types = set(map(type, found))
@@ -161,12 +168,15 @@ class _Reader:
             rows = self._flows(found, read, sizes, odd)
             flows = Flows.of(rows) if rows else NO_FLOWS
         if not odd:
-            return Opened(read, sizes, events, timestamps, flows)
+            nbytes = sum(len(messages[number]) for number in read)
+            return Opened(read, sizes, events, timestamps, flows, nbytes)
         left += [read[i] for i in sorted(odd)]
         kept = [i for i in range(len(found)) if i not in odd]
         if not kept:
             return None
-        return self._opened([found[i] for i in kept], [read[i] for i in kept], left, clock)
+        return self._opened(
+            [found[i] for i in kept], [read[i] for i in kept], left, clock, messages
+        )
 
     def _flows(
         self, found: list[Any], read: list[int], sizes: list[int], odd: set[int]
