@@ -8,7 +8,7 @@ already, or was about to be when the connection broke: it is answered and not co
 
 from collections import deque
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from itertools import chain, pairwise
 
 import numpy as np
 import trio
@@ -19,6 +19,7 @@ from aegisd.ingest.receive import CREDENTIALS
 from aegisd.ingest.stream import Answers, StreamListener, error
 from aegisd.intake import Intake, Told
 from aegisd.store.backlog import JournalUnavailable
+from aegisd.store.entries import pack_block
 from aegisd.store.marks import Marks
 from aegisd.store.storage import Storage
 from aegisd.wire.block import ABSENT, Integers
@@ -131,10 +132,13 @@ class Acknowledger:
             verdict = judge(flows, self._storage.marks)
             if not taken.leave_out(verdict, [m for part in parts for m in part.unreadable]):
                 break
+        packed: list[bytes] = []
+        for blocks in kept:
+            packed += map(pack_block, blocks)
+            await trio.lowlevel.checkpoint()
         try:
-            record = self._storage.keep_durably(
-                [b for blocks in kept for b in blocks], verdict.moved
-            )
+            together = list(chain.from_iterable(kept))
+            record = self._storage.keep_durably(together, packed, verdict.moved)
         except JournalUnavailable:
             for waiting in group:
                 waiting.answers = Answers([UNAVAILABLE], close=True)

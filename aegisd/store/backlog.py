@@ -152,7 +152,7 @@ class Backlog:
             return
         now = int(self._clock())
         try:
-            position = self._append(blocks, events, {}, now)
+            position = self._append(entries.pack(blocks), events, {}, now)
         except JournalUnavailable:
             if self._held_bytes + sum(block.nbytes for block in blocks) > MAX_HELD_BYTES:
                 self.figures.dropped += events
@@ -160,21 +160,21 @@ class Backlog:
             position = self._journal.skip(events)
         self._hold(Entry.of(position, list(blocks), now, self._journal.end))
 
-    def put_durably(self, blocks: Sequence[Block], moved: dict[str, int]) -> int:
+    def put_durably(self, blocks: Sequence[Block], entry: bytes, moved: dict[str, int]) -> int:
         """Keep blocks in the journal, with the marks that they move; return the record's number.
 
-        They are on disk when that many records are safe. Raises JournalUnavailable.
+        ``entry`` is what ``entries`` makes of them. They are on disk when that many records are safe. Raises JournalUnavailable.
         """
         events = sum(block.size for block in blocks)
         now = int(self._clock())
-        position = self._append(blocks, events, moved, now)
+        position = self._append(entry, events, moved, now)
         if events:
             self._hold(Entry.of(position, list(blocks), now, self._journal.end))
         return self._journal.appended
 
-    def _append(self, blocks: Sequence[Block], events: int, moved: dict[str, int], now: int) -> int:
+    def _append(self, entry: bytes, events: int, moved: dict[str, int], now: int) -> int:
         try:
-            position = self._journal.append(events, entries.pack(blocks), moved, now)
+            position = self._journal.append(events, entry, moved, now)
         except JournalFull:
             self._cannot_write("it is full (storage.journal_max_bytes)")
             raise JournalUnavailable from None

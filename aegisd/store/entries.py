@@ -19,24 +19,31 @@ from aegisd.wire.protocol import KINDS
 FORMAT = 1
 
 MAX_EVENTS = 2**24
-"""In a block. ``pack`` cuts larger ones, so that ``unpack`` takes whatever it writes."""
+"""In a block, as ``unpack`` takes them. ``pack`` cuts larger ones, so that it takes all of what was
+written. Decoding makes none of a hundredth of that."""
 
 
 def pack(blocks: Sequence[Block]) -> bytes:
     """The blocks as bytes."""
+    return joined([pack_block(part) for block in blocks for part in block.parts(MAX_EVENTS)])
+
+
+def pack_block(block: Block) -> bytes:
+    """A block of at most MAX_EVENTS as bytes, to be ``joined``."""
     packed: bytes = msgpack.packb(
         [
-            [
-                block.kind,
-                block.size,
-                {name: _pack_numbers(column) for name, column in block.numbers.items()},
-                {name: _pack_text(text) for name, text in block.texts.items()},
-            ]
-            for whole in blocks
-            for block in whole.parts(MAX_EVENTS)
+            block.kind,
+            block.size,
+            {name: _pack_numbers(column) for name, column in block.numbers.items()},
+            {name: _pack_text(text) for name, text in block.texts.items()},
         ]
     )
     return packed
+
+
+def joined(packed: Sequence[bytes]) -> bytes:
+    """Packed blocks as an entry."""
+    return b"".join([msgpack.Packer().pack_array_header(len(packed)), *packed])
 
 
 def unpack(data: bytes) -> list[Block]:

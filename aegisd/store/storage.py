@@ -9,6 +9,7 @@ from attrs import frozen
 
 from aegisd.config.load import Places
 from aegisd.config.settings import Settings
+from aegisd.store import entries
 from aegisd.store.backlog import Backlog
 from aegisd.store.journal import Journal
 from aegisd.store.marks import Marks
@@ -33,12 +34,15 @@ class Storage:
         """How far the stream's sources have come."""
         return self.journal.marks
 
-    def keep_durably(self, blocks: list[Block], moved: dict[str, int]) -> int:
+    def keep_durably(self, blocks: list[Block], packed: list[bytes], moved: dict[str, int]) -> int:
         """Keep what came together, with the marks it moves; return the record's number.
 
-        ``sync.reached`` waits for it. Raises JournalUnavailable.
+        ``packed`` is what ``entries.pack_block`` makes of each block. ``sync.reached`` waits for the
+        record. Raises JournalUnavailable.
         """
-        number = self.backlog.put_durably(blocks if self.enabled else [], moved)
+        if not self.enabled:
+            blocks, packed = [], []
+        number = self.backlog.put_durably(blocks, entries.joined(packed), moved)
         self.sync.notice()
         self.writer.notice()
         return number

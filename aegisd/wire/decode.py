@@ -37,9 +37,9 @@ from aegisd.wire.protocol import (
 from aegisd.wire.quick import Quick
 from aegisd.wire.table import MAX_READ_ROWS, read_tables
 
-MAX_PART_EVENTS = 4096
-"""Where a part ends. Decoding, counting and keeping so many take some ten milliseconds, in which
-nothing else runs; more at once would hardly be cheaper."""
+MAX_PART_EVENTS = 2048
+"""Where a part ends. Decoding, naming, counting and keeping so many take two milliseconds, or ten
+where each has a path of its own, and nothing else runs meanwhile. More would hardly be cheaper."""
 
 MAX_PART_BYTES = 256 * 1024
 """The same for events that are large."""

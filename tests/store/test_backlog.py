@@ -38,6 +38,10 @@ def numbered(first: int, count: int) -> Block:
     return block("request", [{"path": f"/{number}"} for number in range(first, first + count)])
 
 
+def put_durably(backlog: Backlog, blocks: list[Block], moved: dict[str, int]) -> int:
+    return backlog.put_durably(blocks, entries.pack(blocks), moved)
+
+
 def numbers(batch: Batch | None) -> list[int]:
     """The numbers of a batch's events, whose places tell them too where none was lost."""
     if batch is None:
@@ -125,9 +129,9 @@ def test_what_was_not_stored_is_there_after_another_start(tmp_path: Path) -> Non
 def test_durable_ones_come_in_order_with_the_others(tmp_path: Path) -> None:
     with waiting(tmp_path) as backlog:
         backlog.put([numbered(0, 2)])
-        assert backlog.put_durably([numbered(2, 3)], {"a": 3}) == 2
+        assert put_durably(backlog, [numbered(2, 3)], {"a": 3}) == 2
         backlog.put([numbered(5, 1)])
-        assert backlog.put_durably([], {"a": 4}) == 4
+        assert put_durably(backlog, [], {"a": 4}) == 4
         assert drain(backlog) == list(range(6))
 
 
@@ -176,7 +180,7 @@ def test_a_full_journal_leaves_it_to_memory_and_what_finds_no_room_is_counted(
         assert (backlog.dropped, backlog.events, backlog.lost_with_files) == (20, 30, 0)
         assert backlog.figures.error == "it is full (storage.journal_max_bytes)"
         with pytest.raises(JournalUnavailable):
-            backlog.put_durably([whole], {"a": 1})
+            put_durably(backlog, [whole], {"a": 1})
         assert backlog.dropped == 20, "who hears of it has them still"
         assert drain(backlog) == list(range(30))
     assert [line["log_level"] for line in logs] == ["error"]
@@ -439,7 +443,7 @@ class World:
         dropped = self.backlog.dropped
         if durably:
             try:
-                self.backlog.put_durably([numbered(made[0], count)] if made else [], {"a": 1})
+                put_durably(self.backlog, [numbered(made[0], count)] if made else [], {"a": 1})
             except JournalUnavailable:
                 return
         else:
