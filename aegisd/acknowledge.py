@@ -46,7 +46,6 @@ class _Waiting:
     sender: Sender
     frames: Sequence[bytes]
     answers: Answers = field(factory=lambda: Answers([]))
-    record: int | None = None  # of the journal, where the answers wait for it
     done: trio.Event = field(factory=trio.Event)
 
 
@@ -88,6 +87,9 @@ class Acknowledger:
         self._storage = storage
         self._waiting: deque[_Waiting] = deque()
         self._more = trio.Event()
+        # groups with answers, and the records of the journal that must be on the disk before
+        self._written: deque[tuple[int, list[_Waiting]]] = deque()
+        self._some_written = trio.Event()
 
     async def take(
         self, listener: StreamListener, sender: Sender, frames: Sequence[bytes]
@@ -97,15 +99,34 @@ class Acknowledger:
         self._waiting.append(waiting)
         self._more.set()
         await waiting.done.wait()
-        if waiting.record is not None:
-            try:
-                await self._storage.sync.reached(waiting.record)
-            except JournalUnavailable:
-                return Answers([UNAVAILABLE], close=True)
         return waiting.answers
 
     async def run(self) -> None:
-        """Take what waits, as one burst, until cancelled."""
+        """Take what waits and answer it, until cancelled."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._take_all)
+            nursery.start_soon(self._answer_all)
+
+    async def _answer_all(self) -> None:
+        """Let answers go when what they tell is on the disk."""
+        while True:
+            await self._some_written.wait()
+            self._some_written = trio.Event()
+            while self._written:
+                try:
+                    await self._storage.sync.reached(self._written[0][0])
+                except JournalUnavailable:
+                    self._refuse(self._written.popleft()[1])
+                while self._written and self._written[0][0] <= self._storage.journal.safe:
+                    _answer(self._written.popleft()[1])
+
+    def _refuse(self, group: list[_Waiting]) -> None:
+        for waiting in group:
+            waiting.answers = Answers([UNAVAILABLE], close=True)
+        _answer(group)
+
+    async def _take_all(self) -> None:
+        """Take what waits, as one burst."""
         while True:
             await self._more.wait()
             self._more = trio.Event()
@@ -140,19 +161,24 @@ class Acknowledger:
             together = list(chain.from_iterable(kept))
             record = self._storage.keep_durably(together, packed, verdict.moved)
         except JournalUnavailable:
-            for waiting in group:
-                waiting.answers = Answers([UNAVAILABLE], close=True)
-                waiting.done.set()
+            self._refuse(group)
             return
         taken.acknowledge(flows, _rejected(parts))
-        for waiting in group:
-            waiting.record = record if waiting.answers.payloads else None
-            waiting.done.set()
+        told = [waiting for waiting in group if waiting.answers.payloads]
+        _answer([waiting for waiting in group if not waiting.answers.payloads])
+        if told:
+            self._written.append((record, told))
+            self._some_written.set()
         self._intake.refuse(Reason.BAD_SEQ, taken.straddling)
-        told: Told = {}
+        known: Told = {}
         for part, blocks in zip(parts, kept, strict=True):
-            self._intake.account(group[0].listener, taken.burst, part, blocks, told)
+            self._intake.account(group[0].listener, taken.burst, part, blocks, known)
             await trio.lowlevel.checkpoint()
+
+
+def _answer(group: list[_Waiting]) -> None:
+    for waiting in group:
+        waiting.done.set()
 
 
 def _most_events(waiting: _Waiting) -> int:

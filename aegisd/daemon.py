@@ -75,7 +75,6 @@ def _wall() -> float:
 
 async def run(settings: Settings, places: Places) -> None:
     """Run until a signal stops the daemon. Raises AegisdError where it can't start."""
-    sys.setswitchinterval(SWITCH_SECONDS)
     stop = trio.Event()
     node = places.expand(settings.node)
     wall, steady = clocks()
@@ -310,6 +309,7 @@ async def _say_ready(
         page=f"{scheme}://{shown}:{port}/",
     )
     bound.tell_small_buffers()
+    sys.setswitchinterval(SWITCH_SECONDS)
     gc.freeze()  # what the start has made stays: collecting must not look through it again
     systemd.notify("READY=1")
 

@@ -6,6 +6,7 @@ the socket full. A client that stops in the middle of a frame, or doesn't read i
 its connection and nothing else.
 """
 
+import os
 import socket
 import struct
 from collections.abc import Awaitable, Callable, Sequence
@@ -109,9 +110,8 @@ class StreamListener:
             if frames and len(buffer) >= _LENGTH.size:
                 continue  # there may be more of them
             begun = min(begun, trio.current_time()) if buffer else inf
-            with trio.move_on_at(begun + FRAME_SECONDS) as waited:
-                data = await stream.receive_some(RECEIVE_BYTES)
-            if waited.cancelled_caught:
+            data = await _receive(stream, begun + FRAME_SECONDS)
+            if data is None:
                 why = f"a frame was not complete within {FRAME_SECONDS:.0f} s"
                 await _send(stream, [error("timeout", why)])
                 return
@@ -161,8 +161,31 @@ def _sender(stream: trio.SocketStream) -> Sender:
     return Sender(pid, uid)
 
 
+async def _receive(stream: trio.SocketStream, deadline: float) -> bytes | None:
+    """What comes next, b"" at the end; None where nothing came before the deadline."""
+    if deadline == inf:  # mostly: a deadline costs as much as receiving
+        await trio.lowlevel.wait_readable(stream.socket)
+    else:
+        with trio.move_on_at(deadline) as waited:
+            await trio.lowlevel.wait_readable(stream.socket)
+        if waited.cancelled_caught:
+            return None
+    try:
+        return os.read(stream.socket.fileno(), RECEIVE_BYTES)
+    except OSError as error:
+        raise trio.BrokenResourceError from error
+
+
 async def _send(stream: trio.SocketStream, payloads: list[object]) -> None:
     packed = [msgpack.packb(payload) for payload in payloads]
-    if packed:
+    data = b"".join([_LENGTH.pack(len(p)) + p for p in packed])
+    try:
+        # answers are small, and a client that reads them has room for them
+        sent = os.write(stream.socket.fileno(), data) if data else 0
+    except BlockingIOError:
+        sent = 0
+    except OSError as error:
+        raise trio.BrokenResourceError from error
+    if sent < len(data):
         with trio.fail_after(SEND_SECONDS):
-            await stream.send_all(b"".join([_LENGTH.pack(len(p)) + p for p in packed]))
+            await stream.send_all(memoryview(data)[sent:])

@@ -163,7 +163,8 @@ class Backlog:
     def put_durably(self, blocks: Sequence[Block], entry: bytes, moved: dict[str, int]) -> int:
         """Keep blocks in the journal, with the marks that they move; return the record's number.
 
-        ``entry`` is what ``entries`` makes of them. They are on disk when that many records are safe. Raises JournalUnavailable.
+        ``entry`` is what ``entries`` makes of them. They are on disk when that many records are
+        safe. Raises JournalUnavailable.
         """
         events = sum(block.size for block in blocks)
         now = int(self._clock())

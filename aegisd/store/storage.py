@@ -37,8 +37,8 @@ class Storage:
     def keep_durably(self, blocks: list[Block], packed: list[bytes], moved: dict[str, int]) -> int:
         """Keep what came together, with the marks it moves; return the record's number.
 
-        ``packed`` is what ``entries.pack_block`` makes of each block. ``sync.reached`` waits for the
-        record. Raises JournalUnavailable.
+        ``packed`` is what ``entries.pack_block`` makes of each block. ``sync.reached`` waits for
+        the record. Raises JournalUnavailable.
         """
         if not self.enabled:
             blocks, packed = [], []
