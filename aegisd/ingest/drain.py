@@ -88,13 +88,14 @@ class Drain:
             token.run_sync_soon(self._tell)
 
     def _gather(self) -> None:
-        """Gather a burst."""
+        """Gather a burst: for a while, or for as long as the one before is not taken."""
         deadline = monotonic() + GATHER_SECONDS - SILENCE_SECONDS
         self._gathering.read(only_held=True)
         while not self._stopping and not self._gathering.full:
-            if (left := deadline - monotonic()) <= 0:
+            left = deadline - monotonic()
+            if left <= 0 and self._ready is None:
                 break
-            self._receiver.wait(left)
+            self._receiver.wait(max(left, SILENCE_SECONDS))
             self._gathering.read(only_held=True)
 
     def _tell(self) -> None:

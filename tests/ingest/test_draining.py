@@ -3,8 +3,9 @@
 import os
 import socket
 import sys
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -189,3 +190,58 @@ def test_a_listener_makes_its_socket_non_blocking(opened: ExitStack) -> None:
     bound = opened.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
     datagram.DatagramListener(bound, "here", lambda *_: None, ours=True)
     assert not bound.getblocking()
+
+
+async def test_a_unix_socket_is_read_while_a_burst_is_taken(make_unix: Make) -> None:
+    taken = make_unix()
+    sent = [b"%d" % number for number in range(200)]  # many more than its queue holds
+
+    def take(listener: Any, burst: Any) -> Iterator[None]:
+        taken.bursts.append(burst.messages)
+        give_up = monotonic() + LIMIT
+        while sent:
+            with suppress(BlockingIOError):
+                taken.sender.send(sent[0], socket.MSG_DONTWAIT)
+                del sent[0]
+            assert monotonic() < give_up, "nobody reads the socket"
+        yield
+
+    taken.listener._handle = take
+    taken.sender.send(b"first")
+    await drained(taken, lambda: len(taken.messages) == 201)
+    assert taken.messages == [b"first", *(b"%d" % number for number in range(200))]
+
+
+async def test_other_tasks_run_between_the_parts_of_a_burst(make: Make) -> None:
+    taken = make()
+    turns: list[str] = []
+
+    def take(listener: Any, burst: Any) -> Iterator[None]:
+        for number in range(3):
+            turns.append(f"part {number}")
+            yield
+
+    async def other() -> None:
+        while len(turns) < 6:
+            if turns:
+                turns.append("other")
+            await trio.lowlevel.checkpoint()
+
+    taken.listener._handle = take
+    taken.sender.send(b"x")
+    with trio.fail_after(LIMIT):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(taken.listener.run)
+            await other()
+            nursery.cancel_scope.cancel()
+    assert "other" in turns[turns.index("part 0") : turns.index("part 2")]
+
+
+def test_a_small_udp_buffer_is_left_alone_for_less_time(make_udp: Make) -> None:
+    small, large = make_udp(), make_udp()
+    small.bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    widen(large.bound, 8 * 1024 * 1024)
+    room = large.bound.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+    assert datagram._gather_seconds(small.bound) == datagram.SHORTEST_SECONDS
+    most = room / datagram.SMALL_DATAGRAM_BYTES / datagram.SUDDEN_RATE
+    assert datagram._gather_seconds(large.bound) == min(gathering.GATHER_SECONDS, most)

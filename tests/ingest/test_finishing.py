@@ -3,11 +3,13 @@
 import socket
 import struct
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
 
 import pytest
+import trio
+import trio.testing
 from support import wait_until
 
 from aegisd.ingest import gathering
@@ -108,3 +110,38 @@ def test_the_kernels_drops_are_remembered_after_the_end(make_udp: Make) -> None:
     dropped = taken.listener.kernel_dropped()
     taken.listener.finish(10.0)
     assert taken.listener.kernel_dropped() == dropped > 0
+
+
+async def test_a_burst_that_was_being_taken_is_taken_to_its_end(make: Make) -> None:
+    taken = make()
+    parts: list[int] = []
+
+    def take(listener: Any, burst: Any) -> Iterator[None]:
+        for number in range(3):
+            parts.append(number)
+            yield
+
+    taken.listener._handle = take
+    taken.sender.send(b"x")
+    with trio.fail_after(LIMIT):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(taken.listener.run)
+            while not parts:
+                await trio.lowlevel.checkpoint()
+            nursery.cancel_scope.cancel()
+    assert len(parts) < 3
+    taken.listener.finish(0.0)
+    assert parts == [0, 1, 2]
+
+
+async def test_what_was_gathered_and_not_taken_yet_is_taken_at_the_end(make: Make) -> None:
+    taken = make()
+    with trio.fail_after(LIMIT):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(taken.listener.run)
+            await trio.testing.wait_all_tasks_blocked()
+            for number in range(5):
+                taken.sender.send(b"%d" % number)
+            nursery.cancel_scope.cancel()
+    taken.listener.finish(1.0)
+    assert taken.messages == [b"%d" % number for number in range(5)]

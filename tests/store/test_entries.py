@@ -15,6 +15,7 @@ from aegisd.store.rows import table_rows
 from aegisd.wire.block import ABSENT, Block, Text, concatenate
 from aegisd.wire.decode import Decoder
 from aegisd.wire.protocol import BACKEND, KINDS, RATE_LIMIT, REQUEST, SYSTEM
+from aegisd.wire.table import MAX_READ_ROWS
 
 NUMBERS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
     REQUEST: {
@@ -214,3 +215,18 @@ def assert_harmless(data: bytes) -> None:
         for text in each.texts.values():
             assert len(text.rows()) == each.size
             assert all(value is None or isinstance(value, str) for value in text.rows())
+
+
+def test_what_is_packed_is_always_taken_back_however_large(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("aegisd.store.entries.MAX_EVENTS", 3)
+    sent = [{"method": "GET", "path": f"/{i}", "status_code": 200} for i in range(10)]
+    (block,) = decoded_by(Decoder(MAX_AGE), [msgpack.packb(sent)]).blocks
+    held = unpack(pack([block]))
+    assert [part.size for part in held] == [3, 3, 3, 1]
+    assert rows(held) == rows([block])
+
+
+def test_nothing_that_is_decoded_is_larger_than_an_entry_may_hold() -> None:
+    assert 2 * MAX_READ_ROWS < MAX_EVENTS

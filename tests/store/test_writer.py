@@ -1,10 +1,12 @@
 """The writer on a Postgres that is there: when it writes, what it counts, how it ends."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
 import trio.lowlevel
+import trio.testing
 from store.cluster import bounded
 from store.database import (
     ask,
@@ -53,6 +55,34 @@ async def test_less_than_a_batch_is_written_when_it_is_time(tmp_path: Path, dsn:
             await eventually(lambda: not storage.backlog.events)
             assert await ask(dsn, COUNT) == [(written,)]
     assert storage.writer.figures.last_flush is not None
+
+
+@bounded
+async def test_what_comes_while_a_flush_writes_waits_for_the_next(
+    tmp_path: Path, dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with (
+        database(dsn) as postgres,
+        storage_in(tmp_path, postgres, flush_interval_ms=NEVER_MS, batch_size=100) as storage,
+        running(storage.writer),
+    ):
+        await eventually(lambda: storage.writer.figures.connected)
+        write = postgres.write
+
+        async def writing(*args: Any) -> None:
+            storage.keep([requests(30)])
+            await write(*args)
+
+        monkeypatch.setattr(postgres, "write", writing)
+        storage.keep([requests(100)])
+        await eventually(lambda: storage.writer.figures.batches)
+        for waiting in (60, 90):  # each flush is of what waited when it began
+            storage.keep([requests(waiting - storage.backlog.events)])
+        storage.keep([requests(10)])
+        await eventually(lambda: storage.writer.figures.batches == 2)
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        assert (storage.writer.figures.batches, storage.writer.figures.rows) == (2, 200)
+        assert storage.backlog.events == 30
 
 
 @bounded

@@ -13,6 +13,8 @@ from trio_websocket import (
 )
 from web.streams import WAIT_SECONDS, until
 
+from aegisd.web.websocket import MOMENTS
+
 SLOW = "[dashboard.websocket]\nupdate_interval_ms = 1000000"
 TOPICS = (
     *("overview", "requestRate", "latencyPercentiles", "statusDistribution"),
@@ -148,6 +150,37 @@ async def test_an_alert_comes_at_once_to_those_who_want_alerts(serving):
         *("id", "ruleId", "ruleName", "severity", "status", "message", "triggeredAt"),
         *("resolvedAt", "acknowledgedAt", "acknowledgedBy", "currentValue", "threshold"),
     }
+
+
+def calls(monkeypatch: pytest.MonkeyPatch, web: Any, name: str) -> list[str]:
+    """An item for each call of a method of the live state."""
+    found: list[str] = []
+    made = getattr(web.context.live, name)
+    monkeypatch.setattr(web.context.live, name, lambda *args: found.append(name) or made(*args))
+    return found
+
+
+async def test_each_topic_is_made_once_an_interval_for_all_clients(serving, monkeypatch):
+    async with serving() as web, live(web) as one, live(web) as other:
+        for connection in (one, other):
+            while (await say(connection, subscribe(*TOPICS)))["type"] != "subscribed":
+                pass
+        series = calls(monkeypatch, web, "series")
+        times = set()
+        while len(times) < 4:
+            if (message := await heard(one))["type"] == "metrics":
+                times.add(message["timestamp"])
+        assert 3 <= len(series) <= 6  # as many as messages, but those at the edges
+
+
+async def test_who_subscribes_over_and_over_has_topics_made_a_few_times(serving, monkeypatch):
+    async with serving(SLOW) as web, live(web) as connection:
+        await heard(connection)
+        series = calls(monkeypatch, web, "series")
+        for _ in range(4 * MOMENTS):
+            await say(connection, subscribe(*TOPICS))
+            assert (await heard(connection))["data"].keys() == set(TOPICS)
+    assert len(series) < MOMENTS
 
 
 async def test_a_ping_is_answered(serving):

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgpack
 import pytest
-from events import MAX_AGE, MICROSECONDS, NOW, content, decode, events, pack
+from events import GOOD, MAX_AGE, MICROSECONDS, NOW, content, decode, events, pack
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -163,3 +163,22 @@ def test_bursts_with_broken_bytes_decode_alike_on_both_ways(
         broken[at : at + data.draw(st.integers(0, 2))] = data.draw(st.binary(max_size=2))
         messages[i] = bytes(broken)
     decode(*messages)
+
+
+def test_what_msgpack_would_refuse_for_its_depth_is_left_where_python_goes_deeper(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("aegisd.wire.quick._STACK_IS_DEEP", True)
+    deep = b"\x84" + pack(GOOD["request"])[1:] + b"\xa1x" + b"\x91" * 1200 + b"\xc0"
+    shallow = request(tags=[[["x" * 2000]]])
+    assert left(MANY, deep, shallow, b"\x91" * 2000) == [1, 3]
+
+
+def test_the_reader_that_read_last_is_asked_first() -> None:
+    quick = Quick()
+    camel = pack([{"method": "GET", "path": "/", "statusCode": 200}])
+    first = quick._readers[0]
+    assert quick.open([camel], CLOCK)[1] == []
+    assert quick._readers[0] is not first
+    assert len(quick._readers) == 4
+    assert quick.open([pack(MANY), camel, pack({"events": MANY})], CLOCK)[1] == []
