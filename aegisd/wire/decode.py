@@ -12,27 +12,23 @@ rejected, always; what can't be read as a message counts as one.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from operator import itemgetter
-from typing import Any
 
 import numpy as np
 from attrs import Factory, define, evolve, frozen
 
 from aegisd.wire import columns
-from aegisd.wire.block import Block, Integers, Numbers, Text, concatenate
+from aegisd.wire.block import Block, Integers, Text, concatenate
 from aegisd.wire.burst import Burst, Message, Reject
 from aegisd.wire.columns import Clock, Faults
 from aegisd.wire.flows import Flows
 from aegisd.wire.opening import Head, Whole, opening
+from aegisd.wire.plans import Plan, grouped
 from aegisd.wire.protocol import (
     BACKEND,
     KINDS,
     SOURCE,
     SYSTEM,
-    Field,
     FieldType,
-    Reason,
-    aliases,
 )
 from aegisd.wire.quick import Quick
 from aegisd.wire.table import MAX_READ_ROWS, read_tables
@@ -46,8 +42,6 @@ MAX_PART_BYTES = 256 * 1024
 
 MAX_CAREFUL_EVENTS = 1024
 """Where a part of events that were opened one by one ends: they take longer."""
-
-_ALIASES = {kind: aliases(kind) for kind in KINDS}
 
 
 @frozen(eq=False)
@@ -76,7 +70,7 @@ class Decoder:
     def __init__(self, max_age: int) -> None:
         self._max_age = max_age
         self._quick = Quick()
-        self._plans: dict[tuple[str, tuple[str, ...]], _Plan] = {}
+        self._plans: dict[tuple[str, tuple[str, ...]], Plan] = {}
 
     def decode(self, messages: Sequence[bytes], now: int) -> Iterator[Decoded]:
         """Decode a burst, part by part; ``now`` is in microseconds since 1970."""
@@ -85,11 +79,12 @@ class Decoder:
         opened, left = self._quick.open(messages, clock)
         for events in opened:
             part.flows.append(events.flows)
-            most = MAX_PART_BYTES * len(events.events) // events.nbytes
-            for block, numbers, counts in events.parts(min(most + 1, MAX_PART_EVENTS), clock):
+            within_bytes = MAX_PART_BYTES * len(events.events) // events.nbytes + 1
+            size = min(within_bytes, MAX_PART_EVENTS)
+            for block, numbers, counts in events.parts(size, clock):
                 part.add(block)
                 part.count(numbers, counts)
-                if part.size >= MAX_PART_EVENTS:
+                if part.size >= size:
                     yield part.decoded()
                     part = _Part()
         for burst in _opened(messages, left):
@@ -113,7 +108,7 @@ class Decoder:
     def _blocks(self, burst: Burst, clock: Clock) -> Iterator[Block]:
         """The burst's events that are right, tables' by and by; the others it is told to refuse."""
         kinds: dict[str, list[tuple[Block, Integers]]] = {}
-        for (kind, keys), (events, places) in _grouped(burst).items():
+        for (kind, keys), (events, places) in grouped(burst).items():
             block, faults = self._plan(kind, keys).read(events, clock)
             good = _good(block, faults, np.array(places, np.int64), burst)
             if good is not None:
@@ -129,10 +124,10 @@ class Decoder:
         for kind, parts in kinds.items():
             yield from _whole(kind, parts, burst).parts(MAX_READ_ROWS)
 
-    def _plan(self, kind: str, keys: tuple[str, ...]) -> "_Plan":
+    def _plan(self, kind: str, keys: tuple[str, ...]) -> "Plan":
         plan = self._plans.get((kind, keys))
         if plan is None:
-            plan = self._plans[kind, keys] = _Plan(kind, keys)
+            plan = self._plans[kind, keys] = Plan(kind, keys)
         return plan
 
 
@@ -221,52 +216,6 @@ def _good(
     return (block, positions) if block.size else None
 
 
-_Groups = dict[tuple[str, tuple[Any, ...]], tuple[list[Any], list[int]]]
-
-
-def _grouped(burst: Burst) -> _Groups:
-    """The burst's events by kind and the keys that are read, not in the order of arrival."""
-    groups: _Groups = {}
-    shapes: _Groups = {}
-    refused: dict[tuple[Reason, str], list[int]] = {}
-    for default, (events, positions) in burst.events.items():
-        for event, position in zip(events, positions, strict=True):
-            if type(event) is not dict:
-                refused.setdefault((Reason.MALFORMED, ""), []).append(position)
-                continue
-            kind = default
-            if "kind" in event:
-                given = event["kind"]
-                if given is not None:
-                    kind = given
-                if type(kind) is not str:
-                    refused.setdefault((Reason.BAD_TYPE, "kind"), []).append(position)
-                    continue
-            if kind not in KINDS:
-                refused.setdefault((Reason.UNKNOWN_KIND, "kind"), []).append(position)
-                continue
-            shape = tuple(event)
-            group = shapes.get((kind, shape))
-            if group is None:
-                read = _keys_read(kind, shape)
-                group = shapes[kind, shape] = groups.setdefault((kind, read), ([], []))
-            group[0].append(event)
-            group[1].append(position)
-    for fault, places in refused.items():
-        burst.refuse(*fault, np.array(places, np.int64))
-    return groups
-
-
-def _keys_read(kind: str, shape: tuple[Any, ...]) -> tuple[str, ...]:
-    """The keys that the fields of events with these keys come under, in one order.
-
-    So there are no more groups than sets of names that the protocol knows: who puts a key of
-    their own into every event, or turns them about, would else make a column of every event.
-    """
-    known = _ALIASES[kind]
-    return tuple(sorted({known[key]: key for key in shape if key in known}.values()))
-
-
 def _whole(kind: str, parts: list[tuple[Block, Integers]], burst: Burst) -> Block:
     """One block of ``parts``. Of kinds whose latest report counts, in the order of arrival."""
     block = concatenate(part for part, _ in parts)[0]
@@ -296,46 +245,3 @@ def _tidy(block: Block) -> tuple[Block, int]:
             texts[field.name], changed = columns.tidy(texts[field.name], field.limit)
             altered += changed
     return Block(block.kind, block.size, block.numbers, texts), altered
-
-
-class _Plan:
-    """How events of one kind with the same keys are read; each key is of another field."""
-
-    def __init__(self, kind: str, keys: tuple[str, ...]) -> None:
-        self._kind = kind
-        given = {_ALIASES[kind][key]: key for key in keys}
-        fields = KINDS[kind]
-        self._present = [
-            (field, itemgetter(given[field.name])) for field in fields if field.name in given
-        ]
-        self._absent = [field for field in fields if field.name not in given]
-        self._missing = next((field for field in self._absent if field.required), None)
-
-    @np.errstate(invalid="ignore")  # a signalling NaN is a NaN: refused, without a warning
-    def read(self, events: list[dict[str, Any]], clock: Clock) -> tuple[Block, Faults]:
-        """The events' block, and what is wrong with which of them."""
-        size = len(events)
-        faults = Faults(size)
-        raws = [(field, list(map(get, events))) for field, get in self._present]
-        self._mark_missing(raws, faults)
-        if self._missing is not None:
-            return Block(self._kind, size), faults
-        made: dict[str, Numbers | Text] = {
-            field.name: columns.read(field, raw, faults, clock) for field, raw in raws
-        }
-        made |= {field.name: columns.absent(field, size, clock) for field in self._absent}
-        numbers = {name: column for name, column in made.items() if not isinstance(column, Text)}
-        texts = {name: column for name, column in made.items() if isinstance(column, Text)}
-        return Block(self._kind, size, numbers, texts), faults
-
-    def _mark_missing(self, raws: list[tuple[Field, list[object]]], faults: Faults) -> None:
-        """Required fields that are nil, or that these keys don't have, in the table's order."""
-        present = {field.name: raw for field, raw in raws}
-        for field in KINDS[self._kind]:
-            if not field.required:
-                continue
-            if field.name in present:
-                columns.mark_missing(field, present[field.name], faults)
-            else:
-                faults.mark(faults.all, Reason.MISSING_FIELD, field.name)
-                return

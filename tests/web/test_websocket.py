@@ -152,11 +152,11 @@ async def test_an_alert_comes_at_once_to_those_who_want_alerts(serving):
     }
 
 
-def calls(monkeypatch: pytest.MonkeyPatch, web: Any, name: str) -> list[str]:
-    """An item for each call of a method of the live state."""
+def calls(monkeypatch: pytest.MonkeyPatch, whose: Any, name: str) -> list[str]:
+    """An item for each call of a method from now on."""
     found: list[str] = []
-    made = getattr(web.context.live, name)
-    monkeypatch.setattr(web.context.live, name, lambda *args: found.append(name) or made(*args))
+    made = getattr(whose, name)
+    monkeypatch.setattr(whose, name, lambda *args: found.append(name) or made(*args))
     return found
 
 
@@ -165,18 +165,17 @@ async def test_each_topic_is_made_once_an_interval_for_all_clients(serving, monk
         for connection in (one, other):
             while (await say(connection, subscribe(*TOPICS)))["type"] != "subscribed":
                 pass
-        series = calls(monkeypatch, web, "series")
-        times = set()
-        while len(times) < 4:
-            if (message := await heard(one))["type"] == "metrics":
-                times.add(message["timestamp"])
-        assert 3 <= len(series) <= 6  # as many as messages, but those at the edges
+        series = calls(monkeypatch, web.context.live, "series")
+        published = calls(monkeypatch, web.context.hub, "_publish")
+        while len(published) < 4:
+            await heard(one)
+        assert len(series) == len(published)
 
 
 async def test_who_subscribes_over_and_over_has_topics_made_a_few_times(serving, monkeypatch):
     async with serving(SLOW) as web, live(web) as connection:
         await heard(connection)
-        series = calls(monkeypatch, web, "series")
+        series = calls(monkeypatch, web.context.live, "series")
         for _ in range(4 * MOMENTS):
             await say(connection, subscribe(*TOPICS))
             assert (await heard(connection))["data"].keys() == set(TOPICS)
