@@ -40,6 +40,7 @@ READ_SECONDS = 30
 FOLD_SECONDS = 120
 FOLD_MEMORY = "64MB"  # sketches that are being added up
 MIGRATE_SECONDS = 600  # nineteen other daemons may be first
+IDLE_SECONDS = 10.0
 LOCK_SECONDS = 2  # dropping a partition waits no longer for those who write
 MAX_READERS = 3
 
@@ -415,11 +416,16 @@ async def _moved(connection: Any, move: Move) -> None:
 async def _transaction(connection: Any, seconds: float, mode: str = "") -> AsyncIterator[None]:
     """A transaction whose every statement the server ends after ``seconds``.
 
+    It also ends the transaction of a client that is silent for IDLE_SECONDS: the locks of one whose
+    line is dead would hold up all other daemons.
+
     Compiling a query to machine code would take longer than any of ours runs. A failure sends no
     ROLLBACK, whose answer might never come: who fails ends the connection.
     """
     await connection.execute(
-        f"BEGIN {mode}; SET LOCAL statement_timeout = {_milliseconds(seconds)}; SET LOCAL jit = off"
+        f"BEGIN {mode}; SET LOCAL statement_timeout = {_milliseconds(seconds)};"
+        f" SET LOCAL idle_in_transaction_session_timeout = {_milliseconds(IDLE_SECONDS)};"
+        " SET LOCAL jit = off"
     )
     yield
     await connection.execute("COMMIT")

@@ -134,7 +134,7 @@ class Hub:
         self._limit = settings.max_connections_per_ip
         self._moment: Moment | None = None
         self._left = MOMENTS
-        self._somebody = trio.Event()  # there may be clients
+        self._somebody = trio.Event()
 
     @property
     def count(self) -> int:
@@ -145,13 +145,13 @@ class Hub:
         """Send to all, every interval, until cancelled."""
         next_time = trio.current_time()
         while True:
-            await self._somebody.wait()
+            if not self._clients:
+                self._somebody = trio.Event()
+                await self._somebody.wait()
+                next_time = trio.current_time()
             next_time = max(next_time + self._interval, trio.current_time())
             await trio.sleep_until(next_time)
-            if self._clients:
-                self._publish()
-            else:
-                self._somebody = trio.Event()
+            self._publish()
 
     def _publish(self) -> None:
         self._moment, self._left = Moment(self._live, self._now()), MOMENTS

@@ -14,7 +14,7 @@ from streams import LENGTH, Stream
 from support import Daemon, wait_until
 
 MESSAGES = 300
-CALLS = "writev,fdatasync,sendto"
+CALLS = "writev,fdatasync,write"
 GOOD = {"method": "GET", "path": "/", "status_code": 200}
 ACK = msgpack.packb("ack")
 NOWHERE = "postgresql://aegisd@127.0.0.1:1/aegisd"
@@ -112,7 +112,7 @@ def test_no_acknowledgement_leaves_before_its_record_is_synced(
     trace = list(calls(file.read_text()))
     writes = [call for call in trace if call.name == "writev" and call.file.endswith(".segment")]
     syncs = [call for call in trace if call.name == "fdatasync" and call.succeeded]
-    sends = [call for call in trace if call.name == "sendto" and ACK in call.data]
+    sends = [call for call in trace if call.name == "write" and ACK in call.data]
     acknowledged = [(send, answer["ack"]) for send in sends for answer in answers(send.data)]
     assert sorted(seq for _, seq in acknowledged) == list(range(MESSAGES))
     for send, seq in acknowledged:

@@ -7,7 +7,6 @@ then SIGKILL. Segments are kept small, so that they are begun and deleted all th
 import asyncio
 import os
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator, Callable
 from typing import Any, NoReturn
@@ -16,6 +15,7 @@ import asyncpg
 import trio
 
 from aegisd import cli
+from aegisd.ingest import stream
 from aegisd.store import journal
 
 SEGMENT_BYTES = 32 * 1024
@@ -105,17 +105,16 @@ def answering(*, sent: bool) -> Patch:
     """Around the sending of answers on the stream."""
 
     def patch(countdown: Countdown) -> None:
-        whole = trio.SocketStream.send_all
+        whole = stream._send
 
-        async def cut(self: trio.SocketStream, data: bytes) -> None:
-            of_stream = self.socket.family == socket.AF_UNIX
-            if of_stream and not sent:
+        async def cut(to: trio.SocketStream, payloads: list[object]) -> None:
+            if payloads and not sent:
                 countdown()
-            await whole(self, data)
-            if of_stream and sent:
+            await whole(to, payloads)
+            if payloads and sent:
                 countdown()
 
-        trio.SocketStream.send_all = cut  # type: ignore[assignment,method-assign]
+        stream._send = cut
 
     return patch
 

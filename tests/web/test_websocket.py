@@ -163,7 +163,8 @@ def calls(monkeypatch: pytest.MonkeyPatch, whose: Any, name: str) -> list[str]:
 async def test_each_topic_is_made_once_an_interval_for_all_clients(serving, monkeypatch):
     async with serving() as web, live(web) as one, live(web) as other:
         for connection in (one, other):
-            while (await say(connection, subscribe(*TOPICS)))["type"] != "subscribed":
+            await connection.send_message(json.dumps(subscribe(*TOPICS)))
+            while (await heard(connection))["type"] != "subscribed":
                 pass
         series = calls(monkeypatch, web.context.live, "series")
         published = calls(monkeypatch, web.context.hub, "_publish")
