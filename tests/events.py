@@ -90,7 +90,7 @@ def decode(*messages: Any, now: float = NOW, max_age: int = MAX_AGE) -> Together
         patch.setattr("aegisd.wire.opening.LARGE_BYTES", -1)
         patch.setattr("aegisd.wire.opening.STEP_EVENTS", 2)
         patch.setattr("aegisd.wire.values.STEP_VALUES", 3)
-        patch.setattr("aegisd.wire.decode.MAX_CAREFUL_EVENTS", 3)
+        patch.setattr("aegisd.wire.burst.MAX_EVENTS", 3)
         in_steps = decoded_by(Decoder(max_age), burst, now)
     assert content(quickly) == content(carefully)
     assert content(quickly) == content(in_steps)

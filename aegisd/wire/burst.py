@@ -17,10 +17,13 @@ from aegisd.wire.flows import MAX_SEQ, FlowRow
 from aegisd.wire.forms import Refused
 from aegisd.wire.opening import UNREADABLE
 from aegisd.wire.protocol import ENVELOPE_KEYS, MAX_ROWS, REQUEST, SOURCE, VERSION, Reason
-from aegisd.wire.table import Table, open_table
+from aegisd.wire.table import MAX_READ_ROWS, Table, open_table
 
 Fault = tuple[Reason, str]
 """Why a message is refused, and for what in it."""
+
+MAX_EVENTS = 1024
+"""Of a burst that is read: each is opened on its own, which takes microseconds."""
 
 FREE_ROWS = 1024
 """Rows beyond these must take a byte each, as they do in every form but one value for all rows:
@@ -57,6 +60,7 @@ class Burst:
         self.size = 0
         self.events: dict[str, tuple[list[Any], list[int]]] = {}
         self.tables: list[tuple[Table, int]] = []  # with the position of its first row
+        self.rows = 0  # of all tables
         self.numbers: list[int] = []  # of the messages, and where the events of each begin
         self._starts: list[int] = []
         self._passed: list[int] = []  # events of it that came in an earlier burst
@@ -64,6 +68,11 @@ class Burst:
         self._refused: dict[Fault, list[Integers]] = {}
         self.flows: list[FlowRow] = []  # the rows of ``Flows``
         self._senders: list[tuple[int, int, str]] = []
+
+    @property
+    def full(self) -> bool:
+        """Whether so much is in it that it should be read."""
+        return self.size - self.rows >= MAX_EVENTS or self.rows >= MAX_READ_ROWS
 
     def add(self, number: int, message: Any, length: int) -> None:
         """Open one unpacked message that was ``length`` bytes long."""
@@ -181,6 +190,7 @@ class Burst:
         else:
             if size:
                 self.tables.append((table, self.size))
+                self.rows += size
             if source is not None:
                 name = columns.clean(source, SOURCE.limit)
                 self._senders.append((self.size, self.size + size, name))

@@ -40,9 +40,6 @@ where each has a path of its own, and nothing else runs meanwhile. More would ha
 MAX_PART_BYTES = 256 * 1024
 """The same for events that are large."""
 
-MAX_CAREFUL_EVENTS = 1024
-"""Where a part of events that were opened one by one ends: they take longer."""
-
 
 @frozen(eq=False)
 class Decoded:
@@ -99,7 +96,7 @@ class Decoder:
                     yield part.decoded()
                     part = _Part()
             part.take(burst)
-            if burst.size >= MAX_CAREFUL_EVENTS:
+            if burst.full:
                 yield part.decoded()
                 part = _Part()
         if part.numbers or part.flows:
@@ -197,7 +194,7 @@ def _opened(messages: Sequence[bytes], numbers: Iterable[int]) -> Iterator[Burst
                     break  # it is refused
             elif message is not None:
                 burst.more(message, step)
-            if burst.size >= MAX_CAREFUL_EVENTS:
+            if burst.full:
                 yield burst
                 burst = Burst()
     if burst.numbers:

@@ -19,7 +19,7 @@ from typing import Annotated, Any, Literal
 import msgpack
 import numpy as np
 from attrs import frozen
-from msgspec import Meta, Struct, defstruct
+from msgspec import Meta, Raw, Struct, defstruct
 from msgspec.msgpack import Decoder
 from numpy.typing import NDArray
 
@@ -202,8 +202,21 @@ class _Reader:
         return events
 
 
+class _Columns(Struct, gc=False):
+    """A message that holds columns; they are not looked at."""
+
+    columns: Raw
+
+
+_columns = Decoder(_Columns).decode
+
+
 class Quick:
-    """The readers. The one that has read most lately is asked first."""
+    """The readers. The one that has read most lately is asked first.
+
+    Where most of the burst before was not for them, columns messages are told apart before: one
+    look in place of four.
+    """
 
     def __init__(self) -> None:
         self._readers = [
@@ -211,14 +224,17 @@ class Quick:
             for envelopes in (False, True)
             for camel in (False, True)
         ]
+        self._few_are_plain = False
 
     def open(self, messages: Sequence[bytes], clock: Clock) -> tuple[list[Opened], list[int]]:
         """The plain messages, and the numbers of the others."""
-        opened: list[Opened] = []
-        deep = [i for i, data in enumerate(messages) if _is_deep(data)] if _STACK_IS_DEEP else []
+        odd = [i for i, data in enumerate(messages) if _is_deep(data)] if _STACK_IS_DEEP else []
+        if self._few_are_plain:
+            odd += [i for i, data in enumerate(messages) if _has_columns(data)]
         left: Sequence[int] = range(len(messages))
-        if deep:
-            left = [i for i in left if i not in deep]
+        if odd:
+            left = sorted({*left}.difference(odd))
+        opened: list[Opened] = []
         most = 0
         for reader in tuple(self._readers):
             if not left:
@@ -230,7 +246,17 @@ class Quick:
                     most = len(found.messages)
                     self._readers.remove(reader)
                     self._readers.insert(0, reader)
-        return opened, sorted([*left, *deep])
+        careful = sorted({*left, *odd})
+        self._few_are_plain = 2 * len(careful) > len(messages)
+        return opened, careful
+
+
+def _has_columns(data: bytes) -> bool:
+    try:
+        _columns(data)
+    except _REFUSALS:
+        return False
+    return True
 
 
 def _is_deep(data: bytes) -> bool:

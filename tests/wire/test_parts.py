@@ -9,7 +9,8 @@ from aegisd.live.state import LiveState
 from aegisd.store.rollup import fine
 from aegisd.store.writer import MAX_BATCH_EVENTS
 from aegisd.wire.block import Text, concatenate
-from aegisd.wire.decode import MAX_CAREFUL_EVENTS, MAX_PART_BYTES, MAX_PART_EVENTS, Decoder
+from aegisd.wire.burst import MAX_EVENTS as MAX_CAREFUL_EVENTS
+from aegisd.wire.decode import MAX_PART_BYTES, MAX_PART_EVENTS, Decoder
 from aegisd.wire.endpoints import Endpoints
 from aegisd.wire.protocol import MAX_DURATION_MS, MAX_ROWS
 from aegisd.wire.table import MAX_READ_ROWS
