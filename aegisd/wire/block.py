@@ -7,7 +7,7 @@ Text is dictionary-coded: each distinct text once, and an index per event. A bat
 turned into one Python object per event: that costs more than all else together.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 from attrs import field, frozen
@@ -129,19 +129,14 @@ class Block:
             return [self]
         return [self.part(start, start + size) for start in range(0, self.size, size)]
 
-    def bounded(self, size: int) -> "list[Block]":
+    def bounded(self, size: int) -> "Iterator[Block]":
         """The events in blocks, none of which has a text column of more than ``size`` values."""
         if all(len(text.values) <= size for text in self.texts.values()):
-            return [self]
-        return [
-            Block(
-                part.kind,
-                part.size,
-                part.numbers,
-                {name: text.used() for name, text in part.texts.items()},
-            )
-            for part in self.parts(size)
-        ]
+            yield self
+            return
+        for part in self.parts(size):
+            texts = {name: text.used() for name, text in part.texts.items()}
+            yield Block(part.kind, part.size, part.numbers, texts)
 
     def ordered(self, order: NDArray[np.intp]) -> "Block":
         """The same events in another order: ``order`` has each event's number once."""
