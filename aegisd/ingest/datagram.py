@@ -33,6 +33,10 @@ SUDDEN_RATE = 100_000
 SHORTEST_SECONDS = 0.005
 """The least time a burst is gathered, however small the buffer."""
 
+MANY_MESSAGES = 1024
+"""Behind a UDP burst of so many the next is gathered for no longer than that: in a flood even a
+large buffer is soon full, and bursts are large enough to be cheap."""
+
 SO_MEMINFO = 55  # socket(7) has it since Linux 4.12; Python has no name for it
 _MEMINFO = struct.Struct("9I")
 _DROPS = 8  # SK_MEMINFO_DROPS, the ninth number
@@ -76,11 +80,12 @@ class DatagramListener:
         seconds = _gather_seconds(self._socket)
         while True:
             await trio.lowlevel.wait_readable(self._socket)
-            await trio.sleep(seconds)
+            await trio.sleep(SHORTEST_SECONDS)  # a flood may have begun
             while (burst := self._read()) is not None:
                 await self._hand_over(burst)
                 if not burst.full:
-                    await trio.sleep(seconds)
+                    many = len(burst.messages) >= MANY_MESSAGES
+                    await trio.sleep(SHORTEST_SECONDS if many else seconds)
 
     def finish(self, seconds: float) -> None:
         """Close the socket; what senders were told was sent is taken first.

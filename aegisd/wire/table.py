@@ -13,11 +13,14 @@ from attrs import frozen
 
 from aegisd.wire.block import Block, Integers, Numbers, Text
 from aegisd.wire.columns import Clock, Faults, absent
-from aegisd.wire.forms import Form, Refused, form_of, packed_forms
+from aegisd.wire.forms import LISTED, Form, Refused, form_of, packed_forms
 from aegisd.wire.protocol import KINDS, FieldType, Reason, aliases
 
-MAX_READ_ROWS = 16_384
+MAX_READ_ROWS = 32_768
 """Read at once: some milliseconds, in which nothing else runs. More at once is hardly cheaper."""
+
+MAX_LISTED_ROWS = 8192
+"""The same where a column is a list, each value of which is looked at."""
 
 _PLACES = {
     kind: {
@@ -92,21 +95,21 @@ def read_tables(
     alike: dict[tuple[str, tuple[Form | None, ...]], list[tuple[Table, int]]] = {}
     for table, start in tables:
         alike.setdefault((table.kind, table.forms), []).append((table, start))
-    for group in alike.values():
-        for some in _bounded(group):
+    for (_, forms), group in alike.items():
+        for some in _bounded(group, MAX_LISTED_ROWS if LISTED in forms else MAX_READ_ROWS):
             block, faults = _read([table for table, _ in some], clock)
             positions = [np.arange(start, start + table.size) for table, start in some]
             yield block, faults, positions[0] if len(positions) == 1 else np.concatenate(positions)
 
 
-def _bounded(tables: list[tuple[Table, int]]) -> Iterator[list[tuple[Table, int]]]:
-    """Runs of tables of at most MAX_READ_ROWS; a larger table comes in pieces."""
+def _bounded(tables: list[tuple[Table, int]], most: int) -> Iterator[list[tuple[Table, int]]]:
+    """Runs of tables of at most so many rows; a larger table comes in pieces."""
     run: list[tuple[Table, int]] = []
     rows = 0
     for table, start in tables:
-        for first in range(0, table.size, MAX_READ_ROWS):
-            piece = table.part(first, min(first + MAX_READ_ROWS, table.size))
-            if rows + piece.size > MAX_READ_ROWS:
+        for first in range(0, table.size, most):
+            piece = table.part(first, min(first + most, table.size))
+            if run and rows + piece.size > most:
                 yield run
                 run, rows = [], 0
             run.append((piece, start + first))
