@@ -33,10 +33,6 @@ SUDDEN_RATE = 100_000
 SHORTEST_SECONDS = 0.005
 """The least time a burst is gathered, however small the buffer."""
 
-MANY_MESSAGES = 1024
-"""Behind a UDP burst of so many the next is gathered for no longer than that: in a flood even a
-large buffer is soon full, and bursts are large enough to be cheap."""
-
 SO_MEMINFO = 55  # socket(7) has it since Linux 4.12; Python has no name for it
 _MEMINFO = struct.Struct("9I")
 _DROPS = 8  # SK_MEMINFO_DROPS, the ninth number
@@ -77,15 +73,19 @@ class DatagramListener:
             async with self._drain.running():
                 while True:
                     await self._hand_over(await self._drain.next())
-        seconds = _gather_seconds(self._socket)
+        room, gather = _room(self._socket), _gather_seconds(self._socket)
         while True:
             await trio.lowlevel.wait_readable(self._socket)
-            await trio.sleep(SHORTEST_SECONDS)  # a flood may have begun
+            seconds = SHORTEST_SECONDS  # a flood may have begun
+            await trio.sleep(seconds)
             while (burst := self._read()) is not None:
                 await self._hand_over(burst)
-                if not burst.full:
-                    many = len(burst.messages) >= MANY_MESSAGES
-                    await trio.sleep(SHORTEST_SECONDS if many else seconds)
+                if burst.full:
+                    continue
+                # in a flood bursts are large anyway, and the buffer is soon full
+                expected = len(burst.messages) * gather / seconds
+                seconds = gather if expected < room / 2 else SHORTEST_SECONDS
+                await trio.sleep(seconds)
 
     def finish(self, seconds: float) -> None:
         """Close the socket; what senders were told was sent is taken first.
@@ -137,10 +137,14 @@ class DatagramListener:
             pass
 
 
+def _room(bound: socket.socket) -> float:
+    """Small datagrams that a UDP socket's buffer holds."""
+    return bound.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) / SMALL_DATAGRAM_BYTES
+
+
 def _gather_seconds(bound: socket.socket) -> float:
     """How long a UDP socket's buffer may be left alone."""
-    room = bound.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) / SMALL_DATAGRAM_BYTES
-    return min(GATHER_SECONDS, max(SHORTEST_SECONDS, room / SUDDEN_RATE))
+    return min(GATHER_SECONDS, max(SHORTEST_SECONDS, _room(bound) / SUDDEN_RATE))
 
 
 Handle = Callable[[DatagramListener, Burst], Iterator[None]]

@@ -11,7 +11,7 @@ MAX_BURST_MESSAGES = 4096
 MAX_BURST_BYTES = 1024 * 1024
 """What decoding looks at before its first part: this bounds the pause."""
 
-GATHER_SECONDS = 0.045
+GATHER_SECONDS = 0.050
 """How long a burst is gathered. Nothing that is shown or stored is finer than that."""
 
 
