@@ -45,6 +45,8 @@ FAST_STOP_LIMIT = 45.0  # one checkpoint; with the next one below systemd's 90 s
 IMMEDIATE_STOP_LIMIT = 15.0  # no checkpoint: the next start recovers
 ORPHANS_LIMIT = 30.0  # for the processes of a killed Postgres to notice that it's gone
 ORPHANS_POLL = 0.2
+APPEARS_LIMIT = 1.0  # a Postgres that was started writes its pid within a tenth of that
+APPEARS_POLL = 0.02
 WATCH_POLL = 1.0  # a look costs two small reads
 RESTART_PAUSE = 10.0  # after a start that failed
 
@@ -214,13 +216,24 @@ class _Cluster:
         offset = await trio.to_thread.run_sync(self._clear_way)
         give_up = trio.current_time() + ORPHANS_LIMIT
         options = ("-l", str(self.log), "-o", shlex.join(self.options))
-        while not (outcome := await self.pg_ctl("start", *options, limit=START_LIMIT))[0]:
+        while not (outcome := await self._started(*options))[0]:
             tail = (await trio.Path(self.log).read_bytes())[offset:].decode(errors="replace")
             why = reason(tail or outcome[1])
             # The children of a killed Postgres end as soon as they notice.
             if "still in use" not in why or trio.current_time() > give_up:
                 raise AegisdError(f"Postgres in {self.data} does not start: {why}")
             await trio.sleep(ORPHANS_POLL)
+
+    async def _started(self, *options: str) -> tuple[bool, str]:
+        """What pg_ctl says of a start; when cancelled, whoever stops Postgres can find it then."""
+        try:
+            return await self.pg_ctl("start", *options, limit=START_LIMIT)
+        except trio.Cancelled:
+            # pg_ctl may have ended before it could hand the signal on to what it had just started
+            with trio.CancelScope(shield=True), trio.move_on_after(APPEARS_LIMIT):
+                while self._postmaster() is None:  # noqa: ASYNC110 # another process makes it
+                    await trio.sleep(APPEARS_POLL)
+            raise
 
     async def keep_up(self) -> None:
         """Start Postgres again whenever it has died."""
