@@ -22,7 +22,7 @@ from aegisd.ingest.gathering import Sender
 RECEIVE_BYTES = 256 * 1024
 MAX_TAKEN_BYTES = 64 * 1024
 MAX_TAKEN_FRAMES = 64
-"""Frames that are handed over together, about. But for the last, they hold 131,072 events at most."""
+"""Frames that are handed over together, about: 131,072 events at most, and the last one's."""
 
 FRAME_SECONDS = 30.0  # from a frame's first byte to its last
 SEND_SECONDS = 30.0  # until a client has read its answers
