@@ -21,8 +21,8 @@ from aegisd.ingest.gathering import GATHER_SECONDS, Burst, Gathering
 from aegisd.ingest.receive import Receiver
 
 SILENCE_SECONDS = 0.010
-"""A receiver that waits gives up after so long without a datagram. It is asked for that much less of
-GATHER_SECONDS: no burst takes longer, unless the loop has not taken the one before."""
+"""A receiver that waits gives up after so long without a datagram. It is asked for GATHER_SECONDS
+less this: so no burst takes longer, unless the loop has not taken the one before."""
 
 
 class Drain:
