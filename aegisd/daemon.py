@@ -85,7 +85,9 @@ async def run(settings: Settings, places: Places) -> None:
     async with trio.open_nursery() as everything:
         await everything.start(_watch_signals, stop, everything.cancel_scope)
         stored = settings.storage
-        async with open_postgres(migrate=stored.migrate, layout=stored.layout) as postgres:
+        async with open_postgres(
+            migrate=stored.migrate, layout=stored.layout, schema=stored.schema
+        ) as postgres:
             live = LiveState(settings.paths.max_endpoints, wall, steady)
 
             def now() -> int:
@@ -322,14 +324,23 @@ async def _say_ready(
     systemd.notify("READY=1")
 
 
-async def migrate(settings: Settings, places: Places) -> None:
-    """Bring the database's schema up to this version. Raises AegisdError."""
-    async with open_postgres(migrate=True, layout=settings.storage.layout) as postgres:
-        if settings.storage.dsn == EMBEDDED:
+async def migrate(settings: Settings, places: Places, role: str | None) -> None:
+    """Bring the database's schema up to this version, and let ``role`` use it.
+
+    Raises AegisdError.
+    """
+
+    async def at(dsn: str) -> None:
+        postgres.dsn = dsn
+        await postgres.prepare()
+        if role is not None:
+            await postgres.grant(role)
+        postgres.close()
+
+    stored = settings.storage
+    async with open_postgres(migrate=True, layout=stored.layout, schema=stored.schema) as postgres:
+        if stored.dsn == EMBEDDED:
             async with embedded_postgres(places.state) as dsn:
-                postgres.dsn = dsn
-                await postgres.prepare()
-                postgres.close()
+                await at(dsn)
         else:
-            postgres.dsn = settings.storage.dsn
-            await postgres.prepare()
+            await at(stored.dsn)

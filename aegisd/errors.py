@@ -20,5 +20,9 @@ class DatabaseUnavailable(AegisdError):
     """Postgres can't be used now: away, refusing, or with a schema this version can't use."""
 
 
+class DatabaseSlow(DatabaseUnavailable):
+    """The database did not answer in time: less at once may go through."""
+
+
 class SchemaError(DatabaseUnavailable):
     """The database answers, but its schema is not one this version can work with."""

@@ -50,7 +50,7 @@ class Taking:
     def __init__(self, directory: Path) -> None:
         self.journal = Journal(directory, PLENTY, time.time_ns() // 1000)
         self.backlog = Backlog(self.journal, time.time)
-        postgres = Postgres(None, migrate=False, layout="auto")
+        postgres = Postgres(None, migrate=False, layout="auto", schema="aegisd")
         writer = Writer(postgres, self.backlog, Metrics(), "n", clocks)
         self.storage = Storage(self.journal, self.backlog, Sync(self.journal, 1), writer, True)
         self.intake = Intake(

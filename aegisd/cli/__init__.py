@@ -61,6 +61,9 @@ def _parser() -> argparse.ArgumentParser:
     config = commands.add_parser("config", help="print the effective configuration")
     config.set_defaults(command=_config)
     migrate = commands.add_parser("migrate", help="create or upgrade the database schema")
+    migrate.add_argument(
+        "--grant", metavar="ROLE", help="let a role that does not own the tables run the daemon"
+    )
     migrate.set_defaults(command=_migrate)
 
     send = commands.add_parser("send", help="send one event, or JSON lines from standard input")
@@ -133,7 +136,7 @@ def _migrate(options: argparse.Namespace) -> None:
 
     settings = load(options.config)
     logs.configure(settings.log)
-    trio.run(daemon.migrate, settings, Places.here())
+    trio.run(daemon.migrate, settings, Places.here(), options.grant)
 
 
 def _journal(options: argparse.Namespace) -> None:

@@ -214,8 +214,8 @@ class Backlog:
         self._journal.release(self._position)
 
     def first(self, max_events: int) -> Batch | None:
-        """The next batch; it stays. None where nothing waits."""
-        events = sum(entry.events for entry in self._front)
+        """The next batch, of at most so many events; it stays. None where nothing waits."""
+        events = sum(entry.end - max(entry.position, self._position) for entry in self._front)
         while events < max_events and (entry := self._next()) is not None:
             self._front.append(entry)
             events += entry.events
@@ -224,9 +224,9 @@ class Backlog:
             self._position = self._journal.end  # there is nothing to be had before
             return None
         blocks = [placed for entry in self._front for placed in entry.placed()]
-        return Batch(self._front[0].position, self._front[-1].end, blocks).part(
-            self._position, self._front[-1].end
-        )
+        first, last = self._front[0].position, self._front[-1].end
+        start = max(self._position, first)
+        return Batch(first, last, blocks).part(start, min(last, start + max_events))
 
     def waiting(self) -> list[Entry]:
         """The entries in memory, in order: what may not be in the database yet."""

@@ -84,7 +84,7 @@ class Maintainer:
             return await days_to_fold(fetch, now)
 
         async def work(fetch: Fetch) -> bool:
-            return await fold(fetch, now, kept, marking=self._postgres.layout.name == CITUS)
+            return await fold(fetch, now, kept, marking=self._postgres.home.layout == CITUS)
 
         touched = await self._postgres.read(days)
         if touched is None:
@@ -106,9 +106,9 @@ class Maintainer:
     async def clean_up(self) -> bool:
         """Remove what is too old; False where some of it has to wait."""
         now = self._now()
-        layout = self._postgres.layout
-        if layout.name == TIMESCALEDB:
-            for statement in retention(kept_days(self._settings), layout.licence):
+        home = self._postgres.home
+        if home.layout == TIMESCALEDB:
+            for statement in retention(kept_days(self._settings), home.licence):
                 await self._postgres.fetch(statement)
         complete = True
         for partition in await self._postgres.partitions():

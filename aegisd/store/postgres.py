@@ -19,20 +19,25 @@ from collections.abc import (
     Iterator,
     Sequence,
 )
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
+from functools import partial
 from typing import Any, TypeVar
 from uuid import UUID
 
 import asyncpg
+import structlog
 import trio
 import trio_asyncio
 from attrs import frozen
 
-from aegisd.errors import AegisdError, DatabaseUnavailable
-from aegisd.store import layouts
-from aegisd.store.migrate import Layout, bring_up
+from aegisd.errors import AegisdError, DatabaseSlow, DatabaseUnavailable, SchemaError
+from aegisd.store import layouts, partitions
+from aegisd.store.grants import grant
+from aegisd.store.migrate import Home, bring_up
+from aegisd.store.refusals import is_refusal
 from aegisd.store.rows import POSTGRES_EPOCH, TableRows
-from aegisd.store.schema import PARTITIONED, Partition
+from aegisd.store.schema import SCHEMA, Partition
+from aegisd.store.sifting import Refused, sift
 
 CONNECT_SECONDS = 10
 WRITE_SECONDS = 120  # a COPY of the largest batch on a slow disk
@@ -44,8 +49,9 @@ IDLE_SECONDS = 10.0
 LOCK_SECONDS = 2  # dropping a partition waits no longer for those who write
 MAX_READERS = 3
 
-_PARTITION_LOCK = 7_460_000_002
-"""As MIGRATION_LOCK, the same number in every version of aegisd."""
+UNMADE_SECONDS = 600.0
+"""A partition that could not be made is tried again after that: trying may look through all rows
+of a default partition, under a lock."""
 
 _READING = (
     "ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL max_parallel_workers_per_gather = 0;"
@@ -71,7 +77,12 @@ _AWAY = (
 )
 """What tells that the database can't be used now."""
 
+log = structlog.get_logger()
+
 T = TypeVar("T")
+
+_Ask = Callable[[Callable[[Any], Awaitable[Any]]], Awaitable[Any]]
+_Guard = Callable[[], AbstractContextManager[None]]
 
 Fetch = Callable[..., Awaitable[list[tuple[Any, ...]]]]
 """Takes a statement and its arguments, gives its rows; within ``read`` and ``fold`` only."""
@@ -94,22 +105,37 @@ class DataRefused(AegisdError):
 class Postgres:
     """One database. Methods raise DatabaseUnavailable where it can't be used now."""
 
-    def __init__(self, loop: Any, *, migrate: bool, layout: str) -> None:
+    def __init__(self, loop: Any, *, migrate: bool, layout: str, schema: str) -> None:
         self._loop = loop
         self.dsn: str | None = None
         """Where the database is; None as long as that is not known."""
-        self.layout = Layout(layout)
-        """How the tables lie: what is wanted, until the database tells what it has."""
+        self._wanted = {"layout": layout, "schema": schema}
+        self._home: Home | None = None
         self._migrate = migrate
-        self._prepared = False
         self._writer: Any = None
-        self._partitions: set[Partition] = set()
+        self._partitions: set[Partition] = set()  # that are there
+        self._unmade: dict[Partition, float] = {}  # and when to try again
         self._idle: list[Any] = []
         self._readers = trio.CapacityLimiter(MAX_READERS)
+
+    @property
+    def home(self) -> Home:
+        """Where the tables are and how they lie. Raises DatabaseUnavailable before ``prepare``."""
+        if self._home is None:
+            raise DatabaseUnavailable("the database was not reached yet")
+        return self._home
 
     async def prepare(self) -> None:
         """Connect, and bring the schema up to this version (or only verify it)."""
         await self._cross(self._connected_writer, MIGRATE_SECONDS)
+
+    async def grant(self, role: str) -> None:
+        """Let a role do all that a daemon does. Raises AegisdError where there is none."""
+
+        async def work(connection: Any) -> None:
+            await grant(connection, self.home.schema, role)
+
+        await self._read(work)
 
     async def position(self, journal: UUID, node: str, first: int) -> int:
         """The position up to which a journal is stored; ``first`` where it is not known yet.
@@ -117,47 +143,39 @@ class Postgres:
         Waits for a transaction that may still move it. ``prepare`` came before.
         """
 
-        async def work() -> int:
-            try:
-                connection = await self._connected_writer()
-                async with _transaction(connection, WRITE_SECONDS):
-                    await connection.execute(
-                        "INSERT INTO journals (journal, node, position) VALUES ($1, $2, $3)"
-                        " ON CONFLICT DO NOTHING",
-                        journal,
-                        node,
-                        first,
-                    )
-                    found: int = await connection.fetchval(
-                        "SELECT position FROM journals WHERE journal = $1 FOR UPDATE", journal
-                    )
-                    return found
-            except BaseException:
-                self._drop_writer()
-                raise
+        async def known(connection: Any) -> int:
+            await connection.execute(
+                "INSERT INTO journals (journal, node, position) VALUES ($1, $2, $3)"
+                " ON CONFLICT DO NOTHING",
+                journal,
+                node,
+                first,
+            )
+            found: int = await connection.fetchval(
+                "SELECT position FROM journals WHERE journal = $1 FOR UPDATE", journal
+            )
+            return found
 
-        return await self._cross(work, WRITE_SECONDS)
+        return await self._on_writer(known, WRITE_SECONDS)
 
-    async def write(self, tables: Sequence[TableRows], move: Move) -> None:
+    async def write(self, tables: Sequence[TableRows], move: Move) -> list[Refused]:
         """Write all rows and move the journal's position, in one transaction.
 
-        Raises DataRefused where the rows themselves are refused.
+        Rows that Postgres refuses are left out, and told. Raises DataRefused where it can't even
+        be told which these are.
         """
-
-        async def work() -> None:
-            try:
-                connection = await self._connected_writer()
-                await self._partitions_for(connection, tables)
-                async with _transaction(connection, WRITE_SECONDS):
-                    for rows in tables:
-                        with _refusals():
-                            await _copy(connection, rows)
-                    await _moved(connection, move)
-            except BaseException:
-                self._drop_writer()
-                raise
-
-        await self._cross(work, WRITE_SECONDS)
+        # in one order everywhere: TimescaleDB locks tables while it makes chunks
+        tables = sorted(tables, key=lambda rows: rows.table)
+        needed = {partition for rows in tables for partition in rows.partitions}
+        await self._make_partitions(needed - self._partitions, self._on_writer)
+        try:
+            await self._written(tables, move, _copy, _refusals)
+        except DataRefused:
+            # somebody may have dropped or detached a partition
+            await self._make_partitions(needed, self._on_writer)
+            told = await self._written(tables, move, _sifted, nullcontext)
+            return [refused for refused in told if refused is not None]
+        return []
 
     async def fetch(self, sql: str, *args: Any) -> list[tuple[Any, ...]]:
         """The rows of a query. A plain statement gives none.
@@ -191,11 +209,13 @@ class Postgres:
 
     async def vacuum(self, tables: Iterable[str]) -> None:
         """Make room in tables that lose most of their rows again and again."""
+        home = self.home
+        names = ", ".join(f"{home.schema}.{table}" for table in tables)
 
         async def work() -> None:
             connection = self._take_idle() or await self._connect()
             try:
-                await connection.execute(f"VACUUM {', '.join(tables)}")
+                await connection.execute(f"VACUUM {names}")
             except BaseException:
                 connection.terminate()
                 raise
@@ -204,25 +224,53 @@ class Postgres:
         async with self._readers:
             await self._cross(work, FOLD_SECONDS)
 
-    async def make_partitions(self, partitions: Iterable[Partition]) -> None:
-        """Make those that are not there, while others write; TimescaleDB makes its own."""
-        if self.layout.name == layouts.TIMESCALEDB:
+    async def make_partitions(self, wanted: Iterable[Partition]) -> None:
+        """Make those that are not there, while others write; TimescaleDB makes its own.
+
+        Each in a transaction of its own: on Citus one takes up to a second. One that can't be made
+        is logged; its rows go to the default partition, or are refused. Raises DatabaseUnavailable
+        where it can be made later and rows have no other place until then.
+        """
+        await self._make_partitions(wanted, self._read)
+
+    async def _make_partitions(self, wanted: Iterable[Partition], ask: _Ask) -> None:
+        now = trio.current_time()
+        unknown = {partition for partition in wanted if self._unmade.get(partition, now) <= now}
+        if not unknown:
             return
+        there = await ask(partitions.children)
+        if self.home.layout == layouts.TIMESCALEDB:
+            return
+        for partition in partitions.missing(unknown, there):
+            try:
+                await ask(partial(self._make, partition))
+            except DatabaseUnavailable as error:
+                cause = error.__cause__ or error
+                lasting = is_refusal(cause) and not isinstance(cause, asyncpg.UndefinedTableError)
+                if not lasting and not any(c.default and c.table == partition.table for c in there):
+                    raise
+                self._unmade[partition] = now + UNMADE_SECONDS
+                log.warning(
+                    "a partition can't be made; its rows go to the default partition, or are left"
+                    " out: mend it, or detach what is in its way",
+                    partition=partition.name,
+                    why=str(error),
+                )
+        self._partitions |= unknown - set(self._unmade)
 
-        async def make(connection: Any) -> None:
-            await _make_partitions(connection, partitions)
-
-        await self._read(make)
+    @staticmethod
+    async def _make(partition: Partition, connection: Any) -> None:
+        try:
+            await partitions.make(connection, partition)
+        except asyncpg.UndefinedFunctionError:
+            raise DatabaseUnavailable(
+                "the role does not own the tables and may not make partitions: run 'aegisd migrate"
+                " --grant ROLE' as their owner"
+            ) from None
 
     async def partitions(self) -> list[Partition]:
         """The partitions there are, of the names that we give."""
-        rows = await self.fetch(
-            "SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid "
-            "WHERE i.inhparent IN (SELECT to_regclass(t) FROM unnest($1::text[]) t)",
-            list(PARTITIONED),
-        )
-        found = (Partition.parse(name) for (name,) in rows)
-        return sorted(partition for partition in found if partition is not None)
+        return await self._read(partitions.ours)
 
     async def drop_partition(self, partition: Partition) -> bool:
         """Drop a partition; False where those who write to its table leave no room just now."""
@@ -230,7 +278,7 @@ class Postgres:
         async def drop(connection: Any) -> bool:
             await connection.execute(f"SET LOCAL lock_timeout = {_milliseconds(LOCK_SECONDS)}")
             try:
-                await connection.execute(f"DROP TABLE IF EXISTS {partition.name}")
+                await partitions.drop(connection, partition)
             except asyncpg.LockNotAvailableError:
                 return False
             return True
@@ -243,6 +291,43 @@ class Postgres:
         for connection in self._idle:
             connection.terminate()
         self._idle.clear()
+
+    async def _on_writer(
+        self,
+        query: Callable[[Any], Awaitable[T]],
+        seconds: float | None = None,
+        guard: _Guard = nullcontext,
+    ) -> T:
+        """What a query in a transaction of the writer's connection gives."""
+        limit = READ_SECONDS if seconds is None else seconds
+
+        async def work() -> T:
+            try:
+                connection = await self._connected_writer()
+                with guard():
+                    async with self._transaction(connection, limit):
+                        return await query(connection)
+            except BaseException:
+                self._drop_writer()
+                raise
+
+        return await self._cross(work, limit)
+
+    async def _written(
+        self,
+        tables: Sequence[TableRows],
+        move: Move,
+        write: Callable[[Any, TableRows], Awaitable[Refused | None]],
+        guard: _Guard,
+    ) -> list[Refused | None]:
+        """What each table's ``write`` gives; the position moves in the same transaction."""
+
+        async def all_of_them(connection: Any) -> list[Refused | None]:
+            told = [await write(connection, rows) for rows in tables]
+            await _moved(connection, move)
+            return told
+
+        return await self._on_writer(all_of_them, WRITE_SECONDS, guard)
 
     # from here on, what runs on the asyncio side
 
@@ -257,7 +342,7 @@ class Postgres:
         async def work() -> T:
             connection = self._take_idle() or await self._connect()
             try:
-                async with _transaction(connection, limit, mode):
+                async with self._transaction(connection, limit, mode):
                     result = await query(connection)
             except BaseException:
                 connection.terminate()
@@ -299,8 +384,8 @@ class Postgres:
 
         try:
             result: T = await self._loop.run_aio_coroutine(bounded())
-        except TimeoutError:
-            raise DatabaseUnavailable(f"no answer within {seconds} s") from None
+        except (TimeoutError, asyncpg.QueryCanceledError) as error:
+            raise DatabaseSlow(f"no answer within {seconds} s") from error
         except _AWAY as error:
             raise DatabaseUnavailable(_line(error)) from error
         return result
@@ -312,18 +397,11 @@ class Postgres:
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
                 connection = await asyncpg.connect(
-                    self.dsn, server_settings={"application_name": "aegisd"}
+                    self.dsn,
+                    server_settings={"application_name": "aegisd"},
+                    statement_cache_size=0,  # a pooler gives each transaction another session
                 )
-                await connection.set_type_codec(
-                    "timestamptz",
-                    schema="pg_catalog",
-                    format="tuple",
-                    encoder=lambda microseconds: (microseconds - POSTGRES_EPOCH,),
-                    decoder=lambda wire: wire[0] + POSTGRES_EPOCH,
-                )
-                await connection.set_type_codec(  # sketches
-                    "numeric", schema="pg_catalog", format="binary", encoder=bytes, decoder=bytes
-                )
+                await _set_codecs(connection)
         except BaseException as error:
             if connection is not None:
                 connection.terminate()
@@ -341,16 +419,20 @@ class Postgres:
             self._drop_writer()
             connection = await self._connect()
             self._writer = connection
-            if not self._prepared:
+            if self._home is None:
                 try:
-                    async with _transaction(connection, MIGRATE_SECONDS):
-                        self.layout = await bring_up(
-                            connection, migrate=self._migrate, layout=self.layout.name
+                    async with _begun(connection, MIGRATE_SECONDS):
+                        self._home = await bring_up(
+                            connection, migrate=self._migrate, **self._wanted
                         )
+                except asyncpg.DuplicateTableError as error:
+                    self._drop_writer()
+                    raise SchemaError(
+                        f"{error}, and is not aegisd's; set storage.schema to another schema"
+                    ) from None
                 except BaseException:
                     self._drop_writer()
                     raise
-                self._prepared = True
         return self._writer
 
     def _drop_writer(self) -> None:
@@ -359,35 +441,35 @@ class Postgres:
         self._writer = None
         self._partitions.clear()  # who knows what changes until we are back
 
-    async def _partitions_for(self, connection: Any, tables: Iterable[TableRows]) -> None:
-        """Make the partitions that the rows need."""
-        needed = {p for rows in tables for p in rows.partitions} - self._partitions
-        if needed and self.layout.name != layouts.TIMESCALEDB:
-            async with _transaction(connection, WRITE_SECONDS):
-                await _make_partitions(connection, needed)
-            self._partitions |= needed
+    @asynccontextmanager
+    async def _transaction(
+        self, connection: Any, seconds: float, mode: str = ""
+    ) -> AsyncIterator[None]:
+        """A transaction where the tables are, as far as that is known."""
+        path = None if self._home is None else self._home.path
+        async with _begun(connection, seconds, mode, path):
+            yield
 
 
-async def _make_partitions(connection: Any, partitions: Iterable[Partition]) -> None:
-    """Make those that are not there: each alone, then attached.
-
-    CREATE … PARTITION OF would wait for every transaction that writes to the table.
-    """
-    await connection.execute("SELECT pg_advisory_xact_lock($1)", _PARTITION_LOCK)
-    for partition in sorted(partitions):
-        name, (start, end) = partition.name, partition.bounds
-        if await connection.fetchval("SELECT to_regclass($1) IS NOT NULL", name):
-            continue
-        await connection.execute(
-            f"CREATE TABLE {name} (LIKE {partition.table} INCLUDING ALL);"
-            f"ALTER TABLE {partition.table} ATTACH PARTITION {name} "
-            f"FOR VALUES FROM ('{start}') TO ('{end}')"
-        )
+async def _set_codecs(connection: Any) -> None:
+    """Have times as microseconds, and sketches as they are."""
+    await connection.execute("BEGIN")  # a pooler keeps to one session for so long
+    await connection.set_type_codec(
+        "timestamptz",
+        schema="pg_catalog",
+        format="tuple",
+        encoder=lambda microseconds: (microseconds - POSTGRES_EPOCH,),
+        decoder=lambda wire: wire[0] + POSTGRES_EPOCH,
+    )
+    await connection.set_type_codec(
+        "numeric", schema="pg_catalog", format="binary", encoder=bytes, decoder=bytes
+    )
+    await connection.execute("COMMIT")
 
 
 def _fetching(connection: Any) -> Fetch:
     async def fetch(sql: str, *args: Any) -> list[tuple[Any, ...]]:
-        with _refusals():
+        with _values():
             return [tuple(record) for record in await connection.fetch(sql, *args)]
 
     return fetch
@@ -413,7 +495,9 @@ async def _moved(connection: Any, move: Move) -> None:
 
 
 @asynccontextmanager
-async def _transaction(connection: Any, seconds: float, mode: str = "") -> AsyncIterator[None]:
+async def _begun(
+    connection: Any, seconds: float, mode: str = "", path: str | None = None
+) -> AsyncIterator[None]:
     """A transaction whose every statement the server ends after ``seconds``.
 
     It also ends the transaction of a client that is silent for IDLE_SECONDS: the locks of one whose
@@ -425,20 +509,44 @@ async def _transaction(connection: Any, seconds: float, mode: str = "") -> Async
     await connection.execute(
         f"BEGIN {mode}; SET LOCAL statement_timeout = {_milliseconds(seconds)};"
         f" SET LOCAL idle_in_transaction_session_timeout = {_milliseconds(IDLE_SECONDS)};"
-        " SET LOCAL jit = off"
+        " SET LOCAL jit = off" + (f"; SET LOCAL search_path = {path}" if path else "")
     )
     yield
     await connection.execute("COMMIT")
 
 
+async def _sifted(connection: Any, rows: TableRows) -> Refused | None:
+    """Write the rows that Postgres takes; deferred constraints speak at once, each of its row."""
+    await connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
+    await connection.execute("SAVEPOINT rows")
+    try:
+        with _refusals():
+            await _copy(connection, rows)
+    except DataRefused:
+        await connection.execute("ROLLBACK TO SAVEPOINT rows")
+        return await sift(connection, rows, _staged)
+    return None
+
+
+async def _staged(connection: Any, rows: TableRows, table: str) -> None:
+    """Copy rows to where they wait to be sifted; only values can be refused there."""
+    with _values():
+        await _copy_to(connection, rows, table)
+
+
 async def _copy(connection: Any, rows: TableRows) -> None:
+    """Send rows to their table."""
+    await _copy_to(connection, rows, rows.table)
+
+
+async def _copy_to(connection: Any, rows: TableRows, table: str) -> None:
     """Send rows by COPY, and end it when the connection is lost.
 
     asyncpg alone would go on waiting for room in the buffer of a connection that is gone.
     """
     copying = asyncio.ensure_future(
         connection.copy_to_table(
-            rows.table,
+            table,
             source=_taking_turns(rows.pieces()),
             columns=rows.columns,
             format="binary",
@@ -467,14 +575,23 @@ async def _taking_turns(pieces: Iterator[memoryview]) -> AsyncIterator[memoryvie
 
 
 @contextmanager
-def _refusals() -> Iterator[None]:
-    """Tell values that Postgres refuses, or that can't even be sent, from a Postgres that is away.
-
-    Tried again they would be refused again.
-    """
+def _values() -> Iterator[None]:
+    """Tell values that Postgres does not take, or that can't even be sent."""
     try:
         yield
     except (asyncpg.DataError, ValueError, TypeError, OverflowError) as error:
+        raise DataRefused(_line(error)) from error
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """Tell rows that Postgres refuses from a Postgres that is away: they would be refused again."""
+    try:
+        with _values():
+            yield
+    except asyncpg.PostgresError as error:
+        if not is_refusal(error):
+            raise
         raise DataRefused(_line(error)) from error
 
 
@@ -499,11 +616,13 @@ def _unclaimed(loop: Any, context: dict[str, Any]) -> None:
 
 
 @asynccontextmanager
-async def open_postgres(*, migrate: bool, layout: str = layouts.AUTO) -> AsyncIterator[Postgres]:
+async def open_postgres(
+    *, migrate: bool, layout: str = layouts.AUTO, schema: str = SCHEMA
+) -> AsyncIterator[Postgres]:
     """A database whose ``dsn`` is still to be set; its connections end with the block."""
     async with trio_asyncio.open_loop() as loop:
         loop.set_exception_handler(_unclaimed)
-        postgres = Postgres(loop, migrate=migrate, layout=layout)
+        postgres = Postgres(loop, migrate=migrate, layout=layout, schema=schema)
         try:
             yield postgres
         finally:

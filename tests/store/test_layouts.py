@@ -96,7 +96,7 @@ async def laid_out(dsn: str, layout: str) -> AsyncIterator[Postgres]:
     async with open_postgres(migrate=True, layout=layout) as postgres:
         postgres.dsn = dsn
         await postgres.prepare()
-        assert postgres.layout.name == layout
+        assert postgres.home.layout == layout
         yield postgres
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import asyncpg
 import pytest
-from support import Daemon, short_directory, wait_until
+from support import WHERE_TABLES_ARE, Daemon, short_directory, wait_until
 
 from aegisd.store.folding import LATE_SECONDS
 from aegisd.store.levels import MINUTE
@@ -288,7 +288,7 @@ def locked(dsn: str, *tables: str) -> Iterator[None]:
     held, done = threading.Event(), threading.Event()
 
     async def hold() -> None:
-        connection = await asyncpg.connect(dsn)
+        connection = await asyncpg.connect(dsn, server_settings=WHERE_TABLES_ARE)
         await connection.execute(f"BEGIN; LOCK TABLE {', '.join(tables)} IN ACCESS EXCLUSIVE MODE")
         held.set()
         await asyncio.to_thread(done.wait)
