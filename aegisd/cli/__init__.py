@@ -5,8 +5,10 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from aegisd import __version__
+from aegisd.cli.cells import clean, escaped, toml_escape
 from aegisd.config.load import Places, as_toml_values, load
 from aegisd.errors import AegisdError, ConfigError
 
@@ -41,14 +43,21 @@ def _complain(group: BaseExceptionGroup[AegisdError]) -> None:
         if isinstance(error, BaseExceptionGroup):
             _complain(error)
         else:
-            for line in str(error).splitlines():
+            for line in map(clean, str(error).split("\n")):
                 print(
                     line if isinstance(error, ConfigError) else f"aegisd: {line}", file=sys.stderr
                 )
 
 
+class _Parser(argparse.ArgumentParser):
+    """Shows arguments without what a terminal would obey."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(clean(message))
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="aegisd", description="A sidecar daemon for API gateways: metrics live and stored."
     )
     parser.add_argument("--version", action="version", version=f"aegisd {__version__}")
@@ -123,7 +132,8 @@ def _check_config(options: argparse.Namespace) -> None:
 def _config(options: argparse.Namespace) -> None:
     import tomli_w  # noqa: PLC0415
 
-    print(tomli_w.dumps(as_toml_values(load(options.config))), end="")
+    text = tomli_w.dumps(as_toml_values(load(options.config)))
+    print(escaped(text, toml_escape), end="")
 
 
 def _migrate(options: argparse.Namespace) -> None:
