@@ -19,10 +19,9 @@ WRONG_USAGE = 2
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; return its exit code."""
     options = _parser().parse_args(arguments)
-    command: Callable[[argparse.Namespace], None] = options.command
-    code = 0
+    command: Callable[[argparse.Namespace], int | None] = options.command
     try:
-        command(options)
+        code = command(options) or 0
         sys.stdout.flush()
     except* ConfigError as group:
         _complain(group)
@@ -159,20 +158,22 @@ def _journal(options: argparse.Namespace) -> None:
 def _send(options: argparse.Namespace) -> None:
     from aegisd.cli import send  # noqa: PLC0415
     from aegisd.cli.address import open_sender  # noqa: PLC0415
+    from aegisd.cli.lines import standard_input  # noqa: PLC0415
 
     with open_sender(options.to, options.config) as sender:
         if options.event == ["-"]:
-            send.send_lines(sender, options.kind, sys.stdin.buffer)
+            send.send_lines(sender, options.kind, standard_input())
         else:
             send.send_pairs(sender, options.kind, options.event)
 
 
-def _import(options: argparse.Namespace) -> None:
-    from aegisd.cli.access_log import import_log  # noqa: PLC0415
+def _import(options: argparse.Namespace) -> int:
     from aegisd.cli.address import open_sender  # noqa: PLC0415
+    from aegisd.cli.import_log import import_log  # noqa: PLC0415
 
     with open_sender(options.to, options.config) as sender:
-        import_log(sender, options.file, rebase=options.rebase, speed=options.speed)
+        whole = import_log(sender, options.file, rebase=options.rebase, speed=options.speed)
+    return 0 if whole else FAILED
 
 
 def _top(options: argparse.Namespace) -> None:
