@@ -1,15 +1,18 @@
 """Lines of access logs as events. Pure.
 
 The combined format of Apache and nginx: client, identity, user, [time], "request", status,
-bytes, "referer", "user agent". It has no durations.
+bytes, "referer", "user agent". It has no durations. Virtual hosts and forwarded addresses may stand
+in front (``client``).
 """
 
 import re
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
+from aegisd.cli.client import client
+
 _COMBINED = re.compile(
-    r'(?P<client>\S+) \S+ .+? \[(?P<time>[^\]]{26})\] "(?P<request>(?:[^"\\]|\\.)*)" '
+    r'(?P<head>\S+ \S+ .+?) \[(?P<time>[^\]]{26})\] "(?P<request>(?:[^"\\]|\\.)*)" '
     r'(?P<status>\d{3}) (?:\d+|-)(?: "(?:[^"\\]|\\.)*" "(?:[^"\\]|\\.)*")?.*'
 )
 _TIME = re.compile(r"(\d{2})/(\w{3})/(\d{4}):(\d{2}):(\d{2}):(\d{2}) ([+-])(\d{2})(\d{2})")
@@ -36,7 +39,7 @@ def parse_combined(line: str) -> Event | None:
         "method": method,
         "path": path,
         "status_code": int(match["status"]),
-        "client_ip": match["client"],
+        "client_ip": client(match["head"]),
     }
 
 
