@@ -10,6 +10,8 @@ from aegisd.wire.decode import Decoder
 ANY_AGE = 2**62
 """How old an event may be is the daemon's own setting."""
 
+_decoder = Decoder(ANY_AGE)
+
 
 @frozen
 class Rejects:
@@ -32,7 +34,7 @@ def foreseen(message: bytes) -> Rejects:
     """What any daemon rejects of a message, whatever its settings are."""
     found = [
         (int(index), f"{reject.reason.value} {reject.field}".strip())
-        for decoded in Decoder(ANY_AGE).decode([message], round(time.time() * 1_000_000))
+        for decoded in _decoder.decode([message], round(time.time() * 1_000_000))
         for reject in decoded.rejects
         for index in reject.indexes
     ]

@@ -63,6 +63,22 @@ def test_an_import_tells_what_the_daemon_rejects(
     assert accepted(daemon) == 30
 
 
+def test_a_line_dated_far_ahead_is_one_reject_of_a_rebased_log(
+    make_streaming: MakeStreaming, tmp_path: Path
+) -> None:
+    daemon = make_streaming()
+    days = ["01/Jan/2099", *["24/Nov/2016"] * 20]
+    log = tmp_path / "access.log"
+    log.write_text("".join(f'::1 - - [{d}:10:00:00 +0000] "GET / HTTP/1.1" 200 5\n' for d in days))
+    done = daemon.run("import", "--rebase", str(log))
+    assert done.returncode == 1
+    assert done.stderr == "line 1 was rejected: out_of_range timestamp\n"
+    daemon.wait_for_events(20)
+    assert daemon.get("/api/ingest")["rejected"]["out_of_range"] == 1
+    realtime = daemon.get("/api/metrics/realtime")
+    assert realtime["requestsPerSecond"] > 0, "the others are of the last minute"
+
+
 def test_rejects_of_sent_lines_are_told_and_the_others_are_taken(
     make_streaming: MakeStreaming,
 ) -> None:
