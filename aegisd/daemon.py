@@ -272,6 +272,7 @@ def _server(settings: Settings, context: Context, hub: Hub) -> Server:
         Api(context),
         hub,
         Guard(settings.http, websocket.allowed_origins),
+        context.connections,
         websocket.path if websocket.enabled else None,
         _tls(settings.http),
     )

@@ -65,25 +65,28 @@ class Api:
             "/api/metrics/rate-limits": self.rate_limits,
         }
 
-    async def answer(self, request: Request) -> Response:
-        """Answer, also where the answer is an error."""
+    def handler(self, request: Request) -> Handler:
+        """What answers the request. Raises HttpError where nothing does."""
+        handler = self._routes.get(request.path) or self._below(request.path)
+        if handler is None:
+            raise HttpError(HTTPStatus.NOT_FOUND, "not_found", f"there is no {request.path}")
+        if request.method not in ("GET", "HEAD"):
+            raise HttpError(
+                HTTPStatus.METHOD_NOT_ALLOWED,
+                "method_not_allowed",
+                f"{request.path} takes GET, not {request.method}",
+                {"Allow": "GET, HEAD"},
+            )
+        return handler
+
+    async def answer(self, handler: Handler, request: Request) -> Response:
+        """Have the request answered. Raises HttpError where it is refused."""
         try:
-            handler = self._routes.get(request.path) or self._below(request.path)
-            if handler is None:
-                raise HttpError(HTTPStatus.NOT_FOUND, "not_found", f"there is no {request.path}")
-            if request.method not in ("GET", "HEAD"):
-                raise HttpError(
-                    HTTPStatus.METHOD_NOT_ALLOWED,
-                    "method_not_allowed",
-                    f"{request.path} takes GET, not {request.method}",
-                    {"Allow": "GET, HEAD"},
-                )
             return await handler(request)
         except (DatabaseUnavailable, DataRefused) as error:
-            refused = HttpError(HTTPStatus.SERVICE_UNAVAILABLE, "database_unavailable", str(error))
-            return refused.response()
-        except HttpError as error:
-            return error.response()
+            raise HttpError(
+                HTTPStatus.SERVICE_UNAVAILABLE, "database_unavailable", str(error)
+            ) from None
 
     def _below(self, path: str) -> Handler | None:
         if path.startswith("/assets/") and path.removeprefix("/assets/") in ASSETS:

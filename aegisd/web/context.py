@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from attrs import define
+from attrs import define, field
 
 from aegisd.alerts.archive import Archive
 from aegisd.alerts.manager import Manager
@@ -15,6 +15,7 @@ from aegisd.losses import Losses
 from aegisd.store.exact import Exact
 from aegisd.store.history import History
 from aegisd.store.storage import Storage
+from aegisd.web.connections import Connections
 from aegisd.web.websocket import Hub
 
 
@@ -41,6 +42,7 @@ class Context:
     now: Callable[[], int]
     clocks: Callable[[], tuple[float, float]]
     started: tuple[float, float]
+    connections: Connections = field(factory=Connections)
     stopping: bool = False
 
     def degradations(self) -> list[str]:

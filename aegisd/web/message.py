@@ -35,6 +35,16 @@ class Request:
         """Whether it asks for an upgrade to WebSocket (RFC 6455)."""
         return self.headers.get("upgrade", "").lower() == "websocket"
 
+    @property
+    def announced_bytes(self) -> int:
+        """How long the body is to be; 0 also where that only shows at its end."""
+        return int(self.headers.get("content-length", "0"))
+
+    @property
+    def has_body(self) -> bool:
+        """Whether a body follows the head."""
+        return "transfer-encoding" in self.headers or self.announced_bytes > 0
+
 
 @frozen
 class Response:

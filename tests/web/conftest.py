@@ -173,6 +173,7 @@ def serving(tmp_path: Path) -> Serving:
                 Api(context),
                 hub,
                 Guard(settings.http, websocket.allowed_origins),
+                context.connections,
                 websocket.path if websocket.enabled else None,
                 None,
             )
