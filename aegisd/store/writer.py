@@ -21,6 +21,7 @@ from aegisd.store.postgres import DataRefused, Move, Postgres
 from aegisd.store.rollup import roll_up
 from aegisd.store.rows import TableRows, table_rows
 from aegisd.store.sampling import Sampler
+from aegisd.threads import in_thread
 from aegisd.wire.block import Block, concatenate
 from aegisd.wire.protocol import REQUEST
 
@@ -153,7 +154,7 @@ class Writer:
     async def _write(self, batch: Batch) -> None:
         """Write a batch; rows that Postgres refuses are found by halving, and left out."""
         # in a thread: a batch of many names takes a tenth of a second, and others have their turns
-        rows, pieces = await trio.to_thread.run_sync(self._laid_out, batch)
+        rows, pieces = await in_thread(self._laid_out, batch)
         tables = rows + pieces
         stored = sum(table.size for table in rows)
         self._tried = _Tried(batch.end, stored, batch.events - stored)
