@@ -14,7 +14,7 @@ import trio
 from attrs import define, frozen
 
 from aegisd.config.settings import Metrics
-from aegisd.errors import DatabaseUnavailable
+from aegisd.errors import DatabaseUnavailable, kind_of
 from aegisd.store.backlog import Backlog, Batch
 from aegisd.store.pieces import piece_rows
 from aegisd.store.postgres import DataRefused, Move, Postgres
@@ -46,6 +46,7 @@ class WriterFigures:
     sampled_out: int = 0  # requests that are not to be stored
     last_flush: float | None = None
     last_error: str | None = None
+    last_kind: str | None = None  # of that error
 
 
 @frozen
@@ -103,7 +104,7 @@ class Writer:
             except (DatabaseUnavailable, OSError) as error:  # the journal can't be read
                 if self.figures.connected:  # something was stored since the last failure
                     pause = FIRST_PAUSE_SECONDS
-                self._is_away(str(error))
+                self._is_away(error)
                 await self._pause(pause)
                 pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
                 continue
@@ -214,7 +215,8 @@ class Writer:
         self.figures.connected = True
         log.info("connected to the database", waiting=self._backlog.events)
 
-    def _is_away(self, why: str) -> None:
+    def _is_away(self, error: Exception) -> None:
+        why = str(error)
         self.figures.failures += 1
         if self.figures.connected or self.figures.last_error != why:
             log.warning(
@@ -223,4 +225,4 @@ class Writer:
                 waiting=self._backlog.events,
             )
         self.figures.connected = False
-        self.figures.last_error = why
+        self.figures.last_error, self.figures.last_kind = why, kind_of(error)

@@ -20,6 +20,7 @@ class Request:
     headers: dict[str, str]
     peer: str  # the address it came from
     local: str  # and the one of ours it came to
+    admin: bool = False  # whether it has shown an admin's right
 
     @classmethod
     def parse(

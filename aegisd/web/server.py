@@ -88,7 +88,7 @@ class Server:
                     request = await exchange.request(peer, local)
                     if request is None:
                         return False
-                    self._guard.check(request)
+                    request = self._guard.check(request)
                     if request.path == self._websocket_path:
                         self._check_upgrade(request, connection)
                         place.enter_context(self._connections.place(connection))

@@ -116,10 +116,12 @@ async def entered(manager: AbstractContextManager[T]) -> AsyncIterator[T]:
 
 @pytest.fixture
 def serving(tmp_path: Path) -> Serving:
-    """Serves with a configuration; the database is ``dsn``, or away."""
+    """Serves with a configuration, the database ``dsn`` or away; once it is ready, or at once."""
 
     @asynccontextmanager
-    async def serve(config: str = CONFIG, dsn: str = AWAY) -> AsyncIterator[Web]:
+    async def serve(
+        config: str = CONFIG, dsn: str = AWAY, *, wait: bool = True
+    ) -> AsyncIterator[Web]:
         (tmp_path / "aegisd.toml").write_text(config)
         settings = load(tmp_path / "aegisd.toml", {})
         settings = evolve(settings, node="here")
@@ -184,7 +186,7 @@ def serving(tmp_path: Path) -> Serving:
             nursery.start_soon(listener.run)
             nursery.start_soon(hub.run)
             await nursery.start(trio.serve_listeners, server.connection, [http])
-            if dsn != AWAY:
+            if wait and dsn != AWAY:
                 with trio.fail_after(WAIT_SECONDS):
                     await storage.writer.ready.wait()
             url = f"http://127.0.0.1:{port}"
