@@ -25,10 +25,12 @@ from aegisd.alerts.manager import Manager
 from aegisd.config.checks import is_loopback, split_address
 from aegisd.config.load import Places
 from aegisd.config.settings import Address, Http, Settings
+from aegisd.descriptors import Shares, provide
 from aegisd.errors import AegisdError
 from aegisd.ingest import sockets
 from aegisd.ingest.datagram import DatagramListener
 from aegisd.ingest.listen import Sockets
+from aegisd.ingest.stream import MAX_CONNECTIONS as STREAM_CONNECTIONS
 from aegisd.ingest.stream import StreamListener
 from aegisd.intake import Intake
 from aegisd.live.state import LiveState
@@ -43,6 +45,7 @@ from aegisd.store.writer import Writer
 from aegisd.web.api import Api
 from aegisd.web.context import Context
 from aegisd.web.guard import Guard
+from aegisd.web.server import MAX_CONNECTIONS as HTTP_CONNECTIONS
 from aegisd.web.server import Server
 from aegisd.web.websocket import Hub
 from aegisd.wire.decode import Decoder
@@ -75,8 +78,7 @@ def _wall() -> float:
 
 async def run(settings: Settings, places: Places) -> None:
     """Run until a signal stops the daemon. Raises AegisdError where it can't start."""
-    stop = trio.Event()
-    node = places.expand(settings.node)
+    stop, node = trio.Event(), places.expand(settings.node)
     wall, steady = clocks()
     handed = systemd.take_sockets(LISTENERS, os.environ)
     settings = evolve(settings, http=_as_handed(settings.http, handed.get("http")))
@@ -105,8 +107,14 @@ async def run(settings: Settings, places: Places) -> None:
                     clocks,
                 )
                 acknowledger = Acknowledger(intake, storage)
+                shares = provide(Shares(STREAM_CONNECTIONS, HTTP_CONNECTIONS))
                 listeners, streams = bound.listen(
-                    settings.ingest, places, handed, intake.take, acknowledger.take
+                    settings.ingest,
+                    places,
+                    handed,
+                    intake.take,
+                    acknowledger.take,
+                    shares.stream,
                 )
                 http = await _http_listeners(settings.http, handed)
                 archive = Archive(postgres, node)
@@ -229,9 +237,9 @@ async def _tick(context: Context) -> None:
     """Keep the live state at now, also while nothing comes; tell what is lost."""
     while True:
         context.now()
-        wall, steady = context.clocks()
+        _, steady = context.clocks()
         context.intake.sources.forget(int(steady))
-        context.storage.marks.forget(int(wall))
+        context.storage.marks.forget(steady)
         lost = lost_so_far(context.listeners, context.intake, context.storage)
         context.losses.tell(lost, steady)
         await trio.sleep(TICK_SECONDS)

@@ -16,6 +16,7 @@ from attrs import define, frozen
 from aegisd.store import entries
 from aegisd.store.cursor import Cursor
 from aegisd.store.journal import Journal, JournalFull
+from aegisd.store.marks import Source
 from aegisd.wire.block import Block
 
 MAX_HELD_BYTES = 128 * 1024 * 1024
@@ -135,8 +136,8 @@ class Backlog:
 
     @property
     def first_position(self) -> int:
-        """From where on there may be events."""
-        return self._journal.first
+        """From where on there may be events that are not stored."""
+        return self._journal.stored
 
     @property
     def end(self) -> int:
@@ -160,7 +161,7 @@ class Backlog:
             position = self._journal.skip(events)
         self._hold(Entry.of(position, list(blocks), now, self._journal.end))
 
-    def put_durably(self, blocks: Sequence[Block], entry: bytes, moved: dict[str, int]) -> int:
+    def put_durably(self, blocks: Sequence[Block], entry: bytes, moved: dict[Source, int]) -> int:
         """Keep blocks in the journal, with the marks that they move; return the record's number.
 
         ``entry`` is what ``entries`` makes of them. They are on disk when that many records are
@@ -173,7 +174,7 @@ class Backlog:
             self._hold(Entry.of(position, list(blocks), now, self._journal.end))
         return self._journal.appended
 
-    def _append(self, entry: bytes, events: int, moved: dict[str, int], now: int) -> int:
+    def _append(self, entry: bytes, events: int, moved: dict[Source, int], now: int) -> int:
         try:
             position = self._journal.append(events, entry, moved, now)
         except JournalFull:
@@ -241,7 +242,7 @@ class Backlog:
     def _next(self) -> Entry | None:
         """The entry behind the front: from memory where it is there, else from the journal."""
         end = self._front[-1].end if self._front else self._position
-        if self._later and self._later[0].position <= end:
+        if self._later and self._nothing_between(end, self._later[0].position):
             return self._later.popleft()
         self._cursor.seek(end)
         record = self._cursor.next()
@@ -262,6 +263,12 @@ class Backlog:
         entry = Entry.of(record.position, blocks, record.written, record.end)
         self._held_bytes += entry.nbytes
         return entry
+
+    def _nothing_between(self, start: int, end: int) -> bool:
+        """Whether no event stands between two positions; some positions no event has."""
+        if end <= start:
+            return True
+        return self._journal.events_from(start) == self._journal.events_from(end)
 
     def _read_from(self, position: int) -> None:
         self._cursor.close()

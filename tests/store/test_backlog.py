@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from store.database import block, requests
-from store.journals import add, aside, files, flip, opened
+from store.journals import UID, add, aside, files, flip, opened
 from structlog.testing import capture_logs
 from support import short_directory
 
@@ -39,7 +39,8 @@ def numbered(first: int, count: int) -> Block:
 
 
 def put_durably(backlog: Backlog, blocks: list[Block], moved: dict[str, int]) -> int:
-    return backlog.put_durably(blocks, entries.pack(blocks), moved)
+    named = {(UID, name): mark for name, mark in moved.items()}
+    return backlog.put_durably(blocks, entries.pack(blocks), named)
 
 
 def numbers(batch: Batch | None) -> list[int]:
