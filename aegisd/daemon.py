@@ -43,9 +43,9 @@ from aegisd.store.postgres import Postgres, open_postgres
 from aegisd.store.storage import Storage, open_storage
 from aegisd.store.writer import Writer
 from aegisd.web.api import Api
+from aegisd.web.connections import MAX_CONNECTIONS as HTTP_CONNECTIONS
 from aegisd.web.context import Context
 from aegisd.web.guard import Guard
-from aegisd.web.server import MAX_CONNECTIONS as HTTP_CONNECTIONS
 from aegisd.web.server import Server
 from aegisd.web.websocket import Hub
 from aegisd.wire.decode import Decoder

@@ -19,4 +19,5 @@ async def in_thread(work: Callable[..., T], *args: object) -> T:
     Its caller waits for its end, also when cancelled. So there are never more of a kind than there
     are tasks of that kind: one that syncs, one that writes, a few that tell of alerts.
     """
-    return await trio.to_thread.run_sync(work, *args, limiter=trio.CapacityLimiter(1))
+    limiter = trio.CapacityLimiter(1)
+    return await trio.to_thread.run_sync(work, *args, limiter=limiter)  # noqa: TID251 # the one
