@@ -44,6 +44,7 @@ from aegisd.store.storage import Storage, open_storage
 from aegisd.store.writer import Writer
 from aegisd.web.api import Api
 from aegisd.web.connections import MAX_CONNECTIONS as HTTP_CONNECTIONS
+from aegisd.web.connections import Connections
 from aegisd.web.context import Context
 from aegisd.web.guard import Guard
 from aegisd.web.server import Server
@@ -132,6 +133,7 @@ async def run(settings: Settings, places: Places) -> None:
                     archive=archive,
                     alerts=manager,
                     hub=hub,
+                    connections=Connections(shares.http),
                     losses=Losses(),
                     now=now,
                     clocks=clocks,

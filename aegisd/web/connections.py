@@ -27,12 +27,12 @@ from aegisd.web.message import HttpError
 MAX_CONNECTIONS = 500
 """In all. Each may hold two pieces of 16 KiB that it has sent, and as much of its answers."""
 
-MAX_PER_ADDRESS = 200
-"""From one address: so it takes three to reach MAX_CONNECTIONS, and a proxy can have many."""
+ADDRESS_SHARE = 0.4
+"""Of them, for one address: so it takes three to reach the limit, and a proxy can have many."""
 
-MAX_PLACES = 400
-MAX_PLACES_PER_ADDRESS = 160
-"""The rest is for those who come, until their heads are read."""
+PLACES_SHARE = 0.8
+"""Of either limit, those that may hold a place. The rest is for who comes, until its head is read.
+"""
 
 NETWORK_BITS = 64
 """Of an IPv6 address: whoever has one has its whole network (RFC 6177, RFC 4862)."""
@@ -47,9 +47,13 @@ class Connection:
 
 
 class Connections:
-    """All that are open."""
+    """All that are open, ``limit`` at most."""
 
-    def __init__(self) -> None:
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._address_limit = max(1, int(limit * ADDRESS_SHARE))
+        self._places = int(limit * PLACES_SHARE)
+        self._address_places = int(self._address_limit * PLACES_SHARE)
         self._waiting: dict[Connection, None] = {}  # who has waited longest first
         self._placed: set[Connection] = set()
         self.refused: Counter[str] = Counter()
@@ -79,17 +83,17 @@ class Connections:
     @contextmanager
     def place(self, connection: Connection) -> Iterator[None]:
         """A place, for as long as the block lasts. Raises HttpError where there is none."""
-        if _of(self._placed, connection.group) >= MAX_PLACES_PER_ADDRESS:
+        if _of(self._placed, connection.group) >= self._address_places:
             raise HttpError(
                 HTTPStatus.TOO_MANY_REQUESTS,
                 "too_many_requests",
-                f"{MAX_PLACES_PER_ADDRESS} requests from this address are being answered",
+                f"{self._address_places} requests from this address are being answered",
             )
-        if self.placed >= MAX_PLACES:
+        if self.placed >= self._places:
             raise HttpError(
                 HTTPStatus.SERVICE_UNAVAILABLE,
                 "too_many_requests",
-                f"{MAX_PLACES} requests are being answered, try again later",
+                f"{self._places} requests are being answered, try again later",
             )
         self._waiting.pop(connection, None)
         self._placed.add(connection)
@@ -100,9 +104,9 @@ class Connections:
             self._waiting[connection] = None
 
     def _make_room(self, group: str) -> None:
-        if _of(self._waiting, group) + _of(self._placed, group) >= MAX_PER_ADDRESS:
+        if _of(self._waiting, group) + _of(self._placed, group) >= self._address_limit:
             oldest = next(other for other in self._waiting if other.group == group)
-        elif self.waiting + self.placed >= MAX_CONNECTIONS:
+        elif self.waiting + self.placed >= self._limit:
             oldest = next(iter(self._waiting))
         else:
             return

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from attrs import define, field
+from attrs import define
 
 from aegisd.alerts.archive import Archive
 from aegisd.alerts.manager import Manager
@@ -38,11 +38,11 @@ class Context:
     archive: Archive
     alerts: Manager
     hub: Hub
+    connections: Connections
     losses: Losses
     now: Callable[[], int]
     clocks: Callable[[], tuple[float, float]]
     started: tuple[float, float]
-    connections: Connections = field(factory=Connections)
     stopping: bool = False
 
     def degradations(self, *, admin: bool) -> list[str]:

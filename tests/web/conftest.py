@@ -28,6 +28,7 @@ from aegisd.store.history import History
 from aegisd.store.postgres import open_postgres
 from aegisd.store.storage import open_storage
 from aegisd.web.api import Api
+from aegisd.web.connections import MAX_CONNECTIONS, Connections
 from aegisd.web.context import Context
 from aegisd.web.guard import Guard
 from aegisd.web.server import Server
@@ -120,7 +121,7 @@ def serving(tmp_path: Path) -> Serving:
 
     @asynccontextmanager
     async def serve(
-        config: str = CONFIG, dsn: str = AWAY, *, wait: bool = True
+        config: str = CONFIG, dsn: str = AWAY, *, wait: bool = True, room: int = MAX_CONNECTIONS
     ) -> AsyncIterator[Web]:
         (tmp_path / "aegisd.toml").write_text(config)
         settings = load(tmp_path / "aegisd.toml", {})
@@ -166,6 +167,7 @@ def serving(tmp_path: Path) -> Serving:
                 archive=archive,
                 alerts=Manager(settings.alerts, live, archive, hub.announce, clocks),
                 hub=hub,
+                connections=Connections(room),
                 losses=Losses(),
                 now=now,
                 clocks=clocks,
