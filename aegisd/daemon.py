@@ -43,9 +43,10 @@ from aegisd.store.postgres import Postgres, open_postgres
 from aegisd.store.storage import Storage, open_storage
 from aegisd.store.writer import Writer
 from aegisd.web.api import Api
+from aegisd.web.connections import MAX_CONNECTIONS as HTTP_CONNECTIONS
+from aegisd.web.connections import Connections
 from aegisd.web.context import Context
 from aegisd.web.guard import Guard
-from aegisd.web.server import MAX_CONNECTIONS as HTTP_CONNECTIONS
 from aegisd.web.server import Server
 from aegisd.web.websocket import Hub
 from aegisd.wire.decode import Decoder
@@ -134,6 +135,7 @@ async def run(settings: Settings, places: Places) -> None:
                     archive=archive,
                     alerts=manager,
                     hub=hub,
+                    connections=Connections(shares.http),
                     losses=Losses(),
                     now=now,
                     clocks=clocks,
@@ -282,6 +284,7 @@ def _server(settings: Settings, context: Context, hub: Hub) -> Server:
         Api(context),
         hub,
         Guard(settings.http, websocket.allowed_origins),
+        context.connections,
         websocket.path if websocket.enabled else None,
         _tls(settings.http),
     )

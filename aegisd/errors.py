@@ -26,3 +26,13 @@ class DatabaseSlow(DatabaseUnavailable):
 
 class SchemaError(DatabaseUnavailable):
     """The database answers, but its schema is not one this version can work with."""
+
+
+def kind_of(error: BaseException) -> str:
+    """What kind of error it is, for everybody: its text may name addresses, roles and paths.
+
+    Of an error of ours that stands for another's it is the kind of the other.
+    """
+    if isinstance(error, AegisdError):
+        error = error.__cause__ or error.__context__ or error
+    return type(error).__name__

@@ -14,7 +14,7 @@ import trio
 from attrs import define, frozen
 
 from aegisd.config.settings import Metrics
-from aegisd.errors import DatabaseSlow, DatabaseUnavailable
+from aegisd.errors import DatabaseSlow, DatabaseUnavailable, kind_of
 from aegisd.store.backlog import Backlog, Batch
 from aegisd.store.pieces import piece_rows
 from aegisd.store.postgres import WRITE_SECONDS, DataRefused, Move, Postgres
@@ -23,6 +23,7 @@ from aegisd.store.rows import TableRows, table_rows
 from aegisd.store.sampling import Sampler
 from aegisd.store.schema import RAW
 from aegisd.store.sifting import Refused
+from aegisd.threads import in_thread
 from aegisd.wire.block import Block, concatenate
 from aegisd.wire.protocol import REQUEST
 
@@ -58,6 +59,7 @@ class WriterFigures:
     sampled_out: int = 0  # requests that are not to be stored
     last_flush: float | None = None
     last_error: str | None = None
+    last_kind: str | None = None  # of that error
 
 
 @frozen
@@ -116,7 +118,7 @@ class Writer:
             except (DatabaseUnavailable, OSError) as error:  # the journal can't be read
                 if self.figures.connected:  # something was stored since the last failure
                     pause = FIRST_PAUSE_SECONDS
-                self._is_away(str(error))
+                self._is_away(error)
                 await self._pause(pause)
                 pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
                 continue
@@ -171,7 +173,7 @@ class Writer:
     async def _write(self, batch: Batch) -> None:
         """Write a batch; rows that Postgres refuses are left out."""
         # in a thread: a batch of many names takes a tenth of a second, and others have their turns
-        rows, pieces = await trio.to_thread.run_sync(self._laid_out, batch)
+        rows, pieces = await in_thread(self._laid_out, batch)
         tables = rows + pieces
         if batch.events > 1 and sum(table.nbytes for table in tables) > MAX_BATCH_BYTES:
             await self._write_halves(batch)
@@ -259,7 +261,8 @@ class Writer:
         self.figures.connected = True
         log.info("connected to the database", waiting=self._backlog.events)
 
-    def _is_away(self, why: str) -> None:
+    def _is_away(self, error: Exception) -> None:
+        why = str(error)
         self.figures.failures += 1
         if self.figures.connected or self.figures.last_error != why:
             log.warning(
@@ -268,4 +271,4 @@ class Writer:
                 waiting=self._backlog.events,
             )
         self.figures.connected = False
-        self.figures.last_error = why
+        self.figures.last_error, self.figures.last_kind = why, kind_of(error)

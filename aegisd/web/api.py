@@ -9,7 +9,7 @@ from uuid import UUID
 from aegisd import __version__
 from aegisd.alerts.actions import as_json
 from aegisd.alerts.rules import ACKNOWLEDGED, ACTIVE, RESOLVED
-from aegisd.errors import DatabaseUnavailable
+from aegisd.errors import DatabaseUnavailable, kind_of
 from aegisd.store import ranges
 from aegisd.store.exact import Exact
 from aegisd.store.history import History
@@ -33,6 +33,7 @@ PAGE_POLICY = (
     " img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 ASSETS = {"app.js": "text/javascript; charset=utf-8", "style.css": "text/css; charset=utf-8"}
+FOR_ADMINS = "an admin's token shows it"
 WEBSOCKET_META = '<meta name="aegisd-websocket" content="{}">'
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -65,25 +66,31 @@ class Api:
             "/api/metrics/rate-limits": self.rate_limits,
         }
 
-    async def answer(self, request: Request) -> Response:
-        """Answer, also where the answer is an error."""
+    def handler(self, request: Request) -> Handler:
+        """What answers the request. Raises HttpError where nothing does."""
+        handler = self._routes.get(request.path) or self._below(request.path)
+        if handler is None:
+            raise HttpError(HTTPStatus.NOT_FOUND, "not_found", f"there is no {request.path}")
+        if request.method not in ("GET", "HEAD"):
+            raise HttpError(
+                HTTPStatus.METHOD_NOT_ALLOWED,
+                "method_not_allowed",
+                f"{request.path} takes GET, not {request.method}",
+                {"Allow": "GET, HEAD"},
+            )
+        return handler
+
+    async def answer(self, handler: Handler, request: Request) -> Response:
+        """Have the request answered. Raises HttpError where it is refused."""
         try:
-            handler = self._routes.get(request.path) or self._below(request.path)
-            if handler is None:
-                raise HttpError(HTTPStatus.NOT_FOUND, "not_found", f"there is no {request.path}")
-            if request.method not in ("GET", "HEAD"):
-                raise HttpError(
-                    HTTPStatus.METHOD_NOT_ALLOWED,
-                    "method_not_allowed",
-                    f"{request.path} takes GET, not {request.method}",
-                    {"Allow": "GET, HEAD"},
-                )
             return await handler(request)
         except (DatabaseUnavailable, DataRefused) as error:
-            refused = HttpError(HTTPStatus.SERVICE_UNAVAILABLE, "database_unavailable", str(error))
-            return refused.response()
-        except HttpError as error:
-            return error.response()
+            why = str(error) if request.admin else kind_of(error)
+            raise HttpError(
+                HTTPStatus.SERVICE_UNAVAILABLE,
+                "database_unavailable",
+                f"the database can't be used: {why}",
+            ) from None
 
     def _below(self, path: str) -> Handler | None:
         if path.startswith("/assets/") and path.removeprefix("/assets/") in ASSETS:
@@ -113,11 +120,11 @@ class Api:
         return success({"status": "ok"})
 
     async def readyz(self, request: Request) -> Response:
-        """Whether events are taken; what the database does only shows in the body."""
+        """Whether events are taken; what the database does only shows in the body, by its kind."""
         del request
         if self._context.stopping:
             raise HttpError(HTTPStatus.SERVICE_UNAVAILABLE, "stopping", "the daemon is stopping")
-        lines = self._context.degradations()
+        lines = self._context.degradations(admin=False)
         return success({"status": "degraded" if lines else "ok", "degradations": lines})
 
     async def metrics(self, request: Request) -> Response:
@@ -174,7 +181,7 @@ class Api:
 
     async def status(self, request: Request) -> Response:
         """How the daemon does."""
-        del request
+        admin = request.admin
         context = self._context
         writer = context.storage.writer
         figures = writer.figures
@@ -182,6 +189,7 @@ class Api:
         backlog = context.storage.backlog
         oldest = backlog.oldest
         flushed = figures.last_flush
+        error = backlog.figures.error or context.storage.sync.error
         return success(
             {
                 "version": __version__,
@@ -192,12 +200,12 @@ class Api:
                     "events": backlog.events,
                     "bytes": context.storage.journal.figures.bytes,
                     "oldest": None if oldest is None else _time(oldest),
-                    "lastError": backlog.figures.error or context.storage.sync.error,
+                    "lastError": error if admin or error is None else FOR_ADMINS,
                 },
                 "database": {
                     "connected": figures.connected,
                     "lagSeconds": 0 if oldest is None else max(0, round(wall - oldest, 3)),
-                    "lastError": figures.last_error,
+                    "lastError": figures.last_error if admin else figures.last_kind,
                 },
                 "flush": {
                     "batches": figures.batches,
@@ -205,7 +213,7 @@ class Api:
                     "failures": figures.failures,
                     "lastAt": None if flushed is None else _time(flushed),
                 },
-                "degradations": context.degradations(),
+                "degradations": context.degradations(admin=admin),
             }
         )
 
