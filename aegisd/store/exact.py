@@ -5,10 +5,8 @@ smallest duration at which the weights of all that are no longer reach its share
 ``percentile_disc``, weighted.
 """
 
-from typing import Any
-
 from aegisd.store.figures import Latency, Totals
-from aegisd.store.postgres import Postgres
+from aegisd.store.postgres import Fetch, Postgres
 from aegisd.store.ranges import Range
 
 _SUCCEEDED = "status_code BETWEEN 1 AND 399"
@@ -39,44 +37,48 @@ _AVERAGE = (
 
 
 class Exact:
-    """The queries. All raise DatabaseUnavailable; ``node`` None is all nodes."""
+    """The queries. All raise DatabaseUnavailable, Busy of that; ``node`` None is all nodes."""
 
     def __init__(self, postgres: Postgres) -> None:
         self._postgres = postgres
 
     async def totals(self, range_: Range, node: str | None) -> Totals:
         """Counts and latencies of the whole range."""
-        ((requests, succeeded, limited, *latency),) = await self._ask(
-            f"{_with_quantiles(per_bucket=False)}"
-            f" SELECT sum(weight), sum(weight) FILTER (WHERE {_SUCCEEDED}),"
-            f" sum(weight) FILTER (WHERE status_code = 429),"
-            f" {_quantile(0.5)}, {_quantile(0.95)}, {_quantile(0.99)}, {_AVERAGE} FROM q",
-            range_,
-            node,
-        )
-        ((denied,),) = await self._ask(
-            f"SELECT count(*) FROM rate_limit_metrics WHERE NOT allowed AND {_WHERE}", range_, node
-        )
-        return Totals(
-            _whole(requests), _whole(succeeded), _whole(limited), denied, Latency(*latency)
-        )
+
+        async def work(fetch: Fetch) -> Totals:
+            ((requests, succeeded, limited, *latency),) = await fetch(
+                f"{_with_quantiles(per_bucket=False)}"
+                f" SELECT sum(weight), sum(weight) FILTER (WHERE {_SUCCEEDED}),"
+                f" sum(weight) FILTER (WHERE status_code = 429),"
+                f" {_quantile(0.5)}, {_quantile(0.95)}, {_quantile(0.99)}, {_AVERAGE} FROM q",
+                *asked,
+            )
+            ((denied,),) = await fetch(
+                f"SELECT count(*) FROM rate_limit_metrics WHERE NOT allowed AND {_WHERE}", *asked
+            )
+            return Totals(
+                _whole(requests), _whole(succeeded), _whole(limited), denied, Latency(*latency)
+            )
+
+        asked = (range_.start, range_.end, node)
+        return await self._postgres.answer(work, slow=True)
 
     async def latency(self, range_: Range, node: str | None) -> dict[int, Latency]:
         """Latencies by bucket."""
-        rows = await self._ask(
-            f"{_with_quantiles(per_bucket=True)}"
-            f" SELECT bucket, {_quantile(0.5)}, {_quantile(0.95)}, {_quantile(0.99)}, {_AVERAGE}"
-            " FROM q GROUP BY bucket",
-            range_,
-            node,
-            range_.bucket,
-        )
-        return {bucket: Latency(*latency) for bucket, *latency in rows}
 
-    async def _ask(
-        self, sql: str, range_: Range, node: str | None, *more: Any
-    ) -> list[tuple[Any, ...]]:
-        return await self._postgres.fetch(sql, range_.start, range_.end, node, *more)
+        async def work(fetch: Fetch) -> dict[int, Latency]:
+            rows = await fetch(
+                f"{_with_quantiles(per_bucket=True)}"
+                f" SELECT bucket, {_quantile(0.5)}, {_quantile(0.95)}, {_quantile(0.99)},"
+                f" {_AVERAGE} FROM q GROUP BY bucket",
+                range_.start,
+                range_.end,
+                node,
+                range_.bucket,
+            )
+            return {bucket: Latency(*latency) for bucket, *latency in rows}
+
+        return await self._postgres.answer(work, slow=True)
 
 
 def _whole(weights: float | None) -> int:

@@ -198,14 +198,14 @@ class History:
     ) -> T:
         """What ``work`` makes of the database, and of the events that are not in it.
 
-        The entries are taken before the database is asked: one that is written meanwhile is in
-        either of the two.
+        The entries are taken before the first query, which settles the state: one that is written
+        meanwhile is in either of the two. They are taken when there is a place at the database: who
+        waits for one keeps nothing in memory.
         """
-        entries = self._backlog.waiting() if node in (None, self._node) else []
-        journal = self._backlog.journal
 
         async def query(fetch: Fetch) -> T:
-            found = await fetch(_STATE, journal)
+            entries = self._backlog.waiting() if node in (None, self._node) else []
+            found = await fetch(_STATE, self._backlog.journal)
             if not found:
                 raise DatabaseUnavailable(
                     "the table rollup_progress has lost its row; the next fold puts it back"
@@ -215,7 +215,7 @@ class History:
             blocks = (block for e in entries if e.end > position for block in e.after(position))
             return await work(fetch, Progress(hours, days), concatenate(blocks))
 
-        return await self._postgres.read(query)
+        return await self._postgres.answer(query)
 
 
 def _sums(counters: Sequence[str], row: Sequence[Any], *, timed: bool = False) -> Sums:

@@ -1,9 +1,9 @@
 """Every answer about the past against one computed here from the same events."""
 
+import asyncio
 import random
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +45,7 @@ from aegisd.store.history import History
 from aegisd.store.levels import FINE, SECOND, ceil, floor, kept_from
 from aegisd.store.levels import MINUTE as MINUTE_SECONDS
 from aegisd.store.maintenance import Maintainer
-from aegisd.store.postgres import MAX_READERS, Postgres
+from aegisd.store.postgres import Fetch, Postgres
 from aegisd.store.ranges import NAMED, Range, between, named
 from aegisd.store.storage import Storage
 from aegisd.wire.block import Block
@@ -286,36 +286,41 @@ async def test_answers_are_those_of_the_events(dsn: str, tmp_path: Path, rate: f
                 await assert_same(history, events, range_, node)
 
 
-@asynccontextmanager
-async def readers_held(postgres: Postgres, dsn: str) -> AsyncIterator[None]:
-    """No other read begins within."""
-    async with session(dsn) as execute, trio.open_nursery() as nursery:
-        await execute("SELECT pg_advisory_lock(1)")
-        for _ in range(MAX_READERS):
-            nursery.start_soon(postgres.fetch, "SELECT pg_advisory_lock_shared(1)::text")
-        await eventually(lambda: postgres._readers.available_tokens == 0)
-        yield
-        await execute("SELECT pg_advisory_unlock(1)")
-
-
 @bounded
-async def test_events_committed_before_they_are_read_count_once(dsn: str, tmp_path: Path) -> None:
+async def test_events_committed_before_they_are_read_count_once(
+    dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """They were taken from the backlog, and then the database has them, too."""
     events = generated(300, seed=1)
     answers: list[Totals] = []
     async with database(dsn) as postgres, storage_in(tmp_path, postgres) as storage:
         await begin(postgres, NOW - 40 * DAY)
-        history = history_over(postgres, storage)
+        asked = trio.Event()
+        answer = postgres.answer
+
+        async def answer_late(work: Callable[[Fetch], Any], **how: bool) -> Any:
+            """With queries that wait until all is committed."""
+
+            async def work_late(fetch: Fetch) -> Any:
+                async def fetch_late(*query: Any) -> Any:
+                    asked.set()
+                    while storage.backlog.events:  # noqa: ASYNC110 # it has no event
+                        await asyncio.sleep(0.01)
+                    return await fetch(*query)
+
+                return await work(fetch_late)
+
+            return await answer(work_late, **how)
 
         async def ask_history() -> None:
-            answers.append(await history.totals(RANGES[6], None))
+            answers.append(await history_over(postgres, storage).totals(RANGES[6], None))
 
         await arrive(postgres, storage, events)
-        async with trio.open_nursery() as nursery, readers_held(postgres, dsn):
+        monkeypatch.setattr(postgres, "answer", answer_late)
+        async with trio.open_nursery() as nursery:
             nursery.start_soon(ask_history)
-            await eventually(lambda: postgres._readers.statistics().tasks_waiting == 1)
+            await asked.wait()
             await flush(storage)
-            assert not storage.backlog.events
     assert answers == [totals(chosen(events, RANGES[6], None, FINE))]
 
 
