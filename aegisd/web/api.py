@@ -14,6 +14,7 @@ from aegisd.store import ranges
 from aegisd.store.exact import Exact
 from aegisd.store.history import History
 from aegisd.store.levels import kept_from
+from aegisd.store.places import Busy
 from aegisd.store.postgres import DataRefused
 from aegisd.store.ranges import Kept, Range
 from aegisd.times import parse_rfc3339, rfc3339
@@ -79,6 +80,10 @@ class Api:
                     {"Allow": "GET, HEAD"},
                 )
             return await handler(request)
+        except Busy as error:
+            later = {"Retry-After": str(error.seconds)}
+            busy = HttpError(HTTPStatus.SERVICE_UNAVAILABLE, "busy", str(error), later)
+            return busy.response()
         except (DatabaseUnavailable, DataRefused) as error:
             refused = HttpError(HTTPStatus.SERVICE_UNAVAILABLE, "database_unavailable", str(error))
             return refused.response()

@@ -8,6 +8,7 @@ Whatever happens in a connection ends that connection only.
 import binascii
 import ssl
 from base64 import b64decode
+from functools import partial
 from http import HTTPStatus
 
 import h11
@@ -17,6 +18,7 @@ import trio
 from aegisd import __version__
 from aegisd.web.api import Api
 from aegisd.web.guard import Guard
+from aegisd.web.leaving import while_there
 from aegisd.web.message import HttpError, Request, Response, bad_request
 from aegisd.web.websocket import Hub, serve_websocket
 
@@ -96,7 +98,7 @@ class Server:
             peer, local = (
                 str(name[0]) for name in (socket.socket.getpeername(), socket.socket.getsockname())
             )
-            if await self._serve(await self._secured(socket), peer, local):
+            if await self._serve(socket, await self._secured(socket), peer, local):
                 await _linger(socket)
         except* (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError, OSError):
             pass  # the peer's business
@@ -114,7 +116,9 @@ class Server:
             await stream.do_handshake()
         return stream
 
-    async def _serve(self, stream: trio.abc.Stream, peer: str, local: str) -> bool:
+    async def _serve(
+        self, socket: trio.SocketStream, stream: trio.abc.Stream, peer: str, local: str
+    ) -> bool:
         """Answer requests; at the end, whether the peer may still be reading an answer."""
         exchange = Exchange(stream)
         while True:
@@ -127,7 +131,7 @@ class Server:
                     self._check_upgrade(request, peer)
                     await serve_websocket(exchange.handed_over(), peer, self._hub)
                     return False
-                response = await self._api.answer(request)
+                response = await while_there(socket, partial(self._api.answer, request))
             except HttpError as error:
                 response = error.response()
             if not await exchange.respond(response):
