@@ -5,7 +5,7 @@ daemon's journal is in the database; what lies behind that in memory is rolled u
 so that no event counts twice or not at all.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from aegisd.errors import DatabaseUnavailable
 from aegisd.live import sketch
-from aegisd.live.endpoints import OTHER
 from aegisd.store import presence, reading
 from aegisd.store.backlog import Backlog
 from aegisd.store.figures import (
@@ -43,13 +42,27 @@ from aegisd.store.levels import (
 )
 from aegisd.store.postgres import Fetch, Postgres
 from aegisd.store.ranges import Range
-from aegisd.store.rollup import Rollups, endpoints, fine, keys
+from aegisd.store.ranking import Ranking
+from aegisd.store.rollup import Rollups, fine, named_endpoints, named_keys
 from aegisd.wire.block import Block, concatenate
+from aegisd.wire.protocol import RATE_LIMIT, REQUEST
 
 _STATE = (
     "SELECT hours_closed, days_closed, (SELECT position FROM journals WHERE journal = $1)"
     " FROM rollup_progress"
 )
+
+Needed = Mapping[str, Sequence[str]]
+"""Of each kind the columns that a question needs."""
+
+_REQUEST = ("timestamp", "status_code", "duration_ms")
+_DECISION = ("timestamp", "allowed")
+_NEEDED: dict[str, Needed] = {
+    REQUESTS.name: {REQUEST: _REQUEST, RATE_LIMIT: _DECISION},
+    ENDPOINTS.name: {REQUEST: (*_REQUEST, "method", "endpoint")},
+    KEYS.name: {RATE_LIMIT: (*_DECISION, "key")},
+}
+"""The columns that rollups are made of. Joining all of them would take more memory than they do."""
 
 T = TypeVar("T")
 
@@ -142,7 +155,7 @@ class History:
         async def work(fetch: Fetch, _: Progress, waiting: list[Block]) -> Present:
             return await presence.read(fetch, now, node, self._node, waiting)
 
-        return await self._in_one_state(node, work)
+        return await self._in_one_state(node, presence.NEEDED, work)
 
     async def _series(self, range_: Range, node: str | None, *, timed: bool) -> dict[int, Sums]:
         bucket = range_.bucket
@@ -164,7 +177,7 @@ class History:
             add_rollups(added, rollups, starts, REQUESTS)
             return {int(start): sums for (start,), sums in added.items()}
 
-        return await self._in_one_state(node, work)
+        return await self._in_one_state(node, _NEEDED[REQUESTS.name], work)
 
     async def _top(
         self, kind: Kind, range_: Range, node: str | None, limit: int
@@ -175,28 +188,32 @@ class History:
             fetch: Fetch, progress: Progress, waiting: list[Block]
         ) -> list[tuple[Key, Sums]]:
             segments = cover(range_.start, range_.end, kind.levels, progress)
-            rollups = endpoints(waiting) if kind is ENDPOINTS else keys(waiting)
-            waiting_sums: Added = {}
-            add_rollups(waiting_sums, rollups, _keys(rollups, segments, _names), kind)
-            also = _columns(waiting_sums, kind)
-            sql, args = reading.names(kind, segments, node, limit, also)
-            added: Added = {}
-            for row in await fetch(sql, *args):
-                added[row[: len(kind.names)]] = _sums(kind.rank, row[len(kind.names) :])
-            for name, sums in waiting_sums.items():
-                added.setdefault(name, Sums()).merge(sums)
-            ranked = sorted(added, key=lambda name: _rank(kind, name, added[name]))[:limit]
-            top = {name: added[name] for name in ranked}
+            named = named_endpoints(waiting) if kind is ENDPOINTS else named_keys(waiting)
+            ranking = Ranking.of_waiting(kind, named, segments)
+            sql, args = reading.names(kind, segments, node, limit, ranking.columns)
+            names = len(kind.names)
+            stored = {row[:names]: row[names:] for row in await fetch(sql, *args)}
+            top: Added = {
+                name: _sums(kind.rank, stored[name]) if name in stored else Sums()
+                for name in ranking.first(stored, limit)
+            }
+            chosen = ranking.chosen(top.keys())
+            if named is not None and chosen.any():
+                rollups = named.rollups(chosen)
+                add_rollups(top, rollups, _keys(rollups, segments, _names), kind)
             if kind.shown and top:
                 await _add_shown(fetch, kind, segments, node, top)
             return list(top.items())
 
-        return await self._in_one_state(node, work)
+        return await self._in_one_state(node, _NEEDED[kind.name], work)
 
     async def _in_one_state(
-        self, node: str | None, work: Callable[[Fetch, Progress, list[Block]], Awaitable[T]]
+        self,
+        node: str | None,
+        needed: Needed,
+        work: Callable[[Fetch, Progress, list[Block]], Awaitable[T]],
     ) -> T:
-        """What ``work`` makes of the database, and of the events that are not in it.
+        """What ``work`` makes of the database, and of what is ``needed`` of events not in it.
 
         The entries are taken before the first query, which settles the state: one that is written
         meanwhile is in either of the two. They are taken when there is a place at the database: who
@@ -213,7 +230,8 @@ class History:
             ((hours, days, stored),) = found
             position = stored or 0
             blocks = (block for e in entries if e.end > position for block in e.after(position))
-            return await work(fetch, Progress(hours, days), concatenate(blocks))
+            waiting = concatenate(b.only(needed[b.kind]) for b in blocks if b.kind in needed)
+            return await work(fetch, Progress(hours, days), waiting)
 
         return await self._postgres.answer(query)
 
@@ -248,10 +266,6 @@ def _columns(names: Iterable[Key], kind: Kind) -> list[list[str]]:
     """A list for each of the kind's names."""
     rows = list(names)
     return [[str(row[i]) for row in rows] for i in range(len(kind.names))]
-
-
-def _rank(kind: Kind, name: Key, sums: Sums) -> tuple[Any, ...]:
-    return (name[0] == OTHER, *(-sums.counters[counter] for counter in kind.rank), name)
 
 
 async def _add_shown(
