@@ -5,9 +5,16 @@ smallest duration at which the weights of all that are no longer reach its share
 ``percentile_disc``, weighted.
 """
 
-from aegisd.store.figures import Latency, Totals
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from aegisd.store.backlog import Backlog
+from aegisd.store.figures import Answer, Latency, Totals
+from aegisd.store.levels import SECOND
 from aegisd.store.postgres import Fetch, Postgres
 from aegisd.store.ranges import Range
+
+T = TypeVar("T")
 
 _SUCCEEDED = "status_code BETWEEN 1 AND 399"
 _WHERE = '"timestamp" >= $1 AND "timestamp" < $2 AND ($3::text IS NULL OR node = $3)'
@@ -39,10 +46,12 @@ _AVERAGE = (
 class Exact:
     """The queries. All raise DatabaseUnavailable, Busy of that; ``node`` None is all nodes."""
 
-    def __init__(self, postgres: Postgres) -> None:
+    def __init__(self, postgres: Postgres, backlog: Backlog, node: str) -> None:
         self._postgres = postgres
+        self._backlog = backlog
+        self._node = node
 
-    async def totals(self, range_: Range, node: str | None) -> Totals:
+    async def totals(self, range_: Range, node: str | None) -> Answer[Totals]:
         """Counts and latencies of the whole range."""
 
         async def work(fetch: Fetch) -> Totals:
@@ -61,9 +70,9 @@ class Exact:
             )
 
         asked = (range_.start, range_.end, node)
-        return await self._postgres.answer(work, slow=True)
+        return await self._committed(node, work)
 
-    async def latency(self, range_: Range, node: str | None) -> dict[int, Latency]:
+    async def latency(self, range_: Range, node: str | None) -> Answer[dict[int, Latency]]:
         """Latencies by bucket."""
 
         async def work(fetch: Fetch) -> dict[int, Latency]:
@@ -78,7 +87,18 @@ class Exact:
             )
             return {bucket: Latency(*latency) for bucket, *latency in rows}
 
-        return await self._postgres.answer(work, slow=True)
+        return await self._committed(node, work)
+
+    async def _committed(
+        self, node: str | None, work: Callable[[Fetch], Awaitable[T]]
+    ) -> Answer[T]:
+        """What ``work`` makes of the rows: complete up to what waited when they were read."""
+
+        async def query(fetch: Fetch) -> Answer[T]:
+            oldest = self._backlog.oldest if node in (None, self._node) else None
+            return Answer(await work(fetch), None if oldest is None else oldest * SECOND)
+
+        return await self._postgres.answer(query, slow=True)
 
 
 def _whole(weights: float | None) -> int:

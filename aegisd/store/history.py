@@ -2,7 +2,8 @@
 
 Each answer is read in one transaction, that sees one state. It tells up to which position this
 daemon's journal is in the database; what lies behind that in memory is rolled up here and added,
-so that no event counts twice or not at all.
+so that no event counts twice. What the journal alone has is not: there may be gigabytes of it, and
+the answer tells from when on it leaves some out.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -18,6 +19,7 @@ from aegisd.store import presence, reading
 from aegisd.store.backlog import Backlog
 from aegisd.store.figures import (
     Added,
+    Answer,
     EndpointTotals,
     Key,
     KeyTotals,
@@ -27,6 +29,7 @@ from aegisd.store.figures import (
     Sums,
     Totals,
     add_rollups,
+    earliest,
     latencies,
 )
 from aegisd.store.levels import (
@@ -34,6 +37,7 @@ from aegisd.store.levels import (
     ENDPOINTS,
     KEYS,
     REQUESTS,
+    SECOND,
     Kind,
     Progress,
     Segment,
@@ -75,51 +79,55 @@ class History:
         self._backlog = backlog
         self._node = node
 
-    async def totals(self, range_: Range, node: str | None) -> Totals:
+    async def totals(self, range_: Range, node: str | None) -> Answer[Totals]:
         """Counts and latencies of the whole range."""
         # by day, as the bins of a sum over years might grow beyond their digits; so latency is, too
         days = await self._series(evolve(range_, bucket=DAY), node, timed=True)
         whole = Sums()
-        for sums in days.values():
+        for sums in days.figures.values():
             whole.merge(sums)
         count = whole.counters.get
         requests = count("requests", 0)
-        return Totals(
+        totals = Totals(
             requests,
             requests - count("failed", 0),
             count("rate_limited", 0),
             count("denied", 0),
             whole.latency(),
         )
+        return Answer(totals, days.complete_until)
 
-    async def requests(self, range_: Range, node: str | None) -> dict[int, int]:
+    async def requests(self, range_: Range, node: str | None) -> Answer[dict[int, int]]:
         """Requests by bucket."""
         series = await self._series(range_, node, timed=False)
-        return {bucket: sums.counters["requests"] for bucket, sums in series.items()}
+        counts = {bucket: sums.counters["requests"] for bucket, sums in series.figures.items()}
+        return Answer(counts, series.complete_until)
 
-    async def latency(self, range_: Range, node: str | None) -> dict[int, Latency]:
+    async def latency(self, range_: Range, node: str | None) -> Answer[dict[int, Latency]]:
         """Latencies by bucket."""
         parts = await self._series(evolve(range_, bucket=min(range_.bucket, DAY)), node, timed=True)
         series: dict[int, Sums] = {}
-        for start, sums in parts.items():
+        for start, sums in parts.figures.items():
             series.setdefault(floor(start, range_.bucket), Sums()).merge(sums)
-        return dict(zip(series, latencies(list(series.values())), strict=True))
+        found = dict(zip(series, latencies(list(series.values())), strict=True))
+        return Answer(found, parts.complete_until)
 
-    async def statuses(self, range_: Range, node: str | None) -> dict[int, StatusCounts]:
+    async def statuses(self, range_: Range, node: str | None) -> Answer[dict[int, StatusCounts]]:
         """Requests by bucket and class of status."""
         series = await self._series(range_, node, timed=False)
         names = ("status_2xx", "status_3xx", "status_4xx", "status_5xx", "status_other")
-        return {
+        counts = {
             bucket: StatusCounts(*(sums.counters[name] for name in names))
-            for bucket, sums in series.items()
+            for bucket, sums in series.figures.items()
         }
+        return Answer(counts, series.complete_until)
 
     async def top_endpoints(
         self, range_: Range, node: str | None, limit: int
-    ) -> list[EndpointTotals]:
+    ) -> Answer[list[EndpointTotals]]:
         """The endpoints with most requests."""
         top = await self._top(ENDPOINTS, range_, node, limit)
-        return [
+        totals = [
             EndpointTotals(
                 method,
                 path,
@@ -128,28 +136,29 @@ class History:
                 sums.average(),
                 sums.p95(),
             )
-            for (method, path), sums in top
+            for (method, path), sums in top.figures
         ]
+        return Answer(totals, top.complete_until)
 
     async def rate_limits(
         self, range_: Range, node: str | None, limit: int
-    ) -> tuple[int, int, list[KeyTotals]]:
+    ) -> Answer[tuple[int, int, list[KeyTotals]]]:
         """Decisions made, how many were denials, and the keys with most denials."""
         series = await self._series(evolve(range_, bucket=DAY), node, timed=False)
         checked, denied = (
-            sum(sums.counters[name] for sums in series.values()) for name in ("checked", "denied")
+            sum(sums.counters[name] for sums in series.figures.values())
+            for name in ("checked", "denied")
         )
         top = await self._top(KEYS, range_, node, limit)
-        return (
-            checked,
-            denied,
-            [
-                KeyTotals(key, sums.counters["checked"], sums.counters["denied"])
-                for (key,), sums in top
-            ],
+        totals = [
+            KeyTotals(key, sums.counters["checked"], sums.counters["denied"])
+            for (key,), sums in top.figures
+        ]
+        return Answer(
+            (checked, denied, totals), earliest(series.complete_until, top.complete_until)
         )
 
-    async def present(self, now: int, node: str | None) -> Present:
+    async def present(self, now: int, node: str | None) -> Answer[Present]:
         """Backends and connections at ``now`` (microseconds since 1970)."""
 
         async def work(fetch: Fetch, _: Progress, waiting: list[Block]) -> Present:
@@ -157,7 +166,9 @@ class History:
 
         return await self._in_one_state(node, presence.NEEDED, work)
 
-    async def _series(self, range_: Range, node: str | None, *, timed: bool) -> dict[int, Sums]:
+    async def _series(
+        self, range_: Range, node: str | None, *, timed: bool
+    ) -> Answer[dict[int, Sums]]:
         bucket = range_.bucket
 
         async def work(fetch: Fetch, progress: Progress, waiting: list[Block]) -> dict[int, Sums]:
@@ -181,7 +192,7 @@ class History:
 
     async def _top(
         self, kind: Kind, range_: Range, node: str | None, limit: int
-    ) -> list[tuple[Key, Sums]]:
+    ) -> Answer[list[tuple[Key, Sums]]]:
         """The ``limit`` names that rank first, the rest's own at the end where there is room."""
 
         async def work(
@@ -212,7 +223,7 @@ class History:
         node: str | None,
         needed: Needed,
         work: Callable[[Fetch, Progress, list[Block]], Awaitable[T]],
-    ) -> T:
+    ) -> Answer[T]:
         """What ``work`` makes of the database, and of what is ``needed`` of events not in it.
 
         The entries are taken before the first query, which settles the state: one that is written
@@ -220,8 +231,10 @@ class History:
         waits for one keeps nothing in memory.
         """
 
-        async def query(fetch: Fetch) -> T:
-            entries = self._backlog.waiting() if node in (None, self._node) else []
+        async def query(fetch: Fetch) -> Answer[T]:
+            own = node in (None, self._node)
+            unheld = self._backlog.unheld() if own else []
+            entries = self._backlog.waiting() if own else []
             found = await fetch(_STATE, self._backlog.journal)
             if not found:
                 raise DatabaseUnavailable(
@@ -231,7 +244,9 @@ class History:
             position = stored or 0
             blocks = (block for e in entries if e.end > position for block in e.after(position))
             waiting = concatenate(b.only(needed[b.kind]) for b in blocks if b.kind in needed)
-            return await work(fetch, Progress(hours, days), waiting)
+            missing = (since * SECOND for end, since in unheld if end > position)
+            figures = await work(fetch, Progress(hours, days), waiting)
+            return Answer(figures, next(missing, None))
 
         return await self._postgres.answer(query)
 

@@ -209,26 +209,30 @@ async def assert_same(
     for event in fine:
         by_bucket[floor(event.moment, range_.bucket)].append(event)
     series = {
-        "requests": (await history.requests(range_, node), count, 0),
-        "statuses": (await history.statuses(range_, node), statuses, StatusCounts(0, 0, 0, 0, 0)),
-        "latency": (await history.latency(range_, node), latency, latency([])),
+        "requests": ((await history.requests(range_, node)).figures, count, 0),
+        "statuses": (
+            (await history.statuses(range_, node)).figures,
+            statuses,
+            StatusCounts(0, 0, 0, 0, 0),
+        ),
+        "latency": ((await history.latency(range_, node)).figures, latency, latency([])),
     }
     for name, (found, expected, nothing) in series.items():
         for bucket in found.keys() | by_bucket.keys():
             there = found.get(bucket, nothing)
             assert there == expected(by_bucket[bucket]), (name, range_, node, bucket)
-    assert await history.totals(range_, node) == totals(fine), (range_, node)
+    assert (await history.totals(range_, node)).figures == totals(fine), (range_, node)
     whole = chosen(events, range_, node, MINUTE_SECONDS)
     top = endpoints(whole)
-    assert await history.top_endpoints(range_, node, 1000) == top, (range_, node)
-    assert await history.top_endpoints(range_, node, 3) == top[:3], (range_, node)
-    checked, denied, found_keys = await history.rate_limits(range_, node, 1000)
+    assert (await history.top_endpoints(range_, node, 1000)).figures == top, (range_, node)
+    assert (await history.top_endpoints(range_, node, 3)).figures == top[:3], (range_, node)
+    checked, denied, found_keys = (await history.rate_limits(range_, node, 1000)).figures
     assert (checked, denied) == (
         sum(event.kind == RATE_LIMIT for event in fine),
         sum(not event.allowed for event in fine),
     )
     assert found_keys == keys(whole)
-    assert (await history.rate_limits(range_, node, 2))[2] == keys(whole)[:2]
+    assert (await history.rate_limits(range_, node, 2)).figures[2] == keys(whole)[:2]
 
 
 # the way there
@@ -313,7 +317,7 @@ async def test_events_committed_before_they_are_read_count_once(
             return await answer(work_late, **how)
 
         async def ask_history() -> None:
-            answers.append(await history_over(postgres, storage).totals(RANGES[6], None))
+            answers.append((await history_over(postgres, storage).totals(RANGES[6], None)).figures)
 
         await arrive(postgres, storage, events)
         monkeypatch.setattr(postgres, "answer", answer_late)
@@ -353,7 +357,7 @@ async def test_events_committed_while_they_are_read_count_once(
         again = await getattr(history, method)(range_, None, *more)
     assert answers == [again]
     if method == "totals":
-        assert again == totals(chosen(events, range_, None, FINE))
+        assert again.figures == totals(chosen(events, range_, None, FINE))
 
 
 @bounded
@@ -362,12 +366,12 @@ async def test_an_empty_range_has_no_figures(dsn: str, tmp_path: Path) -> None:
     async with database(dsn) as postgres:
         await write(postgres, requests(timestamp=NOON - 1))
         with history_of(postgres, tmp_path) as history:
-            assert await history.totals(range_, None) == totals([])
+            assert (await history.totals(range_, None)).figures == totals([])
             for series in (history.requests, history.latency, history.statuses):
-                assert await series(range_, None) == {}
-            assert await history.top_endpoints(range_, None, 10) == []
-            assert await history.rate_limits(range_, None, 10) == (0, 0, [])
-            assert await history.present(NOON - DAY, None) == Present(0, 0, 0)
+                assert (await series(range_, None)).figures == {}
+            assert (await history.top_endpoints(range_, None, 10)).figures == []
+            assert (await history.rate_limits(range_, None, 10)).figures == (0, 0, [])
+            assert (await history.present(NOON - DAY, None)).figures == Present(0, 0, 0)
 
 
 @bounded
@@ -380,7 +384,9 @@ async def test_of_names_that_tie_the_first_ones_are_shown_wherever_they_stand(
         await write(postgres, block("rate_limit", [{"key": name} for name in names[::2]]))
         storage.keep([block("rate_limit", [{"key": name} for name in names[1::2]])])
         for limit in range(1, 9):
-            _, _, found = await history.rate_limits(Range(NOON, NOON + MINUTE, 10), None, limit)
+            _, _, found = (
+                await history.rate_limits(Range(NOON, NOON + MINUTE, 10), None, limit)
+            ).figures
             assert [key.key for key in found] == sorted(names)[:limit]
 
 
@@ -407,9 +413,9 @@ async def test_sums_over_many_days_may_pass_what_a_bin_of_one_holds(
             )
         await ask(dsn, "UPDATE rollup_progress SET days_closed = hours_closed")
         with history_of(postgres, tmp_path) as history:
-            whole = (await history.totals(range_, None)).latency
-            (latency_,) = (await history.latency(range_, None)).values()
-            (endpoint,) = await history.top_endpoints(range_, None, 1)
+            whole = (await history.totals(range_, None)).figures.latency
+            (latency_,) = (await history.latency(range_, None)).figures.values()
+            (endpoint,) = (await history.top_endpoints(range_, None, 1)).figures
     assert whole == latency_ == latency([Event(0, 0, "", REQUEST, (), 200, 1000)])
     assert (endpoint.requests, endpoint.p95) == (2 * 864 * 10**9, whole.p95)
 
@@ -461,9 +467,9 @@ async def test_who_was_heard_of_in_the_last_five_minutes_is_present(
         ]
         await write(postgres, block("backend", backends), block("system", systems))
         with history_of(postgres, tmp_path) as history:
-            assert await history.present(NOON, None) == Present(12, 2, 1)
-            assert await history.present(NOON, NODE) == Present(12, 2, 1)
-            assert await history.present(NOON, "elsewhere") == Present(0, 0, 0)
+            assert (await history.present(NOON, None)).figures == Present(12, 2, 1)
+            assert (await history.present(NOON, NODE)).figures == Present(12, 2, 1)
+            assert (await history.present(NOON, "elsewhere")).figures == Present(0, 0, 0)
 
 
 @bounded
@@ -489,9 +495,9 @@ async def test_reports_that_wait_are_of_who_is_present(dsn: str, tmp_path: Path)
                 await write(postgres, *made)
                 await write(postgres, block("system", systems[:1]), node="other")
         history = history_over(postgres, storage)
-        assert await history.present(NOON, NODE) == Present(11 + 20 + 3 + 500, 3, 2)
-        assert await history.present(NOON, None) == Present(11 + 20 + 3 + 500 + 10, 3, 2)
-        assert await history.present(NOON, "other") == Present(10, 0, 0)
+        assert (await history.present(NOON, NODE)).figures == Present(11 + 20 + 3 + 500, 3, 2)
+        assert (await history.present(NOON, None)).figures == Present(11 + 20 + 3 + 500 + 10, 3, 2)
+        assert (await history.present(NOON, "other")).figures == Present(10, 0, 0)
 
 
 @bounded
@@ -500,4 +506,4 @@ async def test_sums_of_connections_may_pass_64_bits(dsn: str, tmp_path: Path) ->
     async with database(dsn) as postgres:
         await write(postgres, block("system", systems))
         with history_of(postgres, tmp_path) as history:
-            assert (await history.present(NOON, None)).connections == 2**64 - 2
+            assert (await history.present(NOON, None)).figures.connections == 2**64 - 2

@@ -51,8 +51,8 @@ def named(kind: str, column: str, count: int) -> Block:
 
 async def listed(history: History, kind: str, limit: int) -> list[Any]:
     if kind == REQUEST:
-        return await history.top_endpoints(RANGE, None, limit)
-    return (await history.rate_limits(RANGE, None, limit))[2]
+        return (await history.top_endpoints(RANGE, None, limit)).figures
+    return (await history.rate_limits(RANGE, None, limit)).figures[2]
 
 
 @pytest.mark.parametrize(("kind", "column"), [(REQUEST, "endpoint"), (RATE_LIMIT, "key")])
