@@ -185,7 +185,7 @@ class Postgres:
         await self._cross(work, WRITE_SECONDS)
 
     async def fetch(self, sql: str, *args: Any) -> list[tuple[Any, ...]]:
-        """The rows of a query. A plain statement gives none.
+        """The rows of a query of the daemon itself. A plain statement gives none.
 
         Raises DataRefused where an argument is no value for Postgres.
         """
@@ -196,7 +196,7 @@ class Postgres:
         return await self._read(query)
 
     async def read(self, work: Callable[[Fetch], Awaitable[T]]) -> T:
-        """What ``work`` makes of the answers to its queries, which all see one state."""
+        """What ``work``, of the daemon itself, makes of its queries' answers, all of one state."""
 
         async def query(connection: Any) -> T:
             return await work(_fetching(connection))
