@@ -131,7 +131,7 @@ async def run(settings: Settings, places: Places) -> None:
                     listeners=[*listeners, *streams],
                     storage=storage,
                     history=History(postgres, storage.backlog, node),
-                    exact=Exact(postgres),
+                    exact=Exact(postgres, storage.backlog, node),
                     archive=archive,
                     alerts=manager,
                     hub=hub,

@@ -116,6 +116,8 @@ class Backlog:
         self._front: deque[Entry] = deque()  # from the position on, without gaps
         self._later: deque[Entry] = deque()  # what lies between the two is in the journal
         self._held_bytes = 0
+        self._unheld: dict[int, int] = {}  # where stretches begin that had no room, when they came
+        self._unheld_end = -1  # of the last one
         self._looked_to = journal.first  # what is lost before is counted
         self.figures = BacklogFigures()
 
@@ -197,6 +199,9 @@ class Backlog:
         """Keep an entry in memory, if there is room, or it is nowhere else."""
         on_disk = self.figures.error is None
         if on_disk and self._held_bytes + entry.nbytes > MAX_HELD_BYTES:
+            if entry.position != self._unheld_end:
+                self._unheld[entry.position] = entry.since
+            self._unheld_end = entry.end
             return
         self._later.append(entry)
         self._held_bytes += entry.nbytes
@@ -232,11 +237,30 @@ class Backlog:
         """The entries in memory, in order: what may not be in the database yet."""
         return [*self._front, *self._later]
 
+    def unheld(self) -> list[tuple[int, int]]:
+        """The stretches of what waits that are in the journal alone: each one's end, and a time.
+
+        All that came before that time (seconds since 1970) stands before the stretch. It is when
+        the stretch's first events came; or when those right before them did, where those were read
+        from the journal.
+        """
+        since = self.oldest or 0  # its entry is in memory then; else nothing is known
+        at = self._front[0].position if self._front else self._position
+        found = []
+        for entry in self.waiting():
+            if entry.position > at and self._events(at, entry.position):
+                found.append((entry.position, self._unheld.get(at, since)))
+            at, since = max(at, entry.end), entry.since
+        if self._journal.events_from(at):
+            found.append((self._journal.end, self._unheld.get(at, since)))
+        return found
+
     def stored(self, position: int) -> None:
         """All before ``position`` is in the database."""
         self._position = position
         while self._front and self._front[0].end <= position:
             self._held_bytes -= self._front.popleft().nbytes
+        self._unheld = {at: since for at, since in self._unheld.items() if at >= position}
         self._journal.release(position)
 
     def _next(self) -> Entry | None:
@@ -278,10 +302,13 @@ class Backlog:
         """Count the events between two positions, which can't be read any more."""
         start = max(start, self._looked_to)
         self._looked_to = max(end, self._looked_to)
-        lost = self._journal.events_from(start) - self._journal.events_from(max(start, end))
-        if lost:
+        if lost := self._events(start, end):
             self._journal.figures.lost += lost
             log.error("events of the journal are lost", lost=lost, position=start)
+
+    def _events(self, start: int, end: int) -> int:
+        """How many events there are between two positions: a start leaves a gap between them."""
+        return self._journal.events_from(start) - self._journal.events_from(max(start, end))
 
     def close(self) -> None:
         """Close the file that was being read."""

@@ -1,10 +1,11 @@
 """Talks to Postgres: the only file that knows asyncio, through trio-asyncio.
 
 Each call crosses from trio to asyncio once and does its whole work there. One connection
-writes, a few others read. Every call is bounded in time on the asyncio side, where a bound
-holds; after an error or a timeout a connection is terminated, never closed gracefully nor rolled
-back, since a server that doesn't answer would hold that up too. The server ends its part by
-itself: a transaction whose client is gone, by ``statement_timeout`` one that waits or runs.
+writes, a few others read: the daemon's own work, quick and slow questions of clients have places
+of their own. Every call is bounded in time on the asyncio side, where a bound holds; after an error
+or a timeout a connection is terminated, never closed gracefully nor rolled back, since a server
+that doesn't answer would hold that up too. The server ends its part by itself: a transaction whose
+client is gone, by ``statement_timeout`` one that waits or runs.
 
 Timestamps pass as whole microseconds since 1970, numerics in Postgres' binary form.
 """
@@ -34,6 +35,7 @@ from aegisd.errors import AegisdError, DatabaseSlow, DatabaseUnavailable, Schema
 from aegisd.store import layouts, partitions
 from aegisd.store.grants import grant
 from aegisd.store.migrate import Home, bring_up
+from aegisd.store.places import Places
 from aegisd.store.refusals import is_refusal
 from aegisd.store.rows import POSTGRES_EPOCH, TableRows
 from aegisd.store.schema import SCHEMA, Partition
@@ -47,19 +49,41 @@ FOLD_MEMORY = "64MB"  # sketches that are being added up
 MIGRATE_SECONDS = 600  # nineteen other daemons may be first
 IDLE_SECONDS = 10.0
 LOCK_SECONDS = 2  # dropping a partition waits no longer for those who write
-MAX_READERS = 3
+
+MAX_OWN = 2
+"""The daemon's own work has two tasks, upkeep and alerts: neither waits for the other, nor for a
+client."""
+
+MAX_QUESTIONS = 3
+"""A page asks for several things at once, each takes milliseconds."""
+
+MAX_SLOW = 1
+"""One query of raw rows keeps a core and a disk of the server busy for as long as it may run."""
+
+MAX_SLOW_WAITING = 5
+"""Who comes later would hardly have an answer within its time."""
 
 UNMADE_SECONDS = 600.0
 """A partition that could not be made is tried again after that: trying may look through all rows
 of a default partition, under a lock."""
 
+_READING_RAW = "ISOLATION LEVEL REPEATABLE READ READ ONLY"
+
 _READING = (
-    "ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL max_parallel_workers_per_gather = 0;"
+    f"{_READING_RAW}; SET LOCAL max_parallel_workers_per_gather = 0;"
     " SET LOCAL random_page_cost = 1.1"
 )
 """Rollups are few rows: to start a worker takes longer than to read them. Mostly they are in
 memory, where a page costs the same wherever it is: a quarter of a table is read quicker than all of
 it."""
+
+_LEAVING = (
+    "SELECT set_config('client_connection_check_interval', '1s', true)"
+    " WHERE version() LIKE '%linux%'"
+)
+"""A statement ends with its client. The server alone would run it to its end, and who asks and
+leaves again and again would have any number running. Other systems may not have what it takes:
+Postgres refuses the setting there."""
 
 _FOLDING = (
     f"ISOLATION LEVEL REPEATABLE READ; SET LOCAL work_mem = '{FOLD_MEMORY}';"
@@ -116,7 +140,9 @@ class Postgres:
         self._partitions: set[Partition] = set()  # that are there
         self._unmade: dict[Partition, float] = {}  # and when to try again
         self._idle: list[Any] = []
-        self._readers = trio.CapacityLimiter(MAX_READERS)
+        self._own = Places("queries of the daemon itself", MAX_OWN)
+        self._questions = Places("queries of rollups and alerts", MAX_QUESTIONS)
+        self._slow = Places("queries of raw rows", MAX_SLOW, MAX_SLOW_WAITING)
 
     @property
     def home(self) -> Home:
@@ -178,7 +204,7 @@ class Postgres:
         return []
 
     async def fetch(self, sql: str, *args: Any) -> list[tuple[Any, ...]]:
-        """The rows of a query. A plain statement gives none.
+        """The rows of a query of the daemon itself. A plain statement gives none.
 
         Raises DataRefused where an argument is no value for Postgres.
         """
@@ -189,12 +215,26 @@ class Postgres:
         return await self._read(query)
 
     async def read(self, work: Callable[[Fetch], Awaitable[T]]) -> T:
-        """What ``work`` makes of the answers to its queries, which all see one state."""
+        """What ``work``, of the daemon itself, makes of its queries' answers, all of one state."""
 
         async def query(connection: Any) -> T:
             return await work(_fetching(connection))
 
         return await self._read(query, _READING)
+
+    async def answer(self, work: Callable[[Fetch], Awaitable[T]], *, slow: bool = False) -> T:
+        """As ``read``, for a client who asks: it takes no place from the daemon's own work.
+
+        ``slow`` for what reads raw rows, which takes none from other questions either. Raises Busy
+        where too many ask.
+        """
+
+        async def query(connection: Any) -> T:
+            return await work(_fetching(connection))
+
+        if slow:
+            return await self._read(query, _READING_RAW, places=self._slow)
+        return await self._read(query, _READING, places=self._questions)
 
     async def fold(self, work: Callable[[Fetch], Awaitable[bool]]) -> bool:
         """Let ``work`` change rollups; all it sees is of one state. False: it is another's turn."""
@@ -221,7 +261,7 @@ class Postgres:
                 raise
             self._idle.append(connection)
 
-        async with self._readers:
+        async with self._own.taken(FOLD_SECONDS):
             await self._cross(work, FOLD_SECONDS)
 
     async def make_partitions(self, wanted: Iterable[Partition]) -> None:
@@ -336,6 +376,7 @@ class Postgres:
         query: Callable[[Any], Awaitable[T]],
         mode: str = "",
         seconds: float | None = None,
+        places: Places | None = None,
     ) -> T:
         limit = READ_SECONDS if seconds is None else seconds
 
@@ -351,23 +392,8 @@ class Postgres:
                 self._idle.append(connection)
             return result
 
-        async with self._reader(limit):
+        async with (places or self._own).taken(limit):
             return await self._cross(work, limit)
-
-    @asynccontextmanager
-    async def _reader(self, seconds: float) -> AsyncIterator[None]:
-        """A place among the readers; who waits for one has no more time than who has one."""
-        try:
-            with trio.fail_after(seconds):
-                await self._readers.acquire()
-        except trio.TooSlowError:
-            raise DatabaseUnavailable(
-                f"{MAX_READERS} queries are running, none ended within {seconds} s"
-            ) from None
-        try:
-            yield
-        finally:
-            self._readers.release()
 
     def _take_idle(self) -> Any:
         """A connection at rest that the server hasn't ended meanwhile; None without one."""
@@ -509,7 +535,7 @@ async def _begun(
     await connection.execute(
         f"BEGIN {mode}; SET LOCAL statement_timeout = {_milliseconds(seconds)};"
         f" SET LOCAL idle_in_transaction_session_timeout = {_milliseconds(IDLE_SECONDS)};"
-        " SET LOCAL jit = off" + (f"; SET LOCAL search_path = {path}" if path else "")
+        f" SET LOCAL jit = off; {_LEAVING}" + (f"; SET LOCAL search_path = {path}" if path else "")
     )
     yield
     await connection.execute("COMMIT")

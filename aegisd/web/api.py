@@ -12,8 +12,10 @@ from aegisd.alerts.rules import ACKNOWLEDGED, ACTIVE, RESOLVED
 from aegisd.errors import DatabaseUnavailable, kind_of
 from aegisd.store import ranges
 from aegisd.store.exact import Exact
+from aegisd.store.figures import earliest
 from aegisd.store.history import History
 from aegisd.store.levels import kept_from
+from aegisd.store.places import Busy
 from aegisd.store.postgres import DataRefused
 from aegisd.store.ranges import Kept, Range
 from aegisd.times import parse_rfc3339, rfc3339
@@ -84,6 +86,9 @@ class Api:
         """Have the request answered. Raises HttpError where it is refused."""
         try:
             return await handler(request)
+        except Busy as error:
+            later = {"Retry-After": str(error.seconds)}
+            raise HttpError(HTTPStatus.SERVICE_UNAVAILABLE, "busy", str(error), later) from None
         except (DatabaseUnavailable, DataRefused) as error:
             why = str(error) if request.admin else kind_of(error)
             raise HttpError(
@@ -231,25 +236,26 @@ class Api:
         source = self._source(request)
         totals = await source.totals(range_, node)
         present = await self._context.history.present(now, node)
-        return _of(range_, views.past_overview(now, range_, totals, present))
+        data = views.past_overview(now, range_, totals.figures, present.figures)
+        return _of(range_, data, earliest(totals.complete_until, present.complete_until))
 
     async def request_rate(self, request: Request) -> Response:
         """Requests over time."""
         _, range_, node = self._asked(request)
         counts = await self._context.history.requests(range_, node)
-        return _of(range_, views.request_rate(range_, counts))
+        return _of(range_, views.request_rate(range_, counts.figures), counts.complete_until)
 
     async def latency(self, request: Request) -> Response:
         """Latencies over time."""
         _, range_, node = self._asked(request)
-        latencies = await self._source(request).latency(range_, node)
-        return _of(range_, views.latency(range_, latencies))
+        found = await self._source(request).latency(range_, node)
+        return _of(range_, views.latency(range_, found.figures), found.complete_until)
 
     async def status_distribution(self, request: Request) -> Response:
         """Statuses over time."""
         _, range_, node = self._asked(request)
         counts = await self._context.history.statuses(range_, node)
-        return _of(range_, views.status_distribution(range_, counts))
+        return _of(range_, views.status_distribution(range_, counts.figures), counts.complete_until)
 
     def _source(self, request: Request) -> History | Exact:
         """What answers: the rollups, or with ``exact=true`` the raw rows."""
@@ -262,7 +268,7 @@ class Api:
         """The endpoints with most requests."""
         _, range_, node = self._asked(request, names=True)
         top = await self._context.history.top_endpoints(range_, node, _limit(request))
-        return _of(range_, views.endpoints(top))
+        return _of(range_, views.endpoints(top.figures), top.complete_until)
 
     async def backends(self, request: Request) -> Response:
         """The backends' latest reports, from memory."""
@@ -274,7 +280,8 @@ class Api:
         """Rate-limit decisions of a range."""
         _, range_, node = self._asked(request, names=True)
         limit = _limit(request)
-        checked, denied, keys = await self._context.history.rate_limits(range_, node, limit)
+        limits = await self._context.history.rate_limits(range_, node, limit)
+        checked, denied, keys = limits.figures
         return _of(
             range_,
             {
@@ -284,6 +291,7 @@ class Api:
                     {"key": key.key, "checked": key.checked, "denied": key.denied} for key in keys
                 ],
             },
+            limits.complete_until,
         )
 
     # alerts
@@ -336,14 +344,15 @@ def _limit(request: Request) -> int:
     return int(text)
 
 
-def _of(range_: Range, data: Any) -> Response:
-    """An answer about a range: also which it is, in whole rollups of what is kept."""
+def _of(range_: Range, data: Any, complete_until: int | None) -> Response:
+    """An answer about a range: which it is, in whole rollups, and until when it is complete."""
     return success(
         data,
         range={
             "from": rfc3339(range_.start),
             "to": rfc3339(range_.end),
             "bucketSeconds": range_.bucket,
+            "completeUntil": None if complete_until is None else rfc3339(complete_until),
         },
     )
 

@@ -9,6 +9,7 @@ import binascii
 import ssl
 from base64 import b64decode
 from contextlib import ExitStack
+from functools import partial
 from http import HTTPStatus
 
 import structlog
@@ -18,6 +19,7 @@ from aegisd.web.api import Api
 from aegisd.web.connections import Connection, Connections
 from aegisd.web.exchange import HEAD_SECONDS, RECEIVE_BYTES, Exchange
 from aegisd.web.guard import OPEN_PATHS, Guard
+from aegisd.web.leaving import while_there
 from aegisd.web.message import HttpError, Request, bad_request
 from aegisd.web.websocket import Hub, serve_websocket
 
@@ -60,7 +62,7 @@ class Server:
             )
             with self._connections.joined(peer) as connection, connection.scope:
                 stream = await self._secured(socket)
-                if await self._serve(stream, connection, peer, local):
+                if await self._serve(socket, stream, connection, peer, local):
                     await _linger(socket)
         except* (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError, OSError):
             pass  # the peer's business
@@ -78,7 +80,12 @@ class Server:
         return stream
 
     async def _serve(
-        self, stream: trio.abc.Stream, connection: Connection, peer: str, local: str
+        self,
+        socket: trio.SocketStream,
+        stream: trio.abc.Stream,
+        connection: Connection,
+        peer: str,
+        local: str,
     ) -> bool:
         """Answer requests; at the end, whether the peer may still be reading an answer."""
         exchange = Exchange(stream)
@@ -98,7 +105,8 @@ class Server:
                     await exchange.skip_body(request)
                     if request.path not in OPEN_PATHS:
                         place.enter_context(self._connections.place(connection))
-                    response = await self._api.answer(handler, request)
+                    work = partial(self._api.answer, handler, request)
+                    response = await while_there(socket, work)
                 except HttpError as error:
                     self._connections.refused[error.code] += 1
                     response = error.response()

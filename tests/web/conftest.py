@@ -163,7 +163,7 @@ def serving(tmp_path: Path) -> Serving:
                 listeners=[listener],
                 storage=storage,
                 history=History(postgres, storage.backlog, settings.node),
-                exact=Exact(postgres),
+                exact=Exact(postgres, storage.backlog, settings.node),
                 archive=archive,
                 alerts=Manager(settings.alerts, live, archive, hub.announce, clocks),
                 hub=hub,
