@@ -87,8 +87,8 @@ def _ports(value: str) -> str:
 
 
 def _hosts(value: str) -> str:
-    """No host's name holds an @, but the end of a password may stand before one."""
-    if "@" not in value:
+    """No host's name holds an @, as a directory may; the end of a password may stand before one."""
+    if not any("@" in host and not host.startswith("/") for host in value.split(",")):
         return ""
     return (
         " holds an @: special characters in user and password are percent-encoded; an abstract"

@@ -19,7 +19,7 @@ from collections.abc import (
     Iterator,
     Sequence,
 )
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -30,6 +30,7 @@ from attrs import frozen
 
 from aegisd.errors import AegisdError, DatabaseUnavailable
 from aegisd.store import layouts
+from aegisd.store.dsn import Host, hosts
 from aegisd.store.migrate import Layout, bring_up
 from aegisd.store.rows import POSTGRES_EPOCH, TableRows
 from aegisd.store.schema import PARTITIONED, Partition
@@ -70,6 +71,14 @@ _AWAY = (
     asyncpg.InternalClientError,
 )
 """What tells that the database can't be used now."""
+
+_PASSED_OVER = (
+    OSError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.TargetServerAttributeNotMatched,
+)
+"""What has the next host tried, as with libpq; a wrong password doesn't."""
 
 T = TypeVar("T")
 
@@ -308,12 +317,16 @@ class Postgres:
     async def _connect(self) -> Any:
         if self.dsn is None:
             raise DatabaseUnavailable("Postgres is still starting")
+        try:
+            servers = hosts(self.dsn, CONNECT_SECONDS)
+        except ValueError as error:
+            raise DatabaseUnavailable(f"storage.dsn: {error}") from None
+        seconds = sum(server.seconds for server in servers)
         connection: Any = None
         try:
-            async with asyncio.timeout(CONNECT_SECONDS):
-                connection = await asyncpg.connect(
-                    self.dsn, server_settings={"application_name": "aegisd"}
-                )
+            async with asyncio.timeout(seconds):
+                server, connection = await _first_connection(servers)
+                server.tune(connection._transport.get_extra_info("socket"))  # nothing public has it
                 await connection.set_type_codec(
                     "timestamptz",
                     schema="pg_catalog",
@@ -328,11 +341,11 @@ class Postgres:
             if connection is not None:
                 connection.terminate()
             if isinstance(error, TimeoutError):
-                raise DatabaseUnavailable(f"no answer within {CONNECT_SECONDS} s") from None
-            if isinstance(error, ValueError):  # its text may show a part of the password
-                raise DatabaseUnavailable(
-                    "storage.dsn can't be read; special characters in it are percent-encoded"
-                ) from None
+                raise DatabaseUnavailable(f"no answer within {seconds:g} s") from None
+            if isinstance(error, ValueError):  # what only shows now: a certificate, a host's name
+                raise DatabaseUnavailable(f"storage.dsn: {_line(error)}") from None
+            if isinstance(error, OSError) and (named := servers[-1].named(error)):
+                raise DatabaseUnavailable(named) from None
             raise
         return connection
 
@@ -366,6 +379,17 @@ class Postgres:
             async with _transaction(connection, WRITE_SECONDS):
                 await _make_partitions(connection, needed)
             self._partitions |= needed
+
+
+async def _first_connection(servers: Sequence[Host]) -> tuple[Host, Any]:
+    """The first server that takes a connection, each within its own time, and the connection.
+
+    asyncpg alone would have one time for all of them, which the first that is dead uses up.
+    """
+    for server in servers[:-1]:
+        with suppress(*_PASSED_OVER):
+            return server, await asyncpg.connect(**server.arguments)
+    return servers[-1], await asyncpg.connect(**servers[-1].arguments)
 
 
 async def _make_partitions(connection: Any, partitions: Iterable[Partition]) -> None:

@@ -184,6 +184,7 @@ def test_no_refusal_shows_what_may_be_of_a_password(text: str) -> None:
         "postgresql://%2Frun%2Fpostgresql/d",
         "host=/run/postgresql,h port=1,",
         "host=,h",
+        "host=/run/a@b",
         "host=a,b port=7",
         "hostaddr=10.0.0.1,::1",
         "sslnegotiation=direct sslmode=require",
