@@ -20,7 +20,13 @@ from collections.abc import (
     Iterator,
     Sequence,
 )
-from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
+from contextlib import (
+    AbstractContextManager,
+    asynccontextmanager,
+    contextmanager,
+    nullcontext,
+    suppress,
+)
 from functools import partial
 from typing import Any, TypeVar
 from uuid import UUID
@@ -33,6 +39,7 @@ from attrs import frozen
 
 from aegisd.errors import AegisdError, DatabaseSlow, DatabaseUnavailable, SchemaError
 from aegisd.store import layouts, partitions
+from aegisd.store.dsn import Host, hosts
 from aegisd.store.grants import grant
 from aegisd.store.migrate import Home, bring_up
 from aegisd.store.places import Places
@@ -100,6 +107,14 @@ _AWAY = (
     asyncpg.InternalClientError,
 )
 """What tells that the database can't be used now."""
+
+_PASSED_OVER = (
+    OSError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.TargetServerAttributeNotMatched,
+)
+"""What has the next host tried, as with libpq; a wrong password doesn't."""
 
 log = structlog.get_logger()
 
@@ -419,24 +434,26 @@ class Postgres:
     async def _connect(self) -> Any:
         if self.dsn is None:
             raise DatabaseUnavailable("Postgres is still starting")
+        try:
+            servers = hosts(self.dsn, CONNECT_SECONDS)
+        except ValueError as error:
+            raise DatabaseUnavailable(f"storage.dsn: {error}") from None
+        seconds = sum(server.seconds for server in servers)
         connection: Any = None
         try:
-            async with asyncio.timeout(CONNECT_SECONDS):
-                connection = await asyncpg.connect(
-                    self.dsn,
-                    server_settings={"application_name": "aegisd"},
-                    statement_cache_size=0,  # a pooler gives each transaction another session
-                )
+            async with asyncio.timeout(seconds):
+                server, connection = await _first_connection(servers)
+                server.tune(connection._transport.get_extra_info("socket"))  # nothing public has it
                 await _set_codecs(connection)
         except BaseException as error:
             if connection is not None:
                 connection.terminate()
             if isinstance(error, TimeoutError):
-                raise DatabaseUnavailable(f"no answer within {CONNECT_SECONDS} s") from None
-            if isinstance(error, ValueError):  # its text may show a part of the password
-                raise DatabaseUnavailable(
-                    "storage.dsn can't be read; special characters in it are percent-encoded"
-                ) from None
+                raise DatabaseUnavailable(f"no answer within {seconds:g} s") from None
+            if isinstance(error, ValueError):  # what only shows now: a certificate, a host's name
+                raise DatabaseUnavailable(f"storage.dsn: {_line(error)}") from None
+            if isinstance(error, OSError) and (named := servers[-1].named(error)):
+                raise DatabaseUnavailable(named) from None
             raise
         return connection
 
@@ -491,6 +508,22 @@ async def _set_codecs(connection: Any) -> None:
         "numeric", schema="pg_catalog", format="binary", encoder=bytes, decoder=bytes
     )
     await connection.execute("COMMIT")
+
+
+async def _connected(server: Host) -> Any:
+    # a pooler gives each transaction another session, which knows no statement of before
+    return await asyncpg.connect(**server.arguments, statement_cache_size=0)
+
+
+async def _first_connection(servers: Sequence[Host]) -> tuple[Host, Any]:
+    """The first server that takes a connection, each within its own time, and the connection.
+
+    asyncpg alone would have one time for all of them, which the first that is dead uses up.
+    """
+    for server in servers[:-1]:
+        with suppress(*_PASSED_OVER):
+            return server, await _connected(server)
+    return servers[-1], await _connected(servers[-1])
 
 
 def _fetching(connection: Any) -> Fetch:
