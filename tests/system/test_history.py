@@ -353,7 +353,7 @@ def test_a_table_that_was_dropped_by_hand_is_told_and_the_rest_lives(
     assert status == 503
     assert json.loads(body)["error"] == {
         "code": "database_unavailable",
-        "message": f'relation "{table}" does not exist',
+        "message": f'the database can\'t be used: relation "{table}" does not exist',
     }
     storing.emit({"method": "GET", "path": "/", "status_code": 200})
     storing.wait_for_events(2)

@@ -35,7 +35,8 @@ def counted(log: Path) -> list[Request]:
         assert match is not None, line
         time, method, target, status = match.groups()
         moment = datetime.strptime(time, "%d/%b/%Y:%H:%M:%S %z")
-        path = target.partition("?")[0]
+        path = re.sub(";[^/]*", "", re.split("[?#]", target)[0])
+        path = re.sub("(?<!:)//+", "/", path)
         requests.append(Request(moment.timestamp(), method, path, int(status)))
     return requests
 
