@@ -14,6 +14,7 @@ from aegisd.live.state import LiveState
 from aegisd.losses import Losses
 from aegisd.store.exact import Exact
 from aegisd.store.history import History
+from aegisd.store.maintenance import Maintainer
 from aegisd.store.storage import Storage
 from aegisd.web.websocket import Hub
 
@@ -35,6 +36,7 @@ class Context:
     history: History
     exact: Exact
     archive: Archive
+    upkeep: Maintainer
     alerts: Manager
     hub: Hub
     losses: Losses
@@ -53,6 +55,7 @@ class Context:
             lines.append(f"the journal can't be written: {self.storage.backlog.figures.error}")
         if self.storage.sync.error is not None:
             lines.append(f"the journal can't be brought to the disk: {self.storage.sync.error}")
+        lines += self.upkeep.duties.lines()
         lines += [
             f"{cause}: {lost} so far"
             for cause, lost in self.losses.lasting(self.clocks()[1]).items()
