@@ -52,8 +52,11 @@ CREATE FUNCTION create_hypertable(
 ) RETURNS void LANGUAGE sql AS $$
     INSERT INTO noted VALUES ('create_hypertable', t::text, c || ' ' || chunk_time_interval)
 $$;
-CREATE FUNCTION drop_chunks(t regclass, older_than interval) RETURNS SETOF text LANGUAGE sql
-    AS $$ INSERT INTO noted VALUES ('drop_chunks', t::text, older_than::text); SELECT NULL::text $$;
+CREATE FUNCTION show_chunks(t regclass, older_than timestamptz) RETURNS SETOF text LANGUAGE sql
+    AS $$ SELECT t::text WHERE t::text = 'backend_metrics' $$;
+CREATE FUNCTION drop_chunks(t regclass, older_than timestamptz) RETURNS SETOF text LANGUAGE sql
+    AS $$ INSERT INTO noted VALUES ('drop_chunks', t::text, (older_than AT TIME ZONE 'UTC')::text);
+    SELECT NULL::text $$;
 CREATE FUNCTION add_compression_policy(t regclass, compress_after interval) RETURNS void
     LANGUAGE sql
     AS $$ INSERT INTO noted VALUES ('add_compression_policy', t::text, compress_after::text) $$;
