@@ -41,10 +41,11 @@ class Duties:
         return {duty: counts[duty] for duty in DUTIES}
 
     def lines(self) -> list[str]:
-        """What fails, a line each."""
+        """What fails, a line each; of a database that is away the writer tells."""
         return [
             f"the database's upkeep fails ({' '.join(filter(None, key))}): {why}"
             for key, why in self._failing.items()
+            if key != (DATABASE, "")
         ]
 
     def fails(self, duty: str, what: str = "") -> bool:
