@@ -11,6 +11,7 @@ from store.folds import Time
 from store.test_layouts import laid_out, make_by_hand
 from structlog.testing import capture_logs
 
+from aegisd.config.settings import Metrics
 from aegisd.errors import DatabaseUnavailable
 from aegisd.store import layouts
 from aegisd.store.duties import ALERTS, DATABASE, DROP, DUTIES, FOLD, PARTITIONS, RETENTION, VACUUM
@@ -166,6 +167,33 @@ async def test_a_database_that_goes_away_is_one_failure(dsn: str, logs: list[Any
             await eventually(lambda: told(logs, FAILED, DATABASE))
             nursery.cancel_scope.cancel()
         assert keeper.duties.counts() == dict.fromkeys(DUTIES, 0) | {DATABASE: 1}
+
+
+@bounded
+async def test_a_database_that_goes_away_within_a_pass_is_no_failure_of_its_duties(
+    dsn: str, logs: list[Any]
+) -> None:
+    time, looks = Time(NOON), 0
+
+    async with database(dsn) as postgres:
+        await old_rows(postgres, -43, -42, -41)
+        assert await time.keeper(postgres).maintain()
+        time.pass_(20)
+
+        def clocks() -> tuple[float, float]:
+            nonlocal looks
+            looks += 1
+            if looks == 2:  # it has just told its time
+                postgres.close()
+                postgres.dsn = dsn.replace("host=", "host=/nowhere")
+            return time.clocks()
+
+        keeper = Maintainer(postgres, Metrics(), clocks, time.database)
+        with pytest.raises(DatabaseUnavailable):
+            await keeper.maintain()
+        assert looks > 2
+        assert keeper.duties.counts() == dict.fromkeys(DUTIES, 0)
+        assert not [log for log in logs if log["event"] == FAILED]
 
 
 @bounded
