@@ -73,10 +73,6 @@ def clocks() -> tuple[float, float]:
     return time.time(), time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
-def _wall() -> float:
-    return clocks()[0]
-
-
 async def run(settings: Settings, places: Places) -> None:
     """Run until a signal stops the daemon. Raises AegisdError where it can't start."""
     stop, node = trio.Event(), places.expand(settings.node)
@@ -133,6 +129,7 @@ async def run(settings: Settings, places: Places) -> None:
                     history=History(postgres, storage.backlog, node),
                     exact=Exact(postgres, storage.backlog, node),
                     archive=archive,
+                    upkeep=Maintainer(postgres, settings.metrics, clocks),
                     alerts=manager,
                     hub=hub,
                     connections=Connections(shares.http),
@@ -147,7 +144,7 @@ async def run(settings: Settings, places: Places) -> None:
                     written = trio.Event()
                     start = background.start_soon
                     start(_database, settings.storage.dsn, places, postgres, storage, written)
-                    start(Maintainer(postgres, settings.metrics, _wall).run, storage.writer.ready)
+                    start(context.upkeep.run, storage.writer.ready)
                     start(storage.sync.run)
                     start(_tick, context)
                     start(hub.run)

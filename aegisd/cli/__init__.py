@@ -74,6 +74,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     migrate.set_defaults(command=_migrate)
 
+    policy = commands.add_parser("policy", help="what the database keeps for how many days")
+    policy.add_argument(
+        "--set", action="store_true", help="make what this configuration says the policy"
+    )
+    policy.set_defaults(command=_policy)
+
     send = commands.add_parser("send", help="send one event, or JSON lines from standard input")
     send.add_argument("--kind", help="request (the default), rate_limit, backend or system")
     send.add_argument("event", nargs="+", metavar="key=value", help="its fields; or - alone")
@@ -107,7 +113,7 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument(
             "--to", metavar="ADDRESS", help="unix:PATH, stream:PATH or udp:HOST:PORT"
         )
-    for command in (run, check, config, migrate, send, import_, journal, top):
+    for command in (run, check, config, migrate, policy, send, import_, journal, top):
         command.add_argument(
             "--config", type=Path, metavar="FILE", help="default: $AEGISD_CONFIG, then /etc/aegisd"
         )
@@ -146,6 +152,14 @@ def _migrate(options: argparse.Namespace) -> None:
     settings = load(options.config)
     logs.configure(settings.log)
     trio.run(daemon.migrate, settings, Places.here(), options.grant)
+
+
+def _policy(options: argparse.Namespace) -> None:
+    import trio  # noqa: PLC0415
+
+    from aegisd.cli.policy import policy  # noqa: PLC0415
+
+    trio.run(policy, load(options.config), Places.here().state, options.set)
 
 
 def _journal(options: argparse.Namespace) -> None:

@@ -99,6 +99,16 @@ async def embedded_postgres(state: Path) -> AsyncIterator[str]:
             await cluster.stop()
 
 
+def dsn_of(state: Path) -> str:
+    """The DSN of the Postgres that a daemon runs in a state directory; it may not run now.
+
+    Raises AegisdError where there is none.
+    """
+    cluster = _Cluster(state)
+    with cluster.operator_line():
+        return cluster.dsn()
+
+
 class _Cluster:
     """One data directory, the programs that serve it, and the account they run as."""
 

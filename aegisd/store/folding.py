@@ -6,9 +6,21 @@ by adding up its hours: before any piece is added, since one that came too late 
 are kept still has its hour. All of it is one transaction, that sees one state of the database: what
 writers add meanwhile stays for the next one. On Citus, whose workers don't keep to one state,
 pieces are marked first.
+
+A portion is the oldest pieces, of one UTC day at most: so its rows lie in one partition of each
+table. Times stand in the statements as literals, by which the planner leaves out all others, and
+TimescaleDB the chunks. Rows that are to be added to are found by their node and bucket alone: with
+a condition on a narrower time the planner would take a table without statistics for a few rows, and
+go through all pieces for each row of it.
 """
 
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+
+from attrs import frozen
+
 from aegisd.live.endpoints import OTHER
+from aegisd.store.layouts import CITUS, TIMESCALEDB
 from aegisd.store.levels import (
     DAY,
     FINE,
@@ -22,6 +34,7 @@ from aegisd.store.levels import (
 )
 from aegisd.store.postgres import Fetch
 from aegisd.store.rollup import MAX_NAMES
+from aegisd.store.schema import PARTITIONED, Partition
 
 FOLD_INTERVAL_SECONDS = 20
 """Between two folds, whoever does them."""
@@ -32,14 +45,44 @@ LATE_SECONDS = 15
 CLOSE_SECONDS = 300
 """How long after its end an hour is closed. What comes later is added to its rows."""
 
-MAX_PIECES = 200_000
-"""Of a kind that are folded at once: some ten seconds. An import of a month makes millions, which
-no transaction with a time limit would ever fold."""
-
 CLOCKS_APART_SECONDS = 3600
 """A fold further ahead than this was that of a wrong clock: nobody waits until then."""
 
 EPOCH = "'1970-01-01 00:00:00+00'::timestamptz"
+
+
+@frozen
+class Portion:
+    """What a fold goes by.
+
+    ``kept_from`` tells from where on a level is kept, ``days`` which days since 1970 have their
+    partitions, ``pieces`` how many pieces of a kind are folded at most, but for whole minutes.
+    """
+
+    now: int
+    kept_from: Mapping[int, int]
+    days: frozenset[int]
+    pieces: int
+    layout: str
+
+
+@frozen
+class Folded:
+    """What a fold came to."""
+
+    more: bool  # there is more to fold
+    full: bool  # because there were as many pieces as may be folded at once
+
+
+def literal(moment: int) -> str:
+    """A moment as the planner knows it."""
+    date = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=moment)
+    return f"'{date.isoformat(' ')}'::timestamptz"
+
+
+def between(low: int, high: int, column: str = "bucket") -> str:
+    """The condition that a row lies from ``low`` up to ``high``."""
+    return f"{column} >= {literal(low)} AND {column} < {literal(high)}"
 
 
 def binned(seconds: int, column: str = "bucket") -> str:
@@ -91,7 +134,7 @@ def insertion(
         parts += _named(kind, table, list(added), merging)
     result = "named" if names else "added"
     if merging:
-        same = " AND ".join(f"t.{column} = n.{column}" for column in [*keys, *names])
+        same = " AND ".join([_same("n"), *(f"t.{name} = n.{name}" for name in names)])
         new = f"SELECT DISTINCT {', '.join([*keys, *names])} FROM {result}"
         parts.append(
             f"old AS (DELETE FROM {table} t USING ({new}) n WHERE {merging} AND {same}"
@@ -101,6 +144,17 @@ def insertion(
     return (
         f"WITH {', '.join(parts)} INSERT INTO {table} ({columns})"
         f" SELECT {', '.join([*keys, *names])}, {total} FROM {result} GROUP BY {group}"
+    )
+
+
+def _same(other: str) -> str:
+    """The condition that a row of the level has the bucket and node of another.
+
+    Only the index by node serves it: by that of all nodes, each would be looked for among all.
+    """
+    return (
+        f"t.bucket = {other}.bucket AND t.node = {other}.node"
+        f" AND t.summed IS NOT DISTINCT FROM {other}.summed"
     )
 
 
@@ -119,7 +173,7 @@ def _named(kind: Kind, table: str, figures: list[str], merging: str) -> list[str
     known = "SELECT *, false AS known, 0 AS there FROM added"
     if merging:
         # each looked up by itself: other ways would read the whole level
-        bucket = " AND ".join(f"t.{column} = a.{column}" for column in ("bucket", "node", "summed"))
+        bucket = _same("a")
         same = " AND ".join(f"t.{name} = a.{name}" for name in names)
         known = (
             "SELECT a.*, coalesce(c.known, false) AS known, c.there FROM added a CROSS JOIN LATERAL"
@@ -143,95 +197,117 @@ def _turn(now: int) -> tuple[int, int]:
     return now - FOLD_INTERVAL_SECONDS * SECOND, now + CLOCKS_APART_SECONDS * SECOND
 
 
-async def days_to_fold(fetch: Fetch, now: int) -> set[int] | None:
-    """The days since 1970 that rows will be added to; None where it is not time to fold.
-
-    Whoever looks goes through all pieces: of a fleet only those do whose turn it may be.
-    """
+async def days_to_fold(fetch: Fetch, now: int) -> frozenset[int] | None:
+    """The days since 1970 that rows will be added to; None where it is not time to fold."""
     turn = await fetch(_TURN, *_turn(now))
     if not turn:
-        return None if await fetch("SELECT 1 FROM rollup_progress") else set()
+        return None if await fetch("SELECT 1 FROM rollup_progress") else frozenset()
     ((hours, _),) = turn
-    sources = [f"SELECT bucket FROM {kind.pieces}" for kind in KINDS]
-    sources.append(f"SELECT bucket FROM {REQUESTS.table(MINUTE)} WHERE NOT summed AND bucket >= $1")
     found = await fetch(
         f"SELECT DISTINCT floor(extract(epoch FROM bucket) / {DAY})::int"
-        f" FROM ({' UNION ALL '.join(sources)}) p",
-        hours,
+        f" FROM {REQUESTS.table(MINUTE)} WHERE NOT summed AND bucket >= {literal(hours)}"
     )
-    return {day for (day,) in found}
+    first = await _first(fetch, _whole_minutes(now))
+    pieces = set() if first is None else {first // (DAY * SECOND)}
+    return frozenset(pieces | {day for (day,) in found})
 
 
-async def fold(fetch: Fetch, now: int, kept_from: dict[int, int], *, marking: bool = False) -> bool:
-    """Fold, if it is time and nobody else is at it; False where it is not our turn.
-
-    ``kept_from`` tells from where on a level is kept. ``marking`` is for Citus.
-    """
+async def fold(fetch: Fetch, portion: Portion) -> Folded | None:
+    """Fold a portion, if it is time and nobody else is at it; None where it is not our turn."""
+    now = portion.now
     turn = await fetch(f"{_TURN} FOR UPDATE SKIP LOCKED", *_turn(now))
     if not turn:
         await _restore(fetch)
-        return False
+        return None
+    until = whole = _whole_minutes(now)
+    first = await _first(fetch, until)
+    if first is not None and first // (DAY * SECOND) not in portion.days:  # came just now
+        return Folded(more=True, full=False)
     ((hours, days),) = turn
     hours = await _close(fetch, HOUR, MINUTE, hours, floor(now - CLOSE_SECONDS * SECOND, HOUR))
     days = await _close(fetch, DAY, HOUR, days, floor(hours, DAY))
-    whole = until = floor(now - LATE_SECONDS * SECOND, MINUTE)
-    for kind in KINDS:
-        until = await _portion(fetch, kind, until)
-    where = "bucket < $1"
-    if marking:
-        for kind in KINDS:
-            await fetch(f"UPDATE {kind.pieces} SET claimed = true WHERE {where}", until)
-        where = "claimed AND bucket < $1"
-    ((first, several),) = await fetch(
-        f"SELECT min(bucket), min(node) < max(node) FROM {REQUESTS.pieces} WHERE {where}", until
-    )
+    full = False
     if first is not None:
-        closed = {FINE: until, MINUTE: until, HOUR: hours, DAY: days}
+        until = end = min(until, floor(first, DAY) + DAY * SECOND)
         for kind in KINDS:
-            for level in kind.levels:
-                low = max(kept_from[level], floor(first, level))
-                bounds = (low, min(closed[level], until))
-                await _add(fetch, kind, level, where, bounds, several=several, append=marking)
-            await fetch(f"DELETE FROM {kind.pieces} WHERE {where}", until)
+            until = await _cut(fetch, kind, until, portion.pieces)
+        full = until < end
+        closed = {FINE: until, MINUTE: until, HOUR: hours, DAY: days}
+        await _fold_pieces(fetch, portion, first, until, closed)
     await fetch(
         "UPDATE rollup_progress SET hours_closed = $1, days_closed = $2, folded_at = $3",
         hours,
         days,
         now if until == whole else 0,  # there is more: it is time at once
     )
-    return True
+    return Folded(more=until != whole, full=full)
 
 
-async def _portion(fetch: Fetch, kind: Kind, until: int) -> int:
+def _whole_minutes(now: int) -> int:
+    """Up to where minutes are over, and what they hold has come."""
+    return floor(now - LATE_SECONDS * SECOND, MINUTE)
+
+
+async def _first(fetch: Fetch, until: int) -> int | None:
+    """The oldest piece before ``until``."""
+    found = await fetch(
+        f"SELECT bucket FROM {REQUESTS.pieces} WHERE bucket < {literal(until)}"
+        " ORDER BY bucket LIMIT 1"
+    )
+    return found[0][0] if found else None
+
+
+async def _cut(fetch: Fetch, kind: Kind, until: int, pieces: int) -> int:
     """Up to where to fold at once: the oldest pieces first, whole minutes, at least one."""
     beyond = await fetch(
-        f"SELECT bucket FROM {kind.pieces} WHERE bucket < $1 ORDER BY bucket LIMIT 1 OFFSET $2",
-        until,
-        MAX_PIECES,
+        f"SELECT bucket FROM {kind.pieces} WHERE bucket < {literal(until)}"
+        " ORDER BY bucket LIMIT 1 OFFSET $1",
+        pieces,
     )
-    return floor(beyond[0][0], MINUTE) + MINUTE * SECOND if beyond else until
+    return min(until, floor(beyond[0][0], MINUTE) + MINUTE * SECOND) if beyond else until
 
 
-async def _add(
-    fetch: Fetch,
-    kind: Kind,
-    level: int,
-    where: str,
-    bounds: tuple[int, int],
-    *,
-    several: bool,
-    append: bool,
+async def _fold_pieces(
+    fetch: Fetch, portion: Portion, first: int, until: int, closed: Mapping[int, int]
 ) -> None:
-    """Add pieces to a level: the rows of each node, and one of all where there are several."""
-    low, high = bounds
-    where += " AND bucket >= $2"
-    merging = "" if append else "t.bucket >= $2 AND t.bucket < $1"
+    """Add the pieces from ``first`` up to ``until`` to all levels, and remove them."""
+    append = portion.layout == CITUS
+    where = between(floor(first, MINUTE), until)
+    if append:
+        for kind in KINDS:
+            await fetch(f"UPDATE {kind.pieces} SET claimed = true WHERE {where}")
+        where = f"claimed AND {where}"
+    ((several,),) = await fetch(
+        f"SELECT min(node) < max(node) FROM {REQUESTS.pieces} WHERE {where}"
+    )
     rows = [("node", "true"), ("''", "false")] if several else [("node", "false")]
-    for node, summed in rows:
-        statement = insertion(
-            kind, kind.pieces, level, where, node=node, summed=summed, merging=merging
-        )
-        await fetch(statement, high, low)
+    for kind in KINDS:
+        for level in kind.levels:
+            low = max(portion.kept_from[level], floor(first, level))
+            high = min(closed[level], until)
+            if low >= high:
+                continue
+            merging = "" if append else _place(kind.table(level), low, high, portion.layout)
+            of_level = f"{where} AND {between(low, high)}"
+            for node, summed in rows:
+                statement = insertion(
+                    kind, kind.pieces, level, of_level, node=node, summed=summed, merging=merging
+                )
+                await fetch(statement)
+        await fetch(f"DELETE FROM {kind.pieces} WHERE {where}")
+
+
+def _place(table: str, low: int, high: int, layout: str) -> str:
+    """The condition that a level's rows lie in the one partition that a portion's do.
+
+    TimescaleDB makes compressed rows of this time plain ones again: the fewer the better.
+    """
+    if table not in PARTITIONED:
+        return "true"
+    if layout == TIMESCALEDB:
+        return between(low, high, "t.bucket")
+    partition = Partition.of(table, low // (DAY * SECOND))
+    return between(partition.day * DAY * SECOND, partition.end * DAY * SECOND, "t.bucket")
 
 
 async def _close(fetch: Fetch, level: int, finer: int, closed: int, until: int) -> int:
@@ -239,16 +315,8 @@ async def _close(fetch: Fetch, level: int, finer: int, closed: int, until: int) 
     if until <= closed:
         return closed
     for kind in KINDS:
-        await fetch(
-            insertion(
-                kind,
-                kind.table(finer),
-                level,
-                "summed IN (false, true) AND bucket >= $1 AND bucket < $2",
-            ),
-            closed,
-            until,
-        )
+        where = f"summed IN (false, true) AND {between(closed, until)}"
+        await fetch(insertion(kind, kind.table(finer), level, where))
     return until
 
 

@@ -100,24 +100,25 @@ def _unpartitioned() -> list[str]:
     return [table for table in tables if table not in PARTITIONED] + [k.pieces for k in KINDS]
 
 
-def retention(days: Mapping[str, int], licence: str) -> list[str]:
-    """What lets TimescaleDB drop chunks; ``days`` tells for how many each table is kept.
-
-    The Apache edition has no policies: its chunks are dropped here.
-    """
-    if licence == APACHE:
-        return [
-            f"SELECT drop_chunks('{table}', older_than => interval '{kept} days')"
-            for table, kept in days.items()
-        ]
-    return [
-        statement
-        for table, kept in days.items()
-        for statement in (
+def retention(days: Mapping[str, int]) -> dict[str, tuple[str, ...]]:
+    """By table, what tells TimescaleDB's policies for how many days each is kept."""
+    return {
+        table: (
             f"SELECT remove_retention_policy('{table}', if_exists => true)",
             f"SELECT add_retention_policy('{table}', interval '{kept} days')",
         )
-    ]
+        for table, kept in days.items()
+    }
+
+
+def old_chunks(table: str, date: str) -> str:
+    """What finds the chunks of before a date: the Apache edition has no policies to drop them."""
+    return f"SELECT show_chunks('{table}', older_than => '{date} 00:00:00+00'::timestamptz)::text"
+
+
+def drop_chunks(table: str, date: str) -> str:
+    """What drops them."""
+    return f"SELECT drop_chunks('{table}', older_than => '{date} 00:00:00+00'::timestamptz)"
 
 
 def _time(table: str) -> str:

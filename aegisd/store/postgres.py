@@ -95,10 +95,14 @@ Postgres refuses the setting there."""
 _FOLDING = (
     f"ISOLATION LEVEL REPEATABLE READ; SET LOCAL work_mem = '{FOLD_MEMORY}';"
     " SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off;"
-    " SET LOCAL enable_seqscan = off; SET LOCAL enable_hashagg = off"
+    " SET LOCAL enable_material = off; SET LOCAL enable_seqscan = off;"
+    " SET LOCAL enable_hashagg = off; SET LOCAL random_page_cost = 0;"
+    " SET LOCAL cpu_operator_cost = 0.0001; SET LOCAL cpu_index_tuple_cost = 0.0001"
 )
 """A fold looks a few rows up in large tables, of which the planner can't know how few; and a sum of
-sketches takes 9 kB, so one at a time is quicker than a hash table of them."""
+sketches takes 9 kB, so one at a time is quicker than a hash table of them. A row that is looked up
+costs next to nothing here: what there is to save by going through a table that seems small is never
+worth what is lost where it is large."""
 
 _AWAY = (
     OSError,
@@ -251,14 +255,14 @@ class Postgres:
             return await self._read(query, _READING_RAW, places=self._slow)
         return await self._read(query, _READING, places=self._questions)
 
-    async def fold(self, work: Callable[[Fetch], Awaitable[bool]]) -> bool:
-        """Let ``work`` change rollups; all it sees is of one state. False: it is another's turn."""
+    async def fold(self, work: Callable[[Fetch], Awaitable[T]]) -> T | None:
+        """Let ``work`` change rollups; all it sees is of one state. None: another was quicker."""
 
-        async def change(connection: Any) -> bool:
+        async def change(connection: Any) -> T | None:
             try:
                 return await work(_fetching(connection))
             except asyncpg.SerializationError:
-                return False
+                return None
 
         return await self._read(change, _FOLDING, FOLD_SECONDS)
 

@@ -218,6 +218,10 @@ class Api:
                     "failures": figures.failures,
                     "lastAt": None if flushed is None else _time(flushed),
                 },
+                "upkeep": {
+                    "failures": context.upkeep.duties.counts(),
+                    "clockAheadSeconds": round(context.upkeep.ahead, 3),
+                },
                 "degradations": context.degradations(admin=admin),
             }
         )
@@ -322,7 +326,7 @@ class Api:
         node = request.query.get("node")
         if node is not None and (not node or "\0" in node):  # Postgres would refuse it
             raise bad_request("node takes a node's name, without NUL")
-        kept = kept_from(self._context.settings.metrics.rollups, now)
+        kept = kept_from(self._context.upkeep.policy.rollups, now)
         return now, _range(request, now, kept, names=names), node
 
 

@@ -14,6 +14,7 @@ from aegisd.live.state import LiveState
 from aegisd.losses import Losses
 from aegisd.store.exact import Exact
 from aegisd.store.history import History
+from aegisd.store.maintenance import Maintainer
 from aegisd.store.storage import Storage
 from aegisd.web.connections import Connections
 from aegisd.web.websocket import Hub
@@ -36,6 +37,7 @@ class Context:
     history: History
     exact: Exact
     archive: Archive
+    upkeep: Maintainer
     alerts: Manager
     hub: Hub
     connections: Connections
@@ -61,6 +63,7 @@ class Context:
         ):
             if error is not None:
                 lines.append(f"the journal can't be {what}" + (f": {error}" if admin else ""))
+        lines += self.upkeep.duties.lines(admin=admin)
         lines += [
             f"{cause}: {lost} so far"
             for cause, lost in self.losses.lasting(self.clocks()[1]).items()

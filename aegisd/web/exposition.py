@@ -37,6 +37,7 @@ class Exposition(Collector):
         yield _gauge("aegisd_build_info", "The version.", "version", {__version__: 1})
         yield from self._intake()
         yield from self._writer()
+        yield from self._upkeep()
         yield from self._requests()
         clients = context.hub.count
         yield _gauge("aegisd_websocket_clients", "WebSocket clients.", value=clients)
@@ -109,6 +110,20 @@ class Exposition(Collector):
         size = self._context.storage.journal.figures.bytes
         yield _gauge("aegisd_journal_bytes", "Bytes of the journal.", value=size)
 
+    def _upkeep(self) -> Iterable[Metric]:
+        upkeep = self._context.upkeep
+        yield _gauge(
+            "aegisd_upkeep_failures",
+            "What fails now of the database's upkeep.",
+            "duty",
+            upkeep.duties.counts(),
+        )
+        yield _gauge(
+            "aegisd_clock_ahead_seconds",
+            "How far this machine's clock is ahead of the database's.",
+            value=upkeep.ahead,
+        )
+
     def _requests(self) -> Iterable[Metric]:
         overview = self._context.live.overview()
         totals = overview.totals
@@ -143,18 +158,20 @@ Values = dict[str, int] | None
 
 
 def _counter(
-    name: str, about: str, label: str = "", values: Values = None, *, value: int = 0
+    name: str, about: str, label: str = "", values: Values = None, *, value: float = 0
 ) -> Metric:
     return _filled(CounterMetricFamily(name, about, labels=[label] if label else []), values, value)
 
 
 def _gauge(
-    name: str, about: str, label: str = "", values: Values = None, *, value: int = 0
+    name: str, about: str, label: str = "", values: Values = None, *, value: float = 0
 ) -> Metric:
     return _filled(GaugeMetricFamily(name, about, labels=[label] if label else []), values, value)
 
 
-def _filled(family: CounterMetricFamily | GaugeMetricFamily, values: Values, value: int) -> Metric:
+def _filled(
+    family: CounterMetricFamily | GaugeMetricFamily, values: Values, value: float
+) -> Metric:
     """One value a label, or the single value of a family without labels."""
     if values is None:
         family.add_metric([], value)

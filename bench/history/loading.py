@@ -11,7 +11,7 @@ from aegisd.store.folding import PIECES
 from aegisd.store.levels import DAY, HOUR, MINUTE, SECOND, floor
 from aegisd.store.maintenance import Maintainer
 from aegisd.store.pieces import piece_rows
-from aegisd.store.postgres import Move
+from aegisd.store.postgres import Fetch, Move
 from aegisd.store.rollup import roll_up
 from aegisd.store.rows import table_rows
 from aegisd.store.writer import MAX_BATCH_EVENTS
@@ -39,9 +39,13 @@ class Clock:
 
     now: int = 0
 
-    def seconds(self) -> float:
-        """As the maintainer asks for it."""
-        return self.now / SECOND
+    def clocks(self) -> tuple[float, float]:
+        """As the maintainer asks for it, here; the steady one runs along."""
+        return self.now / SECOND, self.now / SECOND
+
+    async def database(self, _: Fetch) -> int:
+        """As it asks the database for it."""
+        return self.now
 
 
 @frozen
@@ -63,7 +67,9 @@ class Loader:
 
     def __attrs_post_init__(self) -> None:
         settings = Metrics(retention_days=KEPT_DAYS)
-        self.maintainer = Maintainer(self.database.postgres, settings, self.clock.seconds)
+        self.maintainer = Maintainer(
+            self.database.postgres, settings, self.clock.clocks, self.clock.database
+        )
 
     async def begin(self, start: int) -> None:
         """The maintainer has been at it since ``start``."""

@@ -6,17 +6,43 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
-from attrs import frozen
+from attrs import define, frozen
 from store.database import block, write
 
+from aegisd.config.settings import Metrics
 from aegisd.live import sketch
 from aegisd.store.folding import binned
 from aegisd.store.levels import DAY, FINE, HOUR, KINDS, MINUTE, SECOND, Kind, floor
+from aegisd.store.maintenance import Maintainer
 from aegisd.store.postgres import Fetch, Postgres
 from aegisd.wire.protocol import RATE_LIMIT, REQUEST
 
 Key = tuple[Any, ...]
 Figures = dict[Key, Key]
+
+
+@define
+class Time:
+    """The database's time in microseconds since 1970, and a steady one in seconds."""
+
+    now: int
+    steady: float = 0.0
+    here: int | None = None  # the time of this machine, where it is another one
+
+    def pass_(self, seconds: float) -> None:
+        """Let it pass, on all clocks."""
+        self.now += round(seconds * SECOND)
+        self.steady += seconds
+
+    def clocks(self) -> tuple[float, float]:
+        return (self.now if self.here is None else self.here) / SECOND, self.steady
+
+    async def database(self, _: Fetch) -> int:
+        return self.now
+
+    def keeper(self, postgres: Postgres, **settings: Any) -> Maintainer:
+        """A maintainer that lives in this time."""
+        return Maintainer(postgres, Metrics(**settings), self.clocks, self.database)
 
 
 @frozen

@@ -11,17 +11,19 @@ from attrs import evolve
 from store import folds
 from store.cluster import bounded
 from store.database import ask, begin, database, database_name, eventually, session, until
-from store.folds import Event, assert_same, store
+from store.folds import Event, Time, assert_same, store
 from structlog.testing import capture_logs
 
 from aegisd.config.settings import Metrics, Rollups
 from aegisd.live.endpoints import OTHER
 from aegisd.store import folding, maintenance
+from aegisd.store.folding import Folded, Portion
 from aegisd.store.layouts import CITUS
 from aegisd.store.levels import DAY, ENDPOINTS, HOUR, KEYS, KINDS, REQUESTS, SECOND, Kind, kept_from
 from aegisd.store.maintenance import Maintainer
 from aegisd.store.postgres import Fetch, Postgres
 from aegisd.store.rollup import MAX_NAMES
+from aegisd.store.schema import PARTITIONED, Partition
 
 NODES = ("a", "b", 'it\'s "c"')
 LATE = (0, 0, 0, 0, 300, 2 * HOUR, 40 * HOUR)
@@ -34,7 +36,7 @@ def at(*date: int) -> int:
 
 
 def maintainer(postgres: Postgres, now: int) -> Maintainer:
-    return Maintainer(postgres, Metrics(), lambda: now / SECOND)
+    return Time(now).keeper(postgres)
 
 
 @pytest.mark.parametrize(
@@ -194,8 +196,10 @@ async def test_nothing_counts_twice_or_not_at_all_while_all_go_on_at_once(
 
         async def fold(postgres: Postgres) -> None:
             nonlocal folded
-            keeper = Maintainer(postgres, Metrics(), lambda: next(clock) / SECOND)
+            time = Time(start)
+            keeper = time.keeper(postgres)
             while writing:
+                time.now = next(clock)
                 done = await keeper.fold()
                 folded += done
 
@@ -268,9 +272,10 @@ async def test_a_writer_does_not_wait_for_a_fold(dsn: str) -> None:
         await store(postgres, made)
         await maintainer(postgres, now - 60 * SECOND).maintain()
         kept = kept_from(Rollups(), now)
+        days = frozenset({now // (DAY * SECOND)})
 
-        async def work(fetch: Fetch) -> bool:
-            done = await folding.fold(fetch, now, kept)
+        async def work(fetch: Fetch) -> Folded | None:
+            done = await folding.fold(fetch, Portion(now, kept, days, 1000, "partitions"))
             await fetch("SELECT pg_advisory_xact_lock(1)::text")
             return done
 
@@ -287,10 +292,8 @@ async def test_a_writer_does_not_wait_for_a_fold(dsn: str) -> None:
 
 @pytest.mark.parametrize("layout", ["partitions", CITUS])
 @bounded
-async def test_what_is_too_much_at_once_is_folded_in_portions(
-    dsn: str, monkeypatch: pytest.MonkeyPatch, layout: str
-) -> None:
-    monkeypatch.setattr(folding, "MAX_PIECES", 25)
+async def test_what_is_too_much_at_once_is_folded_in_portions(dsn: str, layout: str) -> None:
+    """The oldest pieces first: of a day at most, and whole minutes."""
     now = at(2026, 6, 1, 10)
     chance = random.Random(8)
     made = folds.events(chance, 150, NODES, lambda: now - chance.randrange(50 * HOUR * SECOND))
@@ -300,21 +303,34 @@ async def test_what_is_too_much_at_once_is_folded_in_portions(
         postgres._home = evolve(postgres.home, layout=layout)
         for event in made + busy:  # a piece each
             await store(postgres, [event])
-        left = [210]
-        while await maintainer(postgres, now).fold():
-            await assert_same(postgres, made + busy, NODES, kept_from(Rollups(), now))
+        left, kept = [210], kept_from(Rollups(), now)
+        await postgres.make_partitions(
+            Partition.of(table, now // (DAY * SECOND) - ago)
+            for table in PARTITIONED
+            for ago in range(4)
+        )
+        days = frozenset(range(now // (DAY * SECOND) - 3, now // (DAY * SECOND) + 1))
+
+        async def work(fetch: Fetch) -> Folded | None:
+            return await folding.fold(fetch, Portion(now, kept, days, 25, layout))
+
+        more = True
+        while more:
+            folded = await postgres.fold(work)
+            assert folded is not None
+            more = folded.more
+            await assert_same(postgres, made + busy, NODES, kept)
             left += [n for (n,) in await postgres.fetch("SELECT count(*)::int FROM request_pieces")]
         assert left == sorted(left, reverse=True)
-        assert len(left) > 4
+        assert len(left) > 6
         assert left[-1] == sum(event.moment >= now - 60 * SECOND for event in made)
 
 
 @bounded
-async def test_one_turn_folds_all_portions(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(folding, "MAX_PIECES", 5)
+async def test_one_turn_folds_all_portions(dsn: str) -> None:
     now = at(2026, 6, 1, 10)
     chance = random.Random(8)
-    made = folds.events(chance, 60, NODES, lambda: now - chance.randrange(61, 9000) * SECOND)
+    made = folds.events(chance, 60, NODES, lambda: now - chance.randrange(61, 200_000) * SECOND)
     async with database(dsn) as postgres:
         await begin(postgres, now - 3 * DAY * SECOND)
         await store(postgres, made)
@@ -383,22 +399,22 @@ async def test_what_cannot_be_folded_is_told_once_and_tried_again(
     async with database(dsn) as postgres:
         made = await some(postgres, now)
         await ask(dsn, "ALTER TABLE request_pieces RENAME TO elsewhere")
-        clock = iter(range(now, now + DAY * SECOND, 30 * SECOND))
-        tried = 0
+        time, tried = Time(now), 0
 
-        def wall() -> float:
+        async def clock(_: Fetch) -> int:
             nonlocal tried
             tried += 1
-            return next(clock) / SECOND
+            time.pass_(30)
+            return time.now
 
         with capture_logs() as logs:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(Maintainer(postgres, Metrics(), wall).run, ready)
+                nursery.start_soon(Maintainer(postgres, Metrics(), time.clocks, clock).run, ready)
                 await trio.testing.wait_all_tasks_blocked(0.01)
                 assert tried == 0
                 ready.set()
                 await eventually(lambda: tried > 5)
-                assert len(logs) == 1
+                assert [log["duty"] for log in logs] == ["fold", "vacuum"]
                 assert 'relation "request_pieces" does not exist' in logs[0]["why"]
                 await ask(dsn, "ALTER TABLE elsewhere RENAME TO request_pieces")
                 await until(dsn, "SELECT count(*)::int FROM request_pieces", 0)

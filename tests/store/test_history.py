@@ -29,8 +29,9 @@ from store.database import (
     storage_in,
     write,
 )
+from store.folds import Time
 
-from aegisd.config.settings import Metrics, Rollups, Sampling, Share
+from aegisd.config.settings import Rollups, Sampling, Share
 from aegisd.errors import DatabaseUnavailable
 from aegisd.live.endpoints import OTHER
 from aegisd.store.figures import (
@@ -44,7 +45,6 @@ from aegisd.store.figures import (
 from aegisd.store.history import History
 from aegisd.store.levels import FINE, SECOND, ceil, floor, kept_from
 from aegisd.store.levels import MINUTE as MINUTE_SECONDS
-from aegisd.store.maintenance import Maintainer
 from aegisd.store.postgres import Fetch, Postgres
 from aegisd.store.ranges import NAMED, Range, between, named
 from aegisd.store.storage import Storage
@@ -249,7 +249,7 @@ def history_over(postgres: Postgres, storage: Storage) -> History:
 
 
 async def fold(postgres: Postgres, moment: int) -> None:
-    assert await Maintainer(postgres, Metrics(), lambda: moment / SECOND).fold()
+    assert await Time(moment).keeper(postgres).fold()
 
 
 async def arrive(postgres: Postgres, storage: Storage, events: list[Event]) -> None:

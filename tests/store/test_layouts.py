@@ -19,6 +19,7 @@ import pytest
 import trio
 from store.cluster import bounded
 from store.database import DAY, NOON, ask, block, database_name, requests, write
+from store.folds import Time
 
 from aegisd.config.settings import Metrics
 from aegisd.errors import SchemaError
@@ -29,7 +30,7 @@ from aegisd.store.folding import PIECES
 from aegisd.store.history import History
 from aegisd.store.journal import Journal
 from aegisd.store.levels import KINDS, SECOND, kept_from
-from aegisd.store.maintenance import Maintainer, kept_days
+from aegisd.store.policy import Policy
 from aegisd.store.postgres import Postgres, open_postgres
 from aegisd.store.ranges import named
 from aegisd.store.schema import PARTITIONED, RAW, migrations
@@ -51,8 +52,11 @@ CREATE FUNCTION create_hypertable(
 ) RETURNS void LANGUAGE sql AS $$
     INSERT INTO noted VALUES ('create_hypertable', t::text, c || ' ' || chunk_time_interval)
 $$;
-CREATE FUNCTION drop_chunks(t regclass, older_than interval) RETURNS SETOF text LANGUAGE sql
-    AS $$ INSERT INTO noted VALUES ('drop_chunks', t::text, older_than::text); SELECT NULL::text $$;
+CREATE FUNCTION show_chunks(t regclass, older_than timestamptz) RETURNS SETOF text LANGUAGE sql
+    AS $$ SELECT t::text WHERE t::text = 'backend_metrics' $$;
+CREATE FUNCTION drop_chunks(t regclass, older_than timestamptz) RETURNS SETOF text LANGUAGE sql
+    AS $$ INSERT INTO noted VALUES ('drop_chunks', t::text, (older_than AT TIME ZONE 'UTC')::text);
+    SELECT NULL::text $$;
 CREATE FUNCTION add_compression_policy(t regclass, compress_after interval) RETURNS void
     LANGUAGE sql
     AS $$ INSERT INTO noted VALUES ('add_compression_policy', t::text, compress_after::text) $$;
@@ -134,10 +138,10 @@ async def test_everything_works_in_the_real_one(layout: str, state: Path) -> Non
 
 async def whole_way(postgres: Postgres, state: Path) -> None:
     """Rows and pieces of two nodes, folded and late, read back as history, cleaned up."""
-    now = NOON
-    maintainer = Maintainer(postgres, Metrics(), lambda: now / SECOND)
+    time = Time(NOON)
+    maintainer = time.keeper(postgres)
     with closing(Journal(state, 1024**3, 0)) as journal:
-        history = History(postgres, Backlog(journal, lambda: now / SECOND), "b")
+        history = History(postgres, Backlog(journal, lambda: time.now / SECOND), "b")
         for node in ("a", "b"):
             for moment in (NOON - 2 * DAY, NOON - 90 * SECOND, NOON - SECOND):
                 decision = block("rate_limit", [{"timestamp": moment, "allowed": False}])
@@ -150,8 +154,8 @@ async def whole_way(postgres: Postgres, state: Path) -> None:
         for folded in (False, True, True):
             if folded:
                 assert await maintainer.maintain()
-                now += 7200 * SECOND
-            range_ = named("7d", now, kept_from(Metrics().rollups, now))
+                time.pass_(7200)
+            range_ = named("7d", time.now, kept_from(Metrics().rollups, time.now))
             for node, nodes in ((None, 2), ("a", 1)):
                 totals = (await history.totals(range_, node)).figures
                 assert (totals.requests, totals.denied) == (9 * nodes, 3 * nodes)
@@ -185,7 +189,8 @@ async def test_policies_are_for_all_hypertables(dsn: str) -> None:
     made = layouts.set_up(layouts.TIMESCALEDB, "timescale")
     of_postgres = [statement for statement in made if not statement.startswith("ALTER TABLE")]
     altered = [statement for statement in made if statement.startswith("ALTER TABLE")]
-    for statement in of_postgres + layouts.retention(kept_days(Metrics()), "timescale"):
+    of_tables = layouts.retention(Policy.of(Metrics()).of_tables())
+    for statement in of_postgres + [each for pair in of_tables.values() for each in pair]:
         await ask(dsn, statement)
     for function in ("add_compression_policy", "remove_retention_policy", "add_retention_policy"):
         noted = await ask(dsn, "SELECT of FROM noted WHERE function = $1", function)

@@ -6,12 +6,17 @@ import pytest
 import trio
 from store.cluster import bounded
 from store.database import DAY, NOON, ask, block, database, session, until, write
+from store.folds import Time
 
 from aegisd.config.settings import Days, Metrics, Rollups
 from aegisd.store import postgres as postgres_module
-from aegisd.store.maintenance import DAYS_AHEAD, Maintainer
+from aegisd.store.duties import Duties
+from aegisd.store.maintenance import DAYS_AHEAD
+from aegisd.store.policy import Policy
 from aegisd.store.postgres import Postgres
+from aegisd.store.retention import Retention
 from aegisd.store.schema import HOURLY_DAYS, PARTITIONED, RAW, Partition
+from aegisd.store.timekeeping import LASTING_SECONDS
 
 TABLES = (
     "SELECT c.relname::text FROM pg_class c WHERE relkind = 'r' AND relname LIKE '%metrics_2%'"
@@ -19,8 +24,11 @@ TABLES = (
 )
 
 
-def maintainer(postgres: Postgres, now: int = NOON, **settings: Any) -> Maintainer:
-    return Maintainer(postgres, Metrics(**settings), lambda: now / 1_000_000)
+async def clean_up(postgres: Postgres, now: int = NOON, **settings: Any) -> bool:
+    """What is due is announced at first; ten minutes later it goes."""
+    retention, policy = Retention(postgres, Duties(postgres)), Policy.of(Metrics(**settings))
+    await retention.clean_up(policy, now, 0)
+    return await retention.clean_up(policy, now, LASTING_SECONDS)
 
 
 async def write_days(postgres: Postgres, *days: int, kind: str = "request") -> None:
@@ -41,7 +49,7 @@ async def write_days(postgres: Postgres, *days: int, kind: str = "request") -> N
 async def test_only_days_wholly_older_go(dsn: str, now: int, kept: list[int]) -> None:
     async with database(dsn) as postgres:
         await write_days(postgres, -4, -3, -2, -1, 0, 1)
-        assert await maintainer(postgres, now, retention_days=2).clean_up()
+        assert await clean_up(postgres, now, retention_days=2)
         left = [partition.day - NOON // DAY for partition in await postgres.partitions()]
         assert left == kept
 
@@ -51,7 +59,7 @@ async def test_every_metric_table_is_cleaned(dsn: str) -> None:
     async with database(dsn) as postgres:
         for kind in ("request", "rate_limit", "backend", "system"):
             await write_days(postgres, -9, 0, kind=kind)
-        assert await maintainer(postgres, retention_days=2).clean_up()
+        assert await clean_up(postgres, retention_days=2)
         assert len(await postgres.partitions()) == 4
 
 
@@ -65,7 +73,7 @@ async def test_tables_of_others_stay(dsn: str) -> None:
             "CREATE TABLE archive_of_1999 PARTITION OF request_metrics"
             " FOR VALUES FROM ('1999-01-01') TO ('2000-01-01')",
         )
-        assert await maintainer(postgres, retention_days=2).clean_up()
+        assert await clean_up(postgres, retention_days=2)
     assert await ask(dsn, TABLES) == [("request_metrics_20000101",)]
     assert await ask(dsn, "SELECT to_regclass('archive_of_1999') IS NOT NULL") == [(True,)]
 
@@ -87,13 +95,13 @@ async def test_a_partition_in_use_stays_until_the_next_time(
         async with trio.open_nursery() as nursery:
             nursery.start_soon(other.fetch, busy)
             await until(dsn, writes, 1)
-            assert not await maintainer(postgres, retention_days=2).clean_up()
+            assert not await clean_up(postgres, retention_days=2)
             assert len(await postgres.partitions()) == 2
             await write_days(postgres, 0)  # others write all the while
             await ask(
                 dsn, "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE query LIKE 'DO $$%'"
             )
-        assert await maintainer(postgres, retention_days=2).clean_up()
+        assert await clean_up(postgres, retention_days=2)
         assert len(await postgres.partitions()) == 1
 
 
@@ -115,7 +123,7 @@ async def test_alerts_that_ended_long_ago_go_and_open_ones_stay(dsn: str) -> Non
                 status,
                 NOON - days * DAY,
             )
-        assert await maintainer(postgres, alert_retention_days=10).clean_up()
+        assert await clean_up(postgres, alert_retention_days=10)
         left = await postgres.fetch("SELECT rule_id FROM alerts ORDER BY 1")
     assert left == [("new",), ("open",), ("seen",)]
 
@@ -130,7 +138,7 @@ async def test_each_level_of_rollups_goes_after_its_own_days(dsn: str) -> None:
         await postgres.make_partitions(
             {Partition.of(table, today - ago) for table in tables for ago in range(100)}
         )
-        assert await maintainer(postgres, rollups=rollups).clean_up()
+        assert await clean_up(postgres, rollups=rollups)
         left = await postgres.partitions()
     for table in tables:
         first = min(partition for partition in left if partition.table == table)
@@ -144,7 +152,7 @@ async def test_nothing_is_removed_row_by_row(dsn: str) -> None:
     """DELETE leaves dead rows behind, and takes as long as there are rows."""
     async with database(dsn) as postgres:
         await write_days(postgres, -9, 0)
-        assert await maintainer(postgres, NOON + DAY // 2).maintain()
+        assert await Time(NOON + DAY // 2).keeper(postgres).maintain()
         await ask(
             dsn,
             "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql"
@@ -158,7 +166,11 @@ async def test_nothing_is_removed_row_by_row(dsn: str) -> None:
             )
         for table in ("request_metrics", "request_rollups_10s", "endpoint_rollups_1m"):
             assert await ask(dsn, f"SELECT count(*) FROM {table}") != [(0,)]
-        assert await maintainer(postgres, NOON + 99 * DAY, retention_days=2).maintain()
+        later = Time(NOON + 99 * DAY)
+        keeper = later.keeper(postgres)
+        assert await keeper.maintain()
+        later.pass_(LASTING_SECONDS)
+        assert await keeper.maintain()
         for table in ("request_metrics", "request_rollups_10s", "endpoint_rollups_1m"):
             assert await ask(dsn, f"SELECT count(*) FROM {table}") == [(0,)]
 
@@ -167,7 +179,7 @@ async def test_nothing_is_removed_row_by_row(dsn: str) -> None:
 async def test_partitions_are_there_before_they_are_needed(dsn: str) -> None:
     async with database(dsn) as postgres:
         await postgres.prepare()
-        assert await maintainer(postgres).maintain()
+        assert await Time(NOON).keeper(postgres).maintain()
         there = await postgres.partitions()
     today = NOON // DAY
     assert DAYS_AHEAD == 2
@@ -181,15 +193,15 @@ async def test_a_lock_that_is_not_to_be_had_is_tried_for_again_before_the_next_d
     dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(postgres_module, "LOCK_SECONDS", 0.1)
-    now = NOON
+    time = Time(NOON)
     async with database(dsn) as postgres, session(dsn) as execute:
         await write_days(postgres, -9, 0)
         await execute("BEGIN; SELECT * FROM request_metrics")
-        keeper = Maintainer(postgres, Metrics(retention_days=2), lambda: now / 1_000_000)
-        for seconds, left in ((0, 1), (30, 1), (580, 1), (610, 0)):
-            if seconds == 580:
+        keeper = time.keeper(postgres, retention_days=2)
+        for seconds, left in ((0, 1), (30, 1), (570, 1), (30, 1), (550, 1), (30, 0)):
+            if seconds == 550:
                 await execute("COMMIT")
-            now = NOON + seconds * 1_000_000
+            time.pass_(seconds)
             assert await keeper.maintain()
             raw = [p for p in await postgres.partitions() if p.table == "request_metrics"]
-            assert len([p for p in raw if p.day < NOON // DAY]) == left, seconds
+            assert len([p for p in raw if p.day < NOON // DAY]) == left, time.steady

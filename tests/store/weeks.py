@@ -5,10 +5,9 @@ from typing import Any
 
 from attrs import frozen
 from store.database import DAY, NOON, ask, block, write
+from store.folds import Time
 
-from aegisd.config.settings import Metrics
 from aegisd.store.levels import SECOND, floor
-from aegisd.store.maintenance import Maintainer
 from aegisd.store.postgres import Postgres
 
 MINUTE, HOUR = 60 * SECOND, 3600 * SECOND
@@ -91,8 +90,7 @@ async def fill(postgres: Postgres, dsn: str) -> None:
         for node in NODES:
             await _store(postgres, [event for event in events if event.node == node], node)
         if fold_at is not None:
-            wall = fold_at / SECOND
-            assert await Maintainer(postgres, Metrics(), lambda wall=wall: wall).fold()
+            assert await Time(fold_at).keeper(postgres).fold()
 
 
 async def _store(postgres: Postgres, events: list[Event], node: str) -> None:

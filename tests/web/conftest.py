@@ -25,6 +25,7 @@ from aegisd.live.state import LiveState
 from aegisd.losses import Losses
 from aegisd.store.exact import Exact
 from aegisd.store.history import History
+from aegisd.store.maintenance import Maintainer
 from aegisd.store.postgres import open_postgres
 from aegisd.store.storage import open_storage
 from aegisd.web.api import Api
@@ -165,6 +166,7 @@ def serving(tmp_path: Path) -> Serving:
                 history=History(postgres, storage.backlog, settings.node),
                 exact=Exact(postgres, storage.backlog, settings.node),
                 archive=archive,
+                upkeep=Maintainer(postgres, settings.metrics, clocks),
                 alerts=Manager(settings.alerts, live, archive, hub.announce, clocks),
                 hub=hub,
                 connections=Connections(room),

@@ -5,6 +5,7 @@ import re
 import time
 
 import pytest
+from store.database import ask
 
 from aegisd.store import backlog
 from aegisd.times import parse_rfc3339
@@ -249,6 +250,36 @@ async def test_status_tells_how_the_daemon_does(serving, dsn):
     assert status["flush"]["failures"] == 0
     assert TIME.fullmatch(status["flush"]["lastAt"])
     assert status["degradations"] == []
+
+
+async def test_what_fails_of_the_upkeep_is_shown_as_long_as_it_fails(serving, dsn):
+    async with serving(dsn=dsn) as web:
+        web.take(*EVENTS)
+        await web.stored(len(EVENTS))
+        upkeep = web.context.upkeep
+        names = ("request_pieces", "elsewhere")
+        for name, other in (names, names[::-1]):
+            await ask(dsn, f"ALTER TABLE {name} RENAME TO {other}")
+            await upkeep.maintain()
+            status, page = await web.data("/api/status"), (await web.get("/metrics")).text
+            failing = int(name == "request_pieces")
+            assert status["upkeep"]["failures"]["fold"] == failing
+            assert abs(status["upkeep"]["clockAheadSeconds"]) < 60
+            assert f'aegisd_upkeep_failures{{duty="fold"}} {failing}.0' in page
+            assert "aegisd_clock_ahead_seconds " in page
+            assert any("(fold)" in line for line in status["degradations"]) == bool(failing)
+
+
+async def test_ranges_go_by_the_policy_of_the_database(serving, dsn):
+    async with serving(dsn=dsn) as web:
+        web.take(*EVENTS)
+        await web.stored(len(EVENTS))
+        keys = ("metrics.rollups.ten_seconds_days", "metrics.rollups.minute_days")
+        await ask(dsn, "INSERT INTO aegisd_policy SELECT unnest($1::text[]), 0", keys)
+        before = (await web.get("/api/metrics/request-rate?range=24h")).json()["range"]
+        await web.context.upkeep.maintain()
+        after = (await web.get("/api/metrics/request-rate?range=24h")).json()["range"]
+    assert (before["bucketSeconds"], after["bucketSeconds"]) == (900, 7200)
 
 
 async def test_status_tells_what_waits_while_the_database_is_away(serving):
