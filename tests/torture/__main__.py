@@ -10,7 +10,9 @@ from uuid import uuid4
 
 import trio
 from support import query, short_directory
+from torture.blunders import blunders
 from torture.breaks import breaks, deaths
+from torture.clocks import clock_steps
 from torture.crashes import crash, plan, seed
 from torture.outcome import Outcome
 from torture.power import missing, power_cuts
@@ -36,6 +38,8 @@ FAULTS: dict[str, tuple[Rounds, int]] = {
     "the power is cut": (power_cuts, 5),
     "the line to Postgres breaks": (breaks, 5),
     "Postgres is killed": (postgres_deaths, 50),
+    "a frame is no message": (blunders, 1),
+    "the clock steps": (clock_steps, 1),
 }
 """What happens, and in which part of the rounds that are asked for."""
 

@@ -1,9 +1,9 @@
 """Sources that send over the stream, whatever happens to the daemon, until all is acknowledged."""
 
+import contextlib
 import threading
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -17,6 +17,7 @@ RECONNECT_SECONDS = 0.05
 PAUSE_SECONDS = 0.03  # behind each answer: the daemon shall also have time for its database
 GOOD = {"method": "GET", "status_code": 200, "duration_ms": 2.5, "route": "/"}
 BAD = {"method": "GET", "path": "/bad", "status_code": 9999}
+UNREADABLE = b"\xc1"
 
 
 @define
@@ -38,6 +39,8 @@ class Source:
     random: Random
     written: int = 0  # events that are to be stored, each once
     acknowledged: int = 0
+    rudeness: float = 0.0  # how often a frame that is no message goes between its messages
+    unreadable: int = 0  # such frames that were sent
     fault: str | None = None  # an answer that is none
     _seq: int = 0
     _waiting: deque[Message] = field(factory=deque)
@@ -48,8 +51,8 @@ class Source:
         try:
             while not self._giving_up.is_set() and not self._is_done():
                 try:
-                    with Stream(self.socket) as stream:
-                        self._talk(stream)
+                    with contextlib.ExitStack() as streams:
+                        self._talk(streams)
                 except OSError:  # killed, or not there yet
                     self._giving_up.wait(RECONNECT_SECONDS)
         except AssertionError as error:
@@ -65,12 +68,16 @@ class Source:
     def _is_done(self) -> bool:
         return self._ending.is_set() and not self._waiting
 
-    def _talk(self, stream: Stream) -> None:
+    def _talk(self, streams: contextlib.ExitStack) -> None:
+        """Talk over a connection; ``streams`` keeps those that were left open meanwhile."""
+        stream = streams.enter_context(Stream(self.socket))
         stream.send(*(message.body for message in self._waiting))
         while not self._is_done() and not self._giving_up.is_set():
             while len(self._waiting) < IN_FLIGHT and not self._ending.is_set():
                 self._waiting.append(self._write())
                 stream.send(self._waiting[-1].body)
+            if self.rudeness and self._waiting and self.random.random() < self.rudeness:
+                stream = streams.enter_context(self._blunder(stream))
             if not self._waiting:
                 return
             answer = stream.receive()
@@ -78,6 +85,19 @@ class Source:
                 raise ConnectionResetError
             self._check(answer)
             self._giving_up.wait(PAUSE_SECONDS)
+
+    def _blunder(self, stream: Stream) -> Stream:
+        """Send what is no message, and messages behind it; the same over another connection.
+
+        The daemon may take both connections' frames together.
+        """
+        again = Stream(self.socket)
+        messages = [message.body for message in self._waiting]
+        behind = self.random.randrange(len(messages) + 1)
+        stream.send(*messages[:behind], UNREADABLE, *messages[behind:])
+        again.send(*messages)
+        self.unreadable += 1
+        return again
 
     def _check(self, answer: dict[str, Any]) -> None:
         message = self._waiting[0]
@@ -142,15 +162,23 @@ class Sources:
     def acknowledged(self) -> int:
         return sum(source.acknowledged for source in self.each)
 
+    @property
+    def unreadable(self) -> int:
+        return sum(source.unreadable for source in self.each)
+
     def check(self) -> None:
         for source in self.each:
             assert source.fault is None, source.fault
 
 
-@contextmanager
-def sending(socket: Path, random: Random, count: int = 3) -> Iterator[Sources]:
+@contextlib.contextmanager
+def sending(
+    socket: Path, random: Random, count: int = 3, rudeness: float = 0.0
+) -> Iterator[Sources]:
     """Sources that send to a socket, be it there or not."""
-    each = [Source(f"s{i}", socket, Random(random.random())) for i in range(count)]
+    each = [
+        Source(f"s{i}", socket, Random(random.random()), rudeness=rudeness) for i in range(count)
+    ]
     threads = [threading.Thread(target=source.run) for source in each]
     for thread in threads:
         thread.start()

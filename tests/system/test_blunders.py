@@ -1,0 +1,19 @@
+"""Frames that are no messages, beside good ones that are sent again at the same time."""
+
+from pathlib import Path
+from random import Random
+
+from torture.blunders import blunders
+from torture.crashes import seed
+
+ROUNDS = 30
+
+
+def test_frames_beside_one_that_is_no_message_are_stored_once(dsn: str, directory: Path) -> None:
+    number = seed()
+    print(f"TORTURE_SEED={number}")
+    result = blunders(dsn, directory, ROUNDS, Random(number))
+    print(result)
+    assert result.rounds >= ROUNDS
+    assert result.acknowledged == result.events
+    assert (result.lost, result.doubled) == (0, 0)
