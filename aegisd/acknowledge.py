@@ -7,10 +7,9 @@ already, or was about to be when the connection broke: it is answered and not co
 """
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import chain, pairwise
 
-import numpy as np
 import trio
 from attrs import define, field, frozen
 
@@ -20,9 +19,9 @@ from aegisd.ingest.stream import Answers, StreamListener, error
 from aegisd.intake import Intake, Told
 from aegisd.store.backlog import JournalUnavailable
 from aegisd.store.entries import pack_block
-from aegisd.store.marks import Marks
+from aegisd.store.marks import Marks, Source
 from aegisd.store.storage import Storage
-from aegisd.wire.block import ABSENT, Integers
+from aegisd.wire.block import ABSENT, Block, Integers
 from aegisd.wire.burst import most_rows
 from aegisd.wire.decode import Decoded
 from aegisd.wire.flows import Flows
@@ -50,33 +49,58 @@ class _Waiting:
 
 
 @frozen
+class Place:
+    """Where a message of a burst came from: its connection's number, and who sends there."""
+
+    connection: int
+    uid: int
+
+
+@define
 class Verdict:
-    """What the marks say of messages, by number."""
+    """What becomes of a burst's messages, by their numbers."""
 
-    duplicates: dict[int, int]  # and their seq
-    straddling: dict[int, int]
-    moved: dict[str, int]
+    moved: dict[Source, int] = field(factory=dict)
+    duplicates: dict[int, int] = field(factory=dict)  # and their seq
+    straddling: dict[int, int] = field(factory=dict)  # and their seq
+    behind: set[int] = field(factory=set)  # a fault of their connection
+    straddling_events: int = 0
+
+    @property
+    def left_out(self) -> set[int]:
+        """The messages that are not taken."""
+        return {*self.duplicates, *self.straddling, *self.behind}
 
 
-def judge(flows: Flows, marks: Marks) -> Verdict:
-    """Compare messages, in their order, with how far their sources have come."""
-    moved: dict[str, int] = {}
-    duplicates: dict[int, int] = {}
-    straddling: dict[int, int] = {}
-    for i in np.argsort(flows.messages, kind="stable").tolist():
-        seq, count = int(flows.seqs[i]), int(flows.counts[i])
-        source = flows.sources.values[flows.sources.index[i]] or ""
-        if seq == ABSENT:
-            continue
-        mark = moved.get(source, marks.get(source))
-        message = int(flows.messages[i])
-        if mark is None or seq >= mark:
-            moved[source] = seq + count
-        elif seq + count <= mark:
-            duplicates[message] = seq
-        else:
-            straddling[message] = seq
-    return Verdict(duplicates, straddling, moved)
+def judge(
+    places: Sequence[Place], unreadable: Collection[int], flows: Flows, marks: Marks
+) -> Verdict:
+    """Compare messages, in their order, with how far their sources have come.
+
+    A message that can't be read, or that straddles its mark, ends its connection: what stands
+    behind it there is not taken, and moves no mark that another message is compared with.
+    """
+    verdict = Verdict()
+    rows = dict(zip(flows.messages.tolist(), range(len(flows.messages)), strict=True))
+    closed = set()
+    for message, place in enumerate(places):
+        if place.connection in closed:
+            verdict.behind.add(message)
+        elif message in unreadable:
+            closed.add(place.connection)
+        elif (row := rows.get(message)) is not None and flows.seqs[row] != ABSENT:
+            name = flows.sources.values[int(flows.sources.index[row])] or ""
+            source, seq, count = (place.uid, name), int(flows.seqs[row]), int(flows.counts[row])
+            mark = verdict.moved.get(source, marks.get(source))
+            if mark is None or seq >= mark:
+                verdict.moved[source] = seq + count
+            elif seq + count <= mark:
+                verdict.duplicates[message] = seq
+            else:
+                verdict.straddling[message] = seq
+                verdict.straddling_events += count
+                closed.add(place.connection)
+    return verdict
 
 
 class Acknowledger:
@@ -143,16 +167,13 @@ class Acknowledger:
 
     async def _process(self, group: list[_Waiting]) -> None:
         taken = _Taken(group)
-        while True:
-            parts, kept = [], []
-            for decoded in self._intake.decode(taken.burst.messages):
-                parts.append(decoded)
-                kept.append(self._intake.blocks(decoded))
-                await trio.lowlevel.checkpoint()
+        parts, kept = await self._decoded(taken.burst)
+        flows = Flows.concatenate([part.flows for part in parts])
+        unreadable = {message for part in parts for message in part.unreadable}
+        verdict = judge(taken.places, unreadable, flows, self._storage.marks)
+        if taken.leave_out(verdict, unreadable):
+            parts, kept = await self._decoded(taken.burst)
             flows = Flows.concatenate([part.flows for part in parts])
-            verdict = judge(flows, self._storage.marks)
-            if not taken.leave_out(verdict, [m for part in parts for m in part.unreadable]):
-                break
         packed: list[bytes] = []
         for blocks in kept:
             packed += map(pack_block, blocks)
@@ -169,11 +190,20 @@ class Acknowledger:
         if told:
             self._written.append((record, told))
             self._some_written.set()
-        self._intake.refuse(Reason.BAD_SEQ, taken.straddling)
+        self._intake.refuse(Reason.BAD_SEQ, verdict.straddling_events)
         known: Told = {}
         for part, blocks in zip(parts, kept, strict=True):
             self._intake.account(group[0].listener, taken.burst, part, blocks, known)
             await trio.lowlevel.checkpoint()
+
+    async def _decoded(self, burst: Burst) -> tuple[list[Decoded], list[list[Block]]]:
+        """The parts of a burst, and what may be kept of each."""
+        parts, kept = [], []
+        for decoded in self._intake.decode(burst.messages):
+            parts.append(decoded)
+            kept.append(self._intake.blocks(decoded))
+            await trio.lowlevel.checkpoint()
+        return parts, kept
 
 
 def _answer(group: list[_Waiting]) -> None:
@@ -192,47 +222,37 @@ class _Taken:
         self._rows = [(waiting, frame) for waiting in group for frame in waiting.frames]
         self._kept = list(range(len(self._rows)))
         self._answers: dict[int, object] = {}
-        self._closed: dict[int, int] = {}  # the row behind which a connection is closed
-        self.straddling = 0
+        self._closed: set[int] = set()  # connections that end with their answers
         self.burst = self._burst()
+
+    @property
+    def places(self) -> list[Place]:
+        """Where each message came from."""
+        return [Place(id(waiting), waiting.sender.uid) for waiting, _ in self._rows]
 
     def _burst(self) -> Burst:
         kept = [self._rows[row] for row in self._kept]
         senders = [CREDENTIALS.pack(row.sender.pid, row.sender.uid) for row, _ in kept]
         return Burst([frame for _, frame in kept], b"".join(senders))
 
-    def leave_out(self, verdict: Verdict, unreadable: list[int]) -> bool:
+    def leave_out(self, verdict: Verdict, unreadable: Collection[int]) -> bool:
         """Leave out what was there before, and what follows a fault; whether anything was."""
-        out = set()
-        for message, seq in verdict.duplicates.items():
-            row = self._kept[message]
+        for row, seq in verdict.duplicates.items():
             self._answers[row] = _acknowledgement(seq, 0, _Rejected()) | {"duplicate": True}
-            out.add(row)
-        for message, seq in verdict.straddling.items():
-            row = self._kept[message]
+        for row, seq in verdict.straddling.items():
             why = f"events from {seq} on: a part of them was acknowledged before"
             self._close(row, error(Reason.BAD_SEQ.value, why))
-            self.straddling += 1
-            out.add(row)
-        for message in unreadable:
-            why = "a frame that is no message"
-            self._close(self._kept[message], error(Reason.MALFORMED.value, why))
-        behind = {row for row in self._kept if self._is_behind(row)}
-        kept = [row for row in self._kept if row not in out and row not in behind]
-        changed = len(kept) < len(self._kept)
-        if changed:
-            self._kept = kept
+        for row in set(unreadable) - verdict.behind:
+            self._close(row, error(Reason.MALFORMED.value, "a frame that is no message"))
+        out = verdict.left_out
+        if out:
+            self._kept = [row for row in self._kept if row not in out]
             self.burst = self._burst()
-        return changed
+        return bool(out)
 
     def _close(self, row: int, answer: object) -> None:
-        connection = id(self._rows[row][0])
-        if row < self._closed.get(connection, row + 1):
-            self._closed[connection] = row
+        self._closed.add(id(self._rows[row][0]))
         self._answers[row] = answer
-
-    def _is_behind(self, row: int) -> bool:
-        return row > self._closed.get(id(self._rows[row][0]), row)
 
     def acknowledge(self, flows: Flows, rejected: "dict[int, _Rejected]") -> None:
         """Answer the messages that were taken and have a seq, and hand out all answers."""
@@ -244,8 +264,7 @@ class _Taken:
             self._answers.setdefault(self._kept[message], answer)
         payloads: dict[int, list[object]] = {}
         for row in sorted(self._answers):
-            if not self._is_behind(row):
-                payloads.setdefault(id(self._rows[row][0]), []).append(self._answers[row])
+            payloads.setdefault(id(self._rows[row][0]), []).append(self._answers[row])
         for waiting, _ in self._rows:
             connection = id(waiting)
             waiting.answers = Answers(payloads.get(connection, []), connection in self._closed)

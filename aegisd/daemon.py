@@ -25,10 +25,12 @@ from aegisd.alerts.manager import Manager
 from aegisd.config.checks import is_loopback, split_address
 from aegisd.config.load import Places
 from aegisd.config.settings import Address, Http, Settings
+from aegisd.descriptors import Shares, provide
 from aegisd.errors import AegisdError
 from aegisd.ingest import sockets
 from aegisd.ingest.datagram import DatagramListener
 from aegisd.ingest.listen import Sockets
+from aegisd.ingest.stream import MAX_CONNECTIONS as STREAM_CONNECTIONS
 from aegisd.ingest.stream import StreamListener
 from aegisd.intake import Intake
 from aegisd.live.state import LiveState
@@ -41,6 +43,8 @@ from aegisd.store.postgres import Postgres, open_postgres
 from aegisd.store.storage import Storage, open_storage
 from aegisd.store.writer import Writer
 from aegisd.web.api import Api
+from aegisd.web.connections import MAX_CONNECTIONS as HTTP_CONNECTIONS
+from aegisd.web.connections import Connections
 from aegisd.web.context import Context
 from aegisd.web.guard import Guard
 from aegisd.web.server import Server
@@ -71,15 +75,16 @@ def clocks() -> tuple[float, float]:
 
 async def run(settings: Settings, places: Places) -> None:
     """Run until a signal stops the daemon. Raises AegisdError where it can't start."""
-    stop = trio.Event()
-    node = places.expand(settings.node)
+    stop, node = trio.Event(), places.expand(settings.node)
     wall, steady = clocks()
     handed = systemd.take_sockets(LISTENERS, os.environ)
     settings = evolve(settings, http=_as_handed(settings.http, handed.get("http")))
     async with trio.open_nursery() as everything:
         await everything.start(_watch_signals, stop, everything.cancel_scope)
         stored = settings.storage
-        async with open_postgres(migrate=stored.migrate, layout=stored.layout) as postgres:
+        async with open_postgres(
+            migrate=stored.migrate, layout=stored.layout, schema=stored.schema
+        ) as postgres:
             live = LiveState(settings.paths.max_endpoints, wall, steady)
 
             def now() -> int:
@@ -101,8 +106,14 @@ async def run(settings: Settings, places: Places) -> None:
                     clocks,
                 )
                 acknowledger = Acknowledger(intake, storage)
+                shares = provide(Shares(STREAM_CONNECTIONS, HTTP_CONNECTIONS))
                 listeners, streams = bound.listen(
-                    settings.ingest, places, handed, intake.take, acknowledger.take
+                    settings.ingest,
+                    places,
+                    handed,
+                    intake.take,
+                    acknowledger.take,
+                    shares.stream,
                 )
                 http = await _http_listeners(settings.http, handed)
                 archive = Archive(postgres, node)
@@ -116,11 +127,12 @@ async def run(settings: Settings, places: Places) -> None:
                     listeners=[*listeners, *streams],
                     storage=storage,
                     history=History(postgres, storage.backlog, node),
-                    exact=Exact(postgres),
+                    exact=Exact(postgres, storage.backlog, node),
                     archive=archive,
                     upkeep=Maintainer(postgres, settings.metrics, clocks),
                     alerts=manager,
                     hub=hub,
+                    connections=Connections(shares.http),
                     losses=Losses(),
                     now=now,
                     clocks=clocks,
@@ -226,9 +238,9 @@ async def _tick(context: Context) -> None:
     """Keep the live state at now, also while nothing comes; tell what is lost."""
     while True:
         context.now()
-        wall, steady = context.clocks()
+        _, steady = context.clocks()
         context.intake.sources.forget(int(steady))
-        context.storage.marks.forget(int(wall))
+        context.storage.marks.forget(steady)
         lost = lost_so_far(context.listeners, context.intake, context.storage)
         context.losses.tell(lost, steady)
         await trio.sleep(TICK_SECONDS)
@@ -269,6 +281,7 @@ def _server(settings: Settings, context: Context, hub: Hub) -> Server:
         Api(context),
         hub,
         Guard(settings.http, websocket.allowed_origins),
+        context.connections,
         websocket.path if websocket.enabled else None,
         _tls(settings.http),
     )
@@ -311,14 +324,23 @@ async def _say_ready(
     systemd.notify("READY=1")
 
 
-async def migrate(settings: Settings, places: Places) -> None:
-    """Bring the database's schema up to this version. Raises AegisdError."""
-    async with open_postgres(migrate=True, layout=settings.storage.layout) as postgres:
-        if settings.storage.dsn == EMBEDDED:
+async def migrate(settings: Settings, places: Places, role: str | None) -> None:
+    """Bring the database's schema up to this version, and let ``role`` use it.
+
+    Raises AegisdError.
+    """
+
+    async def at(dsn: str) -> None:
+        postgres.dsn = dsn
+        await postgres.prepare()
+        if role is not None:
+            await postgres.grant(role)
+        postgres.close()
+
+    stored = settings.storage
+    async with open_postgres(migrate=True, layout=stored.layout, schema=stored.schema) as postgres:
+        if stored.dsn == EMBEDDED:
             async with embedded_postgres(places.state) as dsn:
-                postgres.dsn = dsn
-                await postgres.prepare()
-                postgres.close()
+                await at(dsn)
         else:
-            postgres.dsn = settings.storage.dsn
-            await postgres.prepare()
+            await at(stored.dsn)

@@ -20,5 +20,19 @@ class DatabaseUnavailable(AegisdError):
     """Postgres can't be used now: away, refusing, or with a schema this version can't use."""
 
 
+class DatabaseSlow(DatabaseUnavailable):
+    """The database did not answer in time: less at once may go through."""
+
+
 class SchemaError(DatabaseUnavailable):
     """The database answers, but its schema is not one this version can work with."""
+
+
+def kind_of(error: BaseException) -> str:
+    """What kind of error it is, for everybody: its text may name addresses, roles and paths.
+
+    Of an error of ours that stands for another's it is the kind of the other.
+    """
+    if isinstance(error, AegisdError):
+        error = error.__cause__ or error.__context__ or error
+    return type(error).__name__

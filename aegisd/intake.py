@@ -26,7 +26,7 @@ PREVIEW_BYTES = 64
 
 MICROSECONDS = 1_000_000
 
-_QUERY = re.compile(rb"[?#]")  # these bytes may also be something else's: then less is shown
+_QUERY = re.compile(rb"[?#;]")  # these bytes may also be something else's: then less is shown
 
 
 class Listener(Protocol):

@@ -1,7 +1,7 @@
 """Sets up the log: structlog to standard error, in the form that suits whoever reads it.
 
 Every message is a short sentence with its figures as keys. Secrets never get here: what may
-hold one is masked where it is read.
+hold one is masked where it is read, and tracebacks show no values of variables.
 """
 
 import logging
@@ -26,11 +26,9 @@ def configure(settings: Log) -> None:
     if form == "json":
         processors += [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     elif form == "journald":
-        plain = structlog.dev.ConsoleRenderer(colors=False, pad_event_to=0, pad_level=False)
-        processors += [_priority_of(plain)]
+        processors.append(_priority_of(_console(colors=False, pad_level=False)))
     else:
-        colors = sys.stderr.isatty()
-        processors.append(structlog.dev.ConsoleRenderer(colors=colors, pad_event_to=0))
+        processors.append(_console(colors=sys.stderr.isatty(), pad_level=True))
     structlog.configure(
         processors=processors,
         wrapper_class=structlog.make_filtering_bound_logger(
@@ -38,6 +36,16 @@ def configure(settings: Log) -> None:
         ),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
+    )
+
+
+def _console(*, colors: bool, pad_level: bool) -> structlog.dev.ConsoleRenderer:
+    # where rich is installed structlog's own choice shows what each variable holds
+    return structlog.dev.ConsoleRenderer(
+        colors=colors,
+        pad_event_to=0,
+        pad_level=pad_level,
+        exception_formatter=structlog.dev.plain_traceback,
     )
 
 

@@ -15,7 +15,7 @@ from aegisd.store.embedded import embedded_postgres
 from aegisd.store.folding import PIECES
 from aegisd.store.layouts import PARTITIONS
 from aegisd.store.migrate import bring_up
-from aegisd.store.schema import DAY_MICROSECONDS, Partition
+from aegisd.store.schema import DAY_MICROSECONDS, SCHEMA, Partition
 from bench.receiver import Failed
 
 START_SECONDS = 120
@@ -34,7 +34,9 @@ class Database:
         """Do something with a connection (asyncpg's)."""
 
         async def connected() -> T:
-            connection = await asyncpg.connect(self.dsn)
+            connection = await asyncpg.connect(
+                self.dsn, server_settings={"search_path": "aegisd, public"}
+            )
             try:
                 return await work(connection)
             finally:
@@ -47,7 +49,7 @@ class Database:
 
         async def work(connection: Any) -> None:
             async with connection.transaction():
-                await bring_up(connection, migrate=True, layout=PARTITIONS)
+                await bring_up(connection, migrate=True, layout=PARTITIONS, schema=SCHEMA)
             today = time.time_ns() // 1000 // DAY_MICROSECONDS
             for partition in (Partition(TABLE, today), Partition(TABLE, today + 1)):
                 start, end = partition.bounds

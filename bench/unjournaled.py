@@ -8,14 +8,15 @@ import sys
 from aegisd.cli import main
 from aegisd.store import backlog
 from aegisd.store.journal import Journal
+from aegisd.store.marks import Source
 
 UNBOUNDED = 2**62
 
 
-def append(self: Journal, events: int, entry: bytes, moved: dict[str, int], now: int) -> int:
+def append(self: Journal, events: int, entry: bytes, moved: dict[Source, int], now: int) -> int:
     """In place of ``Journal.append``."""
     del entry
-    self.marks.put(moved, now)
+    self.marks.put(moved)
     return self.skip(events)
 
 

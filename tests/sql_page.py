@@ -10,6 +10,7 @@ from typing import Any
 import asyncpg
 import trio
 from store.database import ask
+from support import WHERE_TABLES_ARE
 
 PAGE = (Path(__file__).parents[1] / "docs/sql.md").read_text()
 BLOCKS = re.findall(r"```sql\n(.*?)```", PAGE, re.DOTALL)
@@ -33,7 +34,7 @@ class Reader:
         return plan
 
     async def _ask(self, *statements: str) -> list[asyncpg.Record]:
-        connection = await asyncpg.connect(self._dsn, timeout=10)
+        connection = await asyncpg.connect(self._dsn, timeout=10, server_settings=WHERE_TABLES_ARE)
         try:
             await connection.execute("SET SESSION AUTHORIZATION grafana")
             *before, last = statements

@@ -24,6 +24,8 @@ import msgpack
 START_SECONDS = 60
 WAIT_SECONDS = 30
 
+WHERE_TABLES_ARE = {"search_path": "aegisd, public"}
+
 T = TypeVar("T")
 
 
@@ -50,7 +52,7 @@ def short_directory() -> Iterator[Path]:
 
 async def query(dsn: str, sql: str, *args: Any) -> list[tuple[Any, ...]]:
     """Ask the database over a connection of the test's own (asyncio)."""
-    connection = await asyncpg.connect(dsn, timeout=10)
+    connection = await asyncpg.connect(dsn, timeout=10, server_settings=WHERE_TABLES_ARE)
     try:
         return [tuple(row) for row in await connection.fetch(sql, *args, timeout=30)]
     finally:

@@ -147,6 +147,12 @@ def test_with_queries_kept_the_endpoint_still_has_none(bound: socket.socket) -> 
     way.take(SECRET)
     (row,) = rows(way.stored)
     assert (row["path"], row["endpoint"]) == ("/users/7?token=1", "/users/{id}")
+    way.take(SECRET | {"path": "/a//7;s=1?token=1"}, SECRET | {"route": "/users;s=1?token=1"})
+    _, *others = rows(way.stored)
+    assert [(row["path"], row["endpoint"]) for row in others] == [
+        ("/a//7;s=1?token=1", "/a/{id}"),
+        ("/users/7?token=1", "/users"),
+    ]
 
 
 def test_sources_are_followed(way: Way) -> None:
@@ -177,12 +183,13 @@ def test_a_reject_shows_no_message_where_addresses_may_not_be_kept(bound: socket
 
 
 def test_a_preview_ends_where_a_query_begins_which_may_not_be_kept(bound: socket.socket) -> None:
-    message = pack({"path": "/users/7?token=1", "method": "GET"})
-    for strip, shown in ((True, message[: message.index(b"?")]), (False, message)):
-        way = Way(bound, EnabledMetrics(), Privacy(strip_query=strip))
-        way.take(message)
-        (recent,) = way.intake.figures.recent_rejects
-        assert bytes.fromhex(recent.preview) == shown
+    for sign in (b"?", b"#", b";"):
+        message = pack({"path": f"/users/7{sign.decode()}token=1", "method": "GET"})
+        for strip, shown in ((True, message[: message.index(sign)]), (False, message)):
+            way = Way(bound, EnabledMetrics(), Privacy(strip_query=strip))
+            way.take(message)
+            (recent,) = way.intake.figures.recent_rejects
+            assert bytes.fromhex(recent.preview) == shown
 
 
 def test_only_the_latest_rejects_are_remembered(bound: socket.socket) -> None:

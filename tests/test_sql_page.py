@@ -69,7 +69,7 @@ async def refused(grafana: Reader, statement: str) -> None:
 async def test_the_page_names_all_views_and_functions(dsn: str) -> None:
     async with database(dsn) as postgres:
         await postgres.prepare()
-    here = "'public'::regnamespace"
+    here = "'aegisd'::regnamespace"
     names = await ask(
         dsn,
         f"SELECT relname FROM pg_class WHERE relkind = 'v' AND relnamespace = {here}"

@@ -8,10 +8,12 @@ import hmac
 import json
 import smtplib
 import ssl
+import time
 from email.errors import MessageError
 from email.message import EmailMessage
-from email.utils import formatdate, make_msgid
+from email.utils import formatdate, make_msgid, parsedate_to_datetime
 from functools import cache
+from http import HTTPStatus
 from typing import Any
 
 import httpx
@@ -19,6 +21,7 @@ import structlog
 import trio
 
 from aegisd import __version__
+from aegisd.alerts.mail import port_of, send_mail
 from aegisd.alerts.rules import RESOLVED, Alert
 from aegisd.config.settings import Action, EmailAction, LogAction, SlackAction, WebhookAction
 from aegisd.errors import AegisdError
@@ -27,14 +30,27 @@ from aegisd.times import rfc3339
 TIMEOUT_SECONDS = 30
 """For a whole action: some mail servers greet late on purpose, some others drip on forever."""
 
+PAUSE_SECONDS = 30.0
+"""Before a receiver is told again that had too much to do (429) or a fault (5xx), where it doesn't
+say itself when."""
+
+LONGEST_PAUSE_SECONDS = 300.0
+"""Whatever it says: later, nobody is helped any more."""
+
 SIGNATURE_HEADER = "X-Aegisd-Signature"
-_DEFAULT_PORTS = {"starttls": 587, "tls": 465, "none": 25}
 
 log = structlog.get_logger()
 
 
 class ActionFailed(AegisdError):
-    """An action did not reach its addressee."""
+    """An action did not reach its addressee.
+
+    ``again_after`` says after how many seconds it may be tried again, where that has a point.
+    """
+
+    def __init__(self, why: str, again_after: float | None = None) -> None:
+        super().__init__(why)
+        self.again_after = again_after
 
 
 def as_json(alert: Alert) -> dict[str, Any]:
@@ -53,6 +69,19 @@ def as_json(alert: Alert) -> dict[str, Any]:
         "currentValue": alert.current_value,
         "threshold": alert.threshold,
     }
+
+
+def receiver_of(action: Action) -> str:
+    """Whom an action reaches: what one receiver gets, it gets one after the other."""
+    match action:
+        case LogAction():
+            return "log"
+        case SlackAction():
+            return action.webhook_url
+        case WebhookAction():
+            return action.url
+        case EmailAction():
+            return f"{action.host}:{port_of(action)}"
 
 
 def _time(microseconds: int | None) -> str | None:
@@ -104,15 +133,33 @@ async def _post(url: str, body: dict[str, Any], headers: dict[str, str], secret:
             httpx.AsyncClient(timeout=TIMEOUT_SECONDS, verify=_tls()) as client,
             client.stream("POST", url, content=content, headers=every) as response,
         ):
-            answered_well, status = response.is_success, response.status_code  # the rest is unread
+            pass  # the rest is unread
     except httpx.TimeoutException:
         raise ActionFailed(f"no answer within {TIMEOUT_SECONDS} s") from None
     except (httpx.LocalProtocolError, httpx.InvalidURL, UnicodeError):  # their texts quote secrets
         raise ActionFailed("the address or a header has characters that can't be sent") from None
     except (httpx.HTTPError, ssl.SSLError) as error:
         raise ActionFailed(str(error).replace(url, "the address") or type(error).__name__) from None
-    if not answered_well:
-        raise ActionFailed(f"answered with status {status}")
+    if not response.is_success:
+        status = response.status_code
+        again = status == HTTPStatus.TOO_MANY_REQUESTS or response.is_server_error
+        pause = _pause(response.headers.get("retry-after", "")) if again else None
+        raise ActionFailed(f"answered with status {status}", pause)
+
+
+def _pause(retry_after: str) -> float:
+    """Seconds until the next try, from a header that names them or a moment (RFC 9110, 10.2.3)."""
+    try:
+        seconds = float(int(retry_after))
+    except ValueError:
+        try:
+            moment = parsedate_to_datetime(retry_after)
+        except ValueError:
+            return PAUSE_SECONDS
+        seconds = moment.timestamp() - time.time()
+    except OverflowError:
+        seconds = LONGEST_PAUSE_SECONDS
+    return min(seconds, LONGEST_PAUSE_SECONDS) if seconds > 0 else PAUSE_SECONDS
 
 
 @cache
@@ -137,8 +184,7 @@ def _letter(action: EmailAction, alert: Alert, event: str) -> EmailMessage:
 
 async def _mail(action: EmailAction, alert: Alert, event: str) -> None:
     try:
-        letter = _letter(action, alert, event)
-        await trio.to_thread.run_sync(_send_mail, action, letter, abandon_on_cancel=True)
+        await send_mail(action, _letter(action, alert, event))
     except (OSError, smtplib.SMTPException) as error:
         text = str(error) or type(error).__name__
         if action.password:
@@ -146,20 +192,3 @@ async def _mail(action: EmailAction, alert: Alert, event: str) -> None:
         raise ActionFailed(text) from None
     except (ValueError, LookupError, MessageError):  # not ASCII, no address; their texts quote it
         raise ActionFailed("an address, name or password can't be sent by mail") from None
-
-
-def _send_mail(action: EmailAction, letter: EmailMessage) -> None:
-    port = action.port or _DEFAULT_PORTS[action.security]
-    context = ssl.create_default_context()
-    if action.security == "tls":
-        server: smtplib.SMTP = smtplib.SMTP_SSL(
-            action.host, port, timeout=TIMEOUT_SECONDS, context=context
-        )
-    else:
-        server = smtplib.SMTP(action.host, port, timeout=TIMEOUT_SECONDS)
-    with server:
-        if action.security == "starttls":
-            server.starttls(context=context)
-        if action.username:
-            server.login(action.username, action.password)
-        server.send_message(letter)

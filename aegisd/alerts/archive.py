@@ -56,7 +56,8 @@ class Archive:
 
     async def list(self, status: str | None, limit: int) -> list[Alert]:
         """The newest alerts of all nodes, with that status or any."""
-        rows = await self._postgres.fetch(
+        rows = await _asked(
+            self._postgres,
             f"SELECT {_COLUMNS} FROM alerts WHERE $1::text IS NULL OR status = $1"
             " ORDER BY triggered_at DESC, id LIMIT $2",
             status,
@@ -66,8 +67,13 @@ class Archive:
 
     async def get(self, id_: UUID) -> Alert | None:
         """One alert, or None."""
-        rows = await self._postgres.fetch(f"SELECT {_COLUMNS} FROM alerts WHERE id = $1", id_)
+        rows = await _asked(self._postgres, f"SELECT {_COLUMNS} FROM alerts WHERE id = $1", id_)
         return _alert(rows[0]) if rows else None
+
+
+async def _asked(postgres: Postgres, sql: str, *args: Any) -> list[tuple[Any, ...]]:
+    """The rows of a query for a client."""
+    return await postgres.answer(lambda fetch: fetch(sql, *args))
 
 
 def _alert(row: tuple[Any, ...]) -> Alert:

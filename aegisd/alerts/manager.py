@@ -1,17 +1,20 @@
 """The task that checks the rules, keeps their alerts and sets the actions going.
 
 Checking never waits: actions run beside it, a few at a time, and alerts that the database
-can't take now are kept and saved later.
+can't take now are kept and saved later. Each receiver has a queue of its own, so one that is slow,
+or asks to be left alone for a while, holds up no other.
 """
 
 from collections import deque
 from collections.abc import Callable
+from math import inf
 from uuid import uuid4
 
 import structlog
 import trio
+from attrs import define
 
-from aegisd.alerts.actions import ActionFailed, perform
+from aegisd.alerts.actions import ActionFailed, perform, receiver_of
 from aegisd.alerts.archive import Archive
 from aegisd.alerts.rules import (
     RESOLVED,
@@ -30,16 +33,25 @@ from aegisd.errors import DatabaseUnavailable
 from aegisd.live.state import LiveState
 from aegisd.store.postgres import DataRefused
 
-MAX_ACTIONS_WAITING = 200
+MAX_ACTIONS_WAITING = 200  # for one receiver
 MAX_ACTIONS_AT_ONCE = 8
+MAX_TRIES = 3
+"""Of one action, where its receiver has too much to do or a fault."""
+
 MAX_UNSAVED = 1000
 SAVE_SECONDS = 1.0
 RESTORE_SECONDS = 10.0  # then the rules are checked without what an earlier run left
 
 log = structlog.get_logger()
 
-Key = tuple[str, int]
-"""A rule's id, and which of its actions."""
+
+@define
+class Waiting:
+    """An action that is still to be done."""
+
+    action: Action
+    alert: Alert
+    tries: int = 0
 
 
 class Manager:
@@ -64,8 +76,9 @@ class Manager:
         self._unsaved: dict[str, Alert] = {}
         self._synchronizing = trio.Lock()  # the last save comes while the regular one may run
         self._save_problem: str | None = None
-        self._queues: dict[Key, deque[tuple[Action, Alert]]] = {}
-        self._send, self._receive = trio.open_memory_channel[Key](MAX_ACTIONS_WAITING)
+        self._queues: dict[str, deque[Waiting]] = {}  # by receiver
+        # each receiver is in it at most once, and the rules name them all
+        self._send, self._receive = trio.open_memory_channel[str](inf)
         self.failed_actions = 0
         self.dropped_actions = 0
 
@@ -76,7 +89,7 @@ class Manager:
             await self.synchronize()
         async with trio.open_nursery() as nursery:
             for _ in range(MAX_ACTIONS_AT_ONCE):
-                nursery.start_soon(self._act)
+                nursery.start_soon(self._act, nursery)
             nursery.start_soon(self._keep_synchronized, database_ready)
             while True:
                 self.check()
@@ -121,32 +134,53 @@ class Manager:
 
     def _notify(self, rule: Rule, alert: Alert) -> None:
         """Queue the rule's actions. Each keeps its order: "resolved" must not come first."""
-        for number, action in enumerate(rule.actions):
-            if sum(map(len, self._queues.values())) >= MAX_ACTIONS_WAITING:
+        for action in rule.actions:
+            receiver = receiver_of(action)
+            queue = self._queues.get(receiver)
+            if queue is None:
+                queue = self._queues[receiver] = deque()
+                self._send.send_nowait(receiver)
+            if len(queue) >= MAX_ACTIONS_WAITING:
                 self.dropped_actions += 1
                 log.error("too many alert actions wait, one is dropped", rule=rule.name)
                 continue
-            key = (rule.id, number)
-            if key not in self._queues:
-                self._queues[key] = deque()
-                self._send.send_nowait(key)
-            self._queues[key].append((action, alert))
+            queue.append(Waiting(action, alert))
 
-    async def _act(self) -> None:
+    async def _act(self, nursery: trio.Nursery) -> None:
         while True:
-            key = await self._receive.receive()
-            while queue := self._queues[key]:
-                await self._perform(*queue[0])
+            receiver = await self._receive.receive()
+            queue, pause = self._queues[receiver], None
+            while queue and (pause := await self._perform(queue[0])) is None:
                 queue.popleft()
-            del self._queues[key]
+            if pause is None:
+                del self._queues[receiver]
+            else:
+                nursery.start_soon(self._go_on_after, pause, receiver)
 
-    async def _perform(self, action: Action, alert: Alert) -> None:
+    async def _go_on_after(self, pause: float, receiver: str) -> None:
+        await trio.sleep(pause)
+        self._send.send_nowait(receiver)
+
+    async def _perform(self, waiting: Waiting) -> float | None:
+        """Do an action; where it is to be tried again, after how many seconds."""
+        action, alert = waiting.action, waiting.alert
+        waiting.tries += 1
         try:
             await perform(action, alert)
         except ActionFailed as error:
+            if error.again_after is not None and waiting.tries < MAX_TRIES:
+                log.warning(
+                    "an alert action is tried again later",
+                    action=type(action).__name__,
+                    rule=alert.rule_name,
+                    why=str(error),
+                    seconds=round(error.again_after),
+                )
+                return error.again_after
             self._say_failed(action, alert, str(error))
         except Exception as error:  # whatever a library comes up with, the others go on
             self._say_failed(action, alert, type(error).__name__)
+        return None
 
     def _say_failed(self, action: Action, alert: Alert, why: str) -> None:
         self.failed_actions += 1

@@ -5,8 +5,10 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from aegisd import __version__
+from aegisd.cli.cells import clean, escaped, toml_escape
 from aegisd.config.load import Places, as_toml_values, load
 from aegisd.errors import AegisdError, ConfigError
 
@@ -17,10 +19,9 @@ WRONG_USAGE = 2
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; return its exit code."""
     options = _parser().parse_args(arguments)
-    command: Callable[[argparse.Namespace], None] = options.command
-    code = 0
+    command: Callable[[argparse.Namespace], int | None] = options.command
     try:
-        command(options)
+        code = command(options) or 0
         sys.stdout.flush()
     except* ConfigError as group:
         _complain(group)
@@ -41,14 +42,21 @@ def _complain(group: BaseExceptionGroup[AegisdError]) -> None:
         if isinstance(error, BaseExceptionGroup):
             _complain(error)
         else:
-            for line in str(error).splitlines():
+            for line in map(clean, str(error).split("\n")):
                 print(
                     line if isinstance(error, ConfigError) else f"aegisd: {line}", file=sys.stderr
                 )
 
 
+class _Parser(argparse.ArgumentParser):
+    """Shows arguments without what a terminal would obey."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(clean(message))
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="aegisd", description="A sidecar daemon for API gateways: metrics live and stored."
     )
     parser.add_argument("--version", action="version", version=f"aegisd {__version__}")
@@ -61,6 +69,9 @@ def _parser() -> argparse.ArgumentParser:
     config = commands.add_parser("config", help="print the effective configuration")
     config.set_defaults(command=_config)
     migrate = commands.add_parser("migrate", help="create or upgrade the database schema")
+    migrate.add_argument(
+        "--grant", metavar="ROLE", help="let a role that does not own the tables run the daemon"
+    )
     migrate.set_defaults(command=_migrate)
 
     policy = commands.add_parser("policy", help="what the database keeps for how many days")
@@ -129,7 +140,8 @@ def _check_config(options: argparse.Namespace) -> None:
 def _config(options: argparse.Namespace) -> None:
     import tomli_w  # noqa: PLC0415
 
-    print(tomli_w.dumps(as_toml_values(load(options.config))), end="")
+    text = tomli_w.dumps(as_toml_values(load(options.config)))
+    print(escaped(text, toml_escape), end="")
 
 
 def _migrate(options: argparse.Namespace) -> None:
@@ -139,7 +151,7 @@ def _migrate(options: argparse.Namespace) -> None:
 
     settings = load(options.config)
     logs.configure(settings.log)
-    trio.run(daemon.migrate, settings, Places.here())
+    trio.run(daemon.migrate, settings, Places.here(), options.grant)
 
 
 def _policy(options: argparse.Namespace) -> None:
@@ -163,20 +175,22 @@ def _journal(options: argparse.Namespace) -> None:
 def _send(options: argparse.Namespace) -> None:
     from aegisd.cli import send  # noqa: PLC0415
     from aegisd.cli.address import open_sender  # noqa: PLC0415
+    from aegisd.cli.lines import standard_input  # noqa: PLC0415
 
     with open_sender(options.to, options.config) as sender:
         if options.event == ["-"]:
-            send.send_lines(sender, options.kind, sys.stdin.buffer)
+            send.send_lines(sender, options.kind, standard_input())
         else:
             send.send_pairs(sender, options.kind, options.event)
 
 
-def _import(options: argparse.Namespace) -> None:
-    from aegisd.cli.access_log import import_log  # noqa: PLC0415
+def _import(options: argparse.Namespace) -> int:
     from aegisd.cli.address import open_sender  # noqa: PLC0415
+    from aegisd.cli.import_log import import_log  # noqa: PLC0415
 
     with open_sender(options.to, options.config) as sender:
-        import_log(sender, options.file, rebase=options.rebase, speed=options.speed)
+        whole = import_log(sender, options.file, rebase=options.rebase, speed=options.speed)
+    return 0 if whole else FAILED
 
 
 def _top(options: argparse.Namespace) -> None:

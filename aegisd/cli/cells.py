@@ -5,6 +5,7 @@ be a command to the terminal, so none is ever part of a ``Span``.
 """
 
 import unicodedata
+from collections.abc import Callable
 from enum import Enum
 
 from attrs import field, frozen
@@ -57,6 +58,24 @@ def clean(text: str) -> str:
         elif not kept or kept[-1] != REPLACEMENT:
             kept.append(REPLACEMENT)
     return "".join(kept)
+
+
+def escaped(text: str, escape: Callable[[str], str]) -> str:
+    """``text`` with what isn't printable as ``escape`` writes it; it stays in its lines."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c == "\n" else escape(c) for c in text)
+
+
+def json_escape(character: str) -> str:
+    """A character in a text of JSON."""
+    units = character.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[at : at + 2].hex()}" for at in range(0, len(units), 2))
+
+
+def toml_escape(character: str) -> str:
+    """A character in a text of TOML."""
+    return f"\\U{ord(character):08x}"
 
 
 def width(text: str) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from aegisd.cli.cells import clean, escaped, json_escape
 from aegisd.errors import AegisdError
 from aegisd.store import entries, repair
 from aegisd.times import rfc3339
@@ -26,7 +27,7 @@ def inspect(directory: Path) -> None:
             line += f", positions {report.first} to {report.end}, written {first} to {last}"
         if report.damaged:
             line += f"; {report.damaged} bytes are damaged"
-        print(line)
+        print(clean(line))
 
 
 def repair_journal(directory: Path) -> None:
@@ -43,7 +44,8 @@ def export(directory: Path) -> None:
     for path in repair.files(directory):
         records, damaged = repair.read(path)
         if damaged:
-            print(f"{path.name}: {damaged} bytes are damaged and left out", file=sys.stderr)
+            message = f"{path.name}: {damaged} bytes are damaged and left out"
+            print(clean(message), file=sys.stderr)
         for record in records:
             if not record.events:
                 continue
@@ -53,7 +55,7 @@ def export(directory: Path) -> None:
                 raise AegisdError(f"{path.name}: {error}") from None
             for block in blocks:
                 for event in _events(block):
-                    print(json.dumps(event, ensure_ascii=False))
+                    print(escaped(json.dumps(event, ensure_ascii=False), json_escape))
 
 
 def _events(block: Block) -> Iterator[dict[str, Any]]:

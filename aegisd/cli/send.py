@@ -1,18 +1,22 @@
-"""``aegisd send``: events from a shell. They are checked before they go, since nothing answers."""
+"""``aegisd send``: events from a shell. They are checked before they go: often nothing answers.
+
+Of lines from standard input, one that is no event is counted and shown, and the others are sent.
+"""
 
 import json
-import time
-from collections.abc import Iterable
-from typing import Any
+from typing import IO, Any
 
 import msgpack
 
-from aegisd.cli.address import AnySender
+from aegisd.cli.address import MAX_MESSAGE_BYTES, AnySender, TooLarge
+from aegisd.cli.lines import numbered
+from aegisd.cli.rejects import Rejects, foreseen
+from aegisd.cli.tally import Loss, Tally
 from aegisd.errors import AegisdError, ConfigError
-from aegisd.wire.decode import Decoder
 from aegisd.wire.protocol import KINDS, REQUEST, FieldType, camel_case
 
-ANY_AGE = 2**62  # how old an event may be is the daemon's own setting
+MAX_LINE_BYTES = MAX_MESSAGE_BYTES
+"""An event of which no daemon takes as much is not held in memory either."""
 
 
 def send_pairs(sender: AnySender, kind: str | None, pairs: list[str]) -> None:
@@ -25,21 +29,51 @@ def send_pairs(sender: AnySender, kind: str | None, pairs: list[str]) -> None:
         event[key] = text
     kind = event.get("kind", kind)
     event |= {key: _value(kind, key, text) for key, text in event.items() if key != "kind"}
-    _send(sender, _with_kind(event, kind), "the event")
+    try:
+        rejects = _send(sender, _with_kind(event, kind))
+    except _Unsent as error:
+        raise AegisdError(f"the event {error}") from None
+    if rejects.count:
+        why = "".join(f": {why}" for _, why in rejects.listed)
+        raise AegisdError(f"the event was rejected{why}")
 
 
-def send_lines(sender: AnySender, kind: str | None, lines: Iterable[bytes]) -> None:
-    """Send an event for each line, a JSON object."""
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            event = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise AegisdError(f"line {number} is not JSON: {error}") from None
-        if not isinstance(event, dict):
-            raise AegisdError(f"line {number} is not a JSON object")
-        _send(sender, _with_kind(event, kind), f"line {number}")
+def send_lines(sender: AnySender, kind: str | None, lines: IO[bytes]) -> None:
+    """Send an event for each line, a JSON object. Raises AegisdError where one is lost."""
+    tally = Tally()
+    try:
+        for number, line in numbered(lines, MAX_LINE_BYTES):
+            if line.strip():
+                _send_line(sender, kind, number, line, tally)
+    except AegisdError as error:
+        raise AegisdError(f"{error}\n{tally.summary(sender.sent)}, the rest was not sent") from None
+    if not tally.whole:
+        raise AegisdError("\n".join(filter(None, [tally.summary(sender.sent), sender.note])))
+
+
+def _send_line(sender: AnySender, kind: str | None, number: int, line: bytes, tally: Tally) -> None:
+    try:
+        event = _event(line)
+    except ValueError as error:
+        tally.lose(Loss.UNREAD, number, str(error))
+        return
+    try:
+        tally.send([number], _send(sender, _with_kind(event, kind)))
+    except _Unsent as error:
+        tally.lose(Loss.UNSENT, number, str(error))
+
+
+def _event(line: bytes) -> dict[str, Any]:
+    """The line's object. Raises ValueError."""
+    if len(line) > MAX_LINE_BYTES:
+        raise ValueError(f"is longer than {MAX_LINE_BYTES} bytes")
+    try:
+        event = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"is not JSON: {error}") from None
+    if not isinstance(event, dict):
+        raise ValueError("is not a JSON object")
+    return event
 
 
 def _with_kind(event: dict[str, Any], kind: str | None) -> dict[str, Any]:
@@ -58,12 +92,19 @@ def _value(kind: str | None, key: str, text: str) -> Any:
         return text
 
 
-def _send(sender: AnySender, event: dict[str, Any], what: str) -> None:
+class _Unsent(Exception):
+    """An event can't be sent, or there is no use in it; its text says why."""
+
+
+def _send(sender: AnySender, event: dict[str, Any]) -> Rejects:
+    """Send an event. Raises _Unsent, and AegisdError where nobody takes events."""
     try:
         data: bytes = msgpack.packb(event)
     except (ValueError, OverflowError, TypeError) as error:
-        raise AegisdError(f"{what} can't be sent: {error}") from None
-    (decoded,) = Decoder(ANY_AGE).decode([data], round(time.time() * 1_000_000))
-    for reject in decoded.rejects:
-        raise AegisdError(f"{what} would be rejected: {reject.reason.value} {reject.field}".strip())
-    sender.send(event)
+        raise _Unsent(f"can't be sent: {error}") from None
+    for _, why in foreseen(data).listed:
+        raise _Unsent(f"would be rejected: {why}")
+    try:
+        return sender.send(event) or Rejects()
+    except TooLarge as error:
+        raise _Unsent(f"can't be sent: {error}") from None

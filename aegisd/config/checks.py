@@ -22,7 +22,7 @@ from cattrs.errors import (
 )
 from cattrs.gen import make_dict_structure_fn, override
 
-from aegisd.config import patterns
+from aegisd.config import dsn, patterns
 from aegisd.config import settings as s
 from aegisd.errors import ConfigError
 
@@ -102,7 +102,7 @@ def _converter(environment: Mapping[str, str]) -> Converter:
     secrets: dict[Any, Callable[[str], str]] = {
         s.Secret: str,
         s.SecretUrl: _secret_url,
-        s.Dsn: _dsn,
+        s.Dsn: _dsn(environment),
     }
     for type_, finish in secrets.items():
         converter.register_structure_hook(type_, _secret(environment, finish))
@@ -294,10 +294,8 @@ def _secret_url(text: str) -> str:
     return text
 
 
-def _dsn(text: str) -> str:
-    if text != "embedded" and urlsplit(text).scheme not in ("postgresql", "postgres"):
-        raise ValueError("is neither 'embedded' nor a postgresql:// address")
-    return text
+def _dsn(environment: Mapping[str, str]) -> Callable[[str], str]:
+    return lambda text: text if text == "embedded" else dsn.complete(text, environment)
 
 
 _CHECKS: dict[Any, Hook] = {

@@ -4,7 +4,6 @@ Everything read is data here; ``checks`` says whether it is right.
 """
 
 import os
-import re
 import socket
 import tomllib
 from collections.abc import Mapping
@@ -14,15 +13,15 @@ from urllib.parse import urlsplit
 
 import attrs
 
-from aegisd.config import checks
+from aegisd.config import checks, conninfo
 from aegisd.config import settings as s
+from aegisd.config.conninfo import MASK
 from aegisd.errors import ConfigError
 
 DEFAULT_FILE = Path("/etc/aegisd/aegisd.toml")
 ENVIRONMENT_PREFIX = "AEGISD_"
 FILE_VARIABLE = "AEGISD_CONFIG"
 TOKEN_VARIABLE = "AEGISD_TOKEN"  # noqa: S105 - a name; `aegisd top` shows it to the daemon
-MASK = "***"
 MAX_FILE_BYTES = 1024 * 1024  # a configuration is read by people; this stops a wrong path
 
 
@@ -140,20 +139,10 @@ def _masked(type_: Any, value: Any) -> Any:
         parts = urlsplit(value)
         return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}/{MASK}"
     if type_ is s.Dsn:
-        return mask_dsn(value)
+        return conninfo.mask(value)
     if type_ == dict[str, s.Secret]:
         return dict.fromkeys(value, MASK)
     return as_toml_values(value)
-
-
-_PASSWORD_PARAMETER = re.compile(r"([?&][^=&]*password[^=&]*=)[^&]*")
-_PASSWORD = re.compile(r"^(\w+://[^:/?#@[]*:).*@", re.DOTALL)
-"""Up to the last @: a password may hold what should have been escaped in it."""
-
-
-def mask_dsn(dsn: str) -> str:
-    """A DSN that may be shown: its password, and a password among its parameters, masked."""
-    return _PASSWORD.sub(rf"\1{MASK}@", _PASSWORD_PARAMETER.sub(rf"\1{MASK}", dsn))
 
 
 @attrs.frozen

@@ -126,6 +126,7 @@ class Storage:
 
     dsn: Dsn = Dsn("embedded")
     layout: Literal["auto", "partitions", "timescaledb", "citus"] = "auto"
+    schema: Identifier = Identifier("aegisd")
     migrate: bool = True
     journal: str = "{state}/journal"
     journal_max_bytes: Positive = Positive(4 * 1024**3)

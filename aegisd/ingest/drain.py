@@ -19,6 +19,7 @@ import trio
 
 from aegisd.ingest.gathering import GATHER_SECONDS, Burst, Gathering
 from aegisd.ingest.receive import Receiver
+from aegisd.threads import in_thread
 
 SILENCE_SECONDS = 0.010
 """A receiver that waits gives up after so long without a datagram. It is asked for GATHER_SECONDS
@@ -48,7 +49,7 @@ class Drain:
         stop = os.eventfd(0, os.EFD_CLOEXEC)
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(trio.to_thread.run_sync, self._work, stop)
+                nursery.start_soon(in_thread, self._work, stop)
                 try:
                     yield
                 finally:

@@ -54,6 +54,7 @@ class Sockets:
         handed: dict[str, socket.socket],
         handle: Handle,
         take: Take,
+        max_connections: int,
     ) -> tuple[list[DatagramListener], list[StreamListener]]:
         """The listeners: on systemd's sockets where it has them, else on our own."""
         listeners = []
@@ -71,10 +72,15 @@ class Sockets:
             if bound.family != socket.AF_UNIX and given < settings.receive_buffer_bytes:
                 self._small_buffers.append((address, given))
             listeners.append(DatagramListener(bound, address, handle, ours=ours))
-        return listeners, self._listen_stream(settings, places, handed, take)
+        return listeners, self._listen_stream(settings, places, handed, take, max_connections)
 
     def _listen_stream(
-        self, settings: Ingest, places: Places, handed: dict[str, socket.socket], take: Take
+        self,
+        settings: Ingest,
+        places: Places,
+        handed: dict[str, socket.socket],
+        take: Take,
+        max_connections: int,
     ) -> list[StreamListener]:
         bound = handed.get("unix_stream")
         if bound is None:
@@ -85,7 +91,8 @@ class Sockets:
             bound, file = sockets.bind_unix_stream(path, mode, settings.socket_group)
             self._files.append(file)
         address = f"stream:{os.fsdecode(bound.getsockname())}"
-        return [StreamListener(bound, address, take, settings.max_message_bytes)]
+        limit = settings.max_message_bytes
+        return [StreamListener(bound, address, take, limit, max_connections)]
 
     def _bind_unix(self, settings: Ingest, places: Places) -> Callable[[], socket.socket | None]:
         def bind() -> socket.socket | None:

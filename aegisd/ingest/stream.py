@@ -3,19 +3,22 @@
 A frame is its length in four bytes, big-endian, and a message. A connection's frames are taken as
 many as are there, and only when they are answered are more read: who sends faster than that finds
 the socket full. A client that stops in the middle of a frame, or doesn't read its answers, loses
-its connection and nothing else.
+its connection and nothing else. One that is silent for long loses it too, and connects again: a
+gateway that leaves its connections behind shuts nobody out.
 """
 
 import os
 import socket
 import struct
-from collections.abc import Awaitable, Callable, Sequence
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from math import inf
 
 import msgpack
 import structlog
 import trio
-from attrs import frozen
+from attrs import define, frozen
 
 from aegisd.ingest.gathering import Sender
 
@@ -26,9 +29,14 @@ MAX_TAKEN_FRAMES = 64
 
 FRAME_SECONDS = 30.0  # from a frame's first byte to its last
 SEND_SECONDS = 30.0  # until a client has read its answers
+IDLE_SECONDS = 900.0  # without a byte between two frames
+IDLE_ROUND_SECONDS = 10.0  # between two looks at who is idle
 MAX_CONNECTIONS = 1000
+UID_SHARE = 0.75
+"""Of the connections: those of one user leave some for others."""
+
 MAX_WAITING_BYTES = 64 * 1024 * 1024
-"""In frames that are not complete, of all connections together."""
+"""In frames that are not complete or not answered, of all connections together."""
 
 BACKLOG = MAX_CONNECTIONS  # who connects without waiting is refused where it is full
 
@@ -36,6 +44,18 @@ _LENGTH = struct.Struct(">I")
 _CREDENTIALS = struct.Struct("3i")  # pid, uid, gid (unix(7))
 
 log = structlog.get_logger()
+
+
+@define(eq=False)
+class _Session:
+    """A connection, and what it holds of what all share."""
+
+    stream: trio.SocketStream
+    sender: Sender
+    heard: float  # when it last sent
+    waiting: int = 0  # bytes of frames that are not complete, or not answered
+    busy: bool = False  # whether it waits for us
+    idle: bool = False  # whether it is closed for that
 
 
 @frozen
@@ -55,17 +75,31 @@ class StreamListener:
     """One listening Unix stream socket. ``take(listener, sender, frames)`` gives the answers."""
 
     def __init__(
-        self, bound: socket.socket, address: str, take: "Take", max_message_bytes: int
+        self,
+        bound: socket.socket,
+        address: str,
+        take: "Take",
+        max_message_bytes: int,
+        max_connections: int = MAX_CONNECTIONS,
     ) -> None:
         bound.listen(BACKLOG)
         self._listener = trio.SocketListener(trio.socket.from_stdlib_socket(bound))
         self._take = take
         self._max_message_bytes = max_message_bytes
+        self._max_connections = max_connections
         self.address = address
         self.messages = 0
         self.bytes = 0
-        self.connections = 0
-        self._waiting: dict[trio.SocketStream, int] = {}
+        self.refused = 0
+        """Connections that were not taken."""
+        self._sessions: set[_Session] = set()
+        self._of_uid: Counter[int] = Counter()
+        self._waiting = 0  # what all sessions hold
+
+    @property
+    def connections(self) -> int:
+        """How many are open."""
+        return len(self._sessions)
 
     def kernel_dropped(self) -> int:
         """Nothing: a full stream makes its senders wait."""
@@ -73,34 +107,78 @@ class StreamListener:
 
     async def run(self) -> None:
         """Serve until cancelled."""
-        await trio.serve_listeners(self._serve, [self._listener])
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._close_idle)
+            await trio.serve_listeners(self._serve, [self._listener])
+
+    async def _close_idle(self) -> None:
+        """End connections that are silent; a deadline for each would cost as much as receiving."""
+        while True:
+            await trio.sleep(IDLE_ROUND_SECONDS)
+            silent_since = trio.current_time() - IDLE_SECONDS
+            for session in self._sessions:
+                if session.heard < silent_since and not session.busy:
+                    session.idle = True
+                    session.stream.socket.shutdown(socket.SHUT_RD)
 
     async def _serve(self, stream: trio.SocketStream) -> None:
-        self.connections += 1
         try:
-            if self.connections > MAX_CONNECTIONS:
-                why = f"{MAX_CONNECTIONS} connections are open, no more are taken"
+            sender = _sender(stream)
+            why = self._full(sender.uid)
+            if why is not None:
+                self.refused += 1
                 await _send(stream, [error("too_many_connections", why)])
-            else:
-                await self._session(stream)
+                return
+            with self._open(_Session(stream, sender, trio.current_time())) as session:
+                await self._session(session)
         except (trio.BrokenResourceError, trio.TooSlowError):
             pass  # gone, or as good as gone: what was not acknowledged comes again
         finally:
-            self.connections -= 1
-            self._waiting.pop(stream, None)
             await trio.aclose_forcefully(stream)
 
-    async def _session(self, stream: trio.SocketStream) -> None:
-        sender = _sender(stream)
+    def _full(self, uid: int) -> str | None:
+        """Why there is no room for a connection; None where there is."""
+        if self.connections >= self._max_connections:
+            return f"{self.connections} connections are open, no more are taken"
+        if self._of_uid[uid] >= self._max_connections * UID_SHARE:
+            return f"uid {uid} has {self._of_uid[uid]} connections open, no more are taken"
+        return None
+
+    @contextmanager
+    def _open(self, session: _Session) -> Iterator[_Session]:
+        """Count a session among those that are open."""
+        self._sessions.add(session)
+        self._of_uid[session.sender.uid] += 1
+        try:
+            yield session
+        finally:
+            self._holds(session, 0)
+            self._sessions.remove(session)
+            self._of_uid[session.sender.uid] -= 1
+            self._of_uid += Counter()  # which leaves those with none out
+
+    def _holds(self, session: _Session, size: int) -> None:
+        """Take note of how many bytes of a session wait."""
+        self._waiting += size - session.waiting
+        session.waiting = size
+
+    async def _session(self, session: _Session) -> None:
+        stream = session.stream
         buffer = bytearray()
         begun = inf  # when the frame began that is not complete
         while True:
             frames, fault = self._frames(buffer)
+            self._holds(session, len(buffer))
             if frames:
+                size = sum(map(len, frames))
                 self.messages += len(frames)
-                self.bytes += sum(map(len, frames))
-                answers = await self._take(self, sender, frames)
+                self.bytes += size
+                session.busy = True
+                self._holds(session, len(buffer) + size)
+                answers = await self._take(self, session.sender, frames)
+                self._holds(session, len(buffer))
                 await _send(stream, answers.payloads)
+                session.busy = False
                 if answers.close:
                     return
                 begun = inf
@@ -111,22 +189,21 @@ class StreamListener:
                 continue  # there may be more of them
             begun = min(begun, trio.current_time()) if buffer else inf
             data = await _receive(stream, begun + FRAME_SECONDS)
+            session.heard = trio.current_time()
             if data is None:
                 why = f"a frame was not complete within {FRAME_SECONDS:.0f} s"
                 await _send(stream, [error("timeout", why)])
                 return
             if not data:
+                if session.idle:
+                    why = f"nothing came for {IDLE_SECONDS:.0f} s; connect again"
+                    await _send(stream, [error("idle", why)])
                 return
             buffer += data
-            if self._waiting_bytes(stream, len(buffer)) > MAX_WAITING_BYTES:
-                why = f"frames of {MAX_WAITING_BYTES} bytes wait for their ends already"
+            if self._waiting - session.waiting + len(buffer) > MAX_WAITING_BYTES:
+                why = f"frames of {MAX_WAITING_BYTES} bytes wait already; send again later"
                 await _send(stream, [error("busy", why)])
                 return
-
-    def _waiting_bytes(self, stream: trio.SocketStream, own: int) -> int:
-        """Bytes that wait in all connections, of which this one has its ``own``."""
-        self._waiting[stream] = own
-        return sum(self._waiting.values())
 
     def _frames(self, buffer: bytearray) -> tuple[list[bytes], object]:
         """Take the complete frames out of the buffer; what is wrong with the one behind them."""

@@ -16,6 +16,7 @@ from attrs import define, frozen
 from aegisd.store import entries
 from aegisd.store.cursor import Cursor
 from aegisd.store.journal import Journal, JournalFull
+from aegisd.store.marks import Source
 from aegisd.wire.block import Block
 
 MAX_HELD_BYTES = 128 * 1024 * 1024
@@ -115,6 +116,8 @@ class Backlog:
         self._front: deque[Entry] = deque()  # from the position on, without gaps
         self._later: deque[Entry] = deque()  # what lies between the two is in the journal
         self._held_bytes = 0
+        self._unheld: dict[int, int] = {}  # where stretches begin that had no room, when they came
+        self._unheld_end = -1  # of the last one
         self._looked_to = journal.first  # what is lost before is counted
         self.figures = BacklogFigures()
 
@@ -135,8 +138,8 @@ class Backlog:
 
     @property
     def first_position(self) -> int:
-        """From where on there may be events."""
-        return self._journal.first
+        """From where on there may be events that are not stored."""
+        return self._journal.stored
 
     @property
     def end(self) -> int:
@@ -160,7 +163,7 @@ class Backlog:
             position = self._journal.skip(events)
         self._hold(Entry.of(position, list(blocks), now, self._journal.end))
 
-    def put_durably(self, blocks: Sequence[Block], entry: bytes, moved: dict[str, int]) -> int:
+    def put_durably(self, blocks: Sequence[Block], entry: bytes, moved: dict[Source, int]) -> int:
         """Keep blocks in the journal, with the marks that they move; return the record's number.
 
         ``entry`` is what ``entries`` makes of them. They are on disk when that many records are
@@ -173,7 +176,7 @@ class Backlog:
             self._hold(Entry.of(position, list(blocks), now, self._journal.end))
         return self._journal.appended
 
-    def _append(self, entry: bytes, events: int, moved: dict[str, int], now: int) -> int:
+    def _append(self, entry: bytes, events: int, moved: dict[Source, int], now: int) -> int:
         try:
             position = self._journal.append(events, entry, moved, now)
         except JournalFull:
@@ -196,6 +199,9 @@ class Backlog:
         """Keep an entry in memory, if there is room, or it is nowhere else."""
         on_disk = self.figures.error is None
         if on_disk and self._held_bytes + entry.nbytes > MAX_HELD_BYTES:
+            if entry.position != self._unheld_end:
+                self._unheld[entry.position] = entry.since
+            self._unheld_end = entry.end
             return
         self._later.append(entry)
         self._held_bytes += entry.nbytes
@@ -213,8 +219,8 @@ class Backlog:
         self._journal.release(self._position)
 
     def first(self, max_events: int) -> Batch | None:
-        """The next batch; it stays. None where nothing waits."""
-        events = sum(entry.events for entry in self._front)
+        """The next batch, of at most so many events; it stays. None where nothing waits."""
+        events = sum(entry.end - max(entry.position, self._position) for entry in self._front)
         while events < max_events and (entry := self._next()) is not None:
             self._front.append(entry)
             events += entry.events
@@ -223,25 +229,44 @@ class Backlog:
             self._position = self._journal.end  # there is nothing to be had before
             return None
         blocks = [placed for entry in self._front for placed in entry.placed()]
-        return Batch(self._front[0].position, self._front[-1].end, blocks).part(
-            self._position, self._front[-1].end
-        )
+        first, last = self._front[0].position, self._front[-1].end
+        start = max(self._position, first)
+        return Batch(first, last, blocks).part(start, min(last, start + max_events))
 
     def waiting(self) -> list[Entry]:
         """The entries in memory, in order: what may not be in the database yet."""
         return [*self._front, *self._later]
+
+    def unheld(self) -> list[tuple[int, int]]:
+        """The stretches of what waits that are in the journal alone: each one's end, and a time.
+
+        All that came before that time (seconds since 1970) stands before the stretch. It is when
+        the stretch's first events came; or when those right before them did, where those were read
+        from the journal.
+        """
+        since = self.oldest or 0  # its entry is in memory then; else nothing is known
+        at = self._front[0].position if self._front else self._position
+        found = []
+        for entry in self.waiting():
+            if entry.position > at and self._events(at, entry.position):
+                found.append((entry.position, self._unheld.get(at, since)))
+            at, since = max(at, entry.end), entry.since
+        if self._journal.events_from(at):
+            found.append((self._journal.end, self._unheld.get(at, since)))
+        return found
 
     def stored(self, position: int) -> None:
         """All before ``position`` is in the database."""
         self._position = position
         while self._front and self._front[0].end <= position:
             self._held_bytes -= self._front.popleft().nbytes
+        self._unheld = {at: since for at, since in self._unheld.items() if at >= position}
         self._journal.release(position)
 
     def _next(self) -> Entry | None:
         """The entry behind the front: from memory where it is there, else from the journal."""
         end = self._front[-1].end if self._front else self._position
-        if self._later and self._later[0].position <= end:
+        if self._later and self._nothing_between(end, self._later[0].position):
             return self._later.popleft()
         self._cursor.seek(end)
         record = self._cursor.next()
@@ -263,6 +288,12 @@ class Backlog:
         self._held_bytes += entry.nbytes
         return entry
 
+    def _nothing_between(self, start: int, end: int) -> bool:
+        """Whether no event stands between two positions; some positions no event has."""
+        if end <= start:
+            return True
+        return self._journal.events_from(start) == self._journal.events_from(end)
+
     def _read_from(self, position: int) -> None:
         self._cursor.close()
         self._cursor = Cursor(self._journal, position)
@@ -271,10 +302,13 @@ class Backlog:
         """Count the events between two positions, which can't be read any more."""
         start = max(start, self._looked_to)
         self._looked_to = max(end, self._looked_to)
-        lost = self._journal.events_from(start) - self._journal.events_from(max(start, end))
-        if lost:
+        if lost := self._events(start, end):
             self._journal.figures.lost += lost
             log.error("events of the journal are lost", lost=lost, position=start)
+
+    def _events(self, start: int, end: int) -> int:
+        """How many events there are between two positions: a start leaves a gap between them."""
+        return self._journal.events_from(start) - self._journal.events_from(max(start, end))
 
     def close(self) -> None:
         """Close the file that was being read."""

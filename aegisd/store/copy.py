@@ -102,6 +102,11 @@ def constant(value: str | None, size: int) -> Octets:
     return _repeated(_field(value), size)
 
 
+def nbytes(columns: Sequence[Column], last: Sequence[Octets]) -> int:
+    """How many bytes ``binary`` gives, about."""
+    return sum(int(column.lengths.sum()) for column in columns) + sum(each.size for each in last)
+
+
 def binary(columns: Sequence[Column], last: Sequence[Octets]) -> Iterator[memoryview]:
     """The stream, in pieces: a field of each of ``columns``, then one of each of ``last``.
 

@@ -4,6 +4,7 @@ What can't be read is left out: whatever happened to a file, the events behind i
 they belong.
 """
 
+from contextlib import suppress
 from errno import EIO
 from typing import BinaryIO
 
@@ -23,6 +24,7 @@ class _Open:
 
     segment: Segment
     file: BinaryIO
+    renewed: int  # how often the journal had replaced its last file
     offset: int = segments.HEAD_BYTES
 
 
@@ -43,6 +45,8 @@ class Cursor:
             opened = self._open
             if opened is None and (opened := self._opened(None)) is None:
                 return None
+            if opened.renewed != self._journal.renewed:
+                self._renew(opened)
             record = self._record(opened)
             if record is None:
                 if self._opened(opened.segment) is None:
@@ -94,9 +98,18 @@ class Cursor:
                 segment = journal.after(segment)
                 continue
             self.close()
-            self._open = _Open(segment, file)
+            self._open = _Open(segment, file, journal.renewed)
             return self._open
         return None
+
+    def _renew(self, opened: _Open) -> None:
+        """Read on in the file that took the place of the one that is open. Raises OSError."""
+        renewed = self._journal.renewed
+        with suppress(FileNotFoundError):  # somebody deletes files: what is open can be read
+            file = opened.segment.path.open("rb")
+            opened.file.close()
+            opened.file = file
+        opened.renewed = renewed
 
     def _leave_out(self, segment: Segment, error: Exception) -> None:
         if self._journal.leave_out(segment):

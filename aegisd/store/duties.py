@@ -40,10 +40,14 @@ class Duties:
         counts = Counter(duty for duty, _ in self._failing)
         return {duty: counts[duty] for duty in DUTIES}
 
-    def lines(self) -> list[str]:
-        """What fails, a line each; of a database that is away the writer tells."""
+    def lines(self, *, admin: bool) -> list[str]:
+        """What fails, a line each, for an admin with the reason.
+
+        Of a database that is away the writer tells.
+        """
         return [
-            f"the database's upkeep fails ({' '.join(filter(None, key))}): {why}"
+            f"the database's upkeep fails ({' '.join(filter(None, key))})"
+            + (f": {why}" if admin else "")
             for key, why in self._failing.items()
             if key != (DATABASE, "")
         ]

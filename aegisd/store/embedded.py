@@ -34,6 +34,7 @@ import trio
 
 from aegisd.errors import AegisdError
 from aegisd.store.programs import GRACE, Programs, publish, reason
+from aegisd.threads import in_thread
 
 NAME = "aegisd"  # of the superuser and of the database
 PORT = 5432  # there is no TCP: it only names the socket's file
@@ -166,7 +167,7 @@ class _Cluster:
 
     async def prepare(self) -> None:
         """Find the account, the programs and the data; make what's missing."""
-        await trio.to_thread.run_sync(self._tidy)
+        await in_thread(self._tidy)
         ours = await self.programs.make_usable()
         if not self.data.exists():
             await self._make()
@@ -188,7 +189,7 @@ class _Cluster:
 
     async def _make(self) -> None:
         """Make the cluster with its database, all or nothing."""
-        new = await trio.to_thread.run_sync(self._make_room)
+        new = await in_thread(self._make_room)
         data = str(new / "data")
         initdb = ("--encoding=UTF8", "--locale=C", "--auth=scram-sha-256", f"--username={NAME}")
         made, said = await self.programs.run(
@@ -202,8 +203,8 @@ class _Cluster:
             )
         if not made:
             raise AegisdError(f"can't make the embedded Postgres in {self.data}: {reason(said)}")
-        await trio.to_thread.run_sync(publish, new / "data", self.data)
-        await trio.to_thread.run_sync(shutil.rmtree, new)
+        await in_thread(publish, new / "data", self.data)
+        await in_thread(shutil.rmtree, new)
 
     def _make_room(self) -> Path:
         # A fresh name: the initdb of a daemon that was killed may still write to an older one.
@@ -223,7 +224,7 @@ class _Cluster:
         if self._postmaster() == (command, "ready"):
             return
         await self.stop()
-        offset = await trio.to_thread.run_sync(self._clear_way)
+        offset = await in_thread(self._clear_way)
         give_up = trio.current_time() + ORPHANS_LIMIT
         options = ("-l", str(self.log), "-o", shlex.join(self.options))
         while not (outcome := await self._started(*options))[0]:

@@ -5,11 +5,16 @@ smallest duration at which the weights of all that are no longer reach its share
 ``percentile_disc``, weighted.
 """
 
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
-from aegisd.store.figures import Latency, Totals
-from aegisd.store.postgres import Postgres
+from aegisd.store.backlog import Backlog
+from aegisd.store.figures import Answer, Latency, Totals
+from aegisd.store.levels import SECOND
+from aegisd.store.postgres import Fetch, Postgres
 from aegisd.store.ranges import Range
+
+T = TypeVar("T")
 
 _SUCCEEDED = "status_code BETWEEN 1 AND 399"
 _WHERE = '"timestamp" >= $1 AND "timestamp" < $2 AND ($3::text IS NULL OR node = $3)'
@@ -39,44 +44,61 @@ _AVERAGE = (
 
 
 class Exact:
-    """The queries. All raise DatabaseUnavailable; ``node`` None is all nodes."""
+    """The queries. All raise DatabaseUnavailable, Busy of that; ``node`` None is all nodes."""
 
-    def __init__(self, postgres: Postgres) -> None:
+    def __init__(self, postgres: Postgres, backlog: Backlog, node: str) -> None:
         self._postgres = postgres
+        self._backlog = backlog
+        self._node = node
 
-    async def totals(self, range_: Range, node: str | None) -> Totals:
+    async def totals(self, range_: Range, node: str | None) -> Answer[Totals]:
         """Counts and latencies of the whole range."""
-        ((requests, succeeded, limited, *latency),) = await self._ask(
-            f"{_with_quantiles(per_bucket=False)}"
-            f" SELECT sum(weight), sum(weight) FILTER (WHERE {_SUCCEEDED}),"
-            f" sum(weight) FILTER (WHERE status_code = 429),"
-            f" {_quantile(0.5)}, {_quantile(0.95)}, {_quantile(0.99)}, {_AVERAGE} FROM q",
-            range_,
-            node,
-        )
-        ((denied,),) = await self._ask(
-            f"SELECT count(*) FROM rate_limit_metrics WHERE NOT allowed AND {_WHERE}", range_, node
-        )
-        return Totals(
-            _whole(requests), _whole(succeeded), _whole(limited), denied, Latency(*latency)
-        )
 
-    async def latency(self, range_: Range, node: str | None) -> dict[int, Latency]:
+        async def work(fetch: Fetch) -> Totals:
+            ((requests, succeeded, limited, *latency),) = await fetch(
+                f"{_with_quantiles(per_bucket=False)}"
+                f" SELECT sum(weight), sum(weight) FILTER (WHERE {_SUCCEEDED}),"
+                f" sum(weight) FILTER (WHERE status_code = 429),"
+                f" {_quantile(0.5)}, {_quantile(0.95)}, {_quantile(0.99)}, {_AVERAGE} FROM q",
+                *asked,
+            )
+            ((denied,),) = await fetch(
+                f"SELECT count(*) FROM rate_limit_metrics WHERE NOT allowed AND {_WHERE}", *asked
+            )
+            return Totals(
+                _whole(requests), _whole(succeeded), _whole(limited), denied, Latency(*latency)
+            )
+
+        asked = (range_.start, range_.end, node)
+        return await self._committed(node, work)
+
+    async def latency(self, range_: Range, node: str | None) -> Answer[dict[int, Latency]]:
         """Latencies by bucket."""
-        rows = await self._ask(
-            f"{_with_quantiles(per_bucket=True)}"
-            f" SELECT bucket, {_quantile(0.5)}, {_quantile(0.95)}, {_quantile(0.99)}, {_AVERAGE}"
-            " FROM q GROUP BY bucket",
-            range_,
-            node,
-            range_.bucket,
-        )
-        return {bucket: Latency(*latency) for bucket, *latency in rows}
 
-    async def _ask(
-        self, sql: str, range_: Range, node: str | None, *more: Any
-    ) -> list[tuple[Any, ...]]:
-        return await self._postgres.fetch(sql, range_.start, range_.end, node, *more)
+        async def work(fetch: Fetch) -> dict[int, Latency]:
+            rows = await fetch(
+                f"{_with_quantiles(per_bucket=True)}"
+                f" SELECT bucket, {_quantile(0.5)}, {_quantile(0.95)}, {_quantile(0.99)},"
+                f" {_AVERAGE} FROM q GROUP BY bucket",
+                range_.start,
+                range_.end,
+                node,
+                range_.bucket,
+            )
+            return {bucket: Latency(*latency) for bucket, *latency in rows}
+
+        return await self._committed(node, work)
+
+    async def _committed(
+        self, node: str | None, work: Callable[[Fetch], Awaitable[T]]
+    ) -> Answer[T]:
+        """What ``work`` makes of the rows: complete up to what waited when they were read."""
+
+        async def query(fetch: Fetch) -> Answer[T]:
+            oldest = self._backlog.oldest if node in (None, self._node) else None
+            return Answer(await work(fetch), None if oldest is None else oldest * SECOND)
+
+        return await self._postgres.answer(query, slow=True)
 
 
 def _whole(weights: float | None) -> int:

@@ -1,7 +1,7 @@
 """What history answers with, and how rollups become it. Pure."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from attrs import define, field, frozen
@@ -11,6 +11,26 @@ from aegisd.store.levels import Kind
 from aegisd.store.rollup import Rollups
 
 QUANTILES = (0.5, 0.95, 0.99)
+
+
+T = TypeVar("T")
+
+
+@frozen
+class Answer(Generic[T]):
+    """Figures, and until when they are complete (microseconds since 1970), None for all the way.
+
+    Of what came to this daemon all is counted that came before, and of what came since, some is
+    not. When events came is what counts, not the times they tell.
+    """
+
+    figures: T
+    complete_until: int | None
+
+
+def earliest(*moments: int | None) -> int | None:
+    """The earliest of those there are."""
+    return min((moment for moment in moments if moment is not None), default=None)
 
 
 @frozen

@@ -2,10 +2,11 @@
 
 Each answer is read in one transaction, that sees one state. It tells up to which position this
 daemon's journal is in the database; what lies behind that in memory is rolled up here and added,
-so that no event counts twice or not at all.
+so that no event counts twice. What the journal alone has is not: there may be gigabytes of it, and
+the answer tells from when on it leaves some out.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -14,11 +15,11 @@ from numpy.typing import NDArray
 
 from aegisd.errors import DatabaseUnavailable
 from aegisd.live import sketch
-from aegisd.live.endpoints import OTHER
 from aegisd.store import presence, reading
 from aegisd.store.backlog import Backlog
 from aegisd.store.figures import (
     Added,
+    Answer,
     EndpointTotals,
     Key,
     KeyTotals,
@@ -28,6 +29,7 @@ from aegisd.store.figures import (
     Sums,
     Totals,
     add_rollups,
+    earliest,
     latencies,
 )
 from aegisd.store.levels import (
@@ -35,6 +37,7 @@ from aegisd.store.levels import (
     ENDPOINTS,
     KEYS,
     REQUESTS,
+    SECOND,
     Kind,
     Progress,
     Segment,
@@ -43,13 +46,27 @@ from aegisd.store.levels import (
 )
 from aegisd.store.postgres import Fetch, Postgres
 from aegisd.store.ranges import Range
-from aegisd.store.rollup import Rollups, endpoints, fine, keys
+from aegisd.store.ranking import Ranking
+from aegisd.store.rollup import Rollups, fine, named_endpoints, named_keys
 from aegisd.wire.block import Block, concatenate
+from aegisd.wire.protocol import RATE_LIMIT, REQUEST
 
 _STATE = (
     "SELECT hours_closed, days_closed, (SELECT position FROM journals WHERE journal = $1)"
     " FROM rollup_progress"
 )
+
+Needed = Mapping[str, Sequence[str]]
+"""Of each kind the columns that a question needs."""
+
+_REQUEST = ("timestamp", "status_code", "duration_ms")
+_DECISION = ("timestamp", "allowed")
+_NEEDED: dict[str, Needed] = {
+    REQUESTS.name: {REQUEST: _REQUEST, RATE_LIMIT: _DECISION},
+    ENDPOINTS.name: {REQUEST: (*_REQUEST, "method", "endpoint")},
+    KEYS.name: {RATE_LIMIT: (*_DECISION, "key")},
+}
+"""The columns that rollups are made of. Joining all of them would take more memory than they do."""
 
 T = TypeVar("T")
 
@@ -62,51 +79,55 @@ class History:
         self._backlog = backlog
         self._node = node
 
-    async def totals(self, range_: Range, node: str | None) -> Totals:
+    async def totals(self, range_: Range, node: str | None) -> Answer[Totals]:
         """Counts and latencies of the whole range."""
         # by day, as the bins of a sum over years might grow beyond their digits; so latency is, too
         days = await self._series(evolve(range_, bucket=DAY), node, timed=True)
         whole = Sums()
-        for sums in days.values():
+        for sums in days.figures.values():
             whole.merge(sums)
         count = whole.counters.get
         requests = count("requests", 0)
-        return Totals(
+        totals = Totals(
             requests,
             requests - count("failed", 0),
             count("rate_limited", 0),
             count("denied", 0),
             whole.latency(),
         )
+        return Answer(totals, days.complete_until)
 
-    async def requests(self, range_: Range, node: str | None) -> dict[int, int]:
+    async def requests(self, range_: Range, node: str | None) -> Answer[dict[int, int]]:
         """Requests by bucket."""
         series = await self._series(range_, node, timed=False)
-        return {bucket: sums.counters["requests"] for bucket, sums in series.items()}
+        counts = {bucket: sums.counters["requests"] for bucket, sums in series.figures.items()}
+        return Answer(counts, series.complete_until)
 
-    async def latency(self, range_: Range, node: str | None) -> dict[int, Latency]:
+    async def latency(self, range_: Range, node: str | None) -> Answer[dict[int, Latency]]:
         """Latencies by bucket."""
         parts = await self._series(evolve(range_, bucket=min(range_.bucket, DAY)), node, timed=True)
         series: dict[int, Sums] = {}
-        for start, sums in parts.items():
+        for start, sums in parts.figures.items():
             series.setdefault(floor(start, range_.bucket), Sums()).merge(sums)
-        return dict(zip(series, latencies(list(series.values())), strict=True))
+        found = dict(zip(series, latencies(list(series.values())), strict=True))
+        return Answer(found, parts.complete_until)
 
-    async def statuses(self, range_: Range, node: str | None) -> dict[int, StatusCounts]:
+    async def statuses(self, range_: Range, node: str | None) -> Answer[dict[int, StatusCounts]]:
         """Requests by bucket and class of status."""
         series = await self._series(range_, node, timed=False)
         names = ("status_2xx", "status_3xx", "status_4xx", "status_5xx", "status_other")
-        return {
+        counts = {
             bucket: StatusCounts(*(sums.counters[name] for name in names))
-            for bucket, sums in series.items()
+            for bucket, sums in series.figures.items()
         }
+        return Answer(counts, series.complete_until)
 
     async def top_endpoints(
         self, range_: Range, node: str | None, limit: int
-    ) -> list[EndpointTotals]:
+    ) -> Answer[list[EndpointTotals]]:
         """The endpoints with most requests."""
         top = await self._top(ENDPOINTS, range_, node, limit)
-        return [
+        totals = [
             EndpointTotals(
                 method,
                 path,
@@ -115,36 +136,39 @@ class History:
                 sums.average(),
                 sums.p95(),
             )
-            for (method, path), sums in top
+            for (method, path), sums in top.figures
         ]
+        return Answer(totals, top.complete_until)
 
     async def rate_limits(
         self, range_: Range, node: str | None, limit: int
-    ) -> tuple[int, int, list[KeyTotals]]:
+    ) -> Answer[tuple[int, int, list[KeyTotals]]]:
         """Decisions made, how many were denials, and the keys with most denials."""
         series = await self._series(evolve(range_, bucket=DAY), node, timed=False)
         checked, denied = (
-            sum(sums.counters[name] for sums in series.values()) for name in ("checked", "denied")
+            sum(sums.counters[name] for sums in series.figures.values())
+            for name in ("checked", "denied")
         )
         top = await self._top(KEYS, range_, node, limit)
-        return (
-            checked,
-            denied,
-            [
-                KeyTotals(key, sums.counters["checked"], sums.counters["denied"])
-                for (key,), sums in top
-            ],
+        totals = [
+            KeyTotals(key, sums.counters["checked"], sums.counters["denied"])
+            for (key,), sums in top.figures
+        ]
+        return Answer(
+            (checked, denied, totals), earliest(series.complete_until, top.complete_until)
         )
 
-    async def present(self, now: int, node: str | None) -> Present:
+    async def present(self, now: int, node: str | None) -> Answer[Present]:
         """Backends and connections at ``now`` (microseconds since 1970)."""
 
         async def work(fetch: Fetch, _: Progress, waiting: list[Block]) -> Present:
             return await presence.read(fetch, now, node, self._node, waiting)
 
-        return await self._in_one_state(node, work)
+        return await self._in_one_state(node, presence.NEEDED, work)
 
-    async def _series(self, range_: Range, node: str | None, *, timed: bool) -> dict[int, Sums]:
+    async def _series(
+        self, range_: Range, node: str | None, *, timed: bool
+    ) -> Answer[dict[int, Sums]]:
         bucket = range_.bucket
 
         async def work(fetch: Fetch, progress: Progress, waiting: list[Block]) -> dict[int, Sums]:
@@ -164,48 +188,54 @@ class History:
             add_rollups(added, rollups, starts, REQUESTS)
             return {int(start): sums for (start,), sums in added.items()}
 
-        return await self._in_one_state(node, work)
+        return await self._in_one_state(node, _NEEDED[REQUESTS.name], work)
 
     async def _top(
         self, kind: Kind, range_: Range, node: str | None, limit: int
-    ) -> list[tuple[Key, Sums]]:
+    ) -> Answer[list[tuple[Key, Sums]]]:
         """The ``limit`` names that rank first, the rest's own at the end where there is room."""
 
         async def work(
             fetch: Fetch, progress: Progress, waiting: list[Block]
         ) -> list[tuple[Key, Sums]]:
             segments = cover(range_.start, range_.end, kind.levels, progress)
-            rollups = endpoints(waiting) if kind is ENDPOINTS else keys(waiting)
-            waiting_sums: Added = {}
-            add_rollups(waiting_sums, rollups, _keys(rollups, segments, _names), kind)
-            also = _columns(waiting_sums, kind)
-            sql, args = reading.names(kind, segments, node, limit, also)
-            added: Added = {}
-            for row in await fetch(sql, *args):
-                added[row[: len(kind.names)]] = _sums(kind.rank, row[len(kind.names) :])
-            for name, sums in waiting_sums.items():
-                added.setdefault(name, Sums()).merge(sums)
-            ranked = sorted(added, key=lambda name: _rank(kind, name, added[name]))[:limit]
-            top = {name: added[name] for name in ranked}
+            named = named_endpoints(waiting) if kind is ENDPOINTS else named_keys(waiting)
+            ranking = Ranking.of_waiting(kind, named, segments)
+            sql, args = reading.names(kind, segments, node, limit, ranking.columns)
+            names = len(kind.names)
+            stored = {row[:names]: row[names:] for row in await fetch(sql, *args)}
+            top: Added = {
+                name: _sums(kind.rank, stored[name]) if name in stored else Sums()
+                for name in ranking.first(stored, limit)
+            }
+            chosen = ranking.chosen(top.keys())
+            if named is not None and chosen.any():
+                rollups = named.rollups(chosen)
+                add_rollups(top, rollups, _keys(rollups, segments, _names), kind)
             if kind.shown and top:
                 await _add_shown(fetch, kind, segments, node, top)
             return list(top.items())
 
-        return await self._in_one_state(node, work)
+        return await self._in_one_state(node, _NEEDED[kind.name], work)
 
     async def _in_one_state(
-        self, node: str | None, work: Callable[[Fetch, Progress, list[Block]], Awaitable[T]]
-    ) -> T:
-        """What ``work`` makes of the database, and of the events that are not in it.
+        self,
+        node: str | None,
+        needed: Needed,
+        work: Callable[[Fetch, Progress, list[Block]], Awaitable[T]],
+    ) -> Answer[T]:
+        """What ``work`` makes of the database, and of what is ``needed`` of events not in it.
 
-        The entries are taken before the database is asked: one that is written meanwhile is in
-        either of the two.
+        The entries are taken before the first query, which settles the state: one that is written
+        meanwhile is in either of the two. They are taken when there is a place at the database: who
+        waits for one keeps nothing in memory.
         """
-        entries = self._backlog.waiting() if node in (None, self._node) else []
-        journal = self._backlog.journal
 
-        async def query(fetch: Fetch) -> T:
-            found = await fetch(_STATE, journal)
+        async def query(fetch: Fetch) -> Answer[T]:
+            own = node in (None, self._node)
+            unheld = self._backlog.unheld() if own else []
+            entries = self._backlog.waiting() if own else []
+            found = await fetch(_STATE, self._backlog.journal)
             if not found:
                 raise DatabaseUnavailable(
                     "the table rollup_progress has lost its row; the next fold puts it back"
@@ -213,9 +243,12 @@ class History:
             ((hours, days, stored),) = found
             position = stored or 0
             blocks = (block for e in entries if e.end > position for block in e.after(position))
-            return await work(fetch, Progress(hours, days), concatenate(blocks))
+            waiting = concatenate(b.only(needed[b.kind]) for b in blocks if b.kind in needed)
+            missing = (since * SECOND for end, since in unheld if end > position)
+            figures = await work(fetch, Progress(hours, days), waiting)
+            return Answer(figures, next(missing, None))
 
-        return await self._postgres.read(query)
+        return await self._postgres.answer(query)
 
 
 def _sums(counters: Sequence[str], row: Sequence[Any], *, timed: bool = False) -> Sums:
@@ -248,10 +281,6 @@ def _columns(names: Iterable[Key], kind: Kind) -> list[list[str]]:
     """A list for each of the kind's names."""
     rows = list(names)
     return [[str(row[i]) for row in rows] for i in range(len(kind.names))]
-
-
-def _rank(kind: Kind, name: Key, sums: Sums) -> tuple[Any, ...]:
-    return (name[0] == OTHER, *(-sums.counters[counter] for counter in kind.rank), name)
 
 
 async def _add_shown(

@@ -16,7 +16,7 @@ import json
 import os
 import threading
 from contextlib import suppress
-from errno import ENOSPC
+from errno import EIO, ENOSPC
 from pathlib import Path
 from typing import BinaryIO
 from uuid import UUID, uuid4
@@ -26,7 +26,8 @@ from attrs import define
 
 from aegisd.errors import AegisdError
 from aegisd.store import segments
-from aegisd.store.marks import Marks, pack_moved
+from aegisd.store.marks import Marks, Source, pack_moved
+from aegisd.store.note import Note
 from aegisd.store.segments import Segment, Torn
 
 SEGMENT_BYTES = 64 * 1024 * 1024
@@ -75,11 +76,17 @@ class Journal:
         """Records that were appended since the start, and how many of them are on disk."""
         self.suspect = False
         """Whether the disk failed to take what was written."""
+        self.renewed = 0
+        """How often the last segment's file was replaced by another."""
         self._now = 0
         self._file, self._size = -1, 0  # the last segment's
+        self._garbage = False  # whether something stands behind its size
+        self._synced_size = 0  # what is on the disk of it
+        self._unsynced: list[bytes] = []  # what stands behind that: the disk may never take it
         self._segments: list[Segment] = []
         self._before: list[int] = []  # where the segment before each one ended
         self._writing = threading.Lock()  # of the last segment's file, and which file it is
+        self._syncing = threading.Lock()  # comes before the other: the kernel tells a fault once
         self._named = False  # whether its name is on the disk
         self._damaged: set[Segment] = set()
         self._full = False  # until something is deleted: else small records would still fit in
@@ -89,6 +96,7 @@ class Journal:
             _make(directory)
             self._lock = locked(directory)
             self.uuid = self._identity()
+            self._note = Note(directory, self.uuid)
             self._open_segments(now)
         except OSError as error:
             raise AegisdError(
@@ -97,23 +105,23 @@ class Journal:
 
     # writing
 
-    def append(self, events: int, entry: bytes, moved: dict[str, int], now: int) -> int:
+    def append(self, events: int, entry: bytes, moved: dict[Source, int], now: int) -> int:
         """Write a record, into the page cache at least; return its position.
 
         ``moved`` are the marks that it moves, ``now`` is in seconds since 1970. Raises JournalFull
         and OSError; then nothing was written.
         """
         self._now = now
-        position = self.end
-        parts = segments.record(position, events, now, pack_moved(moved, now), entry)
-        size = sum(map(len, parts))
+        marks = pack_moved(moved)
+        size = segments.record_bytes(marks, entry)
         if self._full or self.figures.bytes + size > self.max_bytes:
             self._full = True
             raise JournalFull
         if self._size >= SEGMENT_BYTES:
             self._roll()
-        self._write(parts, size)
-        self.marks.put(moved, now)
+        position = self.end
+        self._write(segments.record(position, events, now, marks, entry), size)
+        self.marks.put(moved)
         self.end = self._written_end = position + events
         self.appended += 1
         return position
@@ -124,15 +132,20 @@ class Journal:
         return position
 
     def _write(self, parts: list[bytes], size: int) -> None:
+        if self._garbage:
+            self._renew()
         with self._writing:
             try:
                 written = os.writev(self._file, parts)
                 if written != size:  # the disk became full
                     raise OSError(ENOSPC, os.strerror(ENOSPC))
             except OSError:
+                self._garbage = True
                 os.ftruncate(self._file, self._size)
+                self._garbage = False
                 raise
-        self._size += size
+            self._unsynced += parts
+            self._size += size
         self.figures.bytes += size
 
     def _roll(self) -> None:
@@ -140,12 +153,24 @@ class Journal:
 
         The marks at its head tell of all that stands before: so that is on the disk first.
         """
-        try:
-            os.fdatasync(self._file)
-        except OSError:
-            self.suspect = True
-            raise
-        self._begin(self.end, self.end)
+        self._renew()
+        with self._syncing:
+            try:
+                os.fdatasync(self._file)
+            except OSError:
+                self.suspect = True
+                raise
+        self._begin_next()
+
+    def _begin_next(self) -> None:
+        """Begin the segment behind the last one.
+
+        A segment's name is its first position. Where the last one holds no event, the next would
+        have the same name: it leaves a position out, which no event has.
+        """
+        before = self.end
+        self.end = max(before, self._segments[-1].first + 1)
+        self._begin(self.end, before)
 
     def _begin(self, first: int, before: int) -> None:
         """Begin a segment at ``first``; the one before ended at ``before``."""
@@ -164,7 +189,8 @@ class Journal:
             if self._file >= 0:
                 os.close(self._file)
             self._file, self._size = file, len(head)
-            self._named = False
+            self._unsynced, self._synced_size = [head], 0
+            self._named = self._garbage = False
         self._segments.append(made)
         self._before.append(before)
         self.figures.bytes += len(head)
@@ -177,49 +203,71 @@ class Journal:
         May run in another thread while this one appends. Raises OSError; what was not written then
         is written anew by the next call.
         """
-        with self._writing:
-            if self.suspect:
-                self._write_anew()
-            end, appended, file = self.end, self.appended, os.dup(self._file)
-            last, named = self._segments[-1], self._named
-        try:
-            if not named:
-                _sync_directory(self.directory)
-            os.fdatasync(file)
-        except OSError:
-            self.suspect = True
-            raise
-        finally:
-            os.close(file)
-        with self._writing:
-            self._named = self._named or last == self._segments[-1]
+        with self._syncing:
+            self._renew_suspect()
+            with self._writing:
+                end, appended, file = self.end, self.appended, os.dup(self._file)
+                last, named = self._segments[-1], self._named
+                parts, size = len(self._unsynced), self._size
+            try:
+                if not named:
+                    _sync_directory(self.directory)
+                os.fdatasync(file)
+            except OSError:
+                self.suspect = True
+                raise
+            finally:
+                os.close(file)
+            with self._writing:
+                if last == self._segments[-1]:
+                    self._named = True
+                    del self._unsynced[:parts]
+                    self._synced_size = size
         self.synced, self.safe = max(end, self.synced), max(appended, self.safe)
         return end
 
-    def _write_anew(self) -> None:
-        """Write the last segment into another file, which takes its place.
+    def _renew(self) -> None:
+        """Replace the last segment's file where it is no good. Raises OSError."""
+        with self._syncing:
+            self._renew_suspect()
+
+    def _renew_suspect(self) -> None:
+        """Write the last segment into another file, which takes its place, where that is due.
 
         The kernel says once that it could not write, and takes for written from then on what is
-        only in its memory.
+        only in its memory, or not even there. What was never on the disk comes from our own.
         """
-        path = self._segments[-1].path
-        data = path.read_bytes()[: self._size]
-        fresh = path.with_suffix(FRESH)
-        file = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
-        try:
-            if os.write(file, data) != len(data):
-                raise OSError(ENOSPC, os.strerror(ENOSPC))
-            os.fdatasync(file)
-            fresh.rename(path)
-            _sync_directory(self.directory)
-        except OSError:
-            os.close(file)
-            raise
-        os.close(self._file)
-        self._file = file
-        self.suspect = False
+        if not (self.suspect or self._garbage):
+            return
+        with self._writing:
+            path = self._segments[-1].path
+            with path.open("rb") as old:
+                data = b"".join([old.read(self._synced_size), *self._unsynced])
+            if len(data) != self._size:
+                raise OSError(EIO, f"{path.name}: {os.strerror(EIO)}")
+            fresh = path.with_suffix(FRESH)
+            file = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
+            try:
+                if os.write(file, data) != len(data):
+                    raise OSError(ENOSPC, os.strerror(ENOSPC))
+                os.fdatasync(file)
+                fresh.rename(path)
+                _sync_directory(self.directory)
+            except OSError:
+                os.close(file)
+                raise
+            os.close(self._file)
+            self._file = file
+            self._unsynced, self._synced_size = [], self._size
+            self.suspect = self._garbage = False
+            self.renewed += 1
 
     # reading
+
+    @property
+    def stored(self) -> int:
+        """Up to where the journal is stored, as far as it knows itself."""
+        return max(self.first, self._note.position)
 
     def events_from(self, position: int) -> int:
         """How many events stand behind ``position``, those that never were on disk included."""
@@ -251,22 +299,20 @@ class Journal:
             self._damaged.add(segment)
             self.figures.corrupt_files += 1
         if segment == self._segments[-1]:
-            if segment.first < self.end:
-                self._begin(self.end, self.end)
-            else:  # nothing is in it, and its name is the next one's
-                self._delete(segment)
-                self._begin(self.end, self._before[-1])
-                del self._segments[-2], self._before[-2]
+            self._begin_next()
         return news
 
     def release(self, position: int) -> None:
-        """Delete the segments whose events all lie before ``position``.
+        """Delete the segments whose events all lie before ``position``: that is stored.
 
         What can't be deleted now is when the next ones are.
         """
+        if position != self._note.position:
+            with suppress(OSError):  # the database knows it, too
+                self._note.write(position)
         try:
             if self._full and position >= self._written_end and len(self._segments) == 1:
-                self._begin(self.end, self.end)
+                self._begin_next()
             while len(self._segments) > 1 and self._before[1] <= position:
                 self._settle()
                 self._delete(self._segments[0])
@@ -293,6 +339,7 @@ class Journal:
 
     def close(self) -> None:
         """Close the files, and let another process have the journal."""
+        self._note.close()
         for file in (self._file, self._lock):
             os.close(file)
 
@@ -384,7 +431,7 @@ class Journal:
                 while (record := segments.record_at(file, offset)) is not None:
                     end, offset = record.end, record.after
                     if record.marks:
-                        self.marks.load(record.marks)
+                        self._load_marks(record.marks)
             except Torn as torn:
                 if offset > segments.HEAD_BYTES:
                     self._cut(last, file, torn)
@@ -393,6 +440,12 @@ class Journal:
                 return None
             os.fsync(file.fileno())  # the next one's marks will tell of it
         return end
+
+    def _load_marks(self, data: bytes) -> None:
+        try:
+            self.marks.load(data)
+        except ValueError as error:  # of another release: the events are good
+            log.error("marks of the journal can't be read, resends may count twice", why=str(error))
 
     def _cut(self, last: Segment, file: BinaryIO, torn: Torn) -> None:
         """Cut off what was being written when the machine went down; keep what looks otherwise."""

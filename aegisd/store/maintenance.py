@@ -196,7 +196,7 @@ class Maintainer:
         kept_of_them = {p for p in of_rollups if not is_old(p, self.policy, settled)}
         await self._postgres.make_partitions(kept_of_them)
         kept = kept_from(self.policy.rollups, settled)
-        portion = Portion(now, kept, touched, self._portions.pieces, self._postgres.layout.name)
+        portion = Portion(now, kept, touched, self._portions.pieces, self._postgres.home.layout)
 
         async def work(fetch: Fetch) -> Folded | None:
             return await fold(fetch, portion)

@@ -1,71 +1,109 @@
 """How far each source of the stream has come: the number of its events that are in the journal.
 
+A source is a name and the uid of who sends under it: no process can move the mark of another user.
 Marks are written with the entry that moves them, so that both are on disk or neither is, and all
 of them once at the beginning of each segment, so that the last segment tells them all.
 """
 
-from collections.abc import Iterable
+from typing import Any
 
 import msgpack
 
 KEEP_SECONDS = 24 * 3600
 MAX_SOURCES = 100_000
 
+ANY_UID = -1
+"""The uid of marks that were written before marks had one."""
+
+Source = tuple[int, str]
+"""The uid of who sends, and the name."""
+
 
 class Marks:
-    """The marks of the sources heard of lately. Times are wall-clock seconds since 1970."""
+    """The marks of the sources heard of lately.
+
+    Times are steady: a wall clock that is set forgets no mark. Nobody knows how long the daemon
+    was away, so a mark that is loaded counts as just heard of.
+    """
 
     def __init__(self) -> None:
-        # in the order in which they were last heard of: the first is the one silent longest
-        self._known: dict[str, tuple[int, int]] = {}
+        # of each uid in the order in which they were last heard of
+        self._known: dict[int, dict[str, tuple[int, float]]] = {}
+        self._size = 0
+        self._now = 0.0
 
     def __len__(self) -> int:
-        return len(self._known)
+        return self._size
 
-    def get(self, source: str) -> int | None:
+    def get(self, source: Source) -> int | None:
         """How many of a source's events are in the journal; None where nothing is known of it."""
-        known = self._known.get(source)
-        return None if known is None else known[0]
+        uid, name = source
+        for known in (self._known.get(uid), self._known.get(ANY_UID)):
+            if known is not None and name in known:
+                return known[name][0]
+        return None
 
-    def put(self, moved: dict[str, int], now: int) -> None:
+    def put(self, moved: dict[Source, int]) -> None:
         """Move marks."""
-        for source, mark in moved.items():
-            self._known.pop(source, None)
-            self._known[source] = mark, now
-        while len(self._known) > MAX_SOURCES:
-            del self._known[next(iter(self._known))]
+        for (uid, name), mark in moved.items():
+            known = self._known.setdefault(uid, {})
+            self._size += name not in known
+            known.pop(name, None)
+            known[name] = mark, self._now
+            if self._size > MAX_SOURCES:
+                self._drop(max(self._known, key=lambda uid: len(self._known[uid])))
 
-    def forget(self, now: int) -> None:
-        """Forget sources that were silent too long."""
-        for source, (_, heard) in list(self._known.items()):
-            if heard > now - KEEP_SECONDS:
-                break
-            del self._known[source]
+    def forget(self, now: float) -> None:
+        """Forget sources that were silent too long; ``now`` is in steady seconds."""
+        self._now = now
+        for uid, known in list(self._known.items()):
+            while known and next(iter(known.values()))[1] <= now - KEEP_SECONDS:
+                self._drop(uid)
+
+    def _drop(self, uid: int) -> None:
+        """Drop a uid's source that was silent longest."""
+        known = self._known[uid]
+        del known[next(iter(known))]
+        self._size -= 1
+        if not known:
+            del self._known[uid]
 
     def pack(self) -> bytes:
         """All marks as bytes."""
-        return _pack(self._known)
+        return _packed(
+            [uid, name, mark]
+            for uid, known in self._known.items()
+            for name, (mark, _) in known.items()
+        )
 
     def load(self, data: bytes) -> None:
         """Take over marks from bytes, which are later than those known. Raises ValueError."""
         try:
-            marks = [(str(k), int(mark), int(heard)) for k, (mark, heard) in _items(data)]
-        except (ValueError, TypeError, AttributeError, OverflowError) as error:
+            marks = list(map(_checked, _rows(msgpack.unpackb(data))))
+        except (ValueError, TypeError, OverflowError) as error:
             raise ValueError(f"no marks: {error}") from error
-        for source, mark, heard in marks:
-            self.put({source: mark}, heard)
+        for source, mark in marks:
+            self.put({source: mark})
 
 
-def _items(data: bytes) -> Iterable[tuple[str, tuple[int, int]]]:
-    items: Iterable[tuple[str, tuple[int, int]]] = msgpack.unpackb(data).items()
-    return items
-
-
-def pack_moved(moved: dict[str, int], now: int) -> bytes:
+def pack_moved(moved: dict[Source, int]) -> bytes:
     """Marks that an entry moves, as bytes."""
-    return _pack({source: (mark, now) for source, mark in moved.items()}) if moved else b""
+    return _packed([*source, mark] for source, mark in moved.items()) if moved else b""
 
 
-def _pack(known: dict[str, tuple[int, int]]) -> bytes:
-    packed: bytes = msgpack.packb(known)
+def _packed(rows: Any) -> bytes:
+    packed: bytes = msgpack.packb(list(rows))
     return packed
+
+
+def _rows(read: Any) -> Any:
+    if isinstance(read, dict):  # of journals from before marks had a uid: {name: [mark, time]}
+        return [(ANY_UID, name, mark) for name, (mark, _) in read.items()]
+    return read
+
+
+def _checked(row: Any) -> tuple[Source, int]:
+    uid, name, mark = row
+    if not (isinstance(uid, int) and isinstance(name, str) and isinstance(mark, int)):
+        raise TypeError(f"{row!r}")
+    return (uid, name), mark

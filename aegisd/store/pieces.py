@@ -39,6 +39,7 @@ def _rows(table: str, rollups: Rollups, node: str) -> TableRows:
         table,
         (*varying, *even),
         rollups.size,
+        copy.nbytes(list(varying.values()), list(even.values())),
         frozenset(),
         partial(copy.binary, list(varying.values()), list(even.values())),
     )

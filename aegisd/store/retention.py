@@ -85,8 +85,8 @@ class Retention:
 
     async def _keep_policies(self, policy: Policy) -> bool:
         """Tell TimescaleDB's own policies; False where one could not be told."""
-        layout, complete = self._postgres.layout, True
-        if layout.name == TIMESCALEDB and layout.licence != APACHE:
+        home, complete = self._postgres.home, True
+        if home.layout == TIMESCALEDB and home.licence != APACHE:
             for table, statements in retention(policy.of_tables()).items():
 
                 async def tell(statements: tuple[str, ...] = statements) -> bool:
@@ -125,8 +125,8 @@ class Retention:
 
     async def _chunks(self, policy: Policy, now: int) -> list[Removal]:
         """What TimescaleDB's Apache edition doesn't remove by itself."""
-        layout = self._postgres.layout
-        if layout.name != TIMESCALEDB or layout.licence != APACHE:
+        home = self._postgres.home
+        if home.layout != TIMESCALEDB or home.licence != APACHE:
             return []
         due = []
         for table, days in policy.of_tables().items():

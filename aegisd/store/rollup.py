@@ -17,7 +17,7 @@ from aegisd.live.endpoints import OTHER
 from aegisd.live.state import CLASS_ADDS, STATUS_CLASS
 from aegisd.live.times import Times
 from aegisd.live.windows import COLUMN
-from aegisd.wire.block import Block, Integers, Text
+from aegisd.wire.block import Block, Integers, Mask, Text
 from aegisd.wire.protocol import RATE_LIMIT, REQUEST
 
 SECOND = 1_000_000  # microseconds
@@ -107,6 +107,37 @@ class _Groups:
         return np.bincount(self.of * width + values, minlength=n * width).reshape(n, width)
 
 
+@frozen(eq=False)
+class Named:
+    """Events of one kind by minute and name, with the counters alone by which names rank.
+
+    There may be as many as events, and most are of no further interest: ``rollups`` adds up all
+    figures of those that are.
+    """
+
+    starts: Integers
+    names: dict[str, Text]
+    counters: dict[str, Integers]
+    _block: Block
+    _groups: _Groups
+
+    def rollups(self, chosen: Mask | None = None) -> Rollups:
+        """The rollups of all, or of those that ``chosen`` marks."""
+        if chosen is None:
+            return _added(self._block, self._groups, self.starts, self.names)
+        events = chosen[self._groups.of]
+        places = chosen.cumsum() - 1
+        groups = _Groups(self._groups.codes[chosen], places[self._groups.of[events]])
+        names = {name: Text(text.values, text.index[chosen]) for name, text in self.names.items()}
+        return _added(self._block.take(events), groups, self.starts[chosen], names)
+
+
+def _added(block: Block, groups: _Groups, starts: Integers, names: dict[str, Text]) -> Rollups:
+    if block.kind == RATE_LIMIT:
+        return Rollups(starts, names, _count_decisions(block, groups))
+    return Rollups(starts, names, _count_requests(block, groups), _durations(block, groups))
+
+
 def roll_up(blocks: Sequence[Block]) -> Pieces:
     """The pieces of ``blocks``, of which each kind is there once at most."""
     return Pieces(fine(blocks), endpoints(blocks), keys(blocks))
@@ -152,9 +183,17 @@ def _within(codes: Integers, groups: _Groups) -> _Groups:
 
 def endpoints(blocks: Sequence[Block]) -> Rollups:
     """Requests by minute and endpoint."""
+    named = named_endpoints(blocks)
+    if named is None:
+        return _none(("method", "endpoint"), REQUEST_COUNTERS, timed=True)
+    return named.rollups()
+
+
+def named_endpoints(blocks: Sequence[Block]) -> Named | None:
+    """Requests by minute and endpoint; None where there are none."""
     block = _of_kind(blocks, REQUEST)
     if block is None:
-        return _none(("method", "endpoint"), REQUEST_COUNTERS, timed=True)
+        return None
     methods, paths = (_distinct(block.texts[name]) for name in ("method", "endpoint"))
     width = len(paths.values)
     other = len(methods.values) * width
@@ -162,32 +201,41 @@ def endpoints(blocks: Sequence[Block]) -> Rollups:
     busy = np.bincount(groups.of, minlength=len(groups.codes))
     groups = _bounded(groups, busy, np.zeros_like(busy), other)
     minute, name = np.divmod(groups.codes, other + 1)
-    return Rollups(
+    return Named(
         minute * NAMED_SECONDS * SECOND,
         {
             "method": _or_other(methods, name // width),
             "endpoint": _or_other(paths, np.where(name == other, width, name % width)),
         },
-        _count_requests(block, groups),
-        _durations(block, groups),
+        {"requests": np.bincount(groups.of, minlength=len(groups.codes))},
+        block,
+        groups,
     )
 
 
 def keys(blocks: Sequence[Block]) -> Rollups:
     """Decisions by minute and key."""
+    named = named_keys(blocks)
+    return _none(("key",), DECISION_COUNTERS, timed=False) if named is None else named.rollups()
+
+
+def named_keys(blocks: Sequence[Block]) -> Named | None:
+    """Decisions by minute and key; None where there are none."""
     block = _of_kind(blocks, RATE_LIMIT)
     if block is None:
-        return _none(("key",), DECISION_COUNTERS, timed=False)
+        return None
     names = _distinct(block.texts["key"])
     other = len(names.values)
     groups = _named(block, names.index.astype(np.int64), other)
     counters = _count_decisions(block, groups)
     groups = _bounded(groups, counters["denied"], counters["checked"], other)
     minute, name = np.divmod(groups.codes, other + 1)
-    return Rollups(
+    return Named(
         minute * NAMED_SECONDS * SECOND,
         {"key": _or_other(names, name)},
         _count_decisions(block, groups),
+        block,
+        groups,
     )
 
 

@@ -24,6 +24,7 @@ class TableRows:
     table: str
     columns: tuple[str, ...]
     size: int
+    nbytes: int  # as they are sent
     partitions: frozenset[Partition]
     pieces: Callable[[], Iterator[memoryview]]
 
@@ -93,6 +94,7 @@ def table_rows(block: Block, node: str) -> TableRows:
         table.name,
         (*varying, *even),
         block.size,
+        copy.nbytes(list(varying.values()), list(even.values())),
         frozenset(Partition.of(table.name, int(day)) for day in days),
         partial(copy.binary, list(varying.values()), list(even.values())),
     )

@@ -9,6 +9,9 @@ from importlib.resources import files
 
 from attrs import frozen
 
+SCHEMA = "aegisd"
+"""Of the database, where a new installation's tables are put."""
+
 RAW = ("request_metrics", "rate_limit_metrics", "backend_metrics", "system_metrics")
 
 HOURLY_DAYS = 32  # of a partition of the hourly rollups: two years of them are 24 tables
@@ -27,7 +30,7 @@ PARTITIONED = dict.fromkeys(RAW, 1) | {
 DAY_MICROSECONDS = 86_400 * 1_000_000
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_PARTITION = re.compile(rf"({'|'.join(PARTITIONED)})_(\d{{8}})")
+_PARTITION = re.compile(rf"({'|'.join(PARTITIONED)})_(\d{{8}})(?:_([1-9]\d*))?")
 
 
 @frozen
@@ -51,10 +54,14 @@ def migrations() -> list[Migration]:
 
 @frozen(order=True)
 class Partition:
-    """A table's rows of some days from ``day`` on, which counts from 1970-01-01, UTC."""
+    """A table's rows of some days from ``day`` on, which counts from 1970-01-01, UTC.
+
+    ``number`` counts on where the first one's name is taken, by a detached partition mostly.
+    """
 
     table: str
     day: int
+    number: int = 1
 
     @classmethod
     def of(cls, table: str, day: int) -> "Partition":
@@ -69,7 +76,8 @@ class Partition:
     @property
     def name(self) -> str:
         """The partition's own table name."""
-        return f"{self.table}_{self._date(self.day):%Y%m%d}"
+        name = f"{self.table}_{self._date(self.day):%Y%m%d}"
+        return name if self.number == 1 else f"{name}_{self.number}"
 
     @property
     def bounds(self) -> tuple[str, str]:
@@ -93,4 +101,4 @@ class Partition:
             date = datetime.strptime(match[2], "%Y%m%d").replace(tzinfo=UTC)
         except ValueError:
             return None
-        return cls(match[1], (date - _EPOCH).days)
+        return cls(match[1], (date - _EPOCH).days, int(match[3] or 1))

@@ -95,6 +95,11 @@ def record(position: int, events: int, written: int, marks: bytes, entry: bytes)
     return [struct.pack("<II", len(marks) + len(entry), crc), checked, marks, entry]
 
 
+def record_bytes(marks: bytes, entry: bytes) -> int:
+    """How long a record is."""
+    return _RECORD.size + len(marks) + len(entry)
+
+
 def check_head(file: BinaryIO, journal: UUID) -> int:
     """The position behind the segment before. Torn where this is no segment of the journal."""
     file.seek(0)

@@ -12,7 +12,7 @@ from aegisd.config.settings import Settings
 from aegisd.store import entries
 from aegisd.store.backlog import Backlog
 from aegisd.store.journal import Journal
-from aegisd.store.marks import Marks
+from aegisd.store.marks import Marks, Source
 from aegisd.store.postgres import Postgres
 from aegisd.store.sync import Sync
 from aegisd.store.writer import Writer
@@ -34,7 +34,9 @@ class Storage:
         """How far the stream's sources have come."""
         return self.journal.marks
 
-    def keep_durably(self, blocks: list[Block], packed: list[bytes], moved: dict[str, int]) -> int:
+    def keep_durably(
+        self, blocks: list[Block], packed: list[bytes], moved: dict[Source, int]
+    ) -> int:
         """Keep what came together, with the marks it moves; return the record's number.
 
         ``packed`` is what ``entries.pack_block`` makes of each block. ``sync.reached`` waits for

@@ -9,6 +9,7 @@ import trio
 
 from aegisd.store.backlog import JournalUnavailable
 from aegisd.store.journal import Journal
+from aegisd.threads import in_thread
 
 log = structlog.get_logger()
 
@@ -43,7 +44,7 @@ class Sync:
     async def once(self) -> None:
         """Sync what is there now."""
         try:
-            await trio.to_thread.run_sync(self._journal.sync)
+            await in_thread(self._journal.sync)
         except OSError as error:
             if self.error is None:
                 log.error("the journal can't be brought to the disk", why=str(error))

@@ -14,18 +14,31 @@ import trio
 from attrs import define, frozen
 
 from aegisd.config.settings import Metrics
-from aegisd.errors import DatabaseUnavailable
+from aegisd.errors import DatabaseSlow, DatabaseUnavailable, kind_of
 from aegisd.store.backlog import Backlog, Batch
 from aegisd.store.pieces import piece_rows
-from aegisd.store.postgres import DataRefused, Move, Postgres
+from aegisd.store.postgres import WRITE_SECONDS, DataRefused, Move, Postgres
 from aegisd.store.rollup import roll_up
 from aegisd.store.rows import TableRows, table_rows
 from aegisd.store.sampling import Sampler
+from aegisd.store.schema import RAW
+from aegisd.store.sifting import Refused
+from aegisd.threads import in_thread
 from aegisd.wire.block import Block, concatenate
 from aegisd.wire.protocol import REQUEST
 
 MAX_BATCH_EVENTS = 100_000
 """COPY gains little beyond; one transaction stays a matter of a second."""
+
+MIN_BATCH_EVENTS = 1000
+"""A database that does not take so few in its time is away."""
+
+MAX_BATCH_BYTES = 64 * 1024 * 1024
+"""Of rows as they are sent. Ordinary ones take some 100 bytes; with paths of 2 kB, on a slow line,
+a batch would not be through in its time."""
+
+QUICK_SECONDS = WRITE_SECONDS / 8
+"""A batch that took no longer may be followed by one of twice as many events."""
 
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 30.0
@@ -42,9 +55,11 @@ class WriterFigures:
     rows: int = 0
     failures: int = 0
     refused: int = 0  # events whose rows Postgres would not take
+    last_refusal: str | None = None
     sampled_out: int = 0  # requests that are not to be stored
     last_flush: float | None = None
     last_error: str | None = None
+    last_kind: str | None = None  # of that error
 
 
 @frozen
@@ -78,6 +93,7 @@ class Writer:
         self._position = 0  # the database's
         self._due = -inf  # when the next flush is, whatever waits
         self._tried: _Tried | None = None
+        self._most = MAX_BATCH_EVENTS  # in a batch
         self._enough = trio.Event()
         self._stopping = trio.Event()
         self.ready = trio.Event()
@@ -102,7 +118,7 @@ class Writer:
             except (DatabaseUnavailable, OSError) as error:  # the journal can't be read
                 if self.figures.connected:  # something was stored since the last failure
                     pause = FIRST_PAUSE_SECONDS
-                self._is_away(str(error))
+                self._is_away(error)
                 await self._pause(pause)
                 pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
                 continue
@@ -145,30 +161,62 @@ class Writer:
         """Write all that waits now, batch by batch; what comes meanwhile is the next flush's."""
         end = self._backlog.end
         self._due = trio.current_time() + self._interval
-        while (batch := self._backlog.first(MAX_BATCH_EVENTS)) is not None:
+        while (batch := self._backlog.first(self._most)) is not None:
             await self._write(batch)
             if batch.end >= end:
                 return
 
+    def _shrink(self, events: int) -> None:
+        """Have smaller batches than one of so many events, which was not through in its time."""
+        self._most = max(min(events, self._most) // 4, MIN_BATCH_EVENTS)
+
     async def _write(self, batch: Batch) -> None:
-        """Write a batch; rows that Postgres refuses are found by halving, and left out."""
+        """Write a batch; rows that Postgres refuses are left out."""
         # in a thread: a batch of many names takes a tenth of a second, and others have their turns
-        rows, pieces = await trio.to_thread.run_sync(self._laid_out, batch)
+        rows, pieces = await in_thread(self._laid_out, batch)
         tables = rows + pieces
+        if batch.events > 1 and sum(table.nbytes for table in tables) > MAX_BATCH_BYTES:
+            await self._write_halves(batch)
+            return
         stored = sum(table.size for table in rows)
         self._tried = _Tried(batch.end, stored, batch.events - stored)
+        begun = trio.current_time()
         try:
-            await self._postgres.write(tables, self._move(batch))
+            refused = await self._postgres.write(tables, self._move(batch))
         except DataRefused as error:
             if batch.events > 1:
-                for half in batch.halves():
-                    await self._write(half)
+                await self._write_halves(batch)
                 return
             await self._leave_out(batch, str(error))
             return
+        except DatabaseSlow:
+            self._shrink(batch.events)
+            raise
+        if trio.current_time() - begun <= QUICK_SECONDS:
+            self._most = min(2 * self._most, MAX_BATCH_EVENTS)
         self._is_there()
         self._count(self._tried)
+        self._tell(refused)
         self._stored(batch)
+
+    async def _write_halves(self, batch: Batch) -> None:
+        for half in batch.halves():
+            await self._write(half)
+
+    def _tell(self, refused: list[Refused]) -> None:
+        """Count rows that were left out, and say so where the reason is a new one."""
+        for each in refused:
+            if each.table in RAW:
+                self.figures.refused += each.rows
+                self.figures.rows -= each.rows
+            if self.figures.last_refusal != each.why:
+                log.error(
+                    "Postgres refused rows, they are left out",
+                    table=each.table,
+                    rows=each.rows,
+                    why=each.why,
+                )
+            self.figures.last_refusal = each.why
 
     def _laid_out(self, batch: Batch) -> tuple[list[TableRows], list[TableRows]]:
         """A batch as rows, and as pieces of rollups, which count what is not stored, too."""
@@ -213,7 +261,8 @@ class Writer:
         self.figures.connected = True
         log.info("connected to the database", waiting=self._backlog.events)
 
-    def _is_away(self, why: str) -> None:
+    def _is_away(self, error: Exception) -> None:
+        why = str(error)
         self.figures.failures += 1
         if self.figures.connected or self.figures.last_error != why:
             log.warning(
@@ -222,4 +271,4 @@ class Writer:
                 waiting=self._backlog.events,
             )
         self.figures.connected = False
-        self.figures.last_error = why
+        self.figures.last_error, self.figures.last_kind = why, kind_of(error)

@@ -9,11 +9,13 @@ from uuid import UUID
 from aegisd import __version__
 from aegisd.alerts.actions import as_json
 from aegisd.alerts.rules import ACKNOWLEDGED, ACTIVE, RESOLVED
-from aegisd.errors import DatabaseUnavailable
+from aegisd.errors import DatabaseUnavailable, kind_of
 from aegisd.store import ranges
 from aegisd.store.exact import Exact
+from aegisd.store.figures import earliest
 from aegisd.store.history import History
 from aegisd.store.levels import kept_from
+from aegisd.store.places import Busy
 from aegisd.store.postgres import DataRefused
 from aegisd.store.ranges import Kept, Range
 from aegisd.times import parse_rfc3339, rfc3339
@@ -33,6 +35,7 @@ PAGE_POLICY = (
     " img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 ASSETS = {"app.js": "text/javascript; charset=utf-8", "style.css": "text/css; charset=utf-8"}
+FOR_ADMINS = "an admin's token shows it"
 WEBSOCKET_META = '<meta name="aegisd-websocket" content="{}">'
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -65,25 +68,34 @@ class Api:
             "/api/metrics/rate-limits": self.rate_limits,
         }
 
-    async def answer(self, request: Request) -> Response:
-        """Answer, also where the answer is an error."""
+    def handler(self, request: Request) -> Handler:
+        """What answers the request. Raises HttpError where nothing does."""
+        handler = self._routes.get(request.path) or self._below(request.path)
+        if handler is None:
+            raise HttpError(HTTPStatus.NOT_FOUND, "not_found", f"there is no {request.path}")
+        if request.method not in ("GET", "HEAD"):
+            raise HttpError(
+                HTTPStatus.METHOD_NOT_ALLOWED,
+                "method_not_allowed",
+                f"{request.path} takes GET, not {request.method}",
+                {"Allow": "GET, HEAD"},
+            )
+        return handler
+
+    async def answer(self, handler: Handler, request: Request) -> Response:
+        """Have the request answered. Raises HttpError where it is refused."""
         try:
-            handler = self._routes.get(request.path) or self._below(request.path)
-            if handler is None:
-                raise HttpError(HTTPStatus.NOT_FOUND, "not_found", f"there is no {request.path}")
-            if request.method not in ("GET", "HEAD"):
-                raise HttpError(
-                    HTTPStatus.METHOD_NOT_ALLOWED,
-                    "method_not_allowed",
-                    f"{request.path} takes GET, not {request.method}",
-                    {"Allow": "GET, HEAD"},
-                )
             return await handler(request)
+        except Busy as error:
+            later = {"Retry-After": str(error.seconds)}
+            raise HttpError(HTTPStatus.SERVICE_UNAVAILABLE, "busy", str(error), later) from None
         except (DatabaseUnavailable, DataRefused) as error:
-            refused = HttpError(HTTPStatus.SERVICE_UNAVAILABLE, "database_unavailable", str(error))
-            return refused.response()
-        except HttpError as error:
-            return error.response()
+            why = str(error) if request.admin else kind_of(error)
+            raise HttpError(
+                HTTPStatus.SERVICE_UNAVAILABLE,
+                "database_unavailable",
+                f"the database can't be used: {why}",
+            ) from None
 
     def _below(self, path: str) -> Handler | None:
         if path.startswith("/assets/") and path.removeprefix("/assets/") in ASSETS:
@@ -113,11 +125,11 @@ class Api:
         return success({"status": "ok"})
 
     async def readyz(self, request: Request) -> Response:
-        """Whether events are taken; what the database does only shows in the body."""
+        """Whether events are taken; what the database does only shows in the body, by its kind."""
         del request
         if self._context.stopping:
             raise HttpError(HTTPStatus.SERVICE_UNAVAILABLE, "stopping", "the daemon is stopping")
-        lines = self._context.degradations()
+        lines = self._context.degradations(admin=False)
         return success({"status": "degraded" if lines else "ok", "degradations": lines})
 
     async def metrics(self, request: Request) -> Response:
@@ -174,7 +186,7 @@ class Api:
 
     async def status(self, request: Request) -> Response:
         """How the daemon does."""
-        del request
+        admin = request.admin
         context = self._context
         writer = context.storage.writer
         figures = writer.figures
@@ -182,6 +194,7 @@ class Api:
         backlog = context.storage.backlog
         oldest = backlog.oldest
         flushed = figures.last_flush
+        error = backlog.figures.error or context.storage.sync.error
         return success(
             {
                 "version": __version__,
@@ -192,12 +205,12 @@ class Api:
                     "events": backlog.events,
                     "bytes": context.storage.journal.figures.bytes,
                     "oldest": None if oldest is None else _time(oldest),
-                    "lastError": backlog.figures.error or context.storage.sync.error,
+                    "lastError": error if admin or error is None else FOR_ADMINS,
                 },
                 "database": {
                     "connected": figures.connected,
                     "lagSeconds": 0 if oldest is None else max(0, round(wall - oldest, 3)),
-                    "lastError": figures.last_error,
+                    "lastError": figures.last_error if admin else figures.last_kind,
                 },
                 "flush": {
                     "batches": figures.batches,
@@ -209,7 +222,7 @@ class Api:
                     "failures": context.upkeep.duties.counts(),
                     "clockAheadSeconds": round(context.upkeep.ahead, 3),
                 },
-                "degradations": context.degradations(),
+                "degradations": context.degradations(admin=admin),
             }
         )
 
@@ -227,25 +240,26 @@ class Api:
         source = self._source(request)
         totals = await source.totals(range_, node)
         present = await self._context.history.present(now, node)
-        return _of(range_, views.past_overview(now, range_, totals, present))
+        data = views.past_overview(now, range_, totals.figures, present.figures)
+        return _of(range_, data, earliest(totals.complete_until, present.complete_until))
 
     async def request_rate(self, request: Request) -> Response:
         """Requests over time."""
         _, range_, node = self._asked(request)
         counts = await self._context.history.requests(range_, node)
-        return _of(range_, views.request_rate(range_, counts))
+        return _of(range_, views.request_rate(range_, counts.figures), counts.complete_until)
 
     async def latency(self, request: Request) -> Response:
         """Latencies over time."""
         _, range_, node = self._asked(request)
-        latencies = await self._source(request).latency(range_, node)
-        return _of(range_, views.latency(range_, latencies))
+        found = await self._source(request).latency(range_, node)
+        return _of(range_, views.latency(range_, found.figures), found.complete_until)
 
     async def status_distribution(self, request: Request) -> Response:
         """Statuses over time."""
         _, range_, node = self._asked(request)
         counts = await self._context.history.statuses(range_, node)
-        return _of(range_, views.status_distribution(range_, counts))
+        return _of(range_, views.status_distribution(range_, counts.figures), counts.complete_until)
 
     def _source(self, request: Request) -> History | Exact:
         """What answers: the rollups, or with ``exact=true`` the raw rows."""
@@ -258,7 +272,7 @@ class Api:
         """The endpoints with most requests."""
         _, range_, node = self._asked(request, names=True)
         top = await self._context.history.top_endpoints(range_, node, _limit(request))
-        return _of(range_, views.endpoints(top))
+        return _of(range_, views.endpoints(top.figures), top.complete_until)
 
     async def backends(self, request: Request) -> Response:
         """The backends' latest reports, from memory."""
@@ -270,7 +284,8 @@ class Api:
         """Rate-limit decisions of a range."""
         _, range_, node = self._asked(request, names=True)
         limit = _limit(request)
-        checked, denied, keys = await self._context.history.rate_limits(range_, node, limit)
+        limits = await self._context.history.rate_limits(range_, node, limit)
+        checked, denied, keys = limits.figures
         return _of(
             range_,
             {
@@ -280,6 +295,7 @@ class Api:
                     {"key": key.key, "checked": key.checked, "denied": key.denied} for key in keys
                 ],
             },
+            limits.complete_until,
         )
 
     # alerts
@@ -332,14 +348,15 @@ def _limit(request: Request) -> int:
     return int(text)
 
 
-def _of(range_: Range, data: Any) -> Response:
-    """An answer about a range: also which it is, in whole rollups of what is kept."""
+def _of(range_: Range, data: Any, complete_until: int | None) -> Response:
+    """An answer about a range: which it is, in whole rollups, and until when it is complete."""
     return success(
         data,
         range={
             "from": rfc3339(range_.start),
             "to": rfc3339(range_.end),
             "bucketSeconds": range_.bucket,
+            "completeUntil": None if complete_until is None else rfc3339(complete_until),
         },
     )
 

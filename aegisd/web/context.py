@@ -16,6 +16,7 @@ from aegisd.store.exact import Exact
 from aegisd.store.history import History
 from aegisd.store.maintenance import Maintainer
 from aegisd.store.storage import Storage
+from aegisd.web.connections import Connections
 from aegisd.web.websocket import Hub
 
 
@@ -39,23 +40,30 @@ class Context:
     upkeep: Maintainer
     alerts: Manager
     hub: Hub
+    connections: Connections
     losses: Losses
     now: Callable[[], int]
     clocks: Callable[[], tuple[float, float]]
     started: tuple[float, float]
     stopping: bool = False
 
-    def degradations(self) -> list[str]:
-        """What doesn't work as it should, a line each."""
+    def degradations(self, *, admin: bool) -> list[str]:
+        """What doesn't work as it should, a line each.
+
+        What Postgres or the disk says of it is for an admin: it names addresses, roles and paths.
+        """
         figures = self.storage.writer.figures
         lines = []
         if self.settings.metrics.enabled and not figures.connected:
-            lines.append(f"the database can't be used: {figures.last_error or 'connecting'}")
-        if self.storage.backlog.figures.error is not None:
-            lines.append(f"the journal can't be written: {self.storage.backlog.figures.error}")
-        if self.storage.sync.error is not None:
-            lines.append(f"the journal can't be brought to the disk: {self.storage.sync.error}")
-        lines += self.upkeep.duties.lines()
+            why = figures.last_error if admin else figures.last_kind
+            lines.append(f"the database can't be used: {why or 'connecting'}")
+        for what, error in (
+            ("written", self.storage.backlog.figures.error),
+            ("brought to the disk", self.storage.sync.error),
+        ):
+            if error is not None:
+                lines.append(f"the journal can't be {what}" + (f": {error}" if admin else ""))
+        lines += self.upkeep.duties.lines(admin=admin)
         lines += [
             f"{cause}: {lost} so far"
             for cause, lost in self.losses.lasting(self.clocks()[1]).items()

@@ -41,6 +41,12 @@ class Exposition(Collector):
         yield from self._requests()
         clients = context.hub.count
         yield _gauge("aegisd_websocket_clients", "WebSocket clients.", value=clients)
+        yield _counter(
+            "aegisd_http_refused",
+            "Requests refused, and connections that gave way to others.",
+            "reason",
+            context.connections.refused,
+        )
         active = len(context.alerts.active)
         yield _gauge("aegisd_alerts_active", "Alerts that are not resolved.", value=active)
         yield _counter(

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from http import HTTPStatus
 from urllib.parse import urlsplit
 
+from attrs import evolve
+
 from aegisd.config.checks import split_address
 from aegisd.config.settings import Http, Token
 from aegisd.web.message import HttpError, Request
@@ -33,8 +35,11 @@ class Guard:
         self._origins = {origin.lower().rstrip("/") for origin in allowed_origins}
         self._tokens = settings.tokens
 
-    def check(self, request: Request) -> None:
-        """Raise HttpError where the request may not be answered."""
+    def check(self, request: Request) -> Request:
+        """The request, with the right it has shown. Raises HttpError where it has none.
+
+        Without tokens all that reach us are on this machine, and have every right.
+        """
         named = request.headers.get("host", "")
         # our own address, as a number, is no name that rebinding could have brought here; a
         # daemon that listens on all addresses is asked under it
@@ -44,13 +49,16 @@ class Guard:
                 "misdirected",
                 f"'{named}' is no name of this service; add it to http.allowed_hosts",
             )
-        if self._tokens and request.path not in OPEN_PATHS and self._token(request) is None:
+        token = self._token(request)
+        if self._tokens and request.path not in OPEN_PATHS and token is None:
             raise HttpError(
                 HTTPStatus.UNAUTHORIZED,
                 "unauthorized",
                 "a valid bearer token is needed",
                 {"WWW-Authenticate": "Bearer"},
             )
+        admin = token.role == "admin" if token is not None else not self._tokens
+        return evolve(request, admin=admin)
 
     def check_origin(self, request: Request) -> None:
         """Raise HttpError for a WebSocket from a page of another site."""

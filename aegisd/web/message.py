@@ -20,6 +20,7 @@ class Request:
     headers: dict[str, str]
     peer: str  # the address it came from
     local: str  # and the one of ours it came to
+    admin: bool = False  # whether it has shown an admin's right
 
     @classmethod
     def parse(
@@ -34,6 +35,16 @@ class Request:
     def wants_websocket(self) -> bool:
         """Whether it asks for an upgrade to WebSocket (RFC 6455)."""
         return self.headers.get("upgrade", "").lower() == "websocket"
+
+    @property
+    def announced_bytes(self) -> int:
+        """How long the body is to be; 0 also where that only shows at its end."""
+        return int(self.headers.get("content-length", "0"))
+
+    @property
+    def has_body(self) -> bool:
+        """Whether a body follows the head."""
+        return "transfer-encoding" in self.headers or self.announced_bytes > 0
 
 
 @frozen

@@ -7,7 +7,7 @@ Text is dictionary-coded: each distinct text once, and an index per event. A bat
 turned into one Python object per event: that costs more than all else together.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 import numpy as np
 from attrs import field, frozen
@@ -145,6 +145,15 @@ class Block:
             self.size,
             {name: column[order] for name, column in self.numbers.items()},
             {name: Text(text.values, text.index[order]) for name, text in self.texts.items()},
+        )
+
+    def only(self, names: Collection[str]) -> "Block":
+        """The same events with some of their columns."""
+        return Block(
+            self.kind,
+            self.size,
+            {name: column for name, column in self.numbers.items() if name in names},
+            {name: text for name, text in self.texts.items() if name in names},
         )
 
     def with_text(self, name: str, text: Text) -> "Block":

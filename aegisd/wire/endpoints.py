@@ -1,8 +1,8 @@
 """Gives each request its endpoint: the gateway's route, else the user's pattern, else a template.
 
 In a template a segment that identifies one thing among many becomes a placeholder, so that
-``/users/123`` and ``/users/124`` are one endpoint: numbers, UUIDs, long hex and long tokens with
-digits in them become ``{id}``. Paths repeat, so what was found is remembered, in bounded memory.
+``/users/123`` and ``/users/124`` are one endpoint. What tells it is how the segment looks:
+``wire/identifiers``. Paths repeat, so what was found is remembered, in bounded memory.
 """
 
 import re
@@ -12,8 +12,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from aegisd.wire.block import Block, Text
+from aegisd.wire.identifiers import may_identify, shown
 from aegisd.wire.patterns import Patterns
-from aegisd.wire.privacy import without_query
+from aegisd.wire.privacy import has_query, route_without_query, without_query
 from aegisd.wire.protocol import REQUEST
 
 MAX_REMEMBERED = 65_536
@@ -27,30 +28,34 @@ would make the memory large: their endpoint is found each time."""
 MAX_SEGMENTS = 32
 """Segments of a path that are looked at. What lies deeper is no API's, and costs nothing."""
 
-PLACEHOLDER = "{id}"
+_SLASHES = re.compile(r"(?<!:)/{2,}")  # not those of http://host/a, which a proxy is asked for
 
-_IDENTIFIER = re.compile(
-    r"""
-      [+-]?\d+ (?: [.,:_-]\d+ )*                        # 123, -1, 2026-11-23, 1.2.3
-    | [0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}      # a UUID (RFC 9562)
-    | (?=[0-9a-f]*\d)[0-9a-f]{8,}                       # hex of 8 and more, a digit among it
-    | (?=[^\d]*\d)(?=[^a-z]*[a-z])[0-9a-z_=-]{20,}      # tokens, ULIDs, base64url
-    """,
-    re.VERBOSE | re.IGNORECASE,
-)
+
+def plain(path: str) -> str:
+    """``path`` without what makes no other endpoint: query, parameters, slashes in a row."""
+    bare = without_query(path)
+    return _SLASHES.sub("/", bare) if "//" in bare else bare
 
 
 def template(path: str) -> str:
     """``path`` with those of its first segments that identify things replaced by ``{id}``."""
-    segments = without_query(path).split("/", MAX_SEGMENTS)
-    return "/".join(PLACEHOLDER if _IDENTIFIER.fullmatch(s) else s for s in segments)
+    return _template(plain(path))
+
+
+def _template(path: str) -> str:
+    if not may_identify(path):
+        return path
+    segments = path.split("/", MAX_SEGMENTS)
+    looked_at = len(segments) - ("/" in segments[-1])
+    return "/".join([shown(segments, i) for i in range(looked_at)] + segments[looked_at:])
 
 
 class Endpoints:
     """Adds the ``endpoint`` column to request blocks.
 
     ``patterns`` are in the form of ``config/patterns``; the first that a path matches is its
-    endpoint. Other paths have their template, or with ``templates`` off stay as they are.
+    endpoint. Other paths have their template, or with ``templates`` off stay as they are. No
+    endpoint holds a query or a path's parameters, whatever ``privacy.strip_query`` says of paths.
     """
 
     def __init__(self, *, templates: bool, patterns: Sequence[str] = ()) -> None:
@@ -64,6 +69,8 @@ class Endpoints:
         if block.kind != REQUEST:
             return block
         routes, paths = block.texts["route"], block.texts["path"]
+        if has_query(routes):
+            routes = routes.map(route_without_query)
         if any(value is not None for value in routes.values):
             endpoint = self._routes_first(routes, paths)
         else:
@@ -96,8 +103,8 @@ class Endpoints:
         return endpoint
 
     def _found(self, path: str) -> str:
-        bare = without_query(path)
+        bare = plain(path)
         endpoint = self._patterns.first(bare)
         if endpoint is None:
-            endpoint = template(bare) if self._templates else bare
+            endpoint = _template(bare) if self._templates else bare
         return path if endpoint == path else endpoint  # one text in memory, not two

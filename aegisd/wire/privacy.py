@@ -13,19 +13,28 @@ from aegisd.wire.protocol import REQUEST
 IPV4_PREFIX = 24
 IPV6_PREFIX = 48
 
-_QUERY_IN_ROUTE = re.compile(r"\?[^/?#(){}=]+=.*", re.DOTALL)
-"""A route is a template, whose question marks may mean something else: ``/:id?``, ``{?page}``,
-``(?P<id>…)``. A gateway that sends the URL itself as its route sends ``?name=value``."""
+_PARAMETERS = re.compile(r";[^/]*")
+"""A segment's parameters (RFC 3986, 3.3), such as ``;jsessionid=…``: they are to a segment what
+the query is to the path, and Java's servers keep the session there."""
+
+_QUERY_IN_ROUTE = re.compile(r"\?[^/?#(){}=]+=.*|;[^/?#(){};=]+=[^/?#]*", re.DOTALL)
+"""A route is a template, whose question marks and semicolons may mean something else: ``/:id?``,
+``{?page}``, ``{;page}``, ``(?P<id>…)``. A gateway that sends the URL itself as its route sends
+``?name=value`` and ``;name=value``."""
+
+_QUERY_IN_MESSAGE = re.compile(r"(/[^\s/?#;\"'<>]*+)[?;][^\s/=\"'<>]++=[^\s\"'<>]*")
+"""An error message may tell the URL that failed: a path, then ``?name=value`` or ``;name=value``,
+up to a space or a quote."""
 
 
 def protect(block: Block, privacy: Privacy) -> Block:
-    """The block without query strings and client addresses, as ``privacy`` says."""
+    """The block without queries, path parameters and client addresses, as ``privacy`` says."""
     if block.kind != REQUEST:
         return block
     cleared: dict[str, Text] = {}
     if privacy.strip_query:
-        for name, strip in (("path", without_query), ("route", _route_without_query)):
-            if _has_query(block.texts[name]):
+        for name, strip in _STRIPS.items():
+            if has_query(block.texts[name]):
                 cleared[name] = block.texts[name].map(strip)
     if privacy.client_ip == "truncate":
         cleared["client_ip"] = block.texts["client_ip"].map(truncate_address)
@@ -34,19 +43,33 @@ def protect(block: Block, privacy: Privacy) -> Block:
     return Block(block.kind, block.size, block.numbers, block.texts | cleared)
 
 
-def _has_query(text: Text) -> bool:
+def has_query(text: Text) -> bool:
     """Whether any of the texts may have one: most blocks have none, and one look tells."""
     joined = "".join([value for value in text.values if value is not None])
-    return "?" in joined or "#" in joined
+    return "?" in joined or "#" in joined or ";" in joined
 
 
 def without_query(path: str) -> str:
-    """The path before its query and fragment."""
-    return path.partition("?")[0].partition("#")[0]
+    """The path before its query and fragment, without its segments' parameters."""
+    bare = path.partition("?")[0].partition("#")[0]
+    return _PARAMETERS.sub("", bare) if ";" in bare else bare
 
 
-def _route_without_query(route: str) -> str:
-    return _QUERY_IN_ROUTE.sub("", route) if "?" in route else route
+def route_without_query(route: str) -> str:
+    """The route, without query and parameters where it is a URL."""
+    return _QUERY_IN_ROUTE.sub("", route)
+
+
+def _message_without_query(message: str) -> str:
+    return _QUERY_IN_MESSAGE.sub(r"\1", message)
+
+
+_STRIPS = {
+    "path": without_query,
+    "route": route_without_query,
+    "error_message": _message_without_query,
+}
+"""By field, what takes queries off: of every text in which a path may be."""
 
 
 def truncate_address(text: str) -> str | None:

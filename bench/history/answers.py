@@ -150,14 +150,14 @@ async def errors(asked: Asked, results: Results) -> None:
             say(f"errors, {name}")
             range_ = asked.range(name)
             whole = evolve(range_, bucket=10**9)
-            totals = await history.totals(range_, None)
+            totals = (await history.totals(range_, None)).figures
             ((_, count, exact),) = await _exact(asked.database, whole)
             if count != totals.requests:
                 raise Failed(f"{name}: {totals.requests:,} requests for {count:,} rows")
             found = _errors(totals.latency, exact)
             results.row(head, f"overview, {name}", *map(_percent, found), NONE)
             worst = max(worst, *found[1:])
-            series = await history.latency(range_, None)
+            series = (await history.latency(range_, None)).figures
             rows = {start: row for start, _, row in await _exact(asked.database, range_)}
             if rows.keys() != series.keys():
                 raise Failed(f"{name}: {len(series)} buckets for {len(rows)}")

@@ -163,7 +163,7 @@ async def _asked(dsn: str, *statements: str) -> list[tuple[Any, ...]]:
 
 
 async def _ask(dsn: str, statements: Sequence[str]) -> list[tuple[Any, ...]]:
-    connection = await asyncpg.connect(dsn)
+    connection = await asyncpg.connect(dsn, server_settings={"search_path": "aegisd, public"})
     try:
         rows: list[Any] = []
         for statement in statements:

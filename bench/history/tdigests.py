@@ -65,7 +65,7 @@ async def _compare(
 
     async def ours() -> object:
         if path == "overview":  # presence is asked of other tables
-            return await asked.history.totals(range_, None)
+            return (await asked.history.totals(range_, None)).figures
         return await PATHS[path](asked.history, range_, None)
 
     own, other = await milliseconds(ours), await milliseconds(theirs)

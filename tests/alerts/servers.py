@@ -32,6 +32,7 @@ class HttpServer:
 
     port: int
     status: int | None = 200
+    retry_after: str | None = None
     received: list[Received] = field(factory=list)
 
     @property
@@ -55,8 +56,9 @@ class HttpServer:
         self.received.append(Received(head.method.decode(), head.target.decode(), headers, body))
         if self.status is None:
             await trio.sleep_forever()
+        more = [] if self.retry_after is None else [("Retry-After", self.retry_after)]
         answer = h11.Response(
-            status_code=self.status, headers=[("Connection", "close"), ("Location", "/else")]
+            status_code=self.status, headers=[("Connection", "close"), ("Location", "/else"), *more]
         )
         for event in (answer, h11.Data(data=b"x" * 100), h11.EndOfMessage()):
             await stream.send_all(connection.send(event) or b"")

@@ -67,13 +67,13 @@ async def test_people_hear_nothing_of_what_opens_and_ends_again_within_the_coold
 
 @bounded
 async def test_actions_that_fail_hold_up_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(actions, "TIMEOUT_SECONDS", 3)
+    monkeypatch.setattr(actions, "TIMEOUT_SECONDS", 0.5)
     async with http_server() as silent, http_server() as server, database(None) as postgres:
         silent.status = None
         told = (
             EmailAction(to="<", from_="<", host="127.0.0.1", port=1, security="none"),
             SlackAction(webhook_url="http://127.0.0.1:1/S3CRET"),
-            *[SlackAction(webhook_url=silent.url)] * 7,
+            *[SlackAction(webhook_url=silent.url)] * 10,
             SlackAction(webhook_url=server.url),
             LogAction(),
         )
@@ -81,9 +81,9 @@ async def test_actions_that_fail_hold_up_no_other(monkeypatch: pytest.MonkeyPatc
         run.see(BAD)
         with capture_logs() as logs:
             async with at_work(run, trio.Event()):
-                await eventually(lambda: server.received and run.manager.failed_actions == 9)
+                await eventually(lambda: server.received and run.manager.failed_actions == 12)
     events = [line["event"] for line in logs]
-    assert events.count("an alert action failed") == 9
+    assert events.count("an alert action failed") == 12
     assert events.count("alert triggered") == 1
     assert "S3CRET" not in str(logs)
 
@@ -101,6 +101,42 @@ async def test_one_addressee_hears_of_things_in_their_order() -> None:
             await eventually(lambda: len(server.received) == 20)
     events = [json.loads(received.body)["event"] for received in server.received]
     assert events == ["triggered", "resolved"] * 10
+
+
+@bounded
+async def test_a_receiver_that_has_too_much_to_do_is_told_again_and_holds_up_no_other() -> None:
+    async with http_server() as busy, http_server() as server, database(None) as postgres:
+        busy.status, busy.retry_after = 429, "3600"
+        told = (
+            *[SlackAction(webhook_url=busy.url)] * (manager_module.MAX_ACTIONS_AT_ONCE + 2),
+            SlackAction(webhook_url=server.url),
+        )
+        run = Run(postgres, rules=(rule(actions=told),))
+        run.see(BAD)
+        async with at_work(run, trio.Event()):
+            await eventually(lambda: server.received)
+            await eventually(lambda: busy.received)
+            assert len(busy.received) == 1  # the others wait for the first
+            assert run.manager.failed_actions == 0
+
+
+@bounded
+async def test_an_action_is_tried_a_few_times_and_reaches_who_takes_it_by_then(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(actions, "PAUSE_SECONDS", 0.01)
+    async with http_server() as server, database(None) as postgres:
+        server.status = 503
+        run = Run(postgres, rules=(rule(actions=(SlackAction(webhook_url=server.url),) * 2),))
+        run.see(BAD)
+        async with at_work(run, trio.Event()):
+            await eventually(lambda: run.manager.failed_actions == 1)
+            assert len(server.received) >= manager_module.MAX_TRIES
+            server.status = 200
+            await eventually(lambda: not run.manager._queues)
+    bodies = [received.body for received in server.received]
+    assert len(bodies) <= 2 * manager_module.MAX_TRIES
+    assert run.manager.failed_actions == 1
 
 
 @bounded

@@ -131,3 +131,38 @@ def _process(*arguments: str, stdout: int = subprocess.PIPE) -> subprocess.Compl
         timeout=60,
         check=False,
     )
+
+
+@pytest.mark.parametrize("hostile", ["\x9b31m", "\u202e", "\u2066", "\U000e0041"])
+def test_no_text_of_the_configuration_is_obeyed_by_a_terminal(
+    command, tmp_path: Path, hostile: str
+) -> None:
+    file = tmp_path / "c.toml"
+    file.write_text(f'[storage]\njournal = "/a{hostile}b"')
+    printed = command("config", "--config", file).out
+    assert printed.replace("\n", "").isprintable()
+    assert tomllib.loads(printed)["storage"]["journal"] == f"/a{hostile}b"
+
+    file.write_text(f'[log]\nlevel = "a{hostile}b"')
+    outcome = command("check-config", "--config", file)
+    assert outcome.code == 2
+    assert outcome.err.startswith("log.level: ")
+    assert outcome.err.removesuffix("\n").isprintable()
+    outcome = command("check-config", "--config", tmp_path / f"a{hostile}b.toml")
+    assert outcome.code == 2
+    assert outcome.err.removesuffix("\n").isprintable()
+
+
+def test_an_argument_that_is_shown_is_not_obeyed_by_a_terminal(command, tmp_path: Path) -> None:
+    for arguments in (
+        ("send", "--to", "tcp:\x9b31m\u202e", "path=/"),
+        ("send", "--to", "unix:/nowhere/\x9b31m\u202e", "path=/"),
+        ("import", "--to", "udp:127.0.0.1:9", tmp_path / "\x9b31m\u202e"),
+        ("top", "--url", "http://\x9b31m\u202e"),
+        ("run", "--\x9b31m\u202e"),
+        ("\x9b31m\u202e",),
+        ("journal", "\x9b31m\u202e"),
+    ):
+        outcome = command(*arguments)
+        assert outcome.code in (1, 2)
+        assert outcome.err.replace("\n", "").isprintable(), arguments

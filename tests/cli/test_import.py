@@ -9,9 +9,18 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
+import msgpack
 import pytest
 
-SHARED = Path(__file__).parents[2].parent / "shared/data/apache_access.log"
+from aegisd.cli.address import MAX_GATHERED_BYTES
+
+SHARED = Path(__file__).parents[2].parent / "shared"
+LOG = SHARED / "data/apache_access.log"
+OUTLIER = SHARED / "cases/05-outlier.log"
+NOT_TOLD = (
+    "datagrams are not answered: what the daemon rejects of them it counts under /api/ingest, "
+    "and tells nobody\n"
+)
 NOW_SECONDS = 120  # between a log's end and the look at it, on a slow machine
 
 
@@ -34,7 +43,7 @@ def test_every_line_is_sent_once_in_order(command, listener, file: Path) -> None
     file.write_text(log(start, 120))
     outcome = command("import", "--to", listener.address, file)
     assert (outcome.code, outcome.err) == (0, "")
-    assert outcome.out == "120 events sent, 0 lines could not be read\n"
+    assert outcome.out == "120 events sent, 0 lines could not be read\n" + NOT_TOLD
     events = listener.events()
     assert [event["path"] for event in events] == [f"/{i}" for i in range(120)]
     assert [event["timestamp"] for event in events] == [start + i for i in range(120)]
@@ -46,6 +55,29 @@ def test_messages_fit_a_datagram_and_hold_many_events(command, udp_listener, fil
     messages = udp_listener.messages()
     assert sum(map(len, messages)) == 220
     assert len(messages) < 20
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        line(1e9).replace("GET", "G" * 8000),
+        line(1e9).replace("GET", "Ü" * 4000),
+        line(1e9).replace("10.0.0.1", "x" * 8000),
+        line(1e9).replace("/a", "\\" * 8000),
+    ],
+)
+def test_messages_are_bounded_whichever_field_is_large(
+    command, listener, file: Path, text: str
+) -> None:
+    file.write_text(text * 60)
+    outcome = command("import", "--to", listener.address, file)
+    assert (outcome.code, outcome.out.splitlines()[0]) == (
+        0,
+        "60 events sent, 0 lines could not be read",
+    )
+    messages = listener.raw()
+    assert sum(len(msgpack.unpackb(message)) for message in messages) == 60
+    assert max(map(len, messages)) <= MAX_GATHERED_BYTES + 3  # a list's head
 
 
 def test_standard_input_is_a_log_too(command, listener, stdin) -> None:
@@ -65,8 +97,8 @@ def test_lines_that_are_none_are_counted_and_five_are_shown(command, listener, f
     garbage = [f"garbage {i} \x1b[31m" for i in range(8)]
     file.write_text(line(time.time()) + "\n" + "\n".join(garbage) + "\n" + line(time.time()))
     outcome = command("import", "--to", listener.address, file)
-    assert outcome.code == 0
-    assert outcome.out == "2 events sent, 8 lines could not be read\n"
+    assert outcome.code == 1
+    assert outcome.out == "2 events sent, 8 lines could not be read\n" + NOT_TOLD
     shown = outcome.err.splitlines()
     assert len(shown) == 5
     assert shown[0].startswith("line 3 is not in the combined format: 'garbage 0")
@@ -78,7 +110,8 @@ def test_a_line_without_end_is_one_fault(command, listener, file: Path) -> None:
     long = line(time.time(), "/" + "x" * 500_000)
     file.write_text(line(time.time()) + long + line(time.time()) + "x" * 100_000)
     outcome = command("import", "--to", listener.address, file)
-    assert outcome.out == "2 events sent, 2 lines could not be read\n"
+    assert outcome.out == "2 events sent, 2 lines could not be read\n" + NOT_TOLD
+    assert outcome.err.splitlines() == [f"line {n} is longer than 16384 bytes" for n in (2, 4)]
     assert len(listener.events()) == 2
 
 
@@ -129,7 +162,7 @@ def test_rebase_takes_a_pipe_that_has_a_name(command, listener, file: Path) -> N
     writer.start()
     outcome = command("import", "--to", listener.address, "--rebase", file)
     writer.join(30)
-    assert outcome.out == "60 events sent, 0 lines could not be read\n"
+    assert outcome.out == "60 events sent, 0 lines could not be read\n" + NOT_TOLD
     assert abs(listener.events()[-1]["timestamp"] - time.time()) < NOW_SECONDS
 
 
@@ -160,7 +193,7 @@ def test_nobody_who_takes_the_events_fails_the_import(command, listener, file: P
 
 
 def test_a_terminal_gets_a_bar_that_is_gone_at_the_end(listener, file: Path) -> None:
-    file.write_text(log(time.time(), 500))
+    file.write_text(log(time.time() - 1000, 500))
     ours, theirs = pty.openpty()
     arguments = ["import", "--to", listener.address, str(file)]
     try:
@@ -175,12 +208,81 @@ def test_a_terminal_gets_a_bar_that_is_gone_at_the_end(listener, file: Path) -> 
     finally:
         os.close(ours)
         os.close(theirs)
-    assert done.stdout == b"500 events sent, 0 lines could not be read\n"
+    assert done.stdout.decode() == "500 events sent, 0 lines could not be read\n" + NOT_TOLD
     assert "[###" in shown or "[   " in shown
     assert shown.endswith("\r")
 
 
-@pytest.mark.skipif(not SHARED.exists(), reason=f"{SHARED.name} is not there")
+@pytest.mark.parametrize("place", [0, 10, 20])
+def test_rebase_moves_no_line_for_one_that_is_dated_far_ahead(
+    command, listener, file: Path, place: int
+) -> None:
+    lines = log(1e9, 20).splitlines(keepends=True)
+    lines.insert(place, line(4e9, "/stray"))
+    file.write_text("".join(lines))
+    outcome = command("import", "--to", listener.address, "--rebase", file)
+    assert (outcome.code, outcome.err) == (
+        1,
+        f"line {place + 1} was rejected: out_of_range timestamp\n",
+    )
+    assert outcome.out == "21 events sent, 0 lines could not be read, 1 rejected\n" + NOT_TOLD
+    times = [event["timestamp"] for event in listener.events() if event["path"] != "/stray"]
+    assert abs(max(times) - time.time()) < NOW_SECONDS
+    assert round(max(times) - min(times)) == 19
+
+
+def test_without_rebase_a_line_dated_ahead_is_told_too(command, listener, file: Path) -> None:
+    file.write_text(line(time.time()) + line(time.time() + 1000) + line(time.time()))
+    outcome = command("import", "--to", listener.address, file)
+    assert (outcome.code, outcome.err) == (1, "line 2 was rejected: out_of_range timestamp\n")
+    assert len(listener.events()) == 3
+
+
+@pytest.mark.parametrize("place", [0, 3])
+def test_speed_waits_for_no_line_that_is_dated_far_ahead(
+    command, listener, file: Path, monkeypatch, place: int
+) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr(time, "monotonic", lambda: 1000.0)
+    monkeypatch.setattr(time, "sleep", pauses.append)
+    lines = log(int(time.time()) - 10, 6).splitlines(keepends=True)
+    lines.insert(place, line(4e9))
+    file.write_text("".join(lines))
+    command("import", "--to", listener.address, "--speed", "10", file)
+    assert pauses == pytest.approx([0, 0.1, 0.2, 0.3, 0.4, 0.5])
+    assert len(listener.events()) == 7
+
+
+@pytest.mark.parametrize("more", [[], ["--rebase"]])
+def test_a_log_that_cannot_be_read_on_fails_with_the_reason(command, listener, more) -> None:
+    outcome = command("import", "--to", listener.address, *more, "/proc/self/mem")
+    assert outcome.code == 1
+    assert outcome.err == "aegisd: can't read line 1: Input/output error\n"
+
+
+def test_what_was_sent_is_counted_where_the_daemon_goes_away(
+    command, listener, file: Path, monkeypatch
+) -> None:
+    monkeypatch.setattr(time, "sleep", lambda seconds: listener.close() if seconds else None)
+    now = int(time.time())
+    file.write_text(line(now - 100) * 3 + line(now) + line(now))
+    outcome = command("import", "--to", listener.address, "--speed", "1", file)
+    assert outcome.code == 1
+    assert outcome.out.splitlines()[0] == "3 events sent, 0 lines could not be read"
+    assert len(outcome.err.splitlines()) == 1
+    assert "start aegisd" in outcome.err
+
+
+@pytest.mark.skipif(not LOG.exists(), reason=f"{LOG.name} is not there")
 def test_a_real_log_is_read_whole(command, listener) -> None:
-    outcome = command("import", "--to", listener.address, "--rebase", SHARED)
-    assert outcome.out == "10000 events sent, 0 lines could not be read\n"
+    outcome = command("import", "--to", listener.address, "--rebase", LOG)
+    assert outcome.out == "10000 events sent, 0 lines could not be read\n" + NOT_TOLD
+
+
+@pytest.mark.skipif(not OUTLIER.exists(), reason=f"{OUTLIER.name} is not there")
+def test_the_case_of_a_line_dated_far_ahead(command, listener) -> None:
+    outcome = command("import", "--to", listener.address, "--rebase", OUTLIER)
+    assert (outcome.code, outcome.err) == (1, "line 1 was rejected: out_of_range timestamp\n")
+    stray, *others = [event["timestamp"] for event in listener.events()]
+    assert len(others) == 21
+    assert abs(max(others) - time.time()) < NOW_SECONDS < stray - time.time()

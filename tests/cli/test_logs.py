@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -65,3 +66,40 @@ def test_the_journal_is_recognised_by_its_stream(tmp_path: Path) -> None:
     stream = f"{status.st_dev}:{status.st_ino}"
     assert written("auto", "info", file, JOURNAL_STREAM=stream)[0].startswith("<6>")
     assert not written("auto", "info", file, JOURNAL_STREAM="1:2")[0].startswith("<6>")
+
+
+LEAKING = """
+import asyncio, logging, warnings
+import structlog, trio
+from aegisd.config.settings import Log
+from aegisd.logs import configure
+configure(Log(level="info", format={form!r}))
+def ask(bearer):
+    raise RuntimeError("broken")
+token = "S3" + "CRET"
+try:
+    ask(token)
+except RuntimeError as error:
+    structlog.get_logger().exception("by structlog")
+    logging.getLogger("asyncio").error("by a library", exc_info=True)
+warnings.warn("by a warning")
+async def main():
+    ask("S3" + "CRET")
+trio.run(main)
+"""
+
+
+@pytest.mark.parametrize("form", ["console", "json", "journald"])
+def test_a_traceback_shows_no_values_also_beside_rich(form: str) -> None:
+    assert find_spec("rich") is not None  # whose tracebacks show them
+    done = subprocess.run(
+        [sys.executable, "-c", LEAKING.format(form=form)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1  # by the last, which nobody catches
+    assert done.stderr.count("RuntimeError: broken") == 3
+    assert "by a warning" in done.stderr
+    assert "S3CRET" not in done.stderr + done.stdout

@@ -1,11 +1,16 @@
 """``aegisd send``: events from a shell, checked before they go."""
 
 import json
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
+from support import wait_until
 
+ESCAPE = Path(__file__).parents[2].parent / "shared/cases/08-escape.jsonl"
+GOOD = b'{"method": "GET", "path": "/", "status_code": 200}\n'
 REQUEST = ("method=GET", "path=/a", "status_code=200")
 
 
@@ -132,25 +137,98 @@ def test_the_kind_is_for_lines_that_name_none(command, listener, stdin) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "why"),
+    ("line", "why", "count"),
     [
-        (b"nonsense", "line 2 is not JSON"),
-        (b"\xff\xfe{}", "line 2 is not JSON"),
-        (b"[" * 5000, "line 2 is not JSON"),
-        (b"[1]", "line 2 is not a JSON object"),
-        (b'{"method": "GET"}', "line 2 would be rejected: missing_field path"),
+        (b"nonsense", "is not JSON: ", "1 lines could not be read"),
+        (b"\xff\xfe{}", "is not JSON: ", "1 lines could not be read"),
+        (b"[" * 5000, "is not JSON: ", "1 lines could not be read"),
+        (rb'{"path": "/\x22"}', "is not JSON: Invalid \\escape", "1 lines could not be read"),
+        (b"[1]", "is not a JSON object\n", "1 lines could not be read"),
+        (b"x" * 3_000_000, "is longer than 1048576 bytes\n", "1 lines could not be read"),
+        (b'{"method": "GET"}', "would be rejected: missing_field path\n", "1 could not be sent"),
+        (b'{"path": "\\ud800"}', "can't be sent: ", "1 could not be sent"),
+        (b'{"path": ' + b"9" * 30 + b"}", "can't be sent: ", "1 could not be sent"),
     ],
 )
-def test_a_wrong_line_is_named_and_those_before_it_are_sent(
-    command, listener, stdin, line, why
+def test_a_wrong_line_is_named_and_the_others_are_sent(
+    command, listener, stdin, line, why, count
 ) -> None:
-    good = b'{"method": "GET", "path": "/", "status_code": 200}'
-    stdin(good + b"\n" + line + b"\n" + good + b"\n")
+    stdin(GOOD + line + b"\n" + GOOD)
     outcome = command("send", "--to", listener.address, "-")
     assert outcome.code == 1
-    assert outcome.err.startswith(f"aegisd: {why}")
-    assert len(outcome.err.splitlines()) == 1
-    assert len(listener.messages()) == 1
+    assert outcome.err.startswith(f"line 2 {why}")
+    assert outcome.err.splitlines()[1].startswith("aegisd: 2 events sent, ")
+    assert count in outcome.err
+    assert len(listener.messages()) == 2
+
+
+def test_an_event_that_is_too_large_for_a_datagram_is_named_and_the_others_are_sent(
+    command, udp_listener, stdin
+) -> None:
+    large = json.dumps({"method": "GET", "path": "/", "status_code": 200, "more": "x" * 70_000})
+    larger_than_a_list = large.replace("x" * 30_000, "")
+    stdin(GOOD + f"{large}\n{larger_than_a_list}\n".encode() + GOOD)
+    outcome = command("send", "--to", udp_listener.address, "-")
+    assert outcome.code == 1
+    assert outcome.err.startswith("line 2 can't be sent: 70043 bytes are too large for a datagram")
+    assert "aegisd: 3 events sent, 0 lines could not be read, 1 could not be sent\n" in outcome.err
+    assert len(udp_listener.messages()) == 3
+
+
+def test_an_event_alone_that_is_too_large_fails_in_one_line(command, udp_listener) -> None:
+    outcome = command("send", "--to", udp_listener.address, *REQUEST, f"more={'x' * 70_000}")
+    assert (outcome.code, len(outcome.err.splitlines())) == (1, 1)
+    assert "too large" in outcome.err
+
+
+def test_the_first_wrong_lines_are_shown_and_all_are_counted(command, listener, stdin) -> None:
+    stdin(b"nonsense\n" * 1000)
+    outcome = command("send", "--to", listener.address, "-")
+    assert outcome.code == 1
+    assert "aegisd: 0 events sent, 1000 lines could not be read\n" in outcome.err
+    assert len(outcome.err.splitlines()) < 10
+
+
+def test_what_was_sent_is_counted_where_the_daemon_goes_away(listener) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "aegisd", "send", "--to", listener.address, "-"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    with process:
+        process.stdin.write(GOOD * 2)
+        process.stdin.flush()
+        received: list[bytes] = []
+        wait_until(lambda: received.extend(listener.raw()) or len(received) == 2, "two events")
+        listener.close()
+        out, err = process.communicate(GOOD * 2, timeout=60)
+    assert (process.returncode, out) == (1, b"")
+    first, second = err.decode().splitlines()
+    assert first.startswith(f"aegisd: can't send to {listener.address}: Connection refused; start")
+    assert second == ("aegisd: 2 events sent, 0 lines could not be read, the rest was not sent")
+
+
+def test_standard_input_that_is_closed_fails_in_one_line(listener) -> None:
+    command = [sys.executable, "-m", "aegisd", "send", "--to", listener.address, "-"]
+    done = subprocess.run(
+        ["/bin/sh", "-c", 'exec "$@" <&-', "sh", *command],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr == "aegisd: can't read standard input: it is closed\n"
+
+
+@pytest.mark.skipif(not ESCAPE.exists(), reason=f"{ESCAPE.name} is not there")
+def test_the_case_of_an_escape_that_json_does_not_know(command, listener, stdin) -> None:
+    stdin(ESCAPE.read_bytes())
+    outcome = command("send", "--to", listener.address, "-")
+    assert outcome.code == 1
+    assert outcome.err.startswith("line 2 is not JSON: Invalid \\escape")
+    assert [event["path"] for event in listener.messages()] == ["/before", "/after"]
 
 
 def test_an_address_without_a_listener_is_said_with_a_remedy(command, directory: Path) -> None:

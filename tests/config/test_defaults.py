@@ -44,6 +44,7 @@ rate = 1.0
 [storage]
 dsn = "embedded"
 layout = "auto"
+schema = "aegisd"
 migrate = true
 journal = "{state}/journal"
 journal_max_bytes = 4294967296

@@ -6,7 +6,8 @@ import tomli_w
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aegisd.config.load import as_toml_values, mask_dsn
+from aegisd.config.conninfo import mask
+from aegisd.config.load import as_toml_values
 
 EVERYTHING = """
 node = "a\\"b"
@@ -59,6 +60,12 @@ def test_what_is_shown_holds_no_secret_and_loads_to_the_same_settings(read) -> N
     assert again.alerts.rules[0].actions[3] == loaded.alerts.rules[0].actions[3]
 
 
+def test_a_dsn_that_variables_complete_is_shown_whole_and_masked(read) -> None:
+    environment = {"PGPASSWORD": "SECRET", "PGHOST": "/run/a b"}
+    shown = as_toml_values(read("[storage]\ndsn = 'postgresql:///d'", environment))
+    assert shown["storage"]["dsn"] == "dbname=d host='/run/a b' password=***"
+
+
 def test_an_empty_secret_stays_empty(read) -> None:
     text = EVERYTHING.replace('password = "SECRET"', 'password = ""')
     assert (
@@ -81,12 +88,12 @@ def test_an_empty_secret_stays_empty(read) -> None:
     ],
 )
 def test_a_dsn_is_shown_without_its_password(dsn: str, shown: str) -> None:
-    assert mask_dsn(dsn) == shown
+    assert mask(dsn) == shown
 
 
 @settings(deadline=None, max_examples=300)
 @given(st.text(st.sampled_from("ab:/?#@%&=[] "), min_size=1))
 def test_no_password_is_shown_whatever_it_holds(middle: str) -> None:
-    shown = mask_dsn(f"postgresql://user:HIDDEN{middle}HIDDEN@host/db")
+    shown = mask(f"postgresql://user:HIDDEN{middle}HIDDEN@host/db")
     assert "HIDDEN" not in shown
     assert shown.endswith("@host/db")

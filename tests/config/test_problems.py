@@ -72,6 +72,12 @@ def test_all_problems_come_at_once(problems) -> None:
         ("node = ''", "node: '' is not 1 to 255 printable characters"),
         ('node = "a\\tb"', "node: 'a\\tb' is not 1 to 255 printable characters"),
         ("[storage]\ndsn = 'mysql://a'", "storage.dsn: is neither 'embedded' nor a postgresql:"),
+        (
+            "[storage]\ndsn = 'postgresql://u:p@h/d?gssencmode=require&x=y'",
+            "storage.dsn: gssencmode='require' is none of disable prefer: the driver can't encrypt"
+            " with GSS; use sslmode; libpq has no parameter 'x'; a setting of the server is given",
+        ),
+        ("[storage]\ndsn = 'host=h krb=x'", "storage.dsn: libpq has no parameter 'krb'"),
         ("[http]\ntokens = [{ name = 'a' }]", "http.tokens[0].sha256: is missing"),
         (
             "[http]\ntokens = [{ name = 'a', sha256 = 'x' }]",
@@ -103,6 +109,15 @@ def test_all_problems_come_at_once(problems) -> None:
 def test_a_problem_is_said_with_its_path(problems, text: str, line: str) -> None:
     (found,) = problems(text)
     assert found.startswith(line)
+
+
+def test_a_variable_that_fills_in_the_dsn_is_checked_with_it(problems, read) -> None:
+    environment = {"PGSSLMODE": "on"}
+    assert problems("[storage]\ndsn = 'postgresql://'", environment) == [
+        "storage.dsn: PGSSLMODE: sslmode='on' is none of disable allow prefer require verify-ca"
+        " verify-full"
+    ]
+    assert read("", environment).storage.dsn == "embedded"
 
 
 def test_keys_are_named_as_the_file_writes_them(problems) -> None:

@@ -27,12 +27,14 @@ Connect = Callable[[], Awaitable[trio.SocketStream]]
 
 
 @asynccontextmanager
-async def listening(directory: Path) -> AsyncIterator[tuple[StreamListener, Connect]]:
+async def listening(
+    directory: Path, max_connections: int = 100
+) -> AsyncIterator[tuple[StreamListener, Connect]]:
     """A listener, and a way to connect to it."""
     path = str(directory / "stream.sock")
     with socket.socket(socket.AF_UNIX) as bound:
         bound.bind(path)
-        listener = StreamListener(bound, path, _take, MAX_MESSAGE_BYTES)
+        listener = StreamListener(bound, path, _take, MAX_MESSAGE_BYTES, max_connections)
         async with AsyncExitStack() as stack, trio.open_nursery() as nursery:
 
             async def connect() -> trio.SocketStream:
@@ -147,21 +149,72 @@ async def test_a_frame_too_long_is_refused_by_its_length_alone(directory: Path) 
         assert listener.messages == 2
 
 
-async def test_no_more_connections_are_taken_than_there_is_room_for(
+async def test_no_more_connections_of_a_user_are_taken_than_there_is_room_for(
     directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("aegisd.ingest.stream.MAX_CONNECTIONS", 2)
-    async with listening(directory) as (listener, connect):
-        held = [await connect() for _ in range(2)]
+    async with listening(directory, 4) as (listener, connect):
+        held = [await connect() for _ in range(3)]
         for stream in held:
             await stream.send_all(LENGTH.pack(1) + b"x")
             assert await stream.receive_some(1)
         (answer,) = await received(await connect())
         assert answer["error"]["code"] == "too_many_connections"
+        assert "uid" in answer["error"]["message"]
+        monkeypatch.setattr("aegisd.ingest.stream._sender", lambda _: Sender(1, 12345))
+        other = await connect()
+        await other.send_all(LENGTH.pack(1) + b"x")
+        assert await other.receive_some(1), "another user has room"
+        monkeypatch.undo()
+        (answer,) = await received(await connect())
+        assert answer["error"]["code"] == "too_many_connections"
+        assert listener.refused == 2
         for stream in held:
             await stream.aclose()
-        while listener.connections:  # noqa: ASYNC110 # nobody tells
+        while listener.connections > 1:  # noqa: ASYNC110 # nobody tells
             await trio.sleep(0.01)
         again = await connect()
         await again.send_all(LENGTH.pack(1) + b"x")
         assert await again.receive_some(1)
+
+
+async def test_frames_that_were_answered_leave_room_for_others(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aegisd.ingest.stream.MAX_WAITING_BYTES", 2 * MAX_MESSAGE_BYTES)
+    frame = LENGTH.pack(MAX_MESSAGE_BYTES) + b"x" * MAX_MESSAGE_BYTES
+    async with listening(directory) as (listener, connect):
+        for _ in range(10):
+            stream = await connect()
+            await stream.send_all(frame)
+            assert await stream.receive_some(len(ANSWER)) != b""
+        assert listener.connections == 10
+
+
+async def test_frames_that_are_not_complete_or_not_answered_are_bounded_together(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aegisd.ingest.stream.MAX_WAITING_BYTES", 2 * MAX_MESSAGE_BYTES)
+    half = LENGTH.pack(MAX_MESSAGE_BYTES) + b"x" * (MAX_MESSAGE_BYTES // 2)
+    async with listening(directory) as (_, connect):
+        for _ in range(3):
+            await (await connect()).send_all(half)
+            await trio.testing.wait_all_tasks_blocked(0.01)
+        late = await connect()
+        await late.send_all(half)
+        (answer,) = await received(late)
+        assert answer["error"]["code"] == "busy"
+
+
+async def test_a_connection_that_is_silent_for_long_is_closed_with_its_reason(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aegisd.ingest.stream.IDLE_ROUND_SECONDS", 0.01)
+    async with listening(directory) as (listener, connect):
+        stream = await connect()
+        await stream.send_all(LENGTH.pack(1) + b"x")
+        assert await stream.receive_some(2000)
+        monkeypatch.setattr("aegisd.ingest.stream.IDLE_SECONDS", 0.05)
+        (answer,) = await received(stream)
+        assert answer["error"]["code"] == "idle"
+        while listener.connections:  # noqa: ASYNC110 # nobody tells
+            await trio.sleep(0.01)

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 import numpy as np
-from events import MICROSECONDS, NOW
+from events import MICROSECONDS, NOW, word
 
 from aegisd.live.endpoints import OTHER
 from aegisd.live.state import LiveState
@@ -29,6 +29,7 @@ def block(first: int, now: int) -> Block:
     filler = ".html" * PATH_CHARACTERS  # no identifier
     forms = [f"/scan/{{}}{filler}"[: PATH_CHARACTERS - 6] for _ in range(8)]
     forms += ["/users/{}", f"/files/{{}}/{filler}"[: PATH_CHARACTERS - 6]]
+    paths = [forms[n % 10].format(n if n % 10 == 8 else word(n)) for n in numbers]
     return Block(
         REQUEST,
         SIZE,
@@ -39,7 +40,7 @@ def block(first: int, now: int) -> Block:
         },
         {
             "method": Text.constant("GET", SIZE),
-            "path": Text([forms[n % 10].format(n) for n in numbers], np.arange(SIZE, dtype="i4")),
+            "path": Text(paths, np.arange(SIZE, dtype="i4")),
             "route": Text.constant(None, SIZE),
         },
     )

@@ -1,4 +1,4 @@
-from events import GOOD
+from events import GOOD, word
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from live_state import Live
@@ -18,7 +18,7 @@ REAL = {f"/real/r{i}x" for i in range(100)}
 def scan(live: Live, count: int = 10_000, size: int = 500) -> None:
     """Distinct paths, once each."""
     for start in range(0, count, size):
-        live.burst(requests(*(f"/scan/s{n}x" for n in range(start, start + size))))
+        live.burst(requests(*(f"/scan/{word(n)}" for n in range(start, start + size))))
 
 
 def test_endpoints_are_method_and_path_most_requests_first() -> None:

@@ -5,12 +5,25 @@ import select
 import shutil
 import signal
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from store.cluster import LIMIT, postmaster_pid
+from store.journals import opened
+
+from aegisd.store.backlog import Backlog
+
+
+@pytest.fixture
+def empty_backlog(tmp_path: Path) -> Iterator[Backlog]:
+    """A backlog where nothing waits."""
+    with opened(tmp_path / "nothing") as journal:
+        backlog = Backlog(journal, time.time)
+        yield backlog
+        backlog.close()
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import asyncpg
 import numpy as np
 import trio
 import trio_asyncio
-from support import query
+from support import WHERE_TABLES_ARE, query
 
 from aegisd.config.settings import Metrics
 from aegisd.store.backlog import Backlog
@@ -134,7 +134,9 @@ def history_of(postgres: Postgres, directory: Path) -> Iterator[History]:
 async def session(dsn: str) -> AsyncIterator[Callable[..., Awaitable[Any]]]:
     """A connection of the test's own, that keeps what it locks; yields what executes statements."""
     async with trio_asyncio.open_loop():
-        connection = await trio_asyncio.aio_as_trio(asyncpg.connect)(dsn)
+        connection = await trio_asyncio.aio_as_trio(asyncpg.connect)(
+            dsn, server_settings=WHERE_TABLES_ARE
+        )
         try:
             yield trio_asyncio.aio_as_trio(connection.execute)
         finally:

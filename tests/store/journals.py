@@ -11,6 +11,7 @@ from aegisd.store.segments import SUFFIX
 
 PLENTY = 1024**3
 SECOND = 1_790_000_000
+UID = 1000
 
 
 @contextmanager
@@ -25,7 +26,7 @@ def opened(directory: Path, max_bytes: int = PLENTY, now: int = 0) -> Iterator[J
 
 def add(journal: Journal, *entries: bytes, events: int = 1, **moved: int) -> None:
     for entry in entries:
-        journal.append(events, entry, moved, SECOND)
+        journal.append(events, entry, {(UID, name): mark for name, mark in moved.items()}, SECOND)
 
 
 def held(journal: Journal, position: int = 0) -> list[tuple[int, bytes]]:
@@ -59,4 +60,4 @@ def flip(path: Path, offset: int) -> None:
 
 
 def known(journal: Journal, *sources: str) -> dict[str, Any]:
-    return {source: journal.marks.get(source) for source in sources}
+    return {source: journal.marks.get((UID, source)) for source in sources}

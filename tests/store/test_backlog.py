@@ -3,13 +3,14 @@
 import resource
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from store.database import block, requests
-from store.journals import add, aside, files, flip, opened
+from store.journals import UID, add, aside, files, flip, opened
 from structlog.testing import capture_logs
 from support import short_directory
 
@@ -39,7 +40,8 @@ def numbered(first: int, count: int) -> Block:
 
 
 def put_durably(backlog: Backlog, blocks: list[Block], moved: dict[str, int]) -> int:
-    return backlog.put_durably(blocks, entries.pack(blocks), moved)
+    named = {(UID, name): mark for name, mark in moved.items()}
+    return backlog.put_durably(blocks, entries.pack(blocks), named)
 
 
 def numbers(batch: Batch | None) -> list[int]:
@@ -89,7 +91,7 @@ def test_a_part_that_is_stored_comes_no_more(tmp_path: Path) -> None:
     with waiting(tmp_path) as backlog:
         backlog.put([numbered(0, 10)])
         backlog.put([numbered(10, 10)])
-        assert numbers(backlog.first(5)) == list(range(10)), "what came together stays so"
+        assert numbers(backlog.first(5)) == [0, 1, 2, 3, 4]
         backlog.stored(4)
         assert backlog.events == 16
         batch = backlog.first(ALL)
@@ -164,6 +166,76 @@ def test_what_comes_while_the_journal_is_read_waits_for_its_turn(
                 found += numbers(batch)
                 backlog.stored(batch.end)
         assert found + drain(backlog) == list(range(1000))
+
+
+# what memory has no room for
+
+
+@pytest.fixture
+def room_for_three(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In memory, for entries of ten."""
+    monkeypatch.setattr(backlog_module, "MAX_HELD_BYTES", 3 * numbered(100, 10).nbytes)
+
+
+@contextmanager
+def ticking(directory: Path) -> Iterator[Backlog]:
+    """A backlog where the first entry comes at second 1, the second one at 2, and so on."""
+    ticks = count(1)
+    with opened(directory, 2**30, 0) as journal:
+        backlog = Backlog(journal, lambda: float(next(ticks)))
+        try:
+            yield backlog
+        finally:
+            backlog.close()
+
+
+def put_tens(backlog: Backlog, entries_: int) -> None:
+    for _ in range(entries_):
+        backlog.put([numbered(backlog.end, 10)])
+
+
+@pytest.mark.usefixtures("room_for_three")
+def test_while_memory_holds_all_that_waits_nothing_is_in_the_journal_alone(tmp_path: Path) -> None:
+    with ticking(tmp_path) as backlog:
+        assert backlog.unheld() == []
+        put_tens(backlog, 3)
+        assert backlog.unheld() == []
+        drain(backlog)
+        assert backlog.unheld() == []
+
+
+@pytest.mark.usefixtures("room_for_three")
+def test_what_is_in_the_journal_alone_is_told_with_when_it_came(tmp_path: Path) -> None:
+    """Before it is read, while it is, and behind it when there was room again."""
+    with ticking(tmp_path) as backlog:
+        put_tens(backlog, 6)
+        assert backlog.unheld() == [(60, 4)]
+        backlog.first(20)
+        backlog.stored(20)
+        put_tens(backlog, 4)  # for two of them there is room
+        assert backlog.unheld() == [(60, 4), (100, 9)]
+        backlog.first(30)  # reads two of those on disk
+        assert backlog.unheld() == [(60, 5), (100, 9)], "the last that was read came at 5"
+        backlog.stored(60)
+        assert backlog.unheld() == [(100, 9)]
+        assert drain(backlog) == list(range(60, 100))
+        assert backlog.unheld() == []
+
+
+@pytest.mark.usefixtures("room_for_three")
+def test_after_a_start_what_waits_is_in_the_journal_alone_but_for_the_first_entry(
+    tmp_path: Path,
+) -> None:
+    with ticking(tmp_path) as backlog:
+        put_tens(backlog, 3)
+    with ticking(tmp_path) as backlog:
+        backlog.start_from(10)
+        assert backlog.oldest == 2
+        assert backlog.unheld() == [(backlog.end, 2)]
+        put_tens(backlog, 1)
+        assert backlog.unheld() == [(backlog.end - 10, 2)]
+        assert drain(backlog) == [*range(10, 30), *range(backlog.end - 10, backlog.end)]
+        assert backlog.unheld() == []
 
 
 # a journal that can't be written

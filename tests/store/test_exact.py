@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 from store.cluster import bounded
-from store.database import DAY, NOON, ask, block, database, requests, write
+from store.database import DAY, NODE, NOON, ask, block, database, requests, write
 
+from aegisd.store.backlog import Backlog
 from aegisd.store.exact import Exact
 from aegisd.store.figures import Latency, Totals
 from aegisd.store.levels import DAY as DAY_SECONDS
@@ -60,10 +61,10 @@ RANGES = [
 
 
 @pytest.fixture
-async def exact(dsn: str) -> AsyncIterator[Exact]:
+async def exact(dsn: str, empty_backlog: Backlog) -> AsyncIterator[Exact]:
     async with database(dsn) as postgres:
         await store(postgres, dsn, ROWS)
-        yield Exact(postgres)
+        yield Exact(postgres, empty_backlog, NODE)
 
 
 async def store(postgres: Postgres, dsn: str, made: list[Row]) -> None:
@@ -139,7 +140,7 @@ async def test_answers_are_those_of_the_rows(exact: Exact) -> None:
 
 async def same_totals(exact: Exact, range_: Range, node: str | None) -> None:
     made = chosen(range_, node)
-    totals = await exact.totals(range_, node)
+    totals = (await exact.totals(range_, node)).figures
     assert totals.requests == weight(made)
     assert totals.succeeded == weight(made, succeeds)
     assert totals.rate_limited == weight(made, lambda status: status == 429)
@@ -149,36 +150,38 @@ async def same_totals(exact: Exact, range_: Range, node: str | None) -> None:
 async def same_series(exact: Exact, range_: Range, node: str | None) -> None:
     buckets = by_bucket(range_, node)
     assert set(buckets) <= set(range_.bucket_starts())
-    assert await exact.latency(range_, node) == {b: latency(m) for b, m in buckets.items()}
+    assert (await exact.latency(range_, node)).figures == {
+        b: latency(m) for b, m in buckets.items()
+    }
 
 
 @bounded
-async def test_a_range_holds_its_start_and_not_its_end(dsn: str) -> None:
+async def test_a_range_holds_its_start_and_not_its_end(dsn: str, empty_backlog: Backlog) -> None:
     async with database(dsn) as postgres:
         moments = [NOON - 1, NOON, NOON + 1, NOON + 10 * SECOND - 1, NOON + 10 * SECOND]
         await write(postgres, block("request", [{"timestamp": m} for m in moments]))
-        exact = Exact(postgres)
+        exact = Exact(postgres, empty_backlog, NODE)
         for end, inside in ((0, 3), (1, 4)):
             range_ = Range(NOON, NOON + 10 * SECOND + end, 10)
-            assert (await exact.totals(range_, None)).requests == inside
+            assert (await exact.totals(range_, None)).figures.requests == inside
 
 
 @bounded
-async def test_an_empty_range_has_no_figures(dsn: str) -> None:
+async def test_an_empty_range_has_no_figures(dsn: str, empty_backlog: Backlog) -> None:
     range_ = Range(NOON, NOON + MINUTE, 10)
     nothing = Latency(None, None, None, None)
     async with database(dsn) as postgres:
         await write(postgres, requests(timestamp=NOON - 1))
-        exact = Exact(postgres)
-        assert await exact.totals(range_, None) == Totals(0, 0, 0, 0, nothing)
-        assert await exact.latency(range_, None) == {}
+        exact = Exact(postgres, empty_backlog, NODE)
+        assert (await exact.totals(range_, None)).figures == Totals(0, 0, 0, 0, nothing)
+        assert (await exact.latency(range_, None)).figures == {}
 
 
 @bounded
-async def test_denials_are_counted(dsn: str) -> None:
+async def test_denials_are_counted(dsn: str, empty_backlog: Backlog) -> None:
     decisions = [{"allowed": i % 3 > 0, "timestamp": NOON + i * SECOND} for i in range(30)]
     async with database(dsn) as postgres:
         await write(postgres, block("rate_limit", decisions))
-        exact = Exact(postgres)
-        assert (await exact.totals(Range(NOON, NOON + 9 * SECOND, 10), None)).denied == 3
-        assert (await exact.totals(Range(NOON, NOON + MINUTE, 10), "elsewhere")).denied == 0
+        exact = Exact(postgres, empty_backlog, NODE)
+        assert (await exact.totals(Range(NOON, NOON + 9 * SECOND, 10), None)).figures.denied == 3
+        assert (await exact.totals(Range(NOON, NOON + MINUTE, 10), "elsewhere")).figures.denied == 0

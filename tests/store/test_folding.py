@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import pytest
 import trio
 import trio.testing
+from attrs import evolve
 from store import folds
 from store.cluster import bounded
 from store.database import ask, begin, database, database_name, eventually, session, until
@@ -20,7 +21,6 @@ from aegisd.store.folding import Folded, Portion
 from aegisd.store.layouts import CITUS
 from aegisd.store.levels import DAY, ENDPOINTS, HOUR, KEYS, KINDS, REQUESTS, SECOND, Kind, kept_from
 from aegisd.store.maintenance import Maintainer
-from aegisd.store.migrate import Layout
 from aegisd.store.postgres import Fetch, Postgres
 from aegisd.store.rollup import MAX_NAMES
 from aegisd.store.schema import PARTITIONED, Partition
@@ -61,7 +61,7 @@ async def test_every_level_holds_each_event_once_whenever_it_is_folded(
     async with database(dsn) as postgres:
         await begin(postgres, start - 3 * DAY * SECOND)
         if layout is not None:
-            postgres.layout = Layout(layout)
+            postgres._home = evolve(postgres.home, layout=layout)
         folded = 0
         for _ in range(12):
             came = folds.events(
@@ -178,6 +178,8 @@ async def test_nothing_counts_twice_or_not_at_all_while_all_go_on_at_once(
     async with contextlib.AsyncExitStack() as stack:
         first = await stack.enter_async_context(database(dsn))
         others = [await stack.enter_async_context(database(dsn)) for _ in range(2)]
+        for other in others:
+            await other.prepare()
         await begin(first, start)
         await maintainer(first, start - 60 * SECOND).maintain()
 
@@ -233,6 +235,7 @@ async def test_of_many_maintainers_one_at_a_time_folds(dsn: str) -> None:
     now = at(2026, 6, 1, 10)
     async with database(dsn) as one, database(dsn) as other, session(dsn) as execute:
         await begin(one, now - DAY * SECOND)
+        await other.prepare()
         await execute("BEGIN; SELECT * FROM rollup_progress FOR UPDATE")
         assert not await maintainer(one, now).fold()
         await execute("COMMIT")
@@ -297,7 +300,7 @@ async def test_what_is_too_much_at_once_is_folded_in_portions(dsn: str, layout: 
     busy = folds.events(chance, 60, NODES, lambda: now - 30 * HOUR * SECOND + chance.randrange(9))
     async with database(dsn) as postgres:
         await begin(postgres, now - 3 * DAY * SECOND)
-        postgres.layout = Layout(layout)
+        postgres._home = evolve(postgres.home, layout=layout)
         for event in made + busy:  # a piece each
             await store(postgres, [event])
         left, kept = [210], kept_from(Rollups(), now)

@@ -1,9 +1,9 @@
 """Every answer about the past against one computed here from the same events."""
 
+import asyncio
 import random
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +45,7 @@ from aegisd.store.figures import (
 from aegisd.store.history import History
 from aegisd.store.levels import FINE, SECOND, ceil, floor, kept_from
 from aegisd.store.levels import MINUTE as MINUTE_SECONDS
-from aegisd.store.postgres import MAX_READERS, Postgres
+from aegisd.store.postgres import Fetch, Postgres
 from aegisd.store.ranges import NAMED, Range, between, named
 from aegisd.store.storage import Storage
 from aegisd.wire.block import Block
@@ -209,26 +209,30 @@ async def assert_same(
     for event in fine:
         by_bucket[floor(event.moment, range_.bucket)].append(event)
     series = {
-        "requests": (await history.requests(range_, node), count, 0),
-        "statuses": (await history.statuses(range_, node), statuses, StatusCounts(0, 0, 0, 0, 0)),
-        "latency": (await history.latency(range_, node), latency, latency([])),
+        "requests": ((await history.requests(range_, node)).figures, count, 0),
+        "statuses": (
+            (await history.statuses(range_, node)).figures,
+            statuses,
+            StatusCounts(0, 0, 0, 0, 0),
+        ),
+        "latency": ((await history.latency(range_, node)).figures, latency, latency([])),
     }
     for name, (found, expected, nothing) in series.items():
         for bucket in found.keys() | by_bucket.keys():
             there = found.get(bucket, nothing)
             assert there == expected(by_bucket[bucket]), (name, range_, node, bucket)
-    assert await history.totals(range_, node) == totals(fine), (range_, node)
+    assert (await history.totals(range_, node)).figures == totals(fine), (range_, node)
     whole = chosen(events, range_, node, MINUTE_SECONDS)
     top = endpoints(whole)
-    assert await history.top_endpoints(range_, node, 1000) == top, (range_, node)
-    assert await history.top_endpoints(range_, node, 3) == top[:3], (range_, node)
-    checked, denied, found_keys = await history.rate_limits(range_, node, 1000)
+    assert (await history.top_endpoints(range_, node, 1000)).figures == top, (range_, node)
+    assert (await history.top_endpoints(range_, node, 3)).figures == top[:3], (range_, node)
+    checked, denied, found_keys = (await history.rate_limits(range_, node, 1000)).figures
     assert (checked, denied) == (
         sum(event.kind == RATE_LIMIT for event in fine),
         sum(not event.allowed for event in fine),
     )
     assert found_keys == keys(whole)
-    assert (await history.rate_limits(range_, node, 2))[2] == keys(whole)[:2]
+    assert (await history.rate_limits(range_, node, 2)).figures[2] == keys(whole)[:2]
 
 
 # the way there
@@ -286,36 +290,41 @@ async def test_answers_are_those_of_the_events(dsn: str, tmp_path: Path, rate: f
                 await assert_same(history, events, range_, node)
 
 
-@asynccontextmanager
-async def readers_held(postgres: Postgres, dsn: str) -> AsyncIterator[None]:
-    """No other read begins within."""
-    async with session(dsn) as execute, trio.open_nursery() as nursery:
-        await execute("SELECT pg_advisory_lock(1)")
-        for _ in range(MAX_READERS):
-            nursery.start_soon(postgres.fetch, "SELECT pg_advisory_lock_shared(1)::text")
-        await eventually(lambda: postgres._readers.available_tokens == 0)
-        yield
-        await execute("SELECT pg_advisory_unlock(1)")
-
-
 @bounded
-async def test_events_committed_before_they_are_read_count_once(dsn: str, tmp_path: Path) -> None:
+async def test_events_committed_before_they_are_read_count_once(
+    dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """They were taken from the backlog, and then the database has them, too."""
     events = generated(300, seed=1)
     answers: list[Totals] = []
     async with database(dsn) as postgres, storage_in(tmp_path, postgres) as storage:
         await begin(postgres, NOW - 40 * DAY)
-        history = history_over(postgres, storage)
+        asked = trio.Event()
+        answer = postgres.answer
+
+        async def answer_late(work: Callable[[Fetch], Any], **how: bool) -> Any:
+            """With queries that wait until all is committed."""
+
+            async def work_late(fetch: Fetch) -> Any:
+                async def fetch_late(*query: Any) -> Any:
+                    asked.set()
+                    while storage.backlog.events:  # noqa: ASYNC110 # it has no event
+                        await asyncio.sleep(0.01)
+                    return await fetch(*query)
+
+                return await work(fetch_late)
+
+            return await answer(work_late, **how)
 
         async def ask_history() -> None:
-            answers.append(await history.totals(RANGES[6], None))
+            answers.append((await history_over(postgres, storage).totals(RANGES[6], None)).figures)
 
         await arrive(postgres, storage, events)
-        async with trio.open_nursery() as nursery, readers_held(postgres, dsn):
+        monkeypatch.setattr(postgres, "answer", answer_late)
+        async with trio.open_nursery() as nursery:
             nursery.start_soon(ask_history)
-            await eventually(lambda: postgres._readers.statistics().tasks_waiting == 1)
+            await asked.wait()
             await flush(storage)
-            assert not storage.backlog.events
     assert answers == [totals(chosen(events, RANGES[6], None, FINE))]
 
 
@@ -348,7 +357,7 @@ async def test_events_committed_while_they_are_read_count_once(
         again = await getattr(history, method)(range_, None, *more)
     assert answers == [again]
     if method == "totals":
-        assert again == totals(chosen(events, range_, None, FINE))
+        assert again.figures == totals(chosen(events, range_, None, FINE))
 
 
 @bounded
@@ -357,12 +366,12 @@ async def test_an_empty_range_has_no_figures(dsn: str, tmp_path: Path) -> None:
     async with database(dsn) as postgres:
         await write(postgres, requests(timestamp=NOON - 1))
         with history_of(postgres, tmp_path) as history:
-            assert await history.totals(range_, None) == totals([])
+            assert (await history.totals(range_, None)).figures == totals([])
             for series in (history.requests, history.latency, history.statuses):
-                assert await series(range_, None) == {}
-            assert await history.top_endpoints(range_, None, 10) == []
-            assert await history.rate_limits(range_, None, 10) == (0, 0, [])
-            assert await history.present(NOON - DAY, None) == Present(0, 0, 0)
+                assert (await series(range_, None)).figures == {}
+            assert (await history.top_endpoints(range_, None, 10)).figures == []
+            assert (await history.rate_limits(range_, None, 10)).figures == (0, 0, [])
+            assert (await history.present(NOON - DAY, None)).figures == Present(0, 0, 0)
 
 
 @bounded
@@ -375,7 +384,9 @@ async def test_of_names_that_tie_the_first_ones_are_shown_wherever_they_stand(
         await write(postgres, block("rate_limit", [{"key": name} for name in names[::2]]))
         storage.keep([block("rate_limit", [{"key": name} for name in names[1::2]])])
         for limit in range(1, 9):
-            _, _, found = await history.rate_limits(Range(NOON, NOON + MINUTE, 10), None, limit)
+            _, _, found = (
+                await history.rate_limits(Range(NOON, NOON + MINUTE, 10), None, limit)
+            ).figures
             assert [key.key for key in found] == sorted(names)[:limit]
 
 
@@ -402,9 +413,9 @@ async def test_sums_over_many_days_may_pass_what_a_bin_of_one_holds(
             )
         await ask(dsn, "UPDATE rollup_progress SET days_closed = hours_closed")
         with history_of(postgres, tmp_path) as history:
-            whole = (await history.totals(range_, None)).latency
-            (latency_,) = (await history.latency(range_, None)).values()
-            (endpoint,) = await history.top_endpoints(range_, None, 1)
+            whole = (await history.totals(range_, None)).figures.latency
+            (latency_,) = (await history.latency(range_, None)).figures.values()
+            (endpoint,) = (await history.top_endpoints(range_, None, 1)).figures
     assert whole == latency_ == latency([Event(0, 0, "", REQUEST, (), 200, 1000)])
     assert (endpoint.requests, endpoint.p95) == (2 * 864 * 10**9, whole.p95)
 
@@ -456,9 +467,9 @@ async def test_who_was_heard_of_in_the_last_five_minutes_is_present(
         ]
         await write(postgres, block("backend", backends), block("system", systems))
         with history_of(postgres, tmp_path) as history:
-            assert await history.present(NOON, None) == Present(12, 2, 1)
-            assert await history.present(NOON, NODE) == Present(12, 2, 1)
-            assert await history.present(NOON, "elsewhere") == Present(0, 0, 0)
+            assert (await history.present(NOON, None)).figures == Present(12, 2, 1)
+            assert (await history.present(NOON, NODE)).figures == Present(12, 2, 1)
+            assert (await history.present(NOON, "elsewhere")).figures == Present(0, 0, 0)
 
 
 @bounded
@@ -484,9 +495,9 @@ async def test_reports_that_wait_are_of_who_is_present(dsn: str, tmp_path: Path)
                 await write(postgres, *made)
                 await write(postgres, block("system", systems[:1]), node="other")
         history = history_over(postgres, storage)
-        assert await history.present(NOON, NODE) == Present(11 + 20 + 3 + 500, 3, 2)
-        assert await history.present(NOON, None) == Present(11 + 20 + 3 + 500 + 10, 3, 2)
-        assert await history.present(NOON, "other") == Present(10, 0, 0)
+        assert (await history.present(NOON, NODE)).figures == Present(11 + 20 + 3 + 500, 3, 2)
+        assert (await history.present(NOON, None)).figures == Present(11 + 20 + 3 + 500 + 10, 3, 2)
+        assert (await history.present(NOON, "other")).figures == Present(10, 0, 0)
 
 
 @bounded
@@ -495,4 +506,4 @@ async def test_sums_of_connections_may_pass_64_bits(dsn: str, tmp_path: Path) ->
     async with database(dsn) as postgres:
         await write(postgres, block("system", systems))
         with history_of(postgres, tmp_path) as history:
-            assert (await history.present(NOON, None)).connections == 2**64 - 2
+            assert (await history.present(NOON, None)).figures.connections == 2**64 - 2

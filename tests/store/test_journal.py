@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from store.journals import SECOND, add, entries, files, held, known, opened
+from store.journals import SECOND, UID, add, entries, files, held, known, opened
 from support import short_directory
 
 from aegisd.store import journal as journal_module
@@ -249,9 +249,147 @@ def test_what_the_disk_failed_to_take_is_written_anew_before_it_counts(
         assert entries(journal) == [b"one", b"two", b"three", b"four"]
 
 
+def test_a_segment_that_the_disk_failed_to_take_is_not_left_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel tells a fault once: the next call would take what is lost for written."""
+    failing = [errno.EIO, errno.ENOSPC]
+    inodes: list[int] = []
+    fdatasync = os.fdatasync
+
+    def sometimes(file: int) -> None:
+        if failing:
+            number = failing.pop(0)
+            raise OSError(number, os.strerror(number))
+        inodes.append(os.fstat(file).st_ino)
+        fdatasync(file)
+
+    with opened(tmp_path) as journal:
+        add(journal, b"one", b"two")
+        journal.sync()
+        add(journal, b"three")
+        (file,) = files(tmp_path)
+        lost = file.stat().st_ino
+        whole = file.read_bytes()
+        monkeypatch.setattr(os, "fdatasync", sometimes)
+        with pytest.raises(OSError, match="Input/output"):
+            journal.sync()
+        # the page cache may have let it go, too
+        file.write_bytes(whole[: whole.index(b"three")] + bytes(5))
+        monkeypatch.setattr(journal_module, "SEGMENT_BYTES", 1)
+        with pytest.raises(OSError, match="No space"):
+            add(journal, b"refused")
+        assert journal.safe == 2
+        add(journal, b"four")
+        assert lost not in inodes
+        assert len(files(tmp_path)) == 2
+        journal.sync()
+        assert journal.safe == 4
+        assert entries(journal) == [b"one", b"two", b"three", b"four"]
+    with opened(tmp_path) as journal:
+        assert entries(journal) == [b"one", b"two", b"three", b"four"]
+
+
+def test_what_cannot_be_taken_back_stands_before_no_later_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writev, failing = os.writev, [True]
+
+    def in_part(file: int, parts: list[bytes]) -> int:
+        return os.write(file, b"".join(parts)[:-1]) if failing else writev(file, parts)
+
+    def refuse(_: int, __: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with opened(tmp_path) as journal:
+        add(journal, b"one")
+        monkeypatch.setattr(os, "writev", in_part)
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "ftruncate", refuse)
+            with pytest.raises(OSError, match="Input/output"):
+                add(journal, b"half")
+        failing.clear()
+        add(journal, b"two", b"three")
+        assert entries(journal) == [b"one", b"two", b"three"]
+        assert journal.end == 3
+    with opened(tmp_path) as journal:
+        assert entries(journal) == [b"one", b"two", b"three"]
+
+
+def test_reading_goes_on_in_a_file_that_was_written_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with opened(tmp_path) as journal:
+        add(journal, b"one")
+        cursor = Cursor(journal, 0)
+        assert cursor.next() is not None
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "fdatasync", refuse)
+            with pytest.raises(OSError, match="Input/output"):
+                journal.sync()
+        journal.sync()
+        add(journal, b"two")
+        record = cursor.next()
+        assert record is not None
+        assert record.entry == b"two"
+        cursor.close()
+
+
+def test_records_without_events_fill_segments_too(tmp_path: Path, tiny: None) -> None:
+    """Heartbeats and duplicates hold none; the next segment has a name of its own all the same."""
+    with opened(tmp_path) as journal:
+        for seq in range(50):
+            journal.append(0, b"", {(UID, "a"): seq}, SECOND)
+        add(journal, b"one")
+        for seq in range(50, 100):
+            journal.append(0, b"", {(UID, "a"): seq}, SECOND)
+        add(journal, b"two")
+        assert len(files(tmp_path)) > 5
+        assert journal.events_from(0) == 2
+        assert entries(journal) == [b"one", b"two"]
+        journal.release(journal.end)
+        assert len(files(tmp_path)) == 1
+    with opened(tmp_path) as journal:
+        assert journal.marks.get((UID, "a")) == 99
+
+
+def test_a_full_journal_without_events_takes_more_when_all_is_stored(tmp_path: Path) -> None:
+    with opened(tmp_path, max_bytes=1000) as journal:
+        seqs = iter(range(100))
+        with pytest.raises(JournalFull):
+            any(journal.append(0, b"", {(UID, "a"): seq}, SECOND) for seq in seqs)
+        journal.release(journal.end)
+        journal.append(0, b"", {(UID, "a"): 100}, SECOND)
+        add(journal, b"one")
+        assert entries(journal) == [b"one"]
+
+
+def test_how_far_it_is_stored_is_known_after_another_start(tmp_path: Path) -> None:
+    with opened(tmp_path) as journal:
+        add(journal, *[b"x"] * 10)
+        assert journal.stored == 0
+        journal.release(7)
+        assert (journal.first, journal.stored) == (0, 7)
+    with opened(tmp_path) as journal:
+        assert (journal.first, journal.stored) == (0, 7)
+
+
+@pytest.mark.parametrize("note", [b"", b"x", bytes(28), bytes(100)])
+def test_a_note_of_another_content_is_none(tmp_path: Path, note: bytes) -> None:
+    with opened(tmp_path) as journal:
+        add(journal, *[b"x"] * 10)
+        journal.release(7)
+    (tmp_path / "stored").write_bytes(note)
+    with opened(tmp_path) as journal:
+        assert journal.stored == 0
+
+
 def test_a_record_without_events_is_safe_only_when_synced(tmp_path: Path) -> None:
     with opened(tmp_path) as journal:
-        journal.append(0, b"", {"a": 7}, SECOND)
+        journal.append(0, b"", {(UID, "a"): 7}, SECOND)
         assert (journal.appended, journal.safe) == (1, 0)
         journal.sync()
         assert journal.safe == 1

@@ -100,7 +100,7 @@ async def laid_out(dsn: str, layout: str) -> AsyncIterator[Postgres]:
     async with open_postgres(migrate=True, layout=layout) as postgres:
         postgres.dsn = dsn
         await postgres.prepare()
-        assert postgres.layout.name == layout
+        assert postgres.home.layout == layout
         yield postgres
 
 
@@ -157,15 +157,15 @@ async def whole_way(postgres: Postgres, state: Path) -> None:
                 time.pass_(7200)
             range_ = named("7d", time.now, kept_from(Metrics().rollups, time.now))
             for node, nodes in ((None, 2), ("a", 1)):
-                totals = await history.totals(range_, node)
+                totals = (await history.totals(range_, node)).figures
                 assert (totals.requests, totals.denied) == (9 * nodes, 3 * nodes)
                 assert totals.latency.p99 == pytest.approx(5, rel=0.01)
-                (top,) = await history.top_endpoints(range_, node, 10)
+                (top,) = (await history.top_endpoints(range_, node, 10)).figures
                 assert top == EndpointTotals("GET", "/", 9 * nodes, 0, 5.0, top.p95)
                 assert top.p95 == pytest.approx(5, rel=0.01)
-                limits = await history.rate_limits(range_, node, 10)
+                limits = (await history.rate_limits(range_, node, 10)).figures
                 assert limits == (3 * nodes, 3 * nodes, [KeyTotals("k", 3 * nodes, 3 * nodes)])
-                assert sum((await history.requests(range_, node)).values()) == 9 * nodes
+                assert sum((await history.requests(range_, node)).figures.values()) == 9 * nodes
         assert await postgres.fetch("SELECT count(*) FROM request_pieces") == [(0,)]
 
 

@@ -10,44 +10,71 @@ from hypothesis import strategies as st
 from aegisd.store import marks as marks_module
 from aegisd.store.marks import KEEP_SECONDS, Marks, pack_moved
 
+UID = 1000
+
 moves = st.lists(
-    st.tuples(st.text(max_size=4), st.integers(0, 2**62), st.integers(0, 2**32 - 1)), max_size=20
+    st.tuples(st.integers(0, 3), st.text(max_size=4), st.integers(0, 2**62)), max_size=20
 )
 
 
 @given(moves)
-def test_the_latest_mark_counts(held: list[tuple[str, int, int]]) -> None:
+def test_the_latest_mark_counts(held: list[tuple[int, str, int]]) -> None:
     marks = Marks()
-    for source, mark, now in held:
-        marks.put({source: mark}, now)
-    latest = {source: mark for source, mark, _ in held}
+    for uid, name, mark in held:
+        marks.put({(uid, name): mark})
+    latest = {(uid, name): mark for uid, name, mark in held}
     assert len(marks) == len(latest)
     assert {source: marks.get(source) for source in latest} == latest
-    assert marks.get("none of them") is None
+    assert marks.get((UID, "none of them")) is None
 
 
 @given(moves)
-def test_what_is_packed_is_loaded(held: list[tuple[str, int, int]]) -> None:
+def test_what_is_packed_is_loaded(held: list[tuple[int, str, int]]) -> None:
     marks, steps, whole = Marks(), Marks(), Marks()
-    for source, mark, now in held:
-        marks.put({source: mark}, now)
-        steps.load(pack_moved({source: mark}, now))
+    for uid, name, mark in held:
+        marks.put({(uid, name): mark})
+        steps.load(pack_moved({(uid, name): mark}))
     whole.load(marks.pack())
     assert whole.pack() == steps.pack() == marks.pack()
 
 
 def test_nothing_moved_takes_no_bytes() -> None:
-    assert pack_moved({}, 5) == b""
+    assert pack_moved({}) == b""
 
 
 def test_a_source_is_forgotten_after_a_day_of_silence() -> None:
     marks = Marks()
-    marks.put({"old": 1, "kept": 1}, 0)
-    marks.put({"kept": 2}, 1)
+    marks.put({(UID, "old"): 1, (UID, "kept"): 1})
+    marks.forget(1)
+    marks.put({(UID, "kept"): 2})
     marks.forget(KEEP_SECONDS - 1)
     assert len(marks) == 2
     marks.forget(KEEP_SECONDS)
-    assert (marks.get("old"), marks.get("kept")) == (None, 2)
+    assert (marks.get((UID, "old")), marks.get((UID, "kept"))) == (None, 2)
+
+
+def test_marks_that_are_loaded_are_kept_for_a_day_from_then_on() -> None:
+    before, after = Marks(), Marks()
+    before.put({(UID, "a"): 1})
+    after.forget(1_000_000)
+    after.load(before.pack())
+    after.forget(1_000_000 + KEEP_SECONDS - 1)
+    assert after.get((UID, "a")) == 1
+
+
+def test_a_user_has_marks_of_its_own() -> None:
+    marks = Marks()
+    marks.put({(1, "a"): 10})
+    marks.put({(2, "a"): 2**62})
+    assert (marks.get((1, "a")), marks.get((2, "a")), marks.get((3, "a"))) == (10, 2**62, None)
+
+
+def test_marks_from_before_they_had_a_user_are_anybody_s() -> None:
+    marks = Marks()
+    marks.load(msgpack.packb({"a": [10, 1_790_000_000]}))
+    assert marks.get((UID, "a")) == 10
+    marks.put({(UID, "a"): 11})
+    assert (marks.get((UID, "a")), marks.get((2, "a"))) == (11, 10)
 
 
 def test_of_too_many_sources_the_one_silent_longest_is_forgotten(
@@ -56,10 +83,19 @@ def test_of_too_many_sources_the_one_silent_longest_is_forgotten(
     monkeypatch.setattr(marks_module, "MAX_SOURCES", 3)
     marks = Marks()
     for number in range(3):
-        marks.put({f"{number}": number}, number)
-    marks.put({"0": 9}, 5)
-    marks.put({"new": 1}, 6)
-    assert [marks.get(source) for source in ("0", "1", "2", "new")] == [9, None, 2, 1]
+        marks.put({(UID, f"{number}"): number})
+    marks.put({(UID, "0"): 9})
+    marks.put({(UID, "new"): 1})
+    assert [marks.get((UID, name)) for name in ("0", "1", "2", "new")] == [9, None, 2, 1]
+
+
+def test_a_user_with_too_many_sources_pushes_out_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(marks_module, "MAX_SOURCES", 4)
+    marks = Marks()
+    marks.put({(UID, "a"): 1, (UID, "b"): 1})
+    for number in range(100):
+        marks.put({(2, f"{number}"): number})
+    assert (len(marks), marks.get((UID, "a")), marks.get((UID, "b"))) == (4, 1, 1)
 
 
 @given(
@@ -71,15 +107,19 @@ def test_of_too_many_sources_the_one_silent_longest_is_forgotten(
 )
 def test_bytes_that_are_no_marks_are_told_and_change_nothing(data: bytes) -> None:
     marks = Marks()
-    marks.put({"a": 1}, 1)
+    marks.put({(UID, "a"): 1})
     try:
         marks.load(data)
     except ValueError:
-        assert (len(marks), marks.get("a")) == (1, 1)
+        assert (len(marks), marks.get((UID, "a"))) == (1, 1)
 
 
 @pytest.mark.parametrize(
-    "value", [5, [], {"a": 1}, {"a": [1]}, {"a": [1, 2, 3]}, {"a": ["x", 1]}, {"a": [None, 1]}]
+    "value",
+    [
+        *(5, [1], [[1, "a"]], [[1, "a", 1, 1]], [["x", "a", 1]], [[1, 2, 1]], [[1, "a", None]]),
+        *({"a": 1}, {"a": [1]}, {"a": [1, 2, 3]}, {"a": ["x", 1]}, {"a": [None, 1]}, {1: [1, 1]}),
+    ],
 )
 def test_other_messagepack_is_told(value: Any) -> None:
     with pytest.raises(ValueError, match="no marks"):

@@ -8,7 +8,7 @@ from store.database import ask, database, until
 
 from aegisd.errors import DatabaseUnavailable
 from aegisd.store import postgres as postgres_module
-from aegisd.store.postgres import MAX_READERS, DataRefused
+from aegisd.store.postgres import MAX_OWN, DataRefused
 
 OURS = (
     "SELECT count(*) FROM pg_stat_activity"
@@ -29,8 +29,8 @@ async def test_reads_share_a_few_connections(dsn: str) -> None:
         async with trio.open_nursery() as nursery:
             for _ in range(30):
                 nursery.start_soon(read)
-        assert most == MAX_READERS
-        assert await ask(dsn, OURS) == [(MAX_READERS,)]
+        assert most == MAX_OWN
+        assert await ask(dsn, OURS) == [(MAX_OWN,)]
     await until(dsn, OURS, 0)
 
 
@@ -105,19 +105,3 @@ async def test_without_an_address_reads_say_that_postgres_is_still_starting() ->
     async with database(None) as postgres:
         with pytest.raises(DatabaseUnavailable, match="still starting"):
             await postgres.fetch("SELECT 1")
-
-
-@bounded
-async def test_who_waits_for_a_connection_has_no_more_time_than_who_has_one(
-    dsn: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(postgres_module, "READ_SECONDS", 0.1)
-    async with database(dsn) as postgres:
-        others = [object() for _ in range(MAX_READERS)]
-        for other in others:
-            await postgres._readers.acquire_on_behalf_of(other)
-        with pytest.raises(DatabaseUnavailable, match=r"3 queries are running, .* within 0.1 s"):
-            await postgres.fetch("SELECT 1")
-        for other in others:
-            postgres._readers.release_on_behalf_of(other)
-        assert await postgres.fetch("SELECT 1") == [(1,)]

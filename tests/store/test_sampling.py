@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from store.cluster import bounded
-from store.database import NOON, ask, block, database, history_of, storage_in
+from store.database import NODE, NOON, ask, block, database, history_of, storage_in
 
 from aegisd.config.settings import Sampling, Share
 from aegisd.live.state import LiveState
 from aegisd.store import writer as writer_module
+from aegisd.store.backlog import Backlog
 from aegisd.store.exact import Exact
 from aegisd.store.levels import SECOND
 from aegisd.store.postgres import Postgres
@@ -202,19 +203,19 @@ async def test_a_transaction_that_was_lost_is_sampled_again_to_the_same_rows(
 
 @bounded
 async def test_history_counts_every_event_and_rows_estimate_them_with_the_failures_exactly(
-    tmp_path: Path, dsn: str
+    tmp_path: Path, dsn: str, empty_backlog: Backlog
 ) -> None:
     whole = numbered(20_000)
     whole.numbers["status_code"][::10] = 429
     range_ = Range(NOON, NOON + 10 * SECOND, 10)
     async with database(dsn) as postgres:
         figures, _ = await written(tmp_path, postgres, dsn, [whole], **sampling(0.3))
-        estimated = await Exact(postgres).totals(range_, None)
+        estimated = (await Exact(postgres, empty_backlog, NODE).totals(range_, None)).figures
         with history_of(postgres, tmp_path / "other") as history:
-            totals = await history.totals(range_, None)
-            statuses_ = (await history.statuses(range_, None))[NOON]
-            (endpoint,) = await history.top_endpoints(range_, None, 5)
-            requests = await history.requests(range_, None)
+            totals = (await history.totals(range_, None)).figures
+            statuses_ = (await history.statuses(range_, None)).figures[NOON]
+            (endpoint,) = (await history.top_endpoints(range_, None, 5)).figures
+            requests = (await history.requests(range_, None)).figures
     assert figures.sampled_out > 10_000
     assert estimated.rate_limited == estimated.requests - estimated.succeeded == 2000
     assert abs(estimated.succeeded - 18_000) < 5 * math.sqrt(18_000 * 0.7 / 0.3)

@@ -159,7 +159,7 @@ async def test_every_view_and_column_has_a_comment(dsn: str) -> None:
         "SELECT c.relname, obj_description(c.oid, 'pg_class'),"
         " array_agg(a.attname::text) FILTER (WHERE col_description(c.oid, a.attnum) IS NULL)"
         " FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0"
-        " WHERE c.relkind = 'v' AND c.relnamespace = 'public'::regnamespace GROUP BY c.oid, 1",
+        " WHERE c.relkind = 'v' AND c.relnamespace = 'aegisd'::regnamespace GROUP BY c.oid, 1",
     )
     assert sorted(view for view, _, _ in found) == sorted(VIEWS)
     assert all(about and without is None for _, about, without in found)

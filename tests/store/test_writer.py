@@ -20,6 +20,7 @@ from store.database import (
 
 from aegisd.store import backlog as backlog_module
 from aegisd.store import writer as writer_module
+from aegisd.store.sifting import Refused
 
 NEVER_MS = 3_600_000
 COUNT = "SELECT count(*) FROM request_metrics"
@@ -69,9 +70,9 @@ async def test_what_comes_while_a_flush_writes_waits_for_the_next(
         await eventually(lambda: storage.writer.figures.connected)
         write = postgres.write
 
-        async def writing(*args: Any) -> None:
+        async def writing(*args: Any) -> list[Refused]:
             storage.keep([requests(30)])
-            await write(*args)
+            return await write(*args)
 
         monkeypatch.setattr(postgres, "write", writing)
         storage.keep([requests(100)])
@@ -123,7 +124,7 @@ async def test_more_than_one_transaction_takes_is_written_in_several(
             storage.keep([requests(size)])
         storage.writer.stop()
         await storage.writer.run()
-    assert (storage.writer.figures.batches, storage.writer.figures.rows) == (3, 38)
+    assert (storage.writer.figures.batches, storage.writer.figures.rows) == (4, 38)
     assert await ask(dsn, COUNT) == [(38,)]
 
 

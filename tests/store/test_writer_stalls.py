@@ -19,6 +19,7 @@ from store.database import (
 )
 from store.proxy import proxied
 
+from aegisd.store import partitions
 from aegisd.store import postgres as postgres_module
 from aegisd.store import writer as writer_module
 
@@ -35,7 +36,7 @@ def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_a_server_that_stalls_while_a_statement_waits_never_hangs_the_writer(
     tmp_path: Path, dsn: str, directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lock = f"SELECT pg_advisory_xact_lock({postgres_module._PARTITION_LOCK}), pg_sleep(60)"
+    lock = f"SELECT pg_advisory_xact_lock({partitions._LOCK}), pg_sleep(60)"
     locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"
     async with (
         database(None) as postgres,
@@ -50,14 +51,14 @@ async def test_a_server_that_stalls_while_a_statement_waits_never_hangs_the_writ
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(other.fetch, lock)
                 await until(dsn, f"{locks} AND granted", 1)
-                monkeypatch.setattr(postgres_module, "WRITE_SECONDS", 1)
+                monkeypatch.setattr(postgres_module, "READ_SECONDS", 1)
                 storage.keep([requests(1, timestamp=NOON + DAY)])  # needs a new partition
                 await until(dsn, f"{locks} AND NOT granted", 1)
                 proxy.stall()
                 # a ROLLBACK would now wait for an answer that never comes
                 await eventually(lambda: storage.writer.figures.failures >= 1)
                 nursery.cancel_scope.cancel()
-            monkeypatch.setattr(postgres_module, "WRITE_SECONDS", 30)
+            monkeypatch.setattr(postgres_module, "READ_SECONDS", 30)
             await ask(
                 dsn,
                 "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'",

@@ -243,7 +243,8 @@ def test_a_newer_schema_is_told_in_one_line_and_events_are_taken(
     assert len(told) == 1
     assert "has version 9999" in told[0]
     assert "upgrade aegisd" in told[0]
-    assert "has version 9999" in daemon.get("/readyz")["degradations"][0]
+    assert "has version 9999" in daemon.get("/api/status")["degradations"][0]
+    assert daemon.get("/readyz")["degradations"] == ["the database can't be used: SchemaError"]
     assert rows("SELECT count(*) FROM request_metrics") == [(0,)]
     rows("DELETE FROM aegisd_schema WHERE version = 9999")
     daemon.wait_for_rows(1)

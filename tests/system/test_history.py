@@ -14,7 +14,7 @@ from typing import Any
 
 import asyncpg
 import pytest
-from support import Daemon, short_directory, wait_until
+from support import WHERE_TABLES_ARE, Daemon, short_directory, wait_until
 
 from aegisd.store.folding import LATE_SECONDS
 from aegisd.store.levels import MINUTE
@@ -288,7 +288,7 @@ def locked(dsn: str, *tables: str) -> Iterator[None]:
     held, done = threading.Event(), threading.Event()
 
     async def hold() -> None:
-        connection = await asyncpg.connect(dsn)
+        connection = await asyncpg.connect(dsn, server_settings=WHERE_TABLES_ARE)
         await connection.execute(f"BEGIN; LOCK TABLE {', '.join(tables)} IN ACCESS EXCLUSIVE MODE")
         held.set()
         await asyncio.to_thread(done.wait)
@@ -353,7 +353,7 @@ def test_a_table_that_was_dropped_by_hand_is_told_and_the_rest_lives(
     assert status == 503
     assert json.loads(body)["error"] == {
         "code": "database_unavailable",
-        "message": f'relation "{table}" does not exist',
+        "message": f'the database can\'t be used: relation "{table}" does not exist',
     }
     storing.emit({"method": "GET", "path": "/", "status_code": 200})
     storing.wait_for_events(2)

@@ -20,7 +20,7 @@ TABLES = {
 
 
 def tables(rows: Rows) -> set[str]:
-    return {name for (name,) in rows("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")}
+    return {name for (name,) in rows("SELECT tablename FROM pg_tables WHERE schemaname = 'aegisd'")}
 
 
 def test_it_makes_the_tables_and_repeating_it_changes_nothing(

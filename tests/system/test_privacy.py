@@ -7,13 +7,15 @@ import pytest
 from support import Daemon
 
 EVENT = {"method": "GET", "status_code": 500, "duration_ms": 5, "error_message": "down"}
-# path and route with queries, and the path and the endpoint that stay without
+# path and route with queries and parameters, and the path and the endpoint that stay without
 QUERIES = [
     ("/users/ann?token=hidden", None, "/users/ann", "/users/{name}"),
     ("/a#hidden", None, "/a", "/a"),
     ("/a?hidden", None, "/a", "/a"),
     ("/?x?hidden=/#", None, "/", "/"),
+    ("/s;jsessionid=hidden//b", None, "/s//b", "/s/b"),
     ("/b?x=hidden", "/b/:id?", "/b", "/b/:id?"),
+    ("/c", "/c;x=hidden", "/c", "/c"),
     ("/c", "/c?token=hidden", "/c", "/c"),
 ]
 # an address, and what is left of it

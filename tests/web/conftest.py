@@ -29,6 +29,7 @@ from aegisd.store.maintenance import Maintainer
 from aegisd.store.postgres import open_postgres
 from aegisd.store.storage import open_storage
 from aegisd.web.api import Api
+from aegisd.web.connections import MAX_CONNECTIONS, Connections
 from aegisd.web.context import Context
 from aegisd.web.guard import Guard
 from aegisd.web.server import Server
@@ -117,10 +118,12 @@ async def entered(manager: AbstractContextManager[T]) -> AsyncIterator[T]:
 
 @pytest.fixture
 def serving(tmp_path: Path) -> Serving:
-    """Serves with a configuration; the database is ``dsn``, or away."""
+    """Serves with a configuration, the database ``dsn`` or away; once it is ready, or at once."""
 
     @asynccontextmanager
-    async def serve(config: str = CONFIG, dsn: str = AWAY) -> AsyncIterator[Web]:
+    async def serve(
+        config: str = CONFIG, dsn: str = AWAY, *, wait: bool = True, room: int = MAX_CONNECTIONS
+    ) -> AsyncIterator[Web]:
         (tmp_path / "aegisd.toml").write_text(config)
         settings = load(tmp_path / "aegisd.toml", {})
         settings = evolve(settings, node="here")
@@ -161,11 +164,12 @@ def serving(tmp_path: Path) -> Serving:
                 listeners=[listener],
                 storage=storage,
                 history=History(postgres, storage.backlog, settings.node),
-                exact=Exact(postgres),
+                exact=Exact(postgres, storage.backlog, settings.node),
                 archive=archive,
                 upkeep=Maintainer(postgres, settings.metrics, clocks),
                 alerts=Manager(settings.alerts, live, archive, hub.announce, clocks),
                 hub=hub,
+                connections=Connections(room),
                 losses=Losses(),
                 now=now,
                 clocks=clocks,
@@ -175,6 +179,7 @@ def serving(tmp_path: Path) -> Serving:
                 Api(context),
                 hub,
                 Guard(settings.http, websocket.allowed_origins),
+                context.connections,
                 websocket.path if websocket.enabled else None,
                 None,
             )
@@ -185,7 +190,7 @@ def serving(tmp_path: Path) -> Serving:
             nursery.start_soon(listener.run)
             nursery.start_soon(hub.run)
             await nursery.start(trio.serve_listeners, server.connection, [http])
-            if dsn != AWAY:
+            if wait and dsn != AWAY:
                 with trio.fail_after(WAIT_SECONDS):
                     await storage.writer.ready.wait()
             url = f"http://127.0.0.1:{port}"

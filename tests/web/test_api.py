@@ -1,10 +1,14 @@
 """Every path of the API that tells figures: shapes, names, values."""
 
+import math
 import re
 import time
 
 import pytest
 from store.database import ask
+
+from aegisd.store import backlog
+from aegisd.times import parse_rfc3339
 
 OVERVIEW = {
     "timestamp",
@@ -323,10 +327,25 @@ async def test_an_answer_tells_its_range_in_whole_rollups(serving, dsn, path):
         "from": "2001-09-09T00:00:00.000Z",  # of that time days alone are kept
         "to": "2001-09-10T00:00:00.000Z",
         "bucketSeconds": 86_400,
+        "completeUntil": None,
     }
-    assert named.keys() == {"from", "to", "bucketSeconds"}
+    assert named.keys() == {"from", "to", "bucketSeconds", "completeUntil"}
     assert named["bucketSeconds"] == 60
     assert named["from"].endswith("0.000Z")
+
+
+@pytest.mark.parametrize("path", [*SERIES, "overview?exact=true", "latency?exact=true"])
+async def test_an_answer_tells_until_when_it_is_complete(serving, dsn, monkeypatch, path):
+    """What waits on the disk alone is not counted; of exact answers, nothing that waits is."""
+    monkeypatch.setattr(backlog, "MAX_HELD_BYTES", 0)
+    async with serving("[metrics]\nflush_interval_ms = 3600000", dsn=dsn) as web:
+        before = math.floor(time.time())
+        for _ in range(3):
+            web.take({"method": "GET", "path": "/", "status_code": 200})
+        after = time.time()
+        until = (await web.get(f"/api/metrics/{path}")).json()["range"]["completeUntil"]
+    assert TIME.fullmatch(until)
+    assert before <= parse_rfc3339(until) / 1_000_000 <= after
 
 
 async def test_exact_answers_are_those_of_the_raw_rows(serving, dsn):

@@ -4,6 +4,7 @@ import hashlib
 import json
 
 import pytest
+from web.streams import until
 
 RANGES = "5m 15m 1h 6h 24h 7d 30d"
 HISTORY = (
@@ -17,6 +18,7 @@ IN_MEMORY = (
 TOKENS = f"""
 [http]
 tokens = [
+    {{ name = "admin", sha256 = "{hashlib.sha256(b"mighty").hexdigest()}", role = "admin" }},
     {{ name = "a", sha256 = "{hashlib.sha256(b"first").hexdigest()}" }},
     {{ name = "b", sha256 = "{hashlib.sha256("zwölf".encode()).hexdigest().upper()}" }},
 ]
@@ -98,8 +100,61 @@ async def test_without_the_database_history_is_503_and_the_rest_answers(serving)
         ready = await web.data("/readyz")
     assert status["database"]["connected"] is False
     assert ready["status"] == "degraded"
-    assert ready["degradations"] == status["degradations"]
-    assert "the database can't be used" in ready["degradations"][0]
+    assert ready["degradations"] == ["the database can't be used: FileNotFoundError"]
+    assert status["degradations"] == [
+        f"the database can't be used: {status['database']['lastError']}"
+    ]
+
+
+def told(web) -> bool:
+    return web.context.storage.writer.figures.last_error is not None
+
+
+async def test_what_postgres_says_is_for_admins_alone(serving, dsn):
+    """Its texts name addresses and roles."""
+    stranger = dsn.replace("//aegisd:", "//stranger:")
+    async with serving(TOKENS, stranger, wait=False) as web:
+        await until(lambda: told(web))
+        viewer = {"Authorization": "Bearer first"}
+        answers = [
+            await web.get("/healthz"),
+            await web.get("/readyz"),
+            *[
+                await web.get(path, **viewer)
+                for path in ("/readyz", "/api/status", "/api/metrics/overview", "/api/alerts")
+            ],
+        ]
+        admins = (await web.get("/api/status", Authorization="Bearer mighty")).json()["data"]
+    for answer in answers:
+        assert "stranger" not in answer.text
+    kind = "InvalidPasswordError"
+    assert answers[1].json()["data"]["degradations"] == [f"the database can't be used: {kind}"]
+    assert answers[3].json()["data"]["database"]["lastError"] == kind
+    assert error_of(answers[4])["message"] == f"the database can't be used: {kind}"
+    assert '"stranger"' in admins["database"]["lastError"]
+    assert '"stranger"' in admins["degradations"][0]
+
+
+async def test_what_the_disk_says_is_for_admins_alone(serving):
+    secret = "[Errno 28] No space left on device: '/var/lib/secret'"
+    async with serving(TOKENS) as web:
+        web.context.storage.sync.error = web.context.storage.backlog.figures.error = secret
+        texts = [
+            (await web.get("/readyz")).text,
+            (await web.get("/api/status", Authorization="Bearer first")).text,
+        ]
+        admins = (await web.get("/api/status", Authorization="Bearer mighty")).text
+    for text in texts:
+        assert "the journal can't be written" in text
+        assert "the journal can't be brought to the disk" in text
+        assert "/var/lib/secret" not in text
+    assert admins.count("/var/lib/secret") == 3
+
+
+async def test_without_tokens_whoever_reaches_loopback_is_told_all(serving):
+    async with serving() as web:
+        await until(lambda: told(web))
+        assert "No such file" in (await web.get("/api/status")).text
 
 
 async def test_readyz_is_503_while_the_daemon_stops(serving):
@@ -202,7 +257,7 @@ async def test_a_body_over_the_limit_is_413_and_one_below_is_let_go(serving):
             for _ in range(100):
                 yield b"x" * 1000
 
-        chunked = await web.client.request("POST", "/healthz", content=pieces())
+        chunked = await web.client.request("GET", "/healthz", content=pieces())
     assert small.status_code == 200
     assert (large.status_code, error_of(large)["code"]) == (413, "too_large")
     assert (chunked.status_code, error_of(chunked)["code"]) == (413, "too_large")

@@ -26,9 +26,21 @@ IDENTIFIERS = [
     "01ARZ3NDEKTSV4RRFFQ69G5FAV",
     "01arz3ndektsv4rrffq69g5fav",
     "dGhpcyBpcyBhIHRva2Vu_1-2=",
+    "aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee",
+    "ABC-123",
+    "ann@example.com",
+]
+KEEPING = [
+    ("123.json", "{id}.json"),
+    ("IMG_2042.jpg", "{id}.jpg"),
+    ("c56a4180-65aa-42ec-a945-5fd21dec0538.tar.gz", "{id}.gz"),
+    ("7:cancel", "{id}:cancel"),
+    ("Products(42)", "Products({id})"),
+    ("Customers('ALFKI')", "Customers({id})"),
+    ("Customers%28%27ALFKI%27%29", "Customers({id})"),
+    ("Model.Rate(stars=5)", "Model.Rate({id})"),
 ]
 WORDS = [
-    "",
     "api",
     "v1",
     "v2.1",
@@ -53,6 +65,16 @@ WORDS = [
     "ünïcode",
     "internationalization-settings",
     "\ufffd",
+    "MAX_UNAVAILABLE_SECONDS_",
+    "oauth2-authorization-server",
+    "contact-form-7",
+    "logo@2x.png",
+    "@me",
+    "Default.Rate()",
+    "a(b)",
+    "es-419",
+    "sha-256",
+    "v1beta1",
 ]
 
 
@@ -77,6 +99,13 @@ def test_what_identifies_one_of_many_becomes_a_placeholder(segment: str) -> None
     assert template(f"/{segment}") == "/{id}"
 
 
+@pytest.mark.parametrize(("segment", "shown"), KEEPING)
+def test_what_tells_the_kind_of_thing_stays_beside_the_placeholder(
+    segment: str, shown: str
+) -> None:
+    assert template(f"/users/{segment}/orders") == f"/users/{shown}/orders"
+
+
 @pytest.mark.parametrize("segment", WORDS)
 def test_words_stay(segment: str) -> None:
     assert template(f"/users/{segment}/orders") == f"/users/{segment}/orders"
@@ -89,11 +118,29 @@ def test_words_stay(segment: str) -> None:
         ("/api/v1/users/123", "/api/v1/users/{id}"),
         ("/api/v1/users/123/", "/api/v1/users/{id}/"),
         ("/a/1/b/2/c", "/a/{id}/b/{id}/c"),
-        ("//1//", "//{id}//"),
+        ("//1//", "/{id}/"),
         ("", ""),
         ("*", "*"),
         ("/a/1?x=2/3", "/a/{id}"),
         ("/a#1", "/a"),
+        ("/a;jsessionid=1A53/b;c=1", "/a/b"),
+        ("///a////b//", "/a/b/"),
+        ("http://host//a//1", "http://host/a/{id}"),
+        ("/a/%31%32%33/%61", "/a/{id}/%61"),
+        ("/a/b%2Fc", "/a/{id}"),
+        ("/a/%E9t%E9", "/a/%E9t%E9"),
+        ("/a/%", "/a/%"),
+        ("/api/2/x/2", "/api/2/x/{id}"),
+        ("/rest/v/10.1/1", "/rest/v/10.1/{id}"),
+        ("/API/2", "/API/2"),
+        ("/api/12345", "/api/{id}"),
+        ("/rest/10.0.0.1", "/rest/{id}"),
+        ("/1.1/users/2", "/1.1/users/{id}"),
+        ("/1.1/", "/{id}/"),
+        ("1.1/a", "{id}/a"),
+        ("/a" * 31 + "/1", "/a" * 31 + "/{id}"),
+        ("/a" * 31 + "/1/2", "/a" * 31 + "/1/2"),
+        ("/1" * 31 + "/a/1/1%2F2", "/{id}" * 31 + "/a/1/1%2F2"),
     ],
 )
 def test_templates_of_whole_paths(path: str, endpoint: str) -> None:
@@ -111,7 +158,7 @@ def test_any_number_and_any_uuid_is_an_identifier(number: int, uuid: object) -> 
 
 
 def test_a_hostile_path_is_judged_in_a_bounded_number_of_steps() -> None:
-    for part in ("1-", "a1", "1", "f", "1.", "-", "é"):
+    for part in ("1-", "a1", "1", "f", "1.", "-", "é", "a_", "aA1", "1a1a", "a.b", ":a", "(", "%"):
         assert template("/" + part * 1024 + "!") == "/" + part * 1024 + "!"
 
 
@@ -137,6 +184,23 @@ def test_the_first_pattern_that_a_path_matches_is_its_endpoint() -> None:
     taken = ["/users/me", "/users/{name}", "/files/{path*}", "/a/{b}/"]
     assert named(*map(request, paths), patterns=PATTERNS) == [*taken, *others]
     assert named(*map(request, paths), patterns=PATTERNS[1::-1])[0] == "/users/{name}"
+
+
+def test_a_pattern_is_for_the_path_without_parameters_and_slashes_in_a_row() -> None:
+    paths = ("//users//7;jsessionid=1", "/users/me;x=1?y=2")
+    assert named(*map(request, paths), patterns=PATTERNS) == ["/users/{name}", "/users/me"]
+
+
+def test_sessions_in_the_path_are_no_endpoints_of_their_own() -> None:
+    sessions = [request(f"/cart;jsessionid={number:032X}") for number in range(50)]
+    assert {*named(*sessions)} == {"/cart"}
+    assert {*named(*sessions, templates=False)} == {"/cart"}
+
+
+def test_no_endpoint_holds_the_query_of_a_route_that_is_a_url() -> None:
+    routes = ("/r?token=1", "/r;token=1", "/r/:id?", None)
+    events = [request("/x", route=route) for route in routes]
+    assert named(*events) == ["/r", "/r", "/r/:id?", "/x"]
 
 
 def test_patterns_work_without_templates() -> None:

@@ -7,7 +7,7 @@ from aegisd.config.settings import Privacy
 from aegisd.wire.block import Block
 from aegisd.wire.privacy import protect, truncate_address, without_query
 
-SECRET = GOOD["request"] | {"path": "/a?token=1#x", "client_ip": "192.0.2.77"}
+SECRET = GOOD["request"] | {"path": "/a;s=1?token=1#x", "client_ip": "192.0.2.77"}
 
 
 def protected(*events: dict[str, object], **privacy: object) -> list[dict[str, object]]:
@@ -29,18 +29,26 @@ def protected(*events: dict[str, object], **privacy: object) -> list[dict[str, o
         ("/a/b", "/a/b"),
         ("/a%3Fb", "/a%3Fb"),
         ("http://host/a?b", "http://host/a"),
+        ("/a;jsessionid=1A53", "/a"),
+        ("/a;jsessionid=1A53?b=c", "/a"),
+        ("/a;x=1;y=2/b;z/c", "/a/b/c"),
+        ("/;a", "/"),
+        (";a/b", "/b"),
+        ("/a;", "/a"),
+        ("/a?b;c/d", "/a"),
+        ("/a%3Bb", "/a%3Bb"),
     ],
 )
-def test_query_and_fragment_are_cut_off(path: str, kept: str) -> None:
+def test_query_fragment_and_parameters_are_cut_off(path: str, kept: str) -> None:
     assert without_query(path) == kept
 
 
 @given(st.text(max_size=30))
 def test_no_path_keeps_a_query(path: str) -> None:
     kept = without_query(path)
-    assert path.startswith(kept)
-    assert "?" not in kept
-    assert "#" not in kept
+    assert not {*kept} & {*"?#;"}
+    assert kept.count("/") == path.partition("?")[0].partition("#")[0].count("/")
+    assert without_query(kept) == kept
 
 
 @pytest.mark.parametrize(
@@ -117,8 +125,8 @@ def test_the_client_s_address_is_kept_as_configured(client_ip: str, kept: str | 
     assert {(row["path"], row["client_ip"]) for row in events} == {("/a", kept), ("/", None)}
 
 
-@pytest.mark.parametrize(("strip", "kept"), [(True, "/a"), (False, "/a?token=1#x")])
-def test_the_query_is_kept_as_configured(strip: bool, kept: str) -> None:
+@pytest.mark.parametrize(("strip", "kept"), [(True, "/a"), (False, "/a;s=1?token=1#x")])
+def test_query_and_parameters_are_kept_as_configured(strip: bool, kept: str) -> None:
     assert protected(SECRET, strip_query=strip)[0]["path"] == kept
 
 
@@ -129,11 +137,16 @@ def test_the_query_is_kept_as_configured(strip: bool, kept: str) -> None:
         ("/users?a=1&b=2#x", "/users"),
         ("/a?x?token=1", "/a?x"),
         ("/a?=\n?b=c\nd", "/a?=\n"),
+        ("/users;jsessionid=1", "/users"),
+        ("/users;a=1;b=2/orders?c=3", "/users/orders"),
         ("/users/:id?", "/users/:id?"),
         ("/users/:id?/posts", "/users/:id?/posts"),
         ("/users{?page,limit}", "/users{?page,limit}"),
         (r"^users/(?P<id>\d+)/(?=x)$", r"^users/(?P<id>\d+)/(?=x)$"),
+        ("/pets{;page,limit}", "/pets{;page,limit}"),
+        ("/pets;{id}", "/pets;{id}"),
         ("?" * 1000 + "=", "?" * 1000 + "="),
+        (";" * 1000 + "=", ";" * 1000 + "="),
     ],
 )
 def test_a_route_that_is_a_url_loses_its_query_and_one_that_is_a_template_stays(
@@ -144,8 +157,31 @@ def test_a_route_that_is_a_url_loses_its_query_and_one_that_is_a_template_stays(
     assert protected(sent, strip_query=False)[0]["route"] == route
 
 
+@pytest.mark.parametrize(
+    ("message", "kept"),
+    [
+        ("GET /a?token=1 failed", "GET /a failed"),
+        (
+            'upstream timed out, request: "GET /a/b;s=1?c=d HTTP/1.1"',
+            'upstream timed out, request: "GET /a/b HTTP/1.1"',
+        ),
+        ("http://b:8080/?token=1: refused", "http://b:8080/ refused"),
+        ("/a?x?token=1 and /b?c=d", "/a and /b"),
+        ("/a;s=1/b?token=1", "/a"),
+        ("what is /a? no=1; e=2", "what is /a? no=1; e=2"),
+        ("connect() failed;errno=111", "connect() failed;errno=111"),
+        ("/?" * 500 + "=", "/?" * 500 + "="),
+    ],
+)
+def test_a_url_in_an_error_message_loses_its_query(message: str, kept: str) -> None:
+    sent = GOOD["request"] | {"error_message": message}
+    assert protected(sent, strip_query=True)[0]["error_message"] == kept
+    assert protected(sent, strip_query=False)[0]["error_message"] == message
+
+
 def test_nothing_of_what_is_removed_stays_in_the_block() -> None:
-    (block,) = decode([SECRET | {"route": "/a?token=2"}] * 3).blocks
+    texts = {"route": "/a?token=2", "error_message": "GET /a;token=3"}
+    (block,) = decode([SECRET | texts] * 3).blocks
     for client_ip in ("truncate", "drop"):
         done = protect(block, Privacy(client_ip=client_ip))
         assert "token" not in repr(done.texts)

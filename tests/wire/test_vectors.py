@@ -24,6 +24,9 @@ YEAR = 365 * 86_400
 
 LEAST = 80
 
+LARGE_BURST_BYTES = 2048
+"""From here on it pays to read messages together, and there a cut one could take its neighbour."""
+
 TYPES = {
     "name": str,
     "about": str,
@@ -50,6 +53,11 @@ TAGS = {
 each_vector = pytest.mark.parametrize("vector", VECTORS, ids=lambda vector: vector["name"])
 
 Expected = tuple[int, str, str]
+
+
+def named(name: str) -> dict[str, Any]:
+    (vector,) = (vector for vector in VECTORS if vector["name"] == name)
+    return vector
 
 
 def said(vectors: list[dict[str, Any]], now: int = NOW) -> list[Any]:
@@ -125,6 +133,31 @@ def test_a_message_is_decoded_to_what_its_vector_says(vector: dict[str, Any]) ->
 def test_all_messages_together_are_decoded_to_what_their_vectors_say() -> None:
     assert decoded(VECTORS) == said(VECTORS)
     assert decoded(VECTORS[::-1] * 3) == said(VECTORS[::-1] * 3)
+
+
+@pytest.mark.parametrize("place", ["first", "in the middle", "last"])
+def test_a_truncated_message_within_a_large_burst_is_one_reject_as_it_is_alone(place: str) -> None:
+    good, cut = named("request-with-duration"), named("malformed-truncated")
+    count = 100
+    at = {"first": 0, "in the middle": count // 2, "last": count}[place]
+    burst = [*[good] * at, cut, *[good] * (count - at)]
+    assert sum(len(message(vector)) for vector in burst) > LARGE_BURST_BYTES
+    made = decode(*map(message, burst), now=NOW, max_age=MAX_AGE)
+    assert faults(decode(message(cut))) == [(0, "malformed", "")]
+    assert faults(made) == [(at, "malformed", "")]
+    assert len(rows(made.blocks)) == count
+    assert decoded(burst) == said(burst)
+
+
+def test_wherever_a_message_is_cut_its_neighbours_in_a_large_burst_are_whole() -> None:
+    whole = message(named("request-with-duration"))
+    cuts = [whole[:end] for end in range(len(whole))]
+    burst = [part for cut in cuts for part in (whole, cut)] + [whole]
+    assert sum(map(len, burst)) > LARGE_BURST_BYTES
+    made = decode(*burst, now=NOW, max_age=MAX_AGE)
+    assert faults(made) == [(2 * i + 1, "malformed", "") for i in range(len(cuts))]
+    assert {row["path"] for row in rows(made.blocks)} == {"/users/7"}
+    assert len(rows(made.blocks)) == len(cuts) + 1
 
 
 @pytest.mark.parametrize("now", [NOW - 10 * YEAR, NOW - 301, NOW + 10 * YEAR])

@@ -1,0 +1,31 @@
+"""The lines of a file, or of standard input, however long they are."""
+
+import sys
+from collections.abc import Iterator
+from typing import IO
+
+from aegisd.errors import AegisdError
+
+
+def standard_input() -> IO[bytes]:
+    """What comes on standard input. Raises AegisdError where it is closed."""
+    if sys.stdin is None:
+        raise AegisdError("can't read standard input: it is closed")
+    return sys.stdin.buffer
+
+
+def numbered(file: IO[bytes], max_bytes: int) -> Iterator[tuple[int, bytes]]:
+    """Lines and their numbers; one of more than ``max_bytes`` is cut, and still longer.
+
+    Raises AegisdError where the file can't be read on.
+    """
+    number = 1
+    try:
+        while line := file.readline(max_bytes + 1):
+            rest = line
+            while len(rest) > max_bytes and not rest.endswith(b"\n"):
+                rest = file.readline(max_bytes + 1)
+            yield number, line
+            number += 1
+    except OSError as error:
+        raise AegisdError(f"can't read line {number}: {error.strerror}") from None

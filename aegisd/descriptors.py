@@ -1,0 +1,52 @@
+"""File descriptors: enough of them, and some that no client can take.
+
+Where none is left, accept(2) fails, and so do the journal's next segment, its sync and the
+database's connections. So clients are refused before that: each listener's connections have a
+limit, and together they leave RESERVE to the rest.
+"""
+
+import resource
+
+import structlog
+from attrs import frozen
+
+RESERVE = 256
+"""For the journal, the database, listeners, mail and what Python opens: some 40 are in use."""
+
+log = structlog.get_logger()
+
+
+@frozen
+class Shares:
+    """How many connections each kind of client may have."""
+
+    stream: int
+    http: int
+
+
+def shares(limit: int, wanted: Shares) -> Shares:
+    """The wanted shares, or less in the same proportion where ``limit`` has no room for them."""
+    room, sum_ = limit - RESERVE, wanted.stream + wanted.http
+    if room >= sum_:
+        return wanted
+    return Shares(*(max(1, room * share // sum_) for share in (wanted.stream, wanted.http)))
+
+
+def provide(wanted: Shares) -> Shares:
+    """Raise this process' limit as far as it is needed and may be; share what there is."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = wanted.stream + wanted.http + RESERVE
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        soft = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    given = shares(needed if soft == resource.RLIM_INFINITY else soft, wanted)
+    if given != wanted:
+        log.warning(
+            "fewer connections are taken than usual: the limit of open files is low; raise it"
+            " (LimitNOFILE= of the unit, ulimit -n)",
+            limit=soft,
+            needed=needed,
+            stream=given.stream,
+            http=given.http,
+        )
+    return given

@@ -1,0 +1,90 @@
+"""``aegisd journal``: what is printed does nothing to a terminal, and means the same."""
+
+import json
+from pathlib import Path
+
+import msgpack
+import pytest
+from store.journals import add, opened
+
+from aegisd.store.entries import pack
+from aegisd.wire.decode import Decoder
+
+NOW = 1_790_000_000_000_000
+HOSTILE = [
+    "\x1b[31m",
+    "\x9b31m",
+    "\x85",
+    "\x7f",
+    "\u202e",
+    "\u2066",
+    "\u200f",
+    "\u2028",
+    "\ufeff",
+    "\U000e0041",
+]
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Path:
+    """Where the journal is."""
+    return tmp_path / "journal"
+
+
+@pytest.fixture
+def config(tmp_path: Path, journal: Path) -> Path:
+    file = tmp_path / "aegisd.toml"
+    file.write_text(f'[storage]\njournal = "{journal}"')
+    return file
+
+
+def keep(directory: Path, *paths: str) -> None:
+    """Write a journal with a request for each path, as the daemon keeps it."""
+    message = msgpack.packb([{"method": "GET", "path": path, "status_code": 200} for path in paths])
+    with opened(directory) as journal:
+        for decoded in Decoder(2**62).decode([message], NOW):
+            add(journal, pack(decoded.blocks), events=len(paths))
+
+
+@pytest.mark.parametrize("hostile", HOSTILE)
+def test_export_obeys_no_text_and_keeps_it(command, config, journal: Path, hostile: str) -> None:
+    keep(journal, f"/a{hostile}b")
+    outcome = command("journal", "export", "--config", config)
+    assert (outcome.code, outcome.err) == (0, "")
+    assert outcome.out.removesuffix("\n").isprintable()
+    assert json.loads(outcome.out)["path"] == f"/a{hostile}b"
+
+
+def test_export_leaves_text_readable(command, config, journal: Path) -> None:
+    keep(journal, "/ü/日本/\U0001f600", '/"\\')
+    lines = command("journal", "export", "--config", config).out.splitlines()
+    assert '"path": "/ü/日本/\U0001f600"' in lines[0]
+    assert json.loads(lines[1])["path"] == '/"\\'
+
+
+def test_what_was_exported_can_be_sent(command, config, journal, listener, stdin) -> None:
+    keep(journal, *HOSTILE)
+    stdin(command("journal", "export", "--config", config).out.encode())
+    assert command("send", "--to", listener.address, "-").code == 0
+    assert [event["path"] for event in listener.messages()] == HOSTILE
+
+
+@pytest.mark.parametrize("action", ["inspect", "export"])
+@pytest.mark.parametrize("hostile", HOSTILE)
+def test_names_of_files_are_not_obeyed(command, config, journal: Path, action, hostile) -> None:
+    keep(journal, "/")
+    (journal / f"a{hostile}b.segment.corrupt").write_bytes(b"x" * 100)
+    outcome = command("journal", action, "--config", config)
+    assert outcome.code == 0
+    said = outcome.out + outcome.err
+    assert "a\ufffd" in said
+    assert said.replace("\n", "").isprintable()
+
+
+def test_what_is_wrong_with_an_entry_is_not_obeyed(command, config, journal: Path) -> None:
+    with opened(journal) as kept:
+        add(kept, msgpack.packb([["kind\x9b31m\u202e", 1, {}, {}]]))
+    outcome = command("journal", "export", "--config", config)
+    assert outcome.code == 1
+    assert "kind\ufffd31m\ufffd" in outcome.err
+    assert outcome.err.removesuffix("\n").isprintable()
