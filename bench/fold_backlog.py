@@ -83,7 +83,7 @@ async def fold(database: Database) -> list[Pass]:
         passes.append(Pass(took, before - left, left))
         before = left
         print(f"{took:.1f} s: {passes[-1].folded:,} folded, {left:,} left", file=sys.stderr)
-        for failure in keeper.duties.lines():
+        for failure in keeper.duties.lines(admin=True):
             print(failure, file=sys.stderr)
     return passes[:-1]
 

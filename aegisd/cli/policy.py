@@ -15,7 +15,7 @@ async def policy(settings: Settings, state: Path, make_ours: bool) -> None:
     ours = Policy.of(settings.metrics)
     stored = settings.storage
     embedded = stored.dsn == EMBEDDED
-    async with open_postgres(migrate=False, layout=stored.layout) as postgres:
+    async with open_postgres(migrate=False, layout=stored.layout, schema=stored.schema) as postgres:
         postgres.dsn = dsn_of(state) if embedded else stored.dsn
         try:
             await postgres.prepare()

@@ -10,7 +10,7 @@ from typing import Any
 from attrs import define, field
 
 from aegisd.live.endpoints import OTHER
-from aegisd.store.folding import binned
+from aegisd.store.adding import binned
 from aegisd.store.levels import Kind, Segment
 
 

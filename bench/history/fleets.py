@@ -12,7 +12,7 @@ from attrs import frozen
 
 from aegisd.live import sketch
 from aegisd.store import ranges, reading
-from aegisd.store.folding import insertion, sums
+from aegisd.store.adding import insertion, sums
 from aegisd.store.levels import (
     DAY,
     FINE,

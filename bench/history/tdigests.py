@@ -6,7 +6,7 @@ import asyncpg
 from attrs import evolve
 
 from aegisd.store import reading
-from aegisd.store.folding import binned
+from aegisd.store.adding import binned
 from aegisd.store.levels import DAY, FINE, HOUR, MINUTE, REQUESTS, Progress, cover, floor
 from aegisd.store.postgres import Fetch
 from aegisd.store.ranges import Range

@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 import trio
-from store.database import database
 from support import Daemon, query, wait_until
 
-CONFIG = '[storage]\ndsn = "{dsn}"\n[metrics]\nretention_days = {days}\n'
+from aegisd.config.load import Places, load
+from aegisd.daemon import migrate
+
+CONFIG = '[storage]\ndsn = "{dsn}"\nschema = "elsewhere"\n[metrics]\nretention_days = {days}\n'
 DEFAULT = (
     "metrics.retention_days = 30\n"
     "metrics.alert_retention_days = 365\n"
@@ -27,11 +29,7 @@ def configured(dsn: str, tmp_path: Path):
         file.write_text(CONFIG.format(dsn=dsn, days=days))
         return ("--config", str(file))
 
-    async def prepare() -> None:
-        async with database(dsn) as postgres:
-            await postgres.prepare()
-
-    trio.run(prepare)
+    trio.run(migrate, load(Path(write(30)[1])), Places.here(), None)
     return write
 
 
@@ -55,7 +53,7 @@ def test_the_policy_is_set_by_one_configuration_and_shown_beside_another(
 def test_a_database_that_is_away_or_without_the_schema_is_one_line(
     command, configured, dsn: str
 ) -> None:
-    asyncio.run(query(dsn, "DROP TABLE aegisd_schema"))
+    asyncio.run(query(dsn, "DROP TABLE elsewhere.aegisd_schema"))
     outcome = command("policy", *configured(30))
     assert outcome.code == 1
     assert "run 'aegisd migrate'" in outcome.err

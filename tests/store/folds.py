@@ -11,7 +11,7 @@ from store.database import block, write
 
 from aegisd.config.settings import Metrics
 from aegisd.live import sketch
-from aegisd.store.folding import binned
+from aegisd.store.adding import binned
 from aegisd.store.levels import DAY, FINE, HOUR, KINDS, MINUTE, SECOND, Kind, floor
 from aegisd.store.maintenance import Maintainer
 from aegisd.store.postgres import Fetch, Postgres

@@ -53,6 +53,7 @@ async def test_the_first_daemon_s_holds_for_one_that_keeps_less(dsn: str, logs: 
         assert await time.keeper(postgres).maintain()
         assert dict(await ask(dsn, STORED)) == LONG.by_key()
 
+        await other.prepare()
         time.pass_(20)
         second = Maintainer(
             other,
