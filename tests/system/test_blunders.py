@@ -6,7 +6,7 @@ from random import Random
 from torture.blunders import blunders
 from torture.crashes import seed
 
-ROUNDS = 30
+ROUNDS = 200
 
 
 def test_frames_beside_one_that_is_no_message_are_stored_once(dsn: str, directory: Path) -> None:

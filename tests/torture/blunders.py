@@ -14,6 +14,8 @@ from torture.outcome import Outcome, outcome, wait_until_stored
 from torture.sources import sending
 
 RUDENESS = 0.3
+SOURCES = 16
+"""So many that the daemon is busy with others' frames when both connections' come."""
 
 
 def blunders(dsn: str, directory: Path, rounds: int, random: Random) -> Outcome:
@@ -25,7 +27,8 @@ def blunders(dsn: str, directory: Path, rounds: int, random: Random) -> Outcome:
     )
     try:
         daemon.start(sys.executable, "-m", "torture.points", "never", "0")
-        with sending(daemon.runtime / "stream.sock", random, rudeness=RUDENESS) as sources:
+        socket = daemon.runtime / "stream.sock"
+        with sending(socket, random, SOURCES, RUDENESS) as sources:
 
             def enough() -> bool:
                 sources.check()

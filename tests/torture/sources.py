@@ -77,7 +77,7 @@ class Source:
                 self._waiting.append(self._write())
                 stream.send(self._waiting[-1].body)
             if self.rudeness and self._waiting and self.random.random() < self.rudeness:
-                stream = streams.enter_context(self._blunder(stream))
+                stream = self._blunder(streams)
             if not self._waiting:
                 return
             answer = stream.receive()
@@ -86,15 +86,15 @@ class Source:
             self._check(answer)
             self._giving_up.wait(PAUSE_SECONDS)
 
-    def _blunder(self, stream: Stream) -> Stream:
+    def _blunder(self, streams: contextlib.ExitStack) -> Stream:
         """Send what is no message, and messages behind it; the same over another connection.
 
-        The daemon may take both connections' frames together.
+        Both are new, so that the daemon reads both at once and may take their frames together.
         """
-        again = Stream(self.socket)
+        broken, again = (streams.enter_context(Stream(self.socket)) for _ in range(2))
         messages = [message.body for message in self._waiting]
         behind = self.random.randrange(len(messages) + 1)
-        stream.send(*messages[:behind], UNREADABLE, *messages[behind:])
+        broken.send(*messages[:behind], UNREADABLE, *messages[behind:])
         again.send(*messages)
         self.unreadable += 1
         return again
