@@ -1,5 +1,7 @@
 """The SQL that adds rows of pieces or of a finer level up as rows of a level. Pure."""
 
+from collections.abc import Iterable
+
 from aegisd.live.endpoints import OTHER
 from aegisd.store.levels import Kind
 from aegisd.store.rollup import MAX_NAMES
@@ -10,6 +12,14 @@ EPOCH = "'1970-01-01 00:00:00+00'::timestamptz"
 def binned(seconds: int, column: str = "bucket") -> str:
     """The start of the bucket a row lies in, whatever the session's time zone."""
     return f"date_bin('{seconds} seconds', {column}, {EPOCH})"
+
+
+def is_other(names: Iterable[str]) -> str:
+    """The condition that a row is of all names without a place.
+
+    A method alone may be called OTHER: who sends it gets no more places than others.
+    """
+    return " AND ".join(f"{name} = '{OTHER}'" for name in names)
 
 
 def sums(kind: Kind) -> dict[str, str]:
@@ -88,7 +98,7 @@ def _named(kind: Kind, table: str, figures: list[str], merging: str) -> list[str
         for name in names
     ]
     order = [
-        f"({names[0]} = '{OTHER}')",
+        f"({is_other(names)})",
         *(f"{column} DESC" for column in kind.rank),
         *names,
     ]
@@ -99,7 +109,8 @@ def _named(kind: Kind, table: str, figures: list[str], merging: str) -> list[str
         same = " AND ".join(f"t.{name} = a.{name}" for name in names)
         known = (
             "SELECT a.*, coalesce(c.known, false) AS known, c.there FROM added a CROSS JOIN LATERAL"
-            f" (SELECT bool_or({same}) AS known, count(*) FILTER (WHERE t.{names[0]} <> '{OTHER}')"
+            f" (SELECT bool_or({same}) AS known,"
+            f" count(*) FILTER (WHERE NOT ({is_other(f't.{name}' for name in names)}))"
             f" AS there FROM {table} t WHERE {merging} AND {bucket}) c"
         )
     return [

@@ -61,9 +61,9 @@ class Ranking:
         none = (0,) * len(self.counters)
         for name, *own in zip(zip(*self.columns, strict=True), *self.counters, strict=True):
             before = rest.pop(name, none)
-            yield (name[0] == OTHER, *(-a - b for a, b in zip(own, before, strict=True)), name)
+            yield ({*name} == {OTHER}, *(-a - b for a, b in zip(own, before, strict=True)), name)
         for name, counters in rest.items():
-            yield (name[0] == OTHER, *(-count for count in counters), name)
+            yield ({*name} == {OTHER}, *(-count for count in counters), name)
 
     def chosen(self, names: Collection[Key]) -> Mask:
         """Which of ``named`` have one of these names, and are in the range."""

@@ -9,8 +9,7 @@ from typing import Any
 
 from attrs import define, field
 
-from aegisd.live.endpoints import OTHER
-from aegisd.store.adding import binned
+from aegisd.store.adding import binned, is_other
 from aegisd.store.levels import Kind, Segment
 
 
@@ -94,7 +93,7 @@ def names(
     sums = [f"sum({name})::bigint AS {name}" for name in kind.rank]
     # names that tie stand in one order, whatever the database's collation
     texts = [f'{name} COLLATE "C"' for name in own]
-    order = ", ".join([f"{own[0]} = '{OTHER}'", *(f"{c} DESC" for c in kind.rank), *texts])
+    order = ", ".join([is_other(own), *(f"{c} DESC" for c in kind.rank), *texts])
     group = ", ".join(own)
     chosen = f"({group}) IN ({_listed(reading, also)})"
     return (

@@ -143,6 +143,22 @@ async def test_the_busiest_names_of_each_bucket_are_kept_and_the_rest_is_other(d
                     await assert_bounded(postgres, kind, level, made)
 
 
+@bounded
+async def test_a_method_that_is_called_other_gets_no_more_places(dsn: str) -> None:
+    now = at(2026, 5, 5, 12, 30)
+    late = now - 40 * 60 * SECOND
+    async with database(dsn) as postgres:
+        await begin(postgres, now - DAY * SECOND)
+        for fold in range(3):
+            names = [(OTHER, f"/{fold}/{i}") for i in range(150)]
+            await store(postgres, [Event(late, "a", "request", n, 200, 1000) for n in names])
+            assert await maintainer(postgres, now + fold * HOUR * SECOND).fold()
+        for level in ENDPOINTS.levels[:2]:
+            counted = f"SELECT count(*), sum(requests)::int FROM {ENDPOINTS.table(level)}"
+            rows, requests = (await ask(dsn, f"{counted} WHERE NOT summed"))[0]
+            assert (rows, requests) == (MAX_NAMES + 1, 450), level
+
+
 async def assert_bounded(postgres: Postgres, kind: Kind, level: int, made: list[Event]) -> None:
     """The kept names are those that rank first, with all of theirs; and nothing is missing."""
 

@@ -27,16 +27,15 @@ from store.database import (
     until,
     write,
 )
+from store.folds import Time
 
 from aegisd.alerts.archive import Archive
-from aegisd.config.settings import Metrics
 from aegisd.errors import DatabaseUnavailable
 from aegisd.store import postgres as postgres_module
 from aegisd.store.backlog import Backlog
 from aegisd.store.exact import Exact
 from aegisd.store.history import History
 from aegisd.store.levels import SECOND
-from aegisd.store.maintenance import Maintainer
 from aegisd.store.places import Busy
 from aegisd.store.postgres import MAX_QUESTIONS, MAX_SLOW_WAITING, Postgres
 from aegisd.store.ranges import Range
@@ -96,7 +95,7 @@ async def test_quick_questions_folds_and_alerts_go_on_beside_slow_questions(
     with history_of(postgres, tmp_path) as history:
         async with slow_questions(exact, dsn, 1 + MAX_SLOW_WAITING):
             assert (await history.totals(RANGE, None)).figures.requests == 3
-            assert await Maintainer(postgres, Metrics(), lambda: NOON / SECOND).fold()
+            assert await Time(NOON).keeper(postgres).fold()
             assert await archive.latest() == await archive.list(None, 10) == []
             assert await ask(dsn, WAITING_FOR_LOCKS) == [(1,)]
 
@@ -110,7 +109,7 @@ async def test_the_daemons_own_work_goes_on_beside_as_many_questions_as_there_ar
         await write(postgres, requests(3))
         with history_of(postgres, tmp_path) as history:
             async with questions_held(postgres, dsn, history):
-                maintainer = Maintainer(postgres, Metrics(), lambda: NOON / SECOND)
+                maintainer = Time(NOON).keeper(postgres)
                 assert await maintainer.fold()
                 await postgres.vacuum(["request_pieces"])
                 assert await postgres.partitions()
