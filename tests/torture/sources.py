@@ -75,9 +75,10 @@ class Source:
         while not self._is_done() and not self._giving_up.is_set():
             while len(self._waiting) < IN_FLIGHT and not self._ending.is_set():
                 self._waiting.append(self._write())
-                stream.send(self._waiting[-1].body)
-            if self.rudeness and self._waiting and self.random.random() < self.rudeness:
-                stream = self._blunder(streams)
+                if self.random.random() < self.rudeness:
+                    stream = self._blunder(streams)
+                else:
+                    stream.send(self._waiting[-1].body)
             if not self._waiting:
                 return
             answer = stream.receive()
