@@ -67,6 +67,24 @@ CREATE FUNCTION remove_retention_policy(t regclass, if_exists boolean) RETURNS v
 """
 
 
+ONE_AT_A_TIME = r"""
+CREATE TABLE changes (tag text, transaction text);
+CREATE FUNCTION one_at_a_time() RETURNS event_trigger LANGUAGE plpgsql AS $body$
+DECLARE
+    bodies CONSTANT text := '\$(\w*)\$.*?\$\1\$';
+    statement text := regexp_replace(current_query(), bodies, '', 'g');
+BEGIN
+    IF regexp_replace(statement, '''[^'']*''', '', 'g') ~ ';\s*\S' THEN
+        RAISE EXCEPTION 'cannot execute multiple utility events';
+    END IF;
+    INSERT INTO public.changes VALUES (tg_tag, pg_current_xact_id()::text);
+END
+$body$;
+CREATE EVENT TRIGGER one_at_a_time ON ddl_command_start EXECUTE FUNCTION one_at_a_time();
+"""
+"""What Citus refuses: statements that change tables, together in one command."""
+
+
 async def make_by_hand(dsn: str, layout: str) -> None:
     """The schema of a layout, made as ``bring_up`` would where the extension is."""
     await run_script(dsn, NOTED)
@@ -104,12 +122,26 @@ async def laid_out(dsn: str, layout: str) -> AsyncIterator[Postgres]:
         yield postgres
 
 
+@bounded
+async def test_the_schema_is_made_by_one_statement_at_a_time(dsn: str) -> None:
+    await run_script(dsn, ONE_AT_A_TIME)
+    with pytest.raises(asyncpg.PostgresError, match="multiple utility events"):
+        await run_script(dsn, "CREATE TABLE a (); CREATE TABLE b ()")
+    async with laid_out(dsn, layouts.PARTITIONS) as postgres:
+        await write(postgres, requests())
+    assert await ask(dsn, "SELECT count(*) FROM request_metrics") == [(1,)]
+
+
 @pytest.mark.parametrize("layout", [layouts.TIMESCALEDB, layouts.CITUS])
 @bounded
 async def test_everything_works_in_it_on_plain_postgres(dsn: str, layout: str, state: Path) -> None:
     await make_by_hand(dsn, layout)
+    await run_script(dsn, ONE_AT_A_TIME)
     async with laid_out(dsn, layout) as postgres:
         await whole_way(postgres, state)
+    made = "SELECT count(*) FROM changes WHERE tag = 'CREATE TABLE' GROUP BY transaction"
+    at_once = [count for (count,) in await ask(dsn, made)]
+    assert at_once == [1] * len(at_once), "on Citus a partition takes up to a second"
     partitions = await ask(dsn, "SELECT count(*) FROM pg_inherits")
     assert (partitions[0][0] == 0) == (layout == layouts.TIMESCALEDB)
 
