@@ -19,6 +19,7 @@ from store.database import (
 )
 
 from aegisd.store import backlog as backlog_module
+from aegisd.store import postgres as postgres_module
 from aegisd.store import writer as writer_module
 from aegisd.store.sifting import Refused
 
@@ -126,6 +127,47 @@ async def test_more_than_one_transaction_takes_is_written_in_several(
         await storage.writer.run()
     assert (storage.writer.figures.batches, storage.writer.figures.rows) == (4, 38)
     assert await ask(dsn, COUNT) == [(38,)]
+
+
+@bounded
+async def test_a_batch_of_wide_rows_is_written_in_several(
+    tmp_path: Path, dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Few bytes in memory, where the path stands once, may be many on the line."""
+    monkeypatch.setattr(writer_module, "MAX_BATCH_BYTES", 30_000)
+    async with database(dsn) as postgres, storage_in(tmp_path, postgres) as storage:
+        storage.keep([requests(100, path="/" + "a" * 2000)])
+        storage.writer.stop()
+        await storage.writer.run()
+    assert storage.writer.figures.rows == 100
+    assert storage.writer.figures.batches >= 8
+    assert await ask(dsn, COUNT) == [(100,)]
+
+
+@bounded
+async def test_a_batch_that_was_not_through_in_its_time_is_tried_again_in_parts(
+    tmp_path: Path, dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with database(dsn) as postgres:
+        await postgres.prepare()
+    await ask(
+        dsn,
+        "CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql"
+        " AS $$ BEGIN PERFORM pg_sleep(0.01); RETURN NEW; END $$",
+    )
+    await ask(
+        dsn,
+        "CREATE TRIGGER dawdle BEFORE INSERT ON request_metrics FOR EACH ROW"
+        " EXECUTE FUNCTION dawdle()",
+    )
+    monkeypatch.setattr(postgres_module, "WRITE_SECONDS", 1.0)
+    monkeypatch.setattr(writer_module, "MIN_BATCH_EVENTS", 10)
+    async with database(dsn) as postgres, storage_in(tmp_path, postgres) as storage:
+        storage.keep([requests(400)])
+        async with running(storage.writer):
+            await eventually(lambda: storage.writer.figures.rows == 400)
+    assert storage.writer.figures.failures >= 1
+    assert await ask(dsn, COUNT) == [(400,)]
 
 
 @bounded

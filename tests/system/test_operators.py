@@ -13,6 +13,9 @@ from uuid import uuid4
 
 import asyncpg
 import pytest
+import trio
+from store.database import database
+from store.folds import Time
 from support import Daemon, query, wait_until
 from system import pooler
 
@@ -116,6 +119,33 @@ def test_a_partition_of_theirs_takes_what_is_in_it_and_what_is_not_is_left_out(
     assert rows(PATHS) == [("/evening",), ("/now",)]
     assert refused(storing) == 1
     assert "no partition of relation" in storing.log()
+
+
+def test_a_view_on_an_old_partition_keeps_that_one_and_no_other(
+    storing: Daemon, dsn: str, rows: Rows
+) -> None:
+    """Forty days pass for a maintainer of the test's, on the daemon's database."""
+    for days_ago in (3, 2, 1, 0):
+        store(storing, request("/one", days_ago))
+    storing.stop()
+    rows(f"CREATE VIEW incident AS SELECT * FROM request_metrics_{day(2)}")
+
+    async def forty_days_later() -> None:
+        time = Time(int((NOW + 40 * DAY_SECONDS) * 1_000_000))
+        async with database(dsn) as postgres:
+            await postgres.prepare()
+            keeper = time.keeper(postgres)
+            for _ in range(4):
+                await keeper.maintain()
+                time.pass_(700)
+
+    trio.run(forty_days_later)
+    kept = "SELECT c.relname FROM pg_inherits JOIN pg_class c ON c.oid = inhrelid"
+    old = [f"request_metrics_{day(days_ago)}" for days_ago in (3, 2, 1, 0)]
+    assert [(name,) for name in old if (name,) in rows(kept)] == [(old[1],)]
+    storing.start()
+    store(storing, request("/later"))
+    assert rows("SELECT count(*) FROM incident") == [(1,)]
 
 
 CONSTRAINTS = {
