@@ -141,6 +141,18 @@ class Move:
     end: int
 
 
+@frozen
+class _Unmade:
+    """Why a partition could not be made, and when to try it again, in trio's time."""
+
+    again: float
+    why: str
+
+
+class PartitionUnmade(DatabaseUnavailable):
+    """Partitions can't be made as things are; what has no other place is left out."""
+
+
 class DataRefused(AegisdError):
     """Postgres is there and won't take these rows."""
 
@@ -157,7 +169,7 @@ class Postgres:
         self._migrate = migrate
         self._writer: Any = None
         self._partitions: set[Partition] = set()  # that are there
-        self._unmade: dict[Partition, float] = {}  # and when to try again
+        self._unmade: dict[Partition, _Unmade] = {}
         self._idle: list[Any] = []
         self._own = Places("queries of the daemon itself", MAX_OWN)
         self._questions = Places("queries of rollups and alerts", MAX_QUESTIONS)
@@ -286,20 +298,27 @@ class Postgres:
     async def make_partitions(self, wanted: Iterable[Partition]) -> None:
         """Make those that are not there, while others write; TimescaleDB makes its own.
 
-        Each in a transaction of its own: on Citus one takes up to a second. One that can't be made
-        is logged; its rows go to the default partition, or are refused. Raises DatabaseUnavailable
-        where it can be made later and rows have no other place until then.
+        Each in a transaction of its own: on Citus one takes up to a second. Raises PartitionUnmade
+        when all others are made, and DatabaseUnavailable where rows have no other place until the
+        database can make one.
         """
+        wanted = set(wanted)
         await self._make_partitions(wanted, self._read)
+        unmade = {p.name: self._unmade[p].why for p in sorted(wanted) if p in self._unmade}
+        if unmade:
+            raise PartitionUnmade("; ".join(f"{name}: {why}" for name, why in unmade.items()))
 
     async def _make_partitions(self, wanted: Iterable[Partition], ask: _Ask) -> None:
+        """Make what is not there, and log what can't be: its rows have another place, or none."""
         now = trio.current_time()
-        unknown = {partition for partition in wanted if self._unmade.get(partition, now) <= now}
+        unknown = {p for p in wanted if p not in self._unmade or self._unmade[p].again <= now}
         if not unknown:
             return
         there = await ask(partitions.children)
         if self.home.layout == layouts.TIMESCALEDB:
             return
+        for partition in unknown:
+            self._unmade.pop(partition, None)
         for partition in partitions.missing(unknown, there):
             try:
                 await ask(partial(self._make, partition))
@@ -308,7 +327,7 @@ class Postgres:
                 lasting = is_refusal(cause) and not isinstance(cause, asyncpg.UndefinedTableError)
                 if not lasting and not any(c.default and c.table == partition.table for c in there):
                     raise
-                self._unmade[partition] = now + UNMADE_SECONDS
+                self._unmade[partition] = _Unmade(now + UNMADE_SECONDS, str(error))
                 log.warning(
                     "a partition can't be made; its rows go to the default partition, or are left"
                     " out: mend it, or detach what is in its way",
