@@ -15,7 +15,7 @@ import structlog
 import trio
 
 from aegisd.config.settings import Metrics
-from aegisd.errors import DatabaseUnavailable
+from aegisd.errors import DatabaseUnavailable, DataRefused
 from aegisd.store.duties import CLOCK, DATABASE, FOLD, PARTITIONS, VACUUM, Duties
 from aegisd.store.folding import (
     FOLD_INTERVAL_SECONDS,
@@ -28,7 +28,7 @@ from aegisd.store.folding import (
 from aegisd.store.levels import SECOND, kept_from
 from aegisd.store.policy import Policy, differences, put_policy, read_policy
 from aegisd.store.portions import Portions
-from aegisd.store.postgres import DataRefused, Fetch, PartitionUnmade, Postgres
+from aegisd.store.postgres import Fetch, PartitionUnmade, Postgres
 from aegisd.store.retention import Retention, is_old
 from aegisd.store.schema import DAY_MICROSECONDS, PARTITIONED, RAW, Partition
 from aegisd.store.timekeeping import APART_SECONDS, Clock, ahead

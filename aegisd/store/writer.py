@@ -14,10 +14,10 @@ import trio
 from attrs import define, frozen
 
 from aegisd.config.settings import Metrics
-from aegisd.errors import DatabaseSlow, DatabaseUnavailable, kind_of
+from aegisd.errors import DatabaseSlow, DatabaseUnavailable, DataRefused, kind_of
 from aegisd.store.backlog import Backlog, Batch
 from aegisd.store.pieces import piece_rows
-from aegisd.store.postgres import WRITE_SECONDS, DataRefused, Move, Postgres
+from aegisd.store.postgres import WRITE_SECONDS, Move, Postgres
 from aegisd.store.rollup import roll_up
 from aegisd.store.rows import TableRows, table_rows
 from aegisd.store.sampling import Sampler
