@@ -36,3 +36,7 @@ def kind_of(error: BaseException) -> str:
     if isinstance(error, AegisdError):
         error = error.__cause__ or error.__context__ or error
     return type(error).__name__
+
+
+class DataRefused(AegisdError):
+    """Postgres is there and won't take these rows."""

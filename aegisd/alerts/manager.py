@@ -30,9 +30,8 @@ from aegisd.alerts.rules import (
     value_of,
 )
 from aegisd.config.settings import WINDOW_SECONDS, Action, Alerts, Rule
-from aegisd.errors import DatabaseUnavailable
+from aegisd.errors import DatabaseUnavailable, DataRefused
 from aegisd.live.state import LiveState
-from aegisd.store.postgres import DataRefused
 
 MAX_ACTIONS_WAITING = 200  # for one receiver
 MAX_ACTIONS_AT_ONCE = 8

@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 
 import structlog
 
-from aegisd.errors import DatabaseUnavailable
-from aegisd.store.postgres import DataRefused, Postgres
+from aegisd.errors import DatabaseUnavailable, DataRefused
+from aegisd.store.postgres import Postgres
 
 DATABASE = "database"
 CLOCK = "clock"

@@ -8,13 +8,14 @@ another one leaves the upkeep to others.
 
 import random
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 
 import structlog
 import trio
 
 from aegisd.config.settings import Metrics
-from aegisd.errors import DatabaseUnavailable
+from aegisd.errors import DatabaseUnavailable, DataRefused
 from aegisd.store.duties import CLOCK, DATABASE, FOLD, PARTITIONS, VACUUM, Duties
 from aegisd.store.folding import (
     FOLD_INTERVAL_SECONDS,
@@ -27,7 +28,7 @@ from aegisd.store.folding import (
 from aegisd.store.levels import SECOND, kept_from
 from aegisd.store.policy import Policy, differences, put_policy, read_policy
 from aegisd.store.portions import Portions
-from aegisd.store.postgres import DataRefused, Fetch, Postgres
+from aegisd.store.postgres import Fetch, PartitionUnmade, Postgres
 from aegisd.store.retention import Retention, is_old
 from aegisd.store.schema import DAY_MICROSECONDS, PARTITIONED, RAW, Partition
 from aegisd.store.timekeeping import APART_SECONDS, Clock, ahead
@@ -194,7 +195,8 @@ class Maintainer:
             Partition.of(table, day) for table in PARTITIONED if table not in RAW for day in touched
         }
         kept_of_them = {p for p in of_rollups if not is_old(p, self.policy, settled)}
-        await self._postgres.make_partitions(kept_of_them)
+        with suppress(PartitionUnmade):  # what else there is to fold has its places
+            await self._postgres.make_partitions(kept_of_them)
         kept = kept_from(self.policy.rollups, settled)
         portion = Portion(now, kept, touched, self._portions.pieces, self._postgres.home.layout)
 

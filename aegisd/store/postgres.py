@@ -17,15 +17,12 @@ from collections.abc import (
     Callable,
     Coroutine,
     Iterable,
-    Iterator,
     Sequence,
 )
 from contextlib import (
     AbstractContextManager,
     asynccontextmanager,
-    contextmanager,
     nullcontext,
-    suppress,
 )
 from functools import partial
 from typing import Any, TypeVar
@@ -37,24 +34,23 @@ import trio
 import trio_asyncio
 from attrs import frozen
 
-from aegisd.errors import AegisdError, DatabaseSlow, DatabaseUnavailable, SchemaError
+from aegisd.errors import DatabaseSlow, DatabaseUnavailable, DataRefused, SchemaError
 from aegisd.store import layouts, partitions
-from aegisd.store.dsn import Host, hosts
+from aegisd.store.connecting import connect, line
+from aegisd.store.copying import copy, refusals, sifted, values
 from aegisd.store.grants import grant
 from aegisd.store.migrate import Home, bring_up
 from aegisd.store.places import Places
 from aegisd.store.refusals import is_refusal
-from aegisd.store.rows import POSTGRES_EPOCH, TableRows
+from aegisd.store.rows import TableRows
 from aegisd.store.schema import SCHEMA, Partition
-from aegisd.store.sifting import Refused, sift
+from aegisd.store.sifting import Refused
+from aegisd.store.transactions import FOLDING, READING, READING_RAW, begun, milliseconds
 
-CONNECT_SECONDS = 10
 WRITE_SECONDS = 120  # a COPY of the largest batch on a slow disk
 READ_SECONDS = 30
 FOLD_SECONDS = 120
-FOLD_MEMORY = "64MB"  # sketches that are being added up
 MIGRATE_SECONDS = 600  # nineteen other daemons may be first
-IDLE_SECONDS = 10.0
 LOCK_SECONDS = 2  # dropping a partition waits no longer for those who write
 
 MAX_OWN = 2
@@ -74,36 +70,6 @@ UNMADE_SECONDS = 600.0
 """A partition that could not be made is tried again after that: trying may look through all rows
 of a default partition, under a lock."""
 
-_READING_RAW = "ISOLATION LEVEL REPEATABLE READ READ ONLY"
-
-_READING = (
-    f"{_READING_RAW}; SET LOCAL max_parallel_workers_per_gather = 0;"
-    " SET LOCAL random_page_cost = 1.1"
-)
-"""Rollups are few rows: to start a worker takes longer than to read them. Mostly they are in
-memory, where a page costs the same wherever it is: a quarter of a table is read quicker than all of
-it."""
-
-_LEAVING = (
-    "SELECT set_config('client_connection_check_interval', '1s', true)"
-    " WHERE version() LIKE '%linux%'"
-)
-"""A statement ends with its client. The server alone would run it to its end, and who asks and
-leaves again and again would have any number running. Other systems may not have what it takes:
-Postgres refuses the setting there."""
-
-_FOLDING = (
-    f"ISOLATION LEVEL REPEATABLE READ; SET LOCAL work_mem = '{FOLD_MEMORY}';"
-    " SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off;"
-    " SET LOCAL enable_material = off; SET LOCAL enable_seqscan = off;"
-    " SET LOCAL enable_hashagg = off; SET LOCAL random_page_cost = 0;"
-    " SET LOCAL cpu_operator_cost = 0.0001; SET LOCAL cpu_index_tuple_cost = 0.0001"
-)
-"""A fold looks a few rows up in large tables, of which the planner can't know how few; and a sum of
-sketches takes 9 kB, so one at a time is quicker than a hash table of them. A row that is looked up
-costs next to nothing here: what there is to save by going through a table that seems small is never
-worth what is lost where it is large."""
-
 _AWAY = (
     OSError,
     asyncpg.PostgresError,
@@ -111,14 +77,6 @@ _AWAY = (
     asyncpg.InternalClientError,
 )
 """What tells that the database can't be used now."""
-
-_PASSED_OVER = (
-    OSError,
-    asyncpg.CannotConnectNowError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.TargetServerAttributeNotMatched,
-)
-"""What has the next host tried, as with libpq; a wrong password doesn't."""
 
 log = structlog.get_logger()
 
@@ -141,8 +99,16 @@ class Move:
     end: int
 
 
-class DataRefused(AegisdError):
-    """Postgres is there and won't take these rows."""
+@frozen
+class _Unmade:
+    """Why a partition could not be made, and when to try it again, in trio's time."""
+
+    again: float
+    why: str
+
+
+class PartitionUnmade(DatabaseUnavailable):
+    """Partitions can't be made as things are; what has no other place is left out."""
 
 
 class Postgres:
@@ -157,7 +123,7 @@ class Postgres:
         self._migrate = migrate
         self._writer: Any = None
         self._partitions: set[Partition] = set()  # that are there
-        self._unmade: dict[Partition, float] = {}  # and when to try again
+        self._unmade: dict[Partition, _Unmade] = {}
         self._idle: list[Any] = []
         self._own = Places("queries of the daemon itself", MAX_OWN)
         self._questions = Places("queries of rollups and alerts", MAX_QUESTIONS)
@@ -214,11 +180,11 @@ class Postgres:
         needed = {partition for rows in tables for partition in rows.partitions}
         await self._make_partitions(needed - self._partitions, self._on_writer)
         try:
-            await self._written(tables, move, _copy, _refusals)
+            await self._written(tables, move, copy, refusals)
         except DataRefused:
             # somebody may have dropped or detached a partition
             await self._make_partitions(needed, self._on_writer)
-            told = await self._written(tables, move, _sifted, nullcontext)
+            told = await self._written(tables, move, sifted, nullcontext)
             return [refused for refused in told if refused is not None]
         return []
 
@@ -239,7 +205,7 @@ class Postgres:
         async def query(connection: Any) -> T:
             return await work(_fetching(connection))
 
-        return await self._read(query, _READING)
+        return await self._read(query, READING)
 
     async def answer(self, work: Callable[[Fetch], Awaitable[T]], *, slow: bool = False) -> T:
         """As ``read``, for a client who asks: it takes no place from the daemon's own work.
@@ -252,8 +218,8 @@ class Postgres:
             return await work(_fetching(connection))
 
         if slow:
-            return await self._read(query, _READING_RAW, places=self._slow)
-        return await self._read(query, _READING, places=self._questions)
+            return await self._read(query, READING_RAW, places=self._slow)
+        return await self._read(query, READING, places=self._questions)
 
     async def fold(self, work: Callable[[Fetch], Awaitable[T]]) -> T | None:
         """Let ``work`` change rollups; all it sees is of one state. None: another was quicker."""
@@ -264,7 +230,7 @@ class Postgres:
             except asyncpg.SerializationError:
                 return None
 
-        return await self._read(change, _FOLDING, FOLD_SECONDS)
+        return await self._read(change, FOLDING, FOLD_SECONDS)
 
     async def vacuum(self, tables: Iterable[str]) -> None:
         """Make room in tables that lose most of their rows again and again."""
@@ -272,7 +238,7 @@ class Postgres:
         names = ", ".join(f"{home.schema}.{table}" for table in tables)
 
         async def work() -> None:
-            connection = self._take_idle() or await self._connect()
+            connection = self._take_idle() or await connect(self._place())
             try:
                 await connection.execute(f"VACUUM {names}")
             except BaseException:
@@ -286,20 +252,27 @@ class Postgres:
     async def make_partitions(self, wanted: Iterable[Partition]) -> None:
         """Make those that are not there, while others write; TimescaleDB makes its own.
 
-        Each in a transaction of its own: on Citus one takes up to a second. One that can't be made
-        is logged; its rows go to the default partition, or are refused. Raises DatabaseUnavailable
-        where it can be made later and rows have no other place until then.
+        Each in a transaction of its own: on Citus one takes up to a second. Raises PartitionUnmade
+        when all others are made, and DatabaseUnavailable where rows have no other place until the
+        database can make one.
         """
+        wanted = set(wanted)
         await self._make_partitions(wanted, self._read)
+        unmade = {p.name: self._unmade[p].why for p in sorted(wanted) if p in self._unmade}
+        if unmade:
+            raise PartitionUnmade("; ".join(f"{name}: {why}" for name, why in unmade.items()))
 
     async def _make_partitions(self, wanted: Iterable[Partition], ask: _Ask) -> None:
+        """Make what is not there, and log what can't be: its rows have another place, or none."""
         now = trio.current_time()
-        unknown = {partition for partition in wanted if self._unmade.get(partition, now) <= now}
+        unknown = {p for p in wanted if p not in self._unmade or self._unmade[p].again <= now}
         if not unknown:
             return
         there = await ask(partitions.children)
         if self.home.layout == layouts.TIMESCALEDB:
             return
+        for partition in unknown:
+            self._unmade.pop(partition, None)
         for partition in partitions.missing(unknown, there):
             try:
                 await ask(partial(self._make, partition))
@@ -308,7 +281,7 @@ class Postgres:
                 lasting = is_refusal(cause) and not isinstance(cause, asyncpg.UndefinedTableError)
                 if not lasting and not any(c.default and c.table == partition.table for c in there):
                     raise
-                self._unmade[partition] = now + UNMADE_SECONDS
+                self._unmade[partition] = _Unmade(now + UNMADE_SECONDS, str(error))
                 log.warning(
                     "a partition can't be made; its rows go to the default partition, or are left"
                     " out: mend it, or detach what is in its way",
@@ -335,7 +308,7 @@ class Postgres:
         """Drop a partition; False where those who write to its table leave no room just now."""
 
         async def drop(connection: Any) -> bool:
-            await connection.execute(f"SET LOCAL lock_timeout = {_milliseconds(LOCK_SECONDS)}")
+            await connection.execute(f"SET LOCAL lock_timeout = {milliseconds(LOCK_SECONDS)}")
             try:
                 await partitions.drop(connection, partition)
             except asyncpg.LockNotAvailableError:
@@ -400,7 +373,7 @@ class Postgres:
         limit = READ_SECONDS if seconds is None else seconds
 
         async def work() -> T:
-            connection = self._take_idle() or await self._connect()
+            connection = self._take_idle() or await connect(self._place())
             try:
                 async with self._transaction(connection, limit, mode):
                     result = await query(connection)
@@ -432,43 +405,22 @@ class Postgres:
         except (TimeoutError, asyncpg.QueryCanceledError) as error:
             raise DatabaseSlow(f"no answer within {seconds} s") from error
         except _AWAY as error:
-            raise DatabaseUnavailable(_line(error)) from error
+            raise DatabaseUnavailable(line(error)) from error
         return result
 
-    async def _connect(self) -> Any:
+    def _place(self) -> str:
         if self.dsn is None:
             raise DatabaseUnavailable("Postgres is still starting")
-        try:
-            servers = hosts(self.dsn, CONNECT_SECONDS)
-        except ValueError as error:
-            raise DatabaseUnavailable(f"storage.dsn: {error}") from None
-        seconds = sum(server.seconds for server in servers)
-        connection: Any = None
-        try:
-            async with asyncio.timeout(seconds):
-                server, connection = await _first_connection(servers)
-                server.tune(connection._transport.get_extra_info("socket"))  # nothing public has it
-                await _set_codecs(connection)
-        except BaseException as error:
-            if connection is not None:
-                connection.terminate()
-            if isinstance(error, TimeoutError):
-                raise DatabaseUnavailable(f"no answer within {seconds:g} s") from None
-            if isinstance(error, ValueError):  # what only shows now: a certificate, a host's name
-                raise DatabaseUnavailable(f"storage.dsn: {_line(error)}") from None
-            if isinstance(error, OSError) and (named := servers[-1].named(error)):
-                raise DatabaseUnavailable(named) from None
-            raise
-        return connection
+        return self.dsn
 
     async def _connected_writer(self) -> Any:
         if self._writer is None or self._writer.is_closed():
             self._drop_writer()
-            connection = await self._connect()
+            connection = await connect(self._place())
             self._writer = connection
             if self._home is None:
                 try:
-                    async with _begun(connection, MIGRATE_SECONDS):
+                    async with begun(connection, MIGRATE_SECONDS):
                         self._home = await bring_up(
                             connection, migrate=self._migrate, **self._wanted
                         )
@@ -494,45 +446,13 @@ class Postgres:
     ) -> AsyncIterator[None]:
         """A transaction where the tables are, as far as that is known."""
         path = None if self._home is None else self._home.path
-        async with _begun(connection, seconds, mode, path):
+        async with begun(connection, seconds, mode, path):
             yield
-
-
-async def _set_codecs(connection: Any) -> None:
-    """Have times as microseconds, and sketches as they are."""
-    await connection.execute("BEGIN")  # a pooler keeps to one session for so long
-    await connection.set_type_codec(
-        "timestamptz",
-        schema="pg_catalog",
-        format="tuple",
-        encoder=lambda microseconds: (microseconds - POSTGRES_EPOCH,),
-        decoder=lambda wire: wire[0] + POSTGRES_EPOCH,
-    )
-    await connection.set_type_codec(
-        "numeric", schema="pg_catalog", format="binary", encoder=bytes, decoder=bytes
-    )
-    await connection.execute("COMMIT")
-
-
-async def _connected(server: Host) -> Any:
-    # a pooler gives each transaction another session, which knows no statement of before
-    return await asyncpg.connect(**server.arguments, statement_cache_size=0)
-
-
-async def _first_connection(servers: Sequence[Host]) -> tuple[Host, Any]:
-    """The first server that takes a connection, each within its own time, and the connection.
-
-    asyncpg alone would have one time for all of them, which the first that is dead uses up.
-    """
-    for server in servers[:-1]:
-        with suppress(*_PASSED_OVER):
-            return server, await _connected(server)
-    return servers[-1], await _connected(servers[-1])
 
 
 def _fetching(connection: Any) -> Fetch:
     async def fetch(sql: str, *args: Any) -> list[tuple[Any, ...]]:
-        with _values():
+        with values():
             return [tuple(record) for record in await connection.fetch(sql, *args)]
 
     return fetch
@@ -555,117 +475,6 @@ async def _moved(connection: Any, move: Move) -> None:
             f"the position of journal {move.journal} in the table journals was moved by someone"
             " else"
         )
-
-
-@asynccontextmanager
-async def _begun(
-    connection: Any, seconds: float, mode: str = "", path: str | None = None
-) -> AsyncIterator[None]:
-    """A transaction whose every statement the server ends after ``seconds``.
-
-    It also ends the transaction of a client that is silent for IDLE_SECONDS: the locks of one whose
-    line is dead would hold up all other daemons.
-
-    Compiling a query to machine code would take longer than any of ours runs. A failure sends no
-    ROLLBACK, whose answer might never come: who fails ends the connection.
-    """
-    await connection.execute(
-        f"BEGIN {mode}; SET LOCAL statement_timeout = {_milliseconds(seconds)};"
-        f" SET LOCAL idle_in_transaction_session_timeout = {_milliseconds(IDLE_SECONDS)};"
-        f" SET LOCAL jit = off; {_LEAVING}" + (f"; SET LOCAL search_path = {path}" if path else "")
-    )
-    yield
-    await connection.execute("COMMIT")
-
-
-async def _sifted(connection: Any, rows: TableRows) -> Refused | None:
-    """Write the rows that Postgres takes; deferred constraints speak at once, each of its row."""
-    await connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
-    await connection.execute("SAVEPOINT rows")
-    try:
-        with _refusals():
-            await _copy(connection, rows)
-    except DataRefused:
-        await connection.execute("ROLLBACK TO SAVEPOINT rows")
-        return await sift(connection, rows, _staged)
-    return None
-
-
-async def _staged(connection: Any, rows: TableRows, table: str) -> None:
-    """Copy rows to where they wait to be sifted; only values can be refused there."""
-    with _values():
-        await _copy_to(connection, rows, table)
-
-
-async def _copy(connection: Any, rows: TableRows) -> None:
-    """Send rows to their table."""
-    await _copy_to(connection, rows, rows.table)
-
-
-async def _copy_to(connection: Any, rows: TableRows, table: str) -> None:
-    """Send rows by COPY, and end it when the connection is lost.
-
-    asyncpg alone would go on waiting for room in the buffer of a connection that is gone.
-    """
-    copying = asyncio.ensure_future(
-        connection.copy_to_table(
-            table,
-            source=_taking_turns(rows.pieces()),
-            columns=rows.columns,
-            format="binary",
-        )
-    )
-
-    def lost(_: Any) -> None:
-        copying.cancel()
-
-    connection.add_termination_listener(lost)
-    try:
-        await copying
-    except asyncio.CancelledError:
-        if not connection.is_closed():
-            raise
-        raise asyncpg.ConnectionDoesNotExistError("the connection was lost during COPY") from None
-    finally:
-        connection.remove_termination_listener(lost)
-
-
-async def _taking_turns(pieces: Iterator[memoryview]) -> AsyncIterator[memoryview]:
-    """The pieces; between them others have their turn."""
-    for piece in pieces:
-        yield piece
-        await asyncio.sleep(0)
-
-
-@contextmanager
-def _values() -> Iterator[None]:
-    """Tell values that Postgres does not take, or that can't even be sent."""
-    try:
-        yield
-    except (asyncpg.DataError, ValueError, TypeError, OverflowError) as error:
-        raise DataRefused(_line(error)) from error
-
-
-@contextmanager
-def _refusals() -> Iterator[None]:
-    """Tell rows that Postgres refuses from a Postgres that is away: they would be refused again."""
-    try:
-        with _values():
-            yield
-    except asyncpg.PostgresError as error:
-        if not is_refusal(error):
-            raise
-        raise DataRefused(_line(error)) from error
-
-
-def _milliseconds(seconds: float) -> int:
-    return round(seconds * 1000)
-
-
-def _line(error: BaseException) -> str:
-    """The first line of an error's text, with its kind where the text alone says little."""
-    text = str(error).strip().splitlines()
-    return text[0] if text else type(error).__name__
 
 
 def _unclaimed(loop: Any, context: dict[str, Any]) -> None:

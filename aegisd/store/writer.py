@@ -14,10 +14,10 @@ import trio
 from attrs import define, frozen
 
 from aegisd.config.settings import Metrics
-from aegisd.errors import DatabaseSlow, DatabaseUnavailable, kind_of
+from aegisd.errors import DatabaseSlow, DatabaseUnavailable, DataRefused, kind_of
 from aegisd.store.backlog import Backlog, Batch
 from aegisd.store.pieces import piece_rows
-from aegisd.store.postgres import WRITE_SECONDS, DataRefused, Move, Postgres
+from aegisd.store.postgres import WRITE_SECONDS, Move, Postgres
 from aegisd.store.rollup import roll_up
 from aegisd.store.rows import TableRows, table_rows
 from aegisd.store.sampling import Sampler
@@ -37,6 +37,9 @@ MAX_BATCH_BYTES = 64 * 1024 * 1024
 """Of rows as they are sent. Ordinary ones take some 100 bytes; with paths of 2 kB, on a slow line,
 a batch would not be through in its time."""
 
+TELL_SECONDS = 60.0
+"""Between two lines on what a table refuses: the reasons may differ from row to row."""
+
 QUICK_SECONDS = WRITE_SECONDS / 8
 """A batch that took no longer may be followed by one of twice as many events."""
 
@@ -55,7 +58,6 @@ class WriterFigures:
     rows: int = 0
     failures: int = 0
     refused: int = 0  # events whose rows Postgres would not take
-    last_refusal: str | None = None
     sampled_out: int = 0  # requests that are not to be stored
     last_flush: float | None = None
     last_error: str | None = None
@@ -94,6 +96,7 @@ class Writer:
         self._due = -inf  # when the next flush is, whatever waits
         self._tried: _Tried | None = None
         self._most = MAX_BATCH_EVENTS  # in a batch
+        self._told: dict[str, float] = {}  # the tables that refused rows, and when that was told
         self._enough = trio.Event()
         self._stopping = trio.Event()
         self.ready = trio.Event()
@@ -204,19 +207,20 @@ class Writer:
             await self._write(half)
 
     def _tell(self, refused: list[Refused]) -> None:
-        """Count rows that were left out, and say so where the reason is a new one."""
+        """Count rows that were left out, and say so once in a while."""
+        now = trio.current_time()
         for each in refused:
             if each.table in RAW:
                 self.figures.refused += each.rows
                 self.figures.rows -= each.rows
-            if self.figures.last_refusal != each.why:
+            if now - self._told.get(each.table, -inf) >= TELL_SECONDS:
+                self._told[each.table] = now
                 log.error(
                     "Postgres refused rows, they are left out",
                     table=each.table,
                     rows=each.rows,
                     why=each.why,
                 )
-            self.figures.last_refusal = each.why
 
     def _laid_out(self, batch: Batch) -> tuple[list[TableRows], list[TableRows]]:
         """A batch as rows, and as pieces of rollups, which count what is not stored, too."""

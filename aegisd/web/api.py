@@ -9,14 +9,13 @@ from uuid import UUID
 from aegisd import __version__
 from aegisd.alerts.actions import as_json
 from aegisd.alerts.rules import ACKNOWLEDGED, ACTIVE, RESOLVED
-from aegisd.errors import DatabaseUnavailable, kind_of
+from aegisd.errors import DatabaseUnavailable, DataRefused, kind_of
 from aegisd.store import ranges
 from aegisd.store.exact import Exact
 from aegisd.store.figures import earliest
 from aegisd.store.history import History
 from aegisd.store.levels import kept_from
 from aegisd.store.places import Busy
-from aegisd.store.postgres import DataRefused
 from aegisd.store.ranges import Kept, Range
 from aegisd.times import parse_rfc3339, rfc3339
 from aegisd.web import views

@@ -17,7 +17,7 @@ from support import Daemon
 from aegisd.config import conninfo
 from aegisd.config import dsn as config_dsn
 from aegisd.errors import DatabaseUnavailable
-from aegisd.store import postgres as postgres_module
+from aegisd.store import connecting
 from aegisd.store.dsn import hosts
 
 PLAIN = {
@@ -197,7 +197,7 @@ async def test_a_host_that_says_nothing_costs_its_connect_timeout_and_no_more(
 async def test_without_a_connect_timeout_the_hosts_share_the_time_that_there_is(
     dsn: str, silent: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(postgres_module, "CONNECT_SECONDS", 2)
+    monkeypatch.setattr(connecting, "CONNECT_SECONDS", 2)
     async with entrance(dsn) as port:
         ports = f"{silent},{port}"
         assert await answer(through(dsn, ports, host="127.0.0.1,127.0.0.1")) == "here"

@@ -15,6 +15,7 @@ from structlog.testing import capture_logs
 from aegisd.config.settings import Metrics
 from aegisd.errors import DatabaseUnavailable
 from aegisd.store import layouts
+from aegisd.store import postgres as postgres_module
 from aegisd.store.duties import ALERTS, DATABASE, DROP, DUTIES, FOLD, PARTITIONS, RETENTION, VACUUM
 from aegisd.store.maintenance import Maintainer
 from aegisd.store.postgres import Postgres
@@ -232,3 +233,31 @@ async def test_chunks_of_the_apache_edition_go_up_to_the_day_that_was_announced(
         assert [log["what"] for log in logs] == ["backend_metrics before 2024-09-27"]
         await passes(keeper, time, 1)
         assert await ask(dsn, dropped) == [("backend_metrics", "2024-09-27 00:00:00")]
+
+
+@bounded
+async def test_a_partition_that_a_default_one_stands_in_the_way_of_is_told_as_long_as_it_does(
+    dsn: str, logs: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    time = Time(NOON)
+    monkeypatch.setattr(postgres_module, "UNMADE_SECONDS", 0.0)
+    tomorrow = Partition.of("backend_metrics", TODAY + 1).name
+    async with database(dsn) as postgres:
+        await begin(postgres, NOON)
+        await ask(dsn, "CREATE TABLE rest PARTITION OF backend_metrics DEFAULT")
+        await ask(
+            dsn,
+            'INSERT INTO backend_metrics ("timestamp", backend_name, status, node) VALUES'
+            " (to_timestamp($1), 'b', 'healthy', 'n')",
+            (NOON + DAY) // 1_000_000,
+        )
+        keeper = time.keeper(postgres)
+        await passes(keeper, time, 3)
+        assert keeper.duties.counts() == dict.fromkeys(DUTIES, 0) | {PARTITIONS: 1}
+        (line,) = told(logs, FAILED, PARTITIONS)
+        assert line["what"] == tomorrow
+        assert "default partition" in line["why"]
+        await ask(dsn, "DELETE FROM rest")
+        await passes(keeper, time, 2)
+        assert keeper.duties.counts() == dict.fromkeys(DUTIES, 0)
+        assert tomorrow in await there(postgres)

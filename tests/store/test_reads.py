@@ -6,9 +6,9 @@ import trio.testing
 from store.cluster import bounded
 from store.database import ask, database, until
 
-from aegisd.errors import DatabaseUnavailable
+from aegisd.errors import DatabaseUnavailable, DataRefused
 from aegisd.store import postgres as postgres_module
-from aegisd.store.postgres import MAX_OWN, DataRefused
+from aegisd.store.postgres import MAX_OWN
 
 OURS = (
     "SELECT count(*) FROM pg_stat_activity"

@@ -8,7 +8,8 @@ import pytest
 from store.cluster import bounded
 from store.database import DAY, NODE, NOON, ask, block, database, write
 
-from aegisd.store.postgres import DataRefused, Move, Postgres
+from aegisd.errors import DataRefused
+from aegisd.store.postgres import Move, Postgres
 from aegisd.store.rows import table_rows
 
 HARD_TEXTS = [

@@ -19,7 +19,7 @@ from store.database import (
 )
 from store.proxy import proxied
 
-from aegisd.store import partitions
+from aegisd.store import connecting, partitions
 from aegisd.store import postgres as postgres_module
 from aegisd.store import writer as writer_module
 
@@ -81,14 +81,14 @@ async def test_a_stalled_server_never_hangs_the_writer(
             storage.keep([requests(1)])
             await eventually(lambda: storage.writer.figures.rows == 1)
             monkeypatch.setattr(postgres_module, "WRITE_SECONDS", 0.2)
-            monkeypatch.setattr(postgres_module, "CONNECT_SECONDS", 0.2)
+            monkeypatch.setattr(connecting, "CONNECT_SECONDS", 0.2)
             proxy.stall()
             storage.keep([requests(2000, path="/" * 2000)])  # more than sockets buffer
             await eventually(lambda: storage.writer.figures.failures >= 3)
             assert storage.writer.figures.last_error == "no answer within 0.2 s"
             assert not storage.writer.figures.connected
             monkeypatch.setattr(postgres_module, "WRITE_SECONDS", 30)
-            monkeypatch.setattr(postgres_module, "CONNECT_SECONDS", 10)
+            monkeypatch.setattr(connecting, "CONNECT_SECONDS", 10)
             proxy.restore()
             await eventually(lambda: not storage.backlog.events)
         assert storage.writer.figures.rows == 2001
