@@ -40,16 +40,16 @@ class Duties:
         counts = Counter(duty for duty, _ in self._failing)
         return {duty: counts[duty] for duty in DUTIES}
 
-    def lines(self, *, admin: bool) -> list[str]:
+    def lines(self, *, admin: bool, away_is_told: bool = False) -> list[str]:
         """What fails, a line each, for an admin with the reason.
 
-        Of a database that is away the writer tells.
+        Of a database that is away the writer tells, but only once it has something to write.
         """
         return [
             f"the database's upkeep fails ({' '.join(filter(None, key))})"
             + (f": {why}" if admin else "")
             for key, why in self._failing.items()
-            if key != (DATABASE, "")
+            if key != (DATABASE, "") or not away_is_told
         ]
 
     def fails(self, duty: str, what: str = "") -> bool:

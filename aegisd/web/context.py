@@ -54,7 +54,7 @@ class Context:
         """
         figures = self.storage.writer.figures
         lines = []
-        if self.settings.metrics.enabled and not figures.connected:
+        if away := self.settings.metrics.enabled and not figures.connected:
             why = figures.last_error if admin else figures.last_kind
             lines.append(f"the database can't be used: {why or 'connecting'}")
         for what, error in (
@@ -63,7 +63,7 @@ class Context:
         ):
             if error is not None:
                 lines.append(f"the journal can't be {what}" + (f": {error}" if admin else ""))
-        lines += self.upkeep.duties.lines(admin=admin)
+        lines += self.upkeep.duties.lines(admin=admin, away_is_told=away)
         lines += [
             f"{cause}: {lost} so far"
             for cause, lost in self.losses.lasting(self.clocks()[1]).items()

@@ -5,7 +5,10 @@ import re
 import time
 
 import pytest
+import trio
 from store.database import ask
+from web.conftest import AWAY
+from web.streams import until
 
 from aegisd.store import backlog
 from aegisd.times import parse_rfc3339
@@ -268,6 +271,23 @@ async def test_what_fails_of_the_upkeep_is_shown_as_long_as_it_fails(serving, ds
             assert f'aegisd_upkeep_failures{{duty="fold"}} {failing}.0' in page
             assert "aegisd_clock_ahead_seconds " in page
             assert any("(fold)" in line for line in status["degradations"]) == bool(failing)
+
+
+async def test_a_database_that_went_away_while_nothing_is_written_is_told(serving, dsn):
+    async with serving(dsn=dsn) as web:
+        web.take(*EVENTS)
+        await web.stored(len(EVENTS))
+        ready = trio.Event()
+        ready.set()
+        async with trio.open_nursery() as nursery:
+            postgres = web.context.upkeep._postgres
+            postgres.dsn = AWAY
+            postgres.close()
+            nursery.start_soon(web.context.upkeep.run, ready)
+            await until(lambda: web.context.upkeep.duties.fails("database"))
+            told = (await web.data("/readyz"))["degradations"]
+            nursery.cancel_scope.cancel()
+    assert told == ["the database's upkeep fails (database)"]
 
 
 async def test_ranges_go_by_the_policy_of_the_database(serving, dsn):
