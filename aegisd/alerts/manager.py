@@ -1,8 +1,9 @@
 """The task that checks the rules, keeps their alerts and sets the actions going.
 
 Checking never waits: actions run beside it, a few at a time, and alerts that the database
-can't take now are kept and saved later. Each receiver has a queue of its own, so one that is slow,
-or asks to be left alone for a while, holds up no other.
+can't take now are kept and saved later. Each receiver has a queue of its own, and they take turns
+action by action. So one that is slow, or asks to be left alone for a while, holds up no other, and
+many that are slow hold the others up for one action each, not for all that wait for them.
 """
 
 from collections import deque
@@ -148,13 +149,16 @@ class Manager:
     async def _act(self, nursery: trio.Nursery) -> None:
         while True:
             receiver = await self._receive.receive()
-            queue, pause = self._queues[receiver], None
-            while queue and (pause := await self._perform(queue[0])) is None:
-                queue.popleft()
-            if pause is None:
-                del self._queues[receiver]
-            else:
+            queue = self._queues[receiver]
+            pause = await self._perform(queue[0])
+            if pause is not None:
                 nursery.start_soon(self._go_on_after, pause, receiver)
+                continue
+            queue.popleft()
+            if queue:
+                self._send.send_nowait(receiver)
+            else:
+                del self._queues[receiver]
 
     async def _go_on_after(self, pause: float, receiver: str) -> None:
         await trio.sleep(pause)

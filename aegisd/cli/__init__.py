@@ -22,7 +22,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command: Callable[[argparse.Namespace], int | None] = options.command
     try:
         code = command(options) or 0
-        sys.stdout.flush()
+        if sys.stdout is not None:  # it may be closed
+            sys.stdout.flush()
     except* ConfigError as group:
         _complain(group)
         code = WRONG_USAGE

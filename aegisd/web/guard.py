@@ -10,6 +10,7 @@ import hmac
 import re
 from collections.abc import Sequence
 from http import HTTPStatus
+from ipaddress import IPv6Address, ip_address
 from urllib.parse import urlsplit
 
 from attrs import evolve
@@ -43,7 +44,7 @@ class Guard:
         named = request.headers.get("host", "")
         # our own address, as a number, is no name that rebinding could have brought here; a
         # daemon that listens on all addresses is asked under it
-        if (host := _host_of(named)) not in self._hosts and host != request.local:
+        if (host := _host_of(named)) not in self._hosts and host != _plain(request.local):
             raise HttpError(
                 HTTPStatus.MISDIRECTED_REQUEST,
                 "misdirected",
@@ -87,6 +88,13 @@ class Guard:
             if hmac.compare_digest(token.sha256, digest):
                 found = token
         return found
+
+
+def _plain(address: str) -> str:
+    """An address as a Host header has it: one of IPv4 also where the socket is of both kinds."""
+    parsed = ip_address(address)
+    mapped = parsed.ipv4_mapped if isinstance(parsed, IPv6Address) else None
+    return address if mapped is None else str(mapped)
 
 
 def _host_of(header: str) -> str:

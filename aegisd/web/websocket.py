@@ -202,17 +202,22 @@ class Hub:
 async def serve_websocket(stream: trio.abc.Stream, address: str, hub: Hub) -> None:
     """One client's session, from the handshake to the end of the connection."""
     with hub.joined(address) as client:
-        async with trio.open_nursery() as nursery:
-            with trio.fail_after(HANDSHAKE_SECONDS):
-                request = await wrap_server_stream(
-                    nursery, stream, max_message_size=MAX_MESSAGE_BYTES
-                )
-                connection = await request.accept()
-            session = Session(connection, client, hub)
-            nursery.start_soon(session.send_what_waits)
-            nursery.start_soon(session.watch)
-            await session.read()
-            nursery.cancel_scope.cancel()
+        try:
+            await _serve(stream, client, hub)
+        except* (ConnectionClosed, HandshakeError):
+            pass  # the client broke the protocol, or left, within the handshake
+
+
+async def _serve(stream: trio.abc.Stream, client: Client, hub: Hub) -> None:
+    async with trio.open_nursery() as nursery:
+        with trio.fail_after(HANDSHAKE_SECONDS):
+            request = await wrap_server_stream(nursery, stream, max_message_size=MAX_MESSAGE_BYTES)
+            connection = await request.accept()
+        session = Session(connection, client, hub)
+        nursery.start_soon(session.send_what_waits)
+        nursery.start_soon(session.watch)
+        await session.read()
+        nursery.cancel_scope.cancel()
 
 
 class Session:

@@ -89,6 +89,26 @@ async def test_actions_that_fail_hold_up_no_other(monkeypatch: pytest.MonkeyPatc
 
 
 @bounded
+async def test_receivers_of_which_many_things_wait_take_turns_with_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(actions, "TIMEOUT_SECONDS", 0.2)
+    async with http_server() as silent, database(None) as postgres:
+        silent.status = None
+        slow = [
+            SlackAction(webhook_url=f"{silent.url}/{number}")
+            for number in range(manager_module.MAX_ACTIONS_AT_ONCE)
+        ]
+        run = Run(postgres, rules=(rule(actions=(*slow * 3, LogAction())),))
+        run.see(BAD)
+        with capture_logs() as logs:
+            async with at_work(run, trio.Event()):
+                await eventually(lambda: run.manager.failed_actions == len(slow) * 3)
+    events = [line["event"] for line in logs]
+    assert events.index("alert triggered") <= len(slow)
+
+
+@bounded
 async def test_one_addressee_hears_of_things_in_their_order() -> None:
     async with http_server() as server, database(None) as postgres:
         run = Run(postgres, rules=(rule(actions=(WebhookAction(url=server.url),)),))

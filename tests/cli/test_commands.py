@@ -122,6 +122,21 @@ def test_a_reader_that_has_enough_ends_a_command_without_noise() -> None:
     assert (done.returncode, done.stderr) == (1, "")
 
 
+def test_standard_output_that_is_closed_is_no_failure_of_what_prints_nothing(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "c.toml").write_text('node = "a"')
+    command = [sys.executable, "-m", "aegisd", "check-config", "--config", tmp_path / "c.toml"]
+    done = subprocess.run(
+        ["/bin/sh", "-c", 'exec "$@" >&-', "sh", *command],
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def _process(*arguments: str, stdout: int = subprocess.PIPE) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "aegisd", *arguments],

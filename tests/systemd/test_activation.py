@@ -7,6 +7,7 @@ import shutil
 import socket
 import stat
 import subprocess
+import urllib.request
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -169,6 +170,18 @@ def test_a_handed_http_socket_beyond_loopback_needs_tokens_too(
             f"aegisd: systemd's http socket listens on 0.0.0.0:{port}: "
             "without http.tokens only loopback may be listened on\n"
         )
+
+
+def test_a_handed_http_socket_of_both_ip_versions_is_asked_under_its_ipv4_address(
+    activated: Any,
+) -> None:
+    activated.environment["AEGISD_INGEST__UDP"] = ""
+    activated.environment["AEGISD_HTTP__TOKENS"] = f'[{{name = "a", sha256 = "{"0" * 64}"}}]'
+    with socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True) as tcp:
+        activated.start_with({"http": tcp})
+        port = tcp.getsockname()[1]
+        with urllib.request.urlopen(f"http://127.0.0.2:{port}/healthz", timeout=60) as answer:
+            assert answer.status == 200
 
 
 def test_a_handed_http_sockets_address_is_a_name_of_the_service(activated: Any) -> None:

@@ -11,10 +11,15 @@ from trio_websocket import (
     open_websocket_url,
     wrap_client_stream,
 )
-from web.streams import WAIT_SECONDS, until
+from web.streams import WAIT_SECONDS, rest_of, until
 
 from aegisd.web.websocket import MOMENTS
 
+HANDSHAKE = (
+    b"GET /ws/metrics HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+)
+TOO_LARGE_PING = b"\x89\xfe\x10\x00\0\0\0\0" + b"x" * 4096
 SLOW = "[dashboard.websocket]\nupdate_interval_ms = 1000000"
 TOPICS = (
     *("overview", "requestRate", "latencyPercentiles", "statusDistribution"),
@@ -250,6 +255,19 @@ async def test_too_large_a_message_closes_the_connection(serving):
         assert closed.value.reason.code == 1009
         await until(lambda: web.context.hub.count == 0)
         nursery.cancel_scope.cancel()
+
+
+async def test_a_client_that_breaks_the_protocol_behind_its_handshake_is_no_fault_of_ours(
+    serving, capsys
+):
+    async with serving(SLOW) as web:
+        for _ in range(20):  # whether it is read before the answer is sent is left to chance
+            async with await web.connected() as stream:
+                await stream.send_all(HANDSHAKE + TOO_LARGE_PING)
+                await stream.send_eof()
+                await rest_of(stream)
+        await until(lambda: web.context.hub.count == 0)
+    assert "fault of ours" not in "".join(capsys.readouterr())
 
 
 async def test_a_client_that_closes_is_forgotten(serving):
