@@ -30,7 +30,8 @@ class Marks:
         # of each uid in the order in which they were last heard of
         self._known: dict[int, dict[str, tuple[int, float]]] = {}
         self._size = 0
-        self._now = 0.0
+        self._begun: float | None = None  # the first time that is known
+        self._now = 0.0  # seconds since then
 
     def __len__(self) -> int:
         return self._size
@@ -55,9 +56,11 @@ class Marks:
 
     def forget(self, now: float) -> None:
         """Forget sources that were silent too long; ``now`` is in steady seconds."""
-        self._now = now
+        if self._begun is None:  # marks were loaded before: a machine may be up for long by then
+            self._begun = now
+        self._now = now - self._begun
         for uid, known in list(self._known.items()):
-            while known and next(iter(known.values()))[1] <= now - KEEP_SECONDS:
+            while known and next(iter(known.values()))[1] <= self._now - KEEP_SECONDS:
                 self._drop(uid)
 
     def _drop(self, uid: int) -> None:

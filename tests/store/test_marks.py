@@ -44,6 +44,7 @@ def test_nothing_moved_takes_no_bytes() -> None:
 
 def test_a_source_is_forgotten_after_a_day_of_silence() -> None:
     marks = Marks()
+    marks.forget(0)
     marks.put({(UID, "old"): 1, (UID, "kept"): 1})
     marks.forget(1)
     marks.put({(UID, "kept"): 2})
@@ -60,6 +61,18 @@ def test_marks_that_are_loaded_are_kept_for_a_day_from_then_on() -> None:
     after.load(before.pack())
     after.forget(1_000_000 + KEEP_SECONDS - 1)
     assert after.get((UID, "a")) == 1
+
+
+def test_marks_that_are_loaded_before_the_time_is_known_are_kept_for_a_day() -> None:
+    before, after = Marks(), Marks()
+    before.put({(UID, "a"): 1})
+    after.load(before.pack())
+    up_for = 10 * KEEP_SECONDS  # a steady clock counts from when the machine was started
+    after.forget(up_for)
+    after.forget(up_for + KEEP_SECONDS - 1)
+    assert after.get((UID, "a")) == 1
+    after.forget(up_for + KEEP_SECONDS)
+    assert after.get((UID, "a")) is None
 
 
 def test_a_user_has_marks_of_its_own() -> None:
