@@ -191,8 +191,8 @@ class Journal:
             self._file, self._size = file, len(head)
             self._unsynced, self._synced_size = [head], 0
             self._named = self._garbage = False
-        self._segments.append(made)
-        self._before.append(before)
+            self._segments.append(made)
+            self._before.append(before)
         self.figures.bytes += len(head)
 
     # syncing

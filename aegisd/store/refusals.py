@@ -9,6 +9,7 @@ Source: PostgreSQL manual, appendix "PostgreSQL Error Codes".
 
 _AWAY_CLASSES = frozenset(
     {
+        "08",  # a connection of the server's own: to a worker of Citus, to a foreign server
         "25",  # a transaction that may only read: a standby
         "26",  # a statement that a pooler has lost
         "28",  # authentication
@@ -27,6 +28,7 @@ _AWAY_CODES = frozenset(
         "42501",  # privileges
         "55006",  # in use
         "55P03",  # a lock that is not to be had
+        "HV00N",  # no connection to a foreign server
     }
 )
 

@@ -3,6 +3,7 @@
 import errno
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -288,6 +289,43 @@ def test_a_segment_that_the_disk_failed_to_take_is_not_left_behind(
         assert entries(journal) == [b"one", b"two", b"three", b"four"]
     with opened(tmp_path) as journal:
         assert entries(journal) == [b"one", b"two", b"three", b"four"]
+
+
+def test_a_file_that_is_written_anew_is_never_another_segment_s(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The syncing thread may come in wherever the lock is free."""
+
+    class Lock:
+        """The journal's, whose next user comes as soon as it is free."""
+
+        def __init__(self) -> None:
+            self._lock = threading.Lock()
+            self.next: list[Callable[[], object]] = []
+
+        def __enter__(self) -> None:
+            self._lock.acquire()
+
+        def __exit__(self, *_: object) -> None:
+            self._lock.release()
+            if self.next:
+                self.next.pop()()
+
+    with opened(tmp_path) as journal:
+        add(journal, b"one", b"two")
+        (first,) = files(tmp_path)
+        kept = first.read_bytes()
+        lock = Lock()
+        monkeypatch.setattr(journal, "_writing", lock)
+        journal.suspect = True
+        lock.next.append(journal.sync)
+        segment = journal.segment_of(0)
+        assert segment is not None
+        journal.leave_out(segment)
+        assert first.read_bytes() == kept
+        add(journal, b"three")
+        journal.sync()
+        assert entries(journal) == [b"one", b"two", b"three"]
 
 
 def test_what_cannot_be_taken_back_stands_before_no_later_record(

@@ -66,6 +66,16 @@ async def test_a_partition_dropped_behind_the_writer_comes_again(dsn: str) -> No
 
 
 @bounded
+async def test_a_partition_that_was_detached_meanwhile_is_not_dropped(dsn: str) -> None:
+    async with database(dsn) as postgres:
+        await write(postgres, requests())
+        (partition,) = [p for p in await postgres.partitions() if p.table == "request_metrics"]
+        await ask(dsn, f"ALTER TABLE request_metrics DETACH PARTITION {partition.name}")
+        assert await postgres.drop_partition(partition)
+    assert await ask(dsn, f"SELECT count(*) FROM {partition.name}") == [(1,)]
+
+
+@bounded
 async def test_a_partition_has_the_index_of_its_table(dsn: str) -> None:
     async with database(dsn) as postgres:
         await write(postgres, requests())

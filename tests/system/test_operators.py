@@ -218,6 +218,22 @@ def test_a_table_that_takes_nothing_holds_up_no_other(storing: Daemon, rows: Row
     assert rows(PATHS) == [("/again",)]
 
 
+def test_rows_wait_while_a_server_behind_the_database_is_away(storing: Daemon, rows: Rows) -> None:
+    """A worker of Citus or a foreign server: the error is an ordinary one of a session that lives."""
+    rows(
+        "CREATE FUNCTION away() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+        " RAISE EXCEPTION 'could not connect to server' USING ERRCODE = 'connection_failure';"
+        " END $$"
+    )
+    rows("CREATE TRIGGER away BEFORE INSERT ON request_metrics FOR ROW EXECUTE FUNCTION away()")
+    storing.emit(request("/waits"))
+    wait_until(lambda: "could not connect" in storing.log(), "it is told")
+    assert (waits(storing), refused(storing)) == (1, 0)
+    rows("DROP TRIGGER away ON request_metrics")
+    wait_until(lambda: waits(storing) == 0, "what waited is stored")
+    assert rows(PATHS) == [("/waits",)]
+
+
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_publication_for_all_tables_changes_nothing(
     make_storing: MakeStoring, rows: Rows, when: str
