@@ -96,7 +96,7 @@ async def ours(connection: Any) -> list[Partition]:
 
 
 async def drop(connection: Any, partition: Partition) -> None:
-    """Drop a partition, if it is still attached: what an operator has detached is the operator's."""
+    """Drop a partition, if it is still attached: what was detached is the operator's."""
     if partition not in await ours(connection):
         return
     if await _may_change(connection, partition.name):
