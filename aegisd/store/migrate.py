@@ -13,6 +13,9 @@ from aegisd.store.schema import PARTITIONED, migrations
 MIGRATION_LOCK = 7_460_000_001
 """Any number will do, as long as every version of aegisd uses the same."""
 
+LOCK_SECONDS = 10
+"""A backup reads all tables for hours, and a change of one waits for it."""
+
 TABLES = (
     *PARTITIONED,
     *(kind.table(level) for kind in KINDS for level in kind.levels),
@@ -61,6 +64,8 @@ async def bring_up(connection: Any, *, migrate: bool, layout: str, schema: str) 
     steps = migrations()
     ours = steps[-1].version
     await connection.execute("SELECT pg_advisory_xact_lock($1)", MIGRATION_LOCK)
+    # who waits for a table holds up all who come later: it is tried again
+    await connection.execute(f"SET LOCAL lock_timeout = '{LOCK_SECONDS} s'")
     home = await _find(connection, schema)
     there = 0
     if home is not None:

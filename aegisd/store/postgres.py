@@ -271,23 +271,27 @@ class Postgres:
         there = await ask(partitions.children)
         if self.home.layout == layouts.TIMESCALEDB:
             return
-        for partition in unknown:
-            self._unmade.pop(partition, None)
+        before = {partition: self._unmade.pop(partition, None) for partition in unknown}
         for partition in partitions.missing(unknown, there):
             try:
                 await ask(partial(self._make, partition))
             except DatabaseUnavailable as error:
                 cause = error.__cause__ or error
                 lasting = is_refusal(cause) and not isinstance(cause, asyncpg.UndefinedTableError)
-                if not lasting and not any(c.default and c.table == partition.table for c in there):
+                default = any(c.default and c.table == partition.table for c in there)
+                if not lasting and not default:
                     raise
-                self._unmade[partition] = _Unmade(now + UNMADE_SECONDS, str(error))
-                log.warning(
-                    "a partition can't be made; its rows go to the default partition, or are left"
-                    " out: mend it, or detach what is in its way",
-                    partition=partition.name,
-                    why=str(error),
-                )
+                # without a default partition there is nothing to look through, and rows are lost
+                again = now + UNMADE_SECONDS if default else now
+                self._unmade[partition] = _Unmade(again, str(error))
+                told = before[partition]
+                if told is None or told.why != str(error):
+                    log.warning(
+                        "a partition can't be made; its rows go to the default partition, or are"
+                        " left out: mend it, or detach what is in its way",
+                        partition=partition.name,
+                        why=str(error),
+                    )
         self._partitions |= unknown - set(self._unmade)
 
     @staticmethod

@@ -48,7 +48,7 @@ async def sift(connection: Any, rows: TableRows, copy: Copy) -> Refused | None:
             FOR waiting IN SELECT * FROM pg_temp.{_WAITING} LOOP
                 BEGIN
                     INSERT INTO {rows.table} ({columns}) VALUES ({values});
-                EXCEPTION WHEN OTHERS THEN
+                EXCEPTION WHEN OTHERS OR ASSERT_FAILURE THEN
                     GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE, said = MESSAGE_TEXT;
                     IF {refusing_sql("state")} THEN
                         INSERT INTO pg_temp.{_REFUSED} VALUES (said);

@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 import trio
 from store.cluster import bounded
-from store.database import ask, database
+from store.database import ask, database, session
 
 from aegisd.errors import DatabaseUnavailable, SchemaError
 from aegisd.store import embedded
+from aegisd.store import migrate as migrate_module
 from aegisd.store.embedded import embedded_postgres
 from aegisd.store.schema import PARTITIONED, RAW, Partition, migrations
 
@@ -179,3 +180,21 @@ async def test_a_wide_sketch_pushes_no_name_out_of_its_row(dsn: str) -> None:
         (Partition.of("endpoint_rollups_1h", 20_000).name, 0),
         (Partition.of("endpoint_rollups_1m", 20_000).name, 0),
     ]
+
+
+@bounded
+async def test_an_upgrade_waits_for_no_long_reader_and_is_tried_again(
+    dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(migrate_module, "LOCK_SECONDS", 1)
+    async with database(dsn) as postgres:
+        await postgres.prepare()
+    await ask(dsn, "DELETE FROM aegisd_schema WHERE version = $1", LATEST)
+    await ask(dsn, "ALTER TABLE storage_layout REPLICA IDENTITY DEFAULT")
+    async with session(dsn) as execute, database(dsn) as postgres:
+        await execute("BEGIN; SELECT * FROM storage_layout")
+        with pytest.raises(DatabaseUnavailable, match="lock timeout"):
+            await postgres.prepare()
+        await execute("COMMIT")
+        await postgres.prepare()
+    assert await ask(dsn, VERSION) == [(LATEST,)]

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from store.cluster import bounded
 from store.database import DAY, NOON, ask, block, database, database_name, requests, write
+from structlog.testing import capture_logs
 from support import WHERE_TABLES_ARE
 
 from aegisd.store import embedded
@@ -61,6 +62,25 @@ async def test_a_partition_dropped_behind_the_writer_comes_again(dsn: str) -> No
     async with database(dsn) as postgres:
         await write(postgres, requests())
         await ask(dsn, "DROP TABLE request_metrics_20241004")
+        await write(postgres, requests())
+    assert await ask(dsn, WHERE.format("request_metrics")) == [("request_metrics_20241004", 1)]
+
+
+@bounded
+async def test_rows_without_another_place_have_their_partition_as_soon_as_it_can_be_made(
+    dsn: str,
+) -> None:
+    async with database(dsn) as postgres:
+        await postgres.prepare()
+        await ask(dsn, "CREATE TYPE request_metrics_20241004 AS ENUM ()")
+        with capture_logs() as logs:
+            for _ in range(3):
+                await write(postgres, requests())
+        assert [line["partition"] for line in logs if "partition" in line] == [
+            "request_metrics_20241004"
+        ]
+        assert await ask(dsn, "SELECT count(*) FROM request_metrics") == [(0,)]
+        await ask(dsn, "DROP TYPE request_metrics_20241004")
         await write(postgres, requests())
     assert await ask(dsn, WHERE.format("request_metrics")) == [("request_metrics_20241004", 1)]
 

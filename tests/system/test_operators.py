@@ -168,6 +168,15 @@ CONSTRAINTS = {
         "CREATE TRIGGER refuse BEFORE INSERT ON request_metrics FOR EACH ROW"
         " EXECUTE FUNCTION refuse()",
     ],
+    "a trigger that asserts": [
+        """CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+            ASSERT NEW.path <> '/bad', 'not this one';
+            RETURN NEW;
+        END $$""",
+        "CREATE TRIGGER refuse BEFORE INSERT ON request_metrics FOR EACH ROW"
+        " EXECUTE FUNCTION refuse()",
+    ],
     "unique index": [
         'CREATE UNIQUE INDEX ON request_metrics ("timestamp", error_message)',
     ],
@@ -219,7 +228,7 @@ def test_a_table_that_takes_nothing_holds_up_no_other(storing: Daemon, rows: Row
 
 
 def test_rows_wait_while_a_server_behind_the_database_is_away(storing: Daemon, rows: Rows) -> None:
-    """A worker of Citus or a foreign server: the error is one of a session that lives."""
+    """A worker of Citus or a foreign server: the session that tells of it lives on."""
     rows(
         "CREATE FUNCTION away() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
         " RAISE EXCEPTION 'could not connect to server' USING ERRCODE = 'connection_failure';"
