@@ -191,7 +191,7 @@ async def test_an_upgrade_waits_for_no_long_reader_and_is_tried_again(
         await postgres.prepare()
     await ask(dsn, "DELETE FROM aegisd_schema WHERE version = $1", LATEST)
     await ask(dsn, "ALTER TABLE storage_layout REPLICA IDENTITY DEFAULT")
-    async with session(dsn) as execute, database(dsn) as postgres:
+    async with database(dsn) as postgres, session(dsn) as execute:
         await execute("BEGIN; SELECT * FROM storage_layout")
         with pytest.raises(DatabaseUnavailable, match="lock timeout"):
             await postgres.prepare()
