@@ -26,6 +26,9 @@ from aegisd.wire.protocol import MAX_AHEAD_SECONDS
 MAX_EVENTS_A_MESSAGE = 50
 MAX_LINE_BYTES = 16 * 1024  # servers take requests of 8 KiB
 SHOWN_CHARACTERS = 80  # of a line that could not be read
+MIN_SPEED = 0.001
+"""A log of a day then takes three years; slower, and waits grow beyond what a clock can tell."""
+
 BAR_WIDTH = 30
 BAR_SECONDS = 0.2
 DEFAULT_RETENTION_SECONDS = 30 * 86_400
@@ -36,8 +39,8 @@ Lose = Callable[[int, str], None]
 
 def import_log(sender: AnySender, name: str, *, rebase: bool, speed: float | None) -> bool:
     """Send a log's lines as events, and say how many there were; whether none was lost."""
-    if speed is not None and not speed > 0:
-        raise ConfigError(["--speed takes a number above 0"])
+    if speed is not None and not speed >= MIN_SPEED:
+        raise ConfigError([f"--speed takes a number from {MIN_SPEED} on"])
     with _opened(name, again=rebase) as file:
         shift = _shift(file) if rebase else 0.0
         sending = _Sending(sender, shift)

@@ -17,14 +17,14 @@ _PARAMETERS = re.compile(r";[^/]*")
 """A segment's parameters (RFC 3986, 3.3), such as ``;jsessionid=…``: they are to a segment what
 the query is to the path, and Java's servers keep the session there."""
 
-_QUERY_IN_ROUTE = re.compile(r"\?[^/?#(){}=]+=.*|;[^/?#(){};=]+=[^/?#]*", re.DOTALL)
+_QUERY_IN_ROUTE = re.compile(r"\?[^?#(){}=]+=.*|;[^/?#(){};=]+=[^/?#]*", re.DOTALL)
 """A route is a template, whose question marks and semicolons may mean something else: ``/:id?``,
 ``{?page}``, ``{;page}``, ``(?P<id>…)``. A gateway that sends the URL itself as its route sends
 ``?name=value`` and ``;name=value``."""
 
-_QUERY_IN_MESSAGE = re.compile(r"(/[^\s/?#;\"'<>]*+)[?;][^\s/=\"'<>]++=[^\s\"'<>]*")
+_QUERY_IN_MESSAGE = re.compile(r"(/[^\s/?#;\"'<>]*+)[?;][^\s=\"'<>]{1,100}+=[^\s\"'<>]*")
 """An error message may tell the URL that failed: a path, then ``?name=value`` or ``;name=value``,
-up to a space or a quote."""
+up to a space or a quote. A name has an end, or each slash would have the whole rest looked at."""
 
 
 def protect(block: Block, privacy: Privacy) -> Block:

@@ -41,6 +41,7 @@ def test_version_is_printed(command) -> None:
         ("import",),
         ("import", "--speed", "fast", "x.log"),
         ("import", "--speed", "0", "/dev/null"),
+        ("import", "--speed", "1e-18", "/dev/null"),
         ("import", "--speed", "nan", "/dev/null"),
         ("import", "--format", "nonsense", "x.log"),
         ("check-config", "--nonsense"),
