@@ -12,6 +12,7 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from aegisd import __version__
+from aegisd.ingest.stream import StreamListener
 from aegisd.web.context import Context
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -69,6 +70,12 @@ class Exposition(Collector):
             "Bytes received.",
             "listener",
             {listener.address: listener.bytes for listener in listeners},
+        )
+        yield _counter(
+            "aegisd_stream_connections_refused",
+            "Connections of the stream that found no room.",
+            "listener",
+            {each.address: each.refused for each in listeners if isinstance(each, StreamListener)},
         )
         yield _counter(
             "aegisd_kernel_dropped_datagrams",

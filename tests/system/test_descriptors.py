@@ -1,6 +1,7 @@
 """Clients that take all the descriptors they can get leave some to the journal and the database."""
 
 import contextlib
+import re
 import socket
 from collections.abc import Callable
 from typing import Any
@@ -35,6 +36,11 @@ def test_events_are_stored_beside_more_clients_than_there_are_descriptors(
             daemon.wait_for_events(20 * (number + 1))
         wait_until(lambda: rows("SELECT count(*) FROM request_metrics") == [(1000,)], "stored")
         assert "Too many open files" not in daemon.log()
+        _, metrics = daemon.fetch("/metrics")
+        (refused,) = re.findall(
+            r"^aegisd_stream_connections_refused_total\S* (\S+)$", metrics, re.M
+        )
+        assert float(refused) > 200
     wait_until(lambda: acknowledged(daemon), "there is room again")
 
 
