@@ -2,7 +2,7 @@
 
 The rows go into a temporary table without constraints, and from there one by one into their own:
 each in a subtransaction, some 8 us. Halving would find a few refused rows as quickly; where an
-operator's constraint refuses half of all, it would never come to an end.
+operator's constraint refuses half of all, it would hardly come to an end.
 """
 
 from collections.abc import Awaitable, Callable
