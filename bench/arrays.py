@@ -8,7 +8,7 @@ import time
 
 import numpy as np
 
-from aegisd.live import sketch
+from aegisd.stats import sketch
 from bench.events import Requests
 
 CLASSES = 6

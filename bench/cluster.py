@@ -11,11 +11,11 @@ from typing import Any, TypeVar
 import asyncpg
 import trio
 
-from aegisd.store.embedded import embedded_postgres
-from aegisd.store.folding import PIECES
-from aegisd.store.layouts import PARTITIONS
-from aegisd.store.migrate import bring_up
-from aegisd.store.schema import DAY_MICROSECONDS, SCHEMA, Partition
+from aegisd.store.embedded.cluster import embedded_postgres
+from aegisd.store.rollups.folding import PIECES
+from aegisd.store.schema.layouts import PARTITIONS
+from aegisd.store.schema.migrate import bring_up
+from aegisd.store.schema.schema import DAY_MICROSECONDS, SCHEMA, Partition
 from bench.receiver import Failed
 
 START_SECONDS = 120

@@ -11,10 +11,11 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from aegisd.wire.messages import Messages
 
-from aegisd.store import programs, rows
-from aegisd.wire.block import Block, concatenate
+from aegisd.events.block import Block, concatenate
+from aegisd.store.embedded import programs
+from aegisd.store.write import rows
 from aegisd.wire.decode import Decoder
-from aegisd.wire.endpoints import Endpoints
+from aegisd.wire.naming.endpoints import Endpoints
 from bench.cluster import TABLE, Database
 from bench.receiver import Failed
 

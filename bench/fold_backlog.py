@@ -16,9 +16,9 @@ import trio
 from attrs import frozen
 
 from aegisd.config.settings import Days, Metrics
-from aegisd.store.folding import PIECES
-from aegisd.store.levels import DAY, SECOND
-from aegisd.store.maintenance import Maintainer
+from aegisd.store.rollups.folding import PIECES
+from aegisd.store.schema.levels import DAY, SECOND
+from aegisd.store.upkeep.maintenance import Maintainer
 from bench import machine
 from bench.history.loading import Loader, Node
 from bench.history.server import Database, Server, server

@@ -12,10 +12,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from aegisd.live import sketch
-from aegisd.live.state import CLASS_ADDS, STATUS_CLASS, LiveState
-from aegisd.wire.block import ABSENT, Block, Text
-from aegisd.wire.protocol import REQUEST
+from aegisd.events.block import ABSENT, Block, Text
+from aegisd.events.counters import CLASS_ADDS, STATUS_CLASS
+from aegisd.events.protocol import REQUEST
+from aegisd.live.state import LiveState
+from aegisd.stats import sketch
 
 NOW = 1_790_000_000
 MICROSECONDS = 1_000_000

@@ -13,7 +13,7 @@ import numpy as np
 from attrs import frozen
 from numpy.typing import NDArray
 
-from aegisd.live import sketch
+from aegisd.stats import sketch
 from bench import events
 from bench.history.measuring import Bar, Results, say
 from bench.receiver import Failed

@@ -14,15 +14,15 @@ from pathlib import Path
 from attrs import define, field
 
 from aegisd.config.settings import EnabledMetrics, Privacy
+from aegisd.events.block import Block
 from aegisd.ingest.gathering import Burst
-from aegisd.intake import Intake
+from aegisd.intake.intake import Intake
 from aegisd.live.state import LiveState
-from aegisd.store import entries
-from aegisd.store.backlog import Backlog
-from aegisd.store.journal import Journal
-from aegisd.wire.block import Block
+from aegisd.store.backlog.backlog import Backlog
+from aegisd.store.journal import payload
+from aegisd.store.journal.journal import Journal
 from aegisd.wire.decode import Decoder
-from aegisd.wire.endpoints import Endpoints
+from aegisd.wire.naming.endpoints import Endpoints
 from bench import events
 
 SIZES = (1, 10, 100, 1000)
@@ -96,7 +96,7 @@ def run(size: int, frames: list[bytes], directory: Path) -> dict[str, float]:
         with stages.stage("privacy, endpoints"):
             blocks = [block for part in decoded for block in intake.blocks(part)]
         with stages.stage("journal's entry alone"):
-            entries.pack(blocks)
+            payload.pack(blocks)
     for burst, intake in whole():
         clock.tick()
         with stages.stage("all"):

@@ -6,9 +6,9 @@ They wait in memory alone, so memory holds them all.
 import sys
 
 from aegisd.cli import main
-from aegisd.store import backlog
-from aegisd.store.journal import Journal
-from aegisd.store.marks import Source
+from aegisd.store.backlog import backlog
+from aegisd.store.journal.journal import Journal
+from aegisd.store.journal.marks import Source
 
 UNBOUNDED = 2**62
 

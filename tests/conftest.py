@@ -10,7 +10,7 @@ import pytest
 import trio
 from support import Daemon, query, short_directory
 
-from aegisd.store.embedded import embedded_postgres
+from aegisd.store.embedded.cluster import embedded_postgres
 
 # a free port for HTTP, so that daemons can run beside each other; quick to write
 DAEMON_CONFIG = """

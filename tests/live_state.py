@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from events import MAX_AGE, NOW, decoded_by, pack
+from sample_events import MAX_AGE, NOW, decoded_by, pack
 
 from aegisd.live.state import LiveState
 from aegisd.wire.decode import Decoder
-from aegisd.wire.endpoints import Endpoints
+from aegisd.wire.naming.endpoints import Endpoints
 
 
 class Live:

@@ -9,7 +9,7 @@ from typing import Any
 
 import asyncpg
 import trio
-from store.database import ask
+from store.databases import ask
 from support import WHERE_TABLES_ARE
 
 PAGE = (Path(__file__).parents[1] / "docs/sql.md").read_text()

@@ -3,7 +3,7 @@
 from typing import Any
 
 import numpy as np
-from events import GOOD, decode, rows
+from sample_events import GOOD, decode, rows
 
 
 def binary(values: list[float], dtype: str) -> bytes:

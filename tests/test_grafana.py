@@ -21,11 +21,11 @@ from grafana import (
 )
 from sql_page import Reader, reader
 from store.cluster import bounded
-from store.database import ask, block, database, write
+from store.databases import ask, block, database, write
 from store.test_views import figures
 from store.weeks import EVENTS, MINUTE, NODES, NOW, Event, fill
 
-from aegisd.store.levels import SECOND
+from aegisd.store.schema.levels import SECOND
 
 END = datetime.fromtimestamp(NOW / SECOND, UTC)
 RANGES = {

@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 from sql_page import PAGE, QUERIES, Reader, reader
 from store.cluster import bounded
-from store.database import ask, block, database, write
+from store.databases import ask, block, database, write
 
 from aegisd.config.settings import Rollups
 

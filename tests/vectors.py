@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from aegisd.wire.protocol import KINDS
+from aegisd.events.protocol import KINDS
 
 FILE = Path(__file__).parent / "wire/vectors.json"
 DOCUMENT: dict[str, Any] = json.loads(FILE.read_text())

@@ -12,8 +12,8 @@ from enum import Enum
 from attrs import evolve, frozen
 
 from aegisd.config.settings import Condition, Rule
-from aegisd.live import sketch
 from aegisd.live.windows import WindowSums
+from aegisd.stats import sketch
 
 ACTIVE, ACKNOWLEDGED, RESOLVED = "active", "acknowledged", "resolved"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from aegisd import __version__
-from aegisd.cli.cells import clean, escaped, toml_escape
+from aegisd.cli.top.cells import clean, escaped, toml_escape
 from aegisd.config.load import Places, as_toml_values, load
 from aegisd.errors import AegisdError, ConfigError
 
@@ -127,7 +127,8 @@ def _parser() -> argparse.ArgumentParser:
 def _run(options: argparse.Namespace) -> None:
     import trio  # noqa: PLC0415
 
-    from aegisd import daemon, logs  # noqa: PLC0415
+    from aegisd.daemon import logs  # noqa: PLC0415
+    from aegisd.daemon import serve as daemon  # noqa: PLC0415
 
     settings = load(options.config)
     logs.configure(settings.log)
@@ -148,7 +149,8 @@ def _config(options: argparse.Namespace) -> None:
 def _migrate(options: argparse.Namespace) -> None:
     import trio  # noqa: PLC0415
 
-    from aegisd import daemon, logs  # noqa: PLC0415
+    from aegisd.daemon import logs  # noqa: PLC0415
+    from aegisd.daemon import serve as daemon  # noqa: PLC0415
 
     settings = load(options.config)
     logs.configure(settings.log)
@@ -174,9 +176,9 @@ def _journal(options: argparse.Namespace) -> None:
 
 
 def _send(options: argparse.Namespace) -> None:
-    from aegisd.cli import send  # noqa: PLC0415
-    from aegisd.cli.address import open_sender  # noqa: PLC0415
-    from aegisd.cli.lines import standard_input  # noqa: PLC0415
+    from aegisd.cli.sending import send  # noqa: PLC0415
+    from aegisd.cli.sending.address import open_sender  # noqa: PLC0415
+    from aegisd.cli.sending.lines import standard_input  # noqa: PLC0415
 
     with open_sender(options.to, options.config) as sender:
         if options.event == ["-"]:
@@ -186,8 +188,8 @@ def _send(options: argparse.Namespace) -> None:
 
 
 def _import(options: argparse.Namespace) -> int:
-    from aegisd.cli.address import open_sender  # noqa: PLC0415
-    from aegisd.cli.import_log import import_log  # noqa: PLC0415
+    from aegisd.cli.sending.address import open_sender  # noqa: PLC0415
+    from aegisd.cli.sending.import_log import import_log  # noqa: PLC0415
 
     with open_sender(options.to, options.config) as sender:
         whole = import_log(sender, options.file, rebase=options.rebase, speed=options.speed)
@@ -195,6 +197,6 @@ def _import(options: argparse.Namespace) -> int:
 
 
 def _top(options: argparse.Namespace) -> None:
-    from aegisd.cli.top import top  # noqa: PLC0415
+    from aegisd.cli.top.top import top  # noqa: PLC0415
 
     top(options.url, options.config)

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from aegisd.cli.cells import clean, escaped, json_escape
+from aegisd.cli.top.cells import clean, escaped, json_escape
 from aegisd.errors import AegisdError
-from aegisd.store import entries, repair
+from aegisd.events.block import ABSENT, Block
+from aegisd.store.journal import payload, repair
 from aegisd.times import rfc3339
-from aegisd.wire.block import ABSENT, Block
 
 MICROSECONDS = 1_000_000
 
@@ -50,7 +50,7 @@ def export(directory: Path) -> None:
             if not record.events:
                 continue
             try:
-                blocks = entries.unpack(record.entry)
+                blocks = payload.unpack(record.entry)
             except ValueError as error:
                 raise AegisdError(f"{path.name}: {error}") from None
             for block in blocks:

@@ -3,11 +3,10 @@
 from pathlib import Path
 
 from aegisd.config.settings import Settings
-from aegisd.daemon import EMBEDDED
 from aegisd.errors import AegisdError, DatabaseUnavailable
-from aegisd.store.embedded import dsn_of
-from aegisd.store.policy import Policy, put_policy, read_policy
-from aegisd.store.postgres import open_postgres
+from aegisd.store.database.postgres import open_postgres
+from aegisd.store.embedded.cluster import EMBEDDED, dsn_of
+from aegisd.store.upkeep.policy import Policy, put_policy, read_policy
 
 
 async def policy(settings: Settings, state: Path, make_ours: bool) -> None:

@@ -24,10 +24,10 @@ from cattrs.gen import make_dict_structure_fn, override
 
 from aegisd.config import dsn, patterns
 from aegisd.config import settings as s
+from aegisd.config.address import MAX_PORT, is_loopback, split_address
 from aegisd.errors import ConfigError
 
 MAX_IDENTIFIER_CHARACTERS = 255
-MAX_PORT = 65535
 MAX_INTEGER = 2**63 - 1  # what TOML can write
 MAX_DAYS = 36_500
 MAX_ENDPOINTS = 100_000  # each has a sketch of 6 kB
@@ -245,17 +245,6 @@ def _address(value: Any, type_: Any) -> str:
     return text
 
 
-def split_address(text: str) -> tuple[str, int]:
-    """``127.0.0.1:80`` or ``[::1]:80`` as host and port; ValueError says what is wrong."""
-    host, colon, port = text.rpartition(":")
-    bracketed = host.startswith("[") and host.endswith("]")
-    if not colon or not host or (":" in host and not bracketed):
-        raise ValueError(f"'{text}' is not HOST:PORT (an IPv6 host in brackets)")
-    if not (port.isascii() and port.isdigit() and int(port) <= MAX_PORT):
-        raise ValueError(f"port '{port}' is not a number from 0 to {MAX_PORT}")
-    return host.strip("[]"), int(port)
-
-
 def _optional_address(value: Any, type_: Any) -> str:
     return "" if value == "" else _address(value, type_)
 
@@ -338,11 +327,6 @@ def consistency(settings: s.Settings) -> list[str]:
             if value in values[:i]
         ]
     return problems
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a listening host is reached from this machine only."""
-    return host in {"localhost", "::1"} or bool(re.fullmatch(r"127(\.\d{1,3}){3}", host))
 
 
 def type_at(path: list[str]) -> Any:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from attrs import frozen
 
-from aegisd.config.checks import split_address
+from aegisd.config.address import split_address
 from aegisd.errors import AegisdError
 
 MAX_UNIX_PATH_BYTES = 107  # sockaddr_un.sun_path, less its NUL (unix(7))

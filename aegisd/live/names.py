@@ -10,7 +10,7 @@ from itertools import repeat
 import numpy as np
 from numpy.typing import NDArray
 
-from aegisd.wire.block import Integers, Text
+from aegisd.events.block import Integers, Text
 
 Name = tuple[str, str]
 """Method and path."""

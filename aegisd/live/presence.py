@@ -10,7 +10,7 @@ import numpy as np
 from attrs import frozen
 from numpy.typing import NDArray
 
-from aegisd.wire.block import ABSENT, Block, Integers
+from aegisd.events.block import ABSENT, Block, Integers
 
 SILENCE_SECONDS = 300
 MAX_BACKENDS = 1000

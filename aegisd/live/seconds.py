@@ -4,7 +4,7 @@ import numpy as np
 from attrs import frozen
 from numpy.typing import NDArray
 
-from aegisd.wire.block import Integers, Mask
+from aegisd.events.block import Integers, Mask
 
 MICROSECONDS = 1_000_000
 

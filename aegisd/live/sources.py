@@ -9,8 +9,8 @@ import numpy as np
 from attrs import define
 from numpy.typing import NDArray
 
-from aegisd.wire.block import ABSENT, Integers
-from aegisd.wire.flows import Flows
+from aegisd.events.block import ABSENT, Integers
+from aegisd.events.flows import Flows
 
 MAX_SOURCES = 1000
 SILENCE_SECONDS = 3600

@@ -8,38 +8,20 @@ import numpy as np
 from attrs import frozen
 from numpy.typing import NDArray
 
-from aegisd.live.endpoints import EndpointFigures, Endpoints
+from aegisd.events.block import Block, Integers, Mask, Text
+from aegisd.events.counters import CLASS_ADDS, CLASS_FAILS, COLUMN, COUNTERS, STATUS_CLASS, Counters
+from aegisd.events.protocol import BACKEND, RATE_LIMIT, REQUEST, SYSTEM
+from aegisd.live.busiest import EndpointFigures, Endpoints
 from aegisd.live.presence import BackendState, Presence
 from aegisd.live.seconds import Seconds
 from aegisd.live.timeline import Timeline
-from aegisd.live.times import Times
 from aegisd.live.waiting import Waiting
-from aegisd.live.windows import COLUMN, COUNTERS, LONGEST, Counters, Series, Windows, WindowSums
-from aegisd.wire.block import Block, Integers, Mask, Text
-from aegisd.wire.protocol import BACKEND, RATE_LIMIT, REQUEST, SYSTEM
+from aegisd.live.windows import LONGEST, Series, Windows, WindowSums
+from aegisd.stats.durations import Times
 
 MICROSECONDS = 1_000_000
 BUCKET_SECONDS = 10
 SERIES_SECONDS = 900
-
-
-def _class_table() -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The class of each status, and what one request of each class adds to the counters."""
-    statuses = np.arange(1000)
-    adds = np.zeros((1000, len(COUNTERS)), np.int64)
-    adds[:, COLUMN["requests"]] = 1
-    for hundred in (2, 3, 4, 5):
-        adds[statuses // 100 == hundred, COLUMN[f"status_{hundred}xx"]] = 1
-    adds[(statuses < 200) | (statuses >= 600), COLUMN["status_other"]] = 1
-    adds[(statuses >= 1) & (statuses < 400), COLUMN["succeeded"]] = 1
-    adds[(statuses == 0) | (statuses // 100 == 5), COLUMN["server_errors"]] = 1
-    adds[statuses == 429, COLUMN["rate_limited"]] = 1
-    rows, classes = np.unique(adds, axis=0, return_inverse=True)
-    return classes.reshape(-1), rows
-
-
-STATUS_CLASS, CLASS_ADDS = _class_table()
-CLASS_FAILS = CLASS_ADDS[:, COLUMN["succeeded"]] == 0
 
 
 @frozen(eq=False)

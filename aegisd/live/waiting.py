@@ -8,7 +8,7 @@ from itertools import chain
 
 import numpy as np
 
-from aegisd.wire.block import Block, Text
+from aegisd.events.block import Block, Text
 
 MAX_EVENTS = 8192
 """So many make the calls cheap, and twice as many hardly cheaper. It bounds the time that counting

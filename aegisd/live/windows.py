@@ -16,29 +16,11 @@ from attrs import frozen
 from numpy.typing import NDArray
 
 from aegisd.config.settings import WINDOW_SECONDS
-from aegisd.live import sketch
+from aegisd.events.block import Integers
+from aegisd.events.counters import COUNTERS, Counters
+from aegisd.events.protocol import MAX_AHEAD_SECONDS
 from aegisd.live.seconds import Seconds
-from aegisd.wire.block import Integers
-from aegisd.wire.protocol import MAX_AHEAD_SECONDS
-
-COUNTERS = (
-    "requests",
-    "status_2xx",
-    "status_3xx",
-    "status_4xx",
-    "status_5xx",
-    "status_other",  # 0 to 199 and 600 up
-    "succeeded",  # 1 to 399
-    "server_errors",  # 5xx, and 0: no answer at all
-    "rate_limited",  # 429
-    "timed",  # had a duration
-    "microseconds",  # the sum of the durations
-    "checked",  # rate-limit decisions
-    "denied",
-)
-"""What is counted each second, the columns of every array of counters."""
-
-COLUMN = {name: i for i, name in enumerate(COUNTERS)}
+from aegisd.stats import sketch
 
 LONGEST = max(WINDOW_SECONDS.values())
 REACH_AHEAD = MAX_AHEAD_SECONDS + 1  # the second that has begun, beside the whole ones
@@ -53,9 +35,6 @@ _NOW = 1  # the part that the present second is of
 
 FEW_SECONDS = 8
 """Up to so many seconds of a block are added one by one: that is the cheaper way then."""
-
-Counters = NDArray[np.int64]
-"""Of one second, or a row for each of several; columns as COUNTERS."""
 
 
 @frozen(eq=False)

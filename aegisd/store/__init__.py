@@ -1,4 +1,1 @@
-"""The store: batches into Postgres (``writer``), series and figures out of it (``history``).
-
-``postgres`` is the only file that knows asyncio; ``embedded`` brings a Postgres of our own.
-"""
+"""The store: from the journal on disk to Postgres, and back as history."""

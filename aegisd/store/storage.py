@@ -9,14 +9,14 @@ from attrs import frozen
 
 from aegisd.config.load import Places
 from aegisd.config.settings import Settings
-from aegisd.store import entries
-from aegisd.store.backlog import Backlog
-from aegisd.store.journal import Journal
-from aegisd.store.marks import Marks, Source
-from aegisd.store.postgres import Postgres
-from aegisd.store.sync import Sync
-from aegisd.store.writer import Writer
-from aegisd.wire.block import Block
+from aegisd.events.block import Block
+from aegisd.store.backlog.backlog import Backlog
+from aegisd.store.database.postgres import Postgres
+from aegisd.store.journal import payload
+from aegisd.store.journal.journal import Journal
+from aegisd.store.journal.marks import Marks, Source
+from aegisd.store.journal.sync import Sync
+from aegisd.store.write.writer import Writer
 
 
 @frozen
@@ -39,12 +39,12 @@ class Storage:
     ) -> int:
         """Keep what came together, with the marks it moves; return the record's number.
 
-        ``packed`` is what ``entries.pack_block`` makes of each block. ``sync.reached`` waits for
+        ``packed`` is what ``payload.pack_block`` makes of each block. ``sync.reached`` waits for
         the record. Raises JournalUnavailable.
         """
         if not self.enabled:
             blocks, packed = [], []
-        number = self.backlog.put_durably(blocks, entries.joined(packed), moved)
+        number = self.backlog.put_durably(blocks, payload.joined(packed), moved)
         self.sync.notice()
         self.writer.notice()
         return number

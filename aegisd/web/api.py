@@ -10,19 +10,19 @@ from aegisd import __version__
 from aegisd.alerts.actions import as_json
 from aegisd.alerts.rules import ACKNOWLEDGED, ACTIVE, RESOLVED
 from aegisd.errors import DatabaseUnavailable, DataRefused, kind_of
-from aegisd.store import ranges
-from aegisd.store.exact import Exact
-from aegisd.store.figures import earliest
-from aegisd.store.history import History
-from aegisd.store.levels import kept_from
-from aegisd.store.places import Busy
-from aegisd.store.ranges import Kept, Range
+from aegisd.events.protocol import MILLISECONDS_ABOVE
+from aegisd.store.database.limits import Busy
+from aegisd.store.history import ranges
+from aegisd.store.history.exact import Exact
+from aegisd.store.history.figures import earliest
+from aegisd.store.history.history import History
+from aegisd.store.history.ranges import Kept, Range
+from aegisd.store.upkeep.policy import kept_from
 from aegisd.times import parse_rfc3339, rfc3339
 from aegisd.web import views
 from aegisd.web.context import Context
 from aegisd.web.exposition import CONTENT_TYPE, Exposition
-from aegisd.web.message import HttpError, Request, Response, bad_request, success
-from aegisd.wire.protocol import MILLISECONDS_ABOVE
+from aegisd.web.http.message import HttpError, Request, Response, bad_request, success
 
 MAX_LIMIT = 1000
 DEFAULT_LIMIT = 10

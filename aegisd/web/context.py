@@ -7,16 +7,16 @@ from attrs import define
 from aegisd.alerts.archive import Archive
 from aegisd.alerts.manager import Manager
 from aegisd.config.settings import Settings
+from aegisd.daemon.losses import Losses
 from aegisd.ingest.datagram import DatagramListener
 from aegisd.ingest.stream import StreamListener
-from aegisd.intake import Intake
+from aegisd.intake.intake import Intake
 from aegisd.live.state import LiveState
-from aegisd.losses import Losses
-from aegisd.store.exact import Exact
-from aegisd.store.history import History
-from aegisd.store.maintenance import Maintainer
+from aegisd.store.history.exact import Exact
+from aegisd.store.history.history import History
 from aegisd.store.storage import Storage
-from aegisd.web.connections import Connections
+from aegisd.store.upkeep.maintenance import Maintainer
+from aegisd.web.http.connections import Connections
 from aegisd.web.websocket import Hub
 
 

@@ -2,12 +2,13 @@
 
 from typing import Any
 
-from aegisd.live import sketch
-from aegisd.live.endpoints import EndpointFigures
+from aegisd.events.counters import COLUMN
+from aegisd.live.busiest import EndpointFigures
 from aegisd.live.presence import BackendState
 from aegisd.live.state import BUCKET_SECONDS, LiveState, Overview
-from aegisd.live.windows import COLUMN, Series
-from aegisd.store.figures import (
+from aegisd.live.windows import Series
+from aegisd.stats import sketch
+from aegisd.store.history.figures import (
     QUANTILES,
     EndpointTotals,
     Latency,
@@ -15,7 +16,7 @@ from aegisd.store.figures import (
     StatusCounts,
     Totals,
 )
-from aegisd.store.ranges import Range
+from aegisd.store.history.ranges import Range
 from aegisd.times import rfc3339
 
 MICROSECONDS = 1_000_000

@@ -27,10 +27,10 @@ from aegisd.alerts.rules import Alert
 from aegisd.config.settings import WebSocket
 from aegisd.live.state import LiveState, Overview
 from aegisd.live.windows import Series
-from aegisd.store.ranges import Range
+from aegisd.store.history.ranges import Range
 from aegisd.times import rfc3339
 from aegisd.web import views
-from aegisd.web.message import to_json
+from aegisd.web.http.message import to_json
 
 TOPICS = (
     "overview",

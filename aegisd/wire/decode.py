@@ -16,22 +16,16 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 from attrs import Factory, define, evolve, frozen
 
-from aegisd.wire import columns
-from aegisd.wire.block import Block, Integers, Text, concatenate
-from aegisd.wire.burst import Burst, Message, Reject
-from aegisd.wire.columns import Clock, Faults
-from aegisd.wire.flows import Flows
-from aegisd.wire.opening import Head, Whole, opening
-from aegisd.wire.plans import Plan, grouped
-from aegisd.wire.protocol import (
-    BACKEND,
-    KINDS,
-    SOURCE,
-    SYSTEM,
-    FieldType,
-)
+from aegisd.events.block import Block, Integers, Text, concatenate
+from aegisd.events.flows import Flows
+from aegisd.events.protocol import BACKEND, KINDS, SOURCE, SYSTEM, FieldType
+from aegisd.wire.careful import columns
+from aegisd.wire.careful.columns import Clock, Faults
+from aegisd.wire.careful.envelopes import Burst, Message, Reject
+from aegisd.wire.careful.opening import Head, Whole, opening
+from aegisd.wire.careful.plans import Plan, grouped
+from aegisd.wire.careful.table import MAX_READ_ROWS, read_tables
 from aegisd.wire.quick import Quick
-from aegisd.wire.table import MAX_READ_ROWS, read_tables
 
 MAX_PART_EVENTS = 2048
 """Where a part ends. Decoding, naming, counting and keeping so many take two milliseconds, or ten

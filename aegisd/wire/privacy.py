@@ -7,8 +7,8 @@ import ipaddress
 import re
 
 from aegisd.config.settings import Privacy
-from aegisd.wire.block import Block, Text
-from aegisd.wire.protocol import REQUEST
+from aegisd.events.block import Block, Text
+from aegisd.events.protocol import REQUEST
 
 IPV4_PREFIX = 24
 IPV6_PREFIX = 48

@@ -23,11 +23,9 @@ from msgspec import Meta, Raw, Struct, defstruct
 from msgspec.msgpack import Decoder
 from numpy.typing import NDArray
 
-from aegisd.wire import columns
-from aegisd.wire.block import Block, Numbers, Text
-from aegisd.wire.columns import Clock, Faults
-from aegisd.wire.flows import MAX_SEQ, NO_FLOWS, FlowRow, Flows
-from aegisd.wire.protocol import (
+from aegisd.events.block import Block, Numbers, Text
+from aegisd.events.flows import MAX_SEQ, NO_FLOWS, FlowRow, Flows
+from aegisd.events.protocol import (
     KINDS,
     MAX_DURATION_MS,
     MAX_STATUS,
@@ -37,6 +35,8 @@ from aegisd.wire.protocol import (
     FieldType,
     camel_case,
 )
+from aegisd.wire.careful import columns
+from aegisd.wire.careful.columns import Clock, Faults
 
 _Never = Annotated[int, Meta(ge=1, le=0)]
 """Takes no value: a message with this key is not plain."""

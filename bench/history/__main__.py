@@ -18,7 +18,7 @@ import trio
 from attrs import frozen
 
 from aegisd.errors import AegisdError
-from aegisd.store.levels import DAY, SECOND
+from aegisd.store.schema.levels import DAY, SECOND
 from bench import machine, sketches
 from bench.history import answers, costs, fleets
 from bench.history.answers import Asked, history_on

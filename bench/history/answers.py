@@ -9,15 +9,16 @@ from typing import Any
 from attrs import evolve, frozen
 
 from aegisd.config.settings import Rollups
-from aegisd.store import ranges
-from aegisd.store.backlog import Backlog
-from aegisd.store.figures import Latency
-from aegisd.store.history import History
-from aegisd.store.journal import Journal
-from aegisd.store.levels import FINE, SECOND, floor, kept_from
-from aegisd.store.postgres import Postgres
-from aegisd.store.ranges import Range
-from aegisd.wire.block import Block
+from aegisd.events.block import Block
+from aegisd.store.backlog.backlog import Backlog
+from aegisd.store.database.postgres import Postgres
+from aegisd.store.history import ranges
+from aegisd.store.history.figures import Latency
+from aegisd.store.history.history import History
+from aegisd.store.history.ranges import Range
+from aegisd.store.journal.journal import Journal
+from aegisd.store.schema.levels import FINE, SECOND, floor
+from aegisd.store.upkeep.policy import kept_from
 from bench.history.measuring import Bar, Results, figure, milliseconds, say
 from bench.history.server import Database
 from bench.receiver import Failed

@@ -7,13 +7,13 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from aegisd.live import sketch
-from aegisd.store.levels import DAY, HOUR, MINUTE, SECOND, floor
-from aegisd.store.pieces import piece_rows
-from aegisd.store.rollup import roll_up
-from aegisd.store.schema import DAY_MICROSECONDS, Partition
-from aegisd.store.writer import MAX_BATCH_EVENTS
-from aegisd.wire.block import Block
+from aegisd.events.block import Block
+from aegisd.stats import sketch
+from aegisd.store.rollups.pieces import piece_rows
+from aegisd.store.rollups.rollup import roll_up
+from aegisd.store.schema.levels import DAY, HOUR, MINUTE, SECOND, floor
+from aegisd.store.schema.schema import DAY_MICROSECONDS, Partition
+from aegisd.store.write.writer import MAX_BATCH_EVENTS
 from bench.history.answers import PATHS, Asked
 from bench.history.loading import FLUSH_SECONDS, FOLD_SECONDS, Loader, Node
 from bench.history.measuring import RUNS, Bar, Results, figure, milliseconds, say

@@ -10,10 +10,12 @@ from collections.abc import Iterator
 import numpy as np
 from attrs import frozen
 
-from aegisd.live import sketch
-from aegisd.store import ranges, reading
-from aegisd.store.adding import insertion, sums
-from aegisd.store.levels import (
+from aegisd.stats import sketch
+from aegisd.store.database.postgres import Fetch
+from aegisd.store.history import ranges, reading
+from aegisd.store.history.cover import Progress, cover
+from aegisd.store.rollups.adding import insertion, sums
+from aegisd.store.schema.levels import (
     DAY,
     FINE,
     HOUR,
@@ -22,13 +24,10 @@ from aegisd.store.levels import (
     REQUESTS,
     SECOND,
     Kind,
-    Progress,
     ceil,
-    cover,
     floor,
 )
-from aegisd.store.postgres import Fetch
-from aegisd.store.schema import DAY_MICROSECONDS, PARTITIONED, Partition
+from aegisd.store.schema.schema import DAY_MICROSECONDS, PARTITIONED, Partition
 from bench import events
 from bench.history.answers import PATHS, Asked
 from bench.history.loading import FLUSH_SECONDS, UNFOLDED_SECONDS

@@ -7,15 +7,15 @@ import trio
 from attrs import define, field, frozen
 
 from aegisd.config.settings import Metrics
-from aegisd.store.folding import PIECES
-from aegisd.store.levels import DAY, HOUR, MINUTE, SECOND, floor
-from aegisd.store.maintenance import Maintainer
-from aegisd.store.pieces import piece_rows
-from aegisd.store.postgres import Fetch, Move
-from aegisd.store.rollup import roll_up
-from aegisd.store.rows import table_rows
-from aegisd.store.writer import MAX_BATCH_EVENTS
-from aegisd.wire.block import Block
+from aegisd.events.block import Block
+from aegisd.store.database.postgres import Fetch, Move
+from aegisd.store.rollups.folding import PIECES
+from aegisd.store.rollups.pieces import piece_rows
+from aegisd.store.rollups.rollup import roll_up
+from aegisd.store.schema.levels import DAY, HOUR, MINUTE, SECOND, floor
+from aegisd.store.upkeep.maintenance import Maintainer
+from aegisd.store.write.rows import table_rows
+from aegisd.store.write.writer import MAX_BATCH_EVENTS
 from bench.history.server import Database
 from bench.history.traffic import Traffic, stretches
 

@@ -16,7 +16,7 @@ import asyncpg
 import trio
 from attrs import frozen
 
-from aegisd.store.postgres import Postgres, open_postgres
+from aegisd.store.database.postgres import Postgres, open_postgres
 from bench.receiver import Failed
 
 PROGRAMS = Path("/usr/lib/postgresql/15/bin")

@@ -5,11 +5,12 @@ from collections.abc import Callable
 import asyncpg
 from attrs import evolve
 
-from aegisd.store import reading
-from aegisd.store.adding import binned
-from aegisd.store.levels import DAY, FINE, HOUR, MINUTE, REQUESTS, Progress, cover, floor
-from aegisd.store.postgres import Fetch
-from aegisd.store.ranges import Range
+from aegisd.store.database.postgres import Fetch
+from aegisd.store.history import reading
+from aegisd.store.history.cover import Progress, cover
+from aegisd.store.history.ranges import Range
+from aegisd.store.rollups.adding import binned
+from aegisd.store.schema.levels import DAY, FINE, HOUR, MINUTE, REQUESTS, floor
 from bench.history.answers import PATHS, Asked
 from bench.history.loading import FLUSH_SECONDS, UNFOLDED_SECONDS
 from bench.history.measuring import Bar, Results, figure, milliseconds, say

@@ -7,10 +7,10 @@ Pareto with a tail that reaches to minutes. Endpoints and keys follow Zipf's law
 import numpy as np
 from numpy.typing import NDArray
 
-from aegisd.live import sketch
-from aegisd.store.levels import DAY, HOUR, SECOND
-from aegisd.wire.block import ABSENT, Block, Integers, Text
-from aegisd.wire.protocol import BACKEND, RATE_LIMIT, REQUEST, SYSTEM
+from aegisd.events.block import ABSENT, Block, Integers, Text
+from aegisd.events.protocol import BACKEND, RATE_LIMIT, REQUEST, SYSTEM
+from aegisd.stats import sketch
+from aegisd.store.schema.levels import DAY, HOUR, SECOND
 from bench import events
 
 MEDIAN_US, SIGMA = 12_000, 0.8

@@ -3,7 +3,7 @@
 from typing import Any
 
 import numpy as np
-from store.database import block
+from store.databases import block
 
 from aegisd.config.settings import Condition, Rule
 from aegisd.live.state import LiveState

@@ -11,7 +11,7 @@ from aegisd.alerts.manager import Manager
 from aegisd.alerts.rules import Alert
 from aegisd.config.settings import Alerts, Rule
 from aegisd.live.state import LiveState
-from aegisd.store.postgres import Postgres
+from aegisd.store.database.postgres import Postgres
 
 QUIET = rule(actions=())
 

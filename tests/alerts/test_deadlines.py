@@ -12,12 +12,12 @@ from alerts.test_mail import mail
 from alerts.test_post import ALERT
 from attrs import define
 from store.cluster import bounded
-from store.database import eventually
+from store.databases import eventually
 from store.journals import add, opened
 
 from aegisd.alerts import actions
 from aegisd.alerts.actions import ActionFailed, perform
-from aegisd.store.sync import Sync
+from aegisd.store.journal.sync import Sync
 
 TRIOS_THREADS = 40
 

@@ -8,12 +8,12 @@ import trio.testing
 from alerts.rule import WALL, rule
 from alerts.run import BAD, GOOD, QUIET, Run, at_work
 from store.cluster import bounded
-from store.database import ask, database, eventually
+from store.databases import ask, database, eventually
 from structlog.testing import capture_logs
 
 from aegisd.alerts import manager as manager_module
 from aegisd.config.settings import Rule
-from aegisd.store.postgres import Postgres
+from aegisd.store.database.postgres import Postgres
 
 STORED = (
     "SELECT id::text, rule_id, status, current_value, resolved_at IS NOT NULL, node FROM alerts"

@@ -10,7 +10,7 @@ from alerts.rule import rule
 from alerts.run import BAD, GOOD, Run, at_work
 from alerts.servers import http_server
 from store.cluster import bounded
-from store.database import database, eventually
+from store.databases import database, eventually
 from structlog.testing import capture_logs
 
 from aegisd.alerts import actions

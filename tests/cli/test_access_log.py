@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aegisd.cli.access_log import parse_combined, parse_time
+from aegisd.cli.sending.access_log import parse_combined, parse_time
 
 TIME = "17/May/2015:10:05:03 +0000"
 SECONDS = datetime(2015, 5, 17, 10, 5, 3, tzinfo=UTC).timestamp()

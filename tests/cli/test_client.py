@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from aegisd.cli.access_log import parse_combined
+from aegisd.cli.sending.access_log import parse_combined
 
 CASES = Path(__file__).parents[2].parent / "shared/cases"
 REST = '[24/Nov/2026:10:00:01 +0000] "GET /one HTTP/1.1" 200 512 "-" "agent/1.0"'

@@ -12,7 +12,7 @@ from pathlib import Path
 import msgpack
 import pytest
 
-from aegisd.cli.address import MAX_GATHERED_BYTES
+from aegisd.cli.sending.address import MAX_GATHERED_BYTES
 
 SHARED = Path(__file__).parents[2].parent / "shared"
 LOG = SHARED / "data/apache_access.log"

@@ -7,7 +7,7 @@ import msgpack
 import pytest
 from store.journals import add, opened
 
-from aegisd.store.entries import pack
+from aegisd.store.journal.payload import pack
 from aegisd.wire.decode import Decoder
 
 NOW = 1_790_000_000_000_000

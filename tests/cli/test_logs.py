@@ -12,7 +12,7 @@ import pytest
 PROGRAM = """
 import structlog
 from aegisd.config.settings import Log
-from aegisd.logs import configure
+from aegisd.daemon.logs import configure
 configure(Log(level={level!r}, format={form!r}))
 log = structlog.get_logger()
 log.debug("first"); log.info("second", figure=5); log.warning("third"); log.error("fourth")
@@ -72,7 +72,7 @@ LEAKING = """
 import asyncio, logging, warnings
 import structlog, trio
 from aegisd.config.settings import Log
-from aegisd.logs import configure
+from aegisd.daemon.logs import configure
 configure(Log(level="info", format={form!r}))
 def ask(bearer):
     raise RuntimeError("broken")

@@ -9,10 +9,10 @@ from cli.terminals import cells
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aegisd.cli import figures
-from aegisd.cli.cells import Span, Style, ansi, clean, cut, fit, line, plain, width
-from aegisd.cli.screen import View, render
-from aegisd.cli.sparkline import Point, sparkline
+from aegisd.cli.top import figures
+from aegisd.cli.top.cells import Span, Style, ansi, clean, cut, fit, line, plain, width
+from aegisd.cli.top.screen import View, render
+from aegisd.cli.top.sparkline import Point, sparkline
 
 NOW = "2026-11-23T08:14:00.000Z"
 ADDRESS = "http://127.0.0.1:7460"

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aegisd.cli.strays import NEIGHBOURS, judged
+from aegisd.cli.sending.strays import NEIGHBOURS, judged
 
 MINUTE, HOUR, DAY, YEAR = 60, 3600, 86_400, 365 * 86_400
 NOON = 1_790_000_000.0

@@ -292,7 +292,7 @@ def test_a_signal_ends_it_and_the_terminal_is_as_it_was(shared, open_terminal, n
 
 
 def test_an_error_leaves_the_terminal_as_it_was() -> None:
-    fails = "from aegisd.cli.terminal import Terminal\nwith Terminal().taken(): 1 / 0"
+    fails = "from aegisd.cli.top.terminal import Terminal\nwith Terminal().taken(): 1 / 0"
     terminal = OnTerminal([sys.executable, "-c", fails], dict(os.environ))
     try:
         assert terminal.end() == 1

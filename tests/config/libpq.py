@@ -5,7 +5,7 @@ import importlib.util
 from functools import cache
 from pathlib import Path
 
-from aegisd.store import programs
+from aegisd.store.embedded import programs
 
 NEW_IN_18 = {
     "min_protocol_version",

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aegisd.config.patterns import MAX_PATTERN_CHARACTERS, MAX_PATTERNS, parse
-from aegisd.wire.patterns import Patterns
+from aegisd.wire.naming.patterns import Patterns
 
 NO_SEGMENT = "is neither fixed text nor {name} nor, as the last segment, {name*}"
 

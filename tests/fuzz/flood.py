@@ -13,10 +13,10 @@ from random import Random
 from typing import Any
 
 from attrs import Factory, define, frozen
-from events import MICROSECONDS, Together, decoded_by, faults
 from fuzz.mutate import Mutator
 from fuzz.oracle import framed
 from fuzz.seeds import seeds
+from sample_events import MICROSECONDS, Together, decoded_by, faults
 from support import Daemon, short_directory, wait_until
 
 from aegisd.config.settings import Metrics

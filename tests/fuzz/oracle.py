@@ -6,7 +6,7 @@ Bursts are told to libFuzzer and kept in files as frames: each message behind it
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from events import (
+from sample_events import (
     MAX_AGE,
     MICROSECONDS,
     NOW,
@@ -19,9 +19,8 @@ from events import (
     sort,
 )
 
-from aegisd.wire.block import ABSENT, Block
-from aegisd.wire.decode import Decoder
-from aegisd.wire.protocol import (
+from aegisd.events.block import ABSENT, Block
+from aegisd.events.protocol import (
     BACKEND,
     KINDS,
     MAX_AHEAD_SECONDS,
@@ -29,6 +28,7 @@ from aegisd.wire.protocol import (
     SYSTEM,
     FieldType,
 )
+from aegisd.wire.decode import Decoder
 
 _LENGTH_BYTES = 2
 

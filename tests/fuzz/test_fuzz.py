@@ -4,11 +4,11 @@ from collections.abc import Callable
 from random import Random, SystemRandom
 
 import pytest
-from events import NOW, decoded_by
 from fuzz.flood import CONFIG, Flood
 from fuzz.mutate import EVENT_START, MAX_BYTES, Mutator
 from fuzz.oracle import check, failure, framed, unframed
 from fuzz.seeds import seeds
+from sample_events import NOW, decoded_by
 from support import Daemon
 
 from aegisd.wire.decode import Decoder

@@ -4,13 +4,13 @@ import os
 from pathlib import Path
 
 import numpy as np
-from events import MICROSECONDS, NOW, word
+from sample_events import MICROSECONDS, NOW, word
 
-from aegisd.live.endpoints import OTHER
+from aegisd.events.block import Block, Text
+from aegisd.events.counters import OTHER
+from aegisd.events.protocol import REQUEST
 from aegisd.live.state import LiveState
-from aegisd.wire.block import Block, Text
-from aegisd.wire.endpoints import Endpoints
-from aegisd.wire.protocol import REQUEST
+from aegisd.wire.naming.endpoints import Endpoints
 
 LIMIT = 2000
 EVENTS, SIZE = 1_000_000, 10_000

@@ -5,18 +5,20 @@ from collections import Counter
 import numpy as np
 import pytest
 from attrs import define, field
-from events import MICROSECONDS, NOW
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sample_events import MICROSECONDS, NOW
 
 from aegisd.config.settings import WINDOW_SECONDS
-from aegisd.live import sketch, waiting
-from aegisd.live.endpoints import OTHER, EndpointFigures
+from aegisd.events.block import ABSENT, Block, Text
+from aegisd.events.counters import COUNTERS, OTHER
+from aegisd.events.protocol import MAX_AHEAD_SECONDS, REQUEST
+from aegisd.live import waiting
+from aegisd.live.busiest import EndpointFigures
 from aegisd.live.names import MAX_METHODS
 from aegisd.live.state import LiveState
-from aegisd.live.windows import COUNTERS, FEW_SECONDS, LONGEST
-from aegisd.wire.block import ABSENT, Block, Text
-from aegisd.wire.protocol import MAX_AHEAD_SECONDS, REQUEST
+from aegisd.live.windows import FEW_SECONDS, LONGEST
+from aegisd.stats import sketch
 
 METHODS = [f"M{n}" for n in range(MAX_METHODS + 3)]
 ENDPOINTS = 60

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from aegisd.events.block import Text
 from aegisd.live.names import MAX_METHODS, NOWHERE, Name, Names
-from aegisd.wire.block import Text
 
 LIMIT = 6
 

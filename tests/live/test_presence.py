@@ -1,6 +1,6 @@
 import pytest
-from events import GOOD, MICROSECONDS, NOW
 from live_state import Live
+from sample_events import GOOD, MICROSECONDS, NOW
 
 from aegisd.live import presence
 from aegisd.live.presence import BackendState

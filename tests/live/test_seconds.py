@@ -4,9 +4,9 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from events import MICROSECONDS, NOW
 from hypothesis import given
 from hypothesis import strategies as st
+from sample_events import MICROSECONDS, NOW
 
 from aegisd.live.seconds import Seconds
 

@@ -1,8 +1,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aegisd.events.flows import Flows
 from aegisd.live.sources import MAX_SOURCES, SILENCE_SECONDS, Sources
-from aegisd.wire.flows import Flows
 
 
 def lost(*flows: tuple[int | None, int]) -> int:

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from events import Pair, events, pack, splits
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from live_state import Live
+from sample_events import Pair, events, pack, splits
 
 from aegisd.config.settings import WINDOW_SECONDS
 

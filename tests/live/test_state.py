@@ -1,10 +1,10 @@
 from collections.abc import Callable
 
 import pytest
-from events import DAY, GOOD, MICROSECONDS, NOW
 from live_state import Live
+from sample_events import DAY, GOOD, MICROSECONDS, NOW
 
-from aegisd.live.windows import COUNTERS
+from aegisd.events.counters import COUNTERS
 
 WINDOWS = {"1m": 60, "5m": 300, "15m": 900, "1h": 3600}
 

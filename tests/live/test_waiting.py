@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
-from events import GOOD, decode, rows
 from hypothesis import given
 from hypothesis import strategies as st
+from sample_events import GOOD, decode, rows
 
+from aegisd.events.block import Block, Text
 from aegisd.live.waiting import MAX_BLOCKS, MAX_EVENTS, NUMBERS, TEXTS, Waiting
-from aegisd.wire.block import Block, Text
-from aegisd.wire.endpoints import Endpoints
+from aegisd.wire.naming.endpoints import Endpoints
 
 events = st.builds(
     lambda path, method, status, ms: (

@@ -7,9 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aegisd.config.settings import WINDOW_SECONDS
-from aegisd.live import sketch
+from aegisd.events.counters import COUNTERS
 from aegisd.live.seconds import Seconds
-from aegisd.live.windows import COUNTERS, FEW_SECONDS, LONGEST, REACH_AHEAD, Windows
+from aegisd.live.windows import FEW_SECONDS, LONGEST, REACH_AHEAD, Windows
+from aegisd.stats import sketch
 
 START = 1_000_000
 MOST_BACK = 60  # the ring has a minute to spare

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from aegisd.store import programs
+from aegisd.store.embedded import programs
 
 LIMIT = 60.0
 UNDER_ROOT = os.geteuid() == 0
@@ -27,7 +27,7 @@ PSQL = SITE / programs.PROGRAMS / "psql"
 HOLDER = """
 import os, pwd, signal, sys, trio
 from pathlib import Path
-from aegisd.store.embedded import embedded_postgres
+from aegisd.store.embedded.cluster import embedded_postgres
 
 # a shell starts what runs in the background with SIGINT ignored
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -14,7 +14,7 @@ import pytest
 from store.cluster import LIMIT, postmaster_pid
 from store.journals import opened
 
-from aegisd.store.backlog import Backlog
+from aegisd.store.backlog.backlog import Backlog
 
 
 @pytest.fixture

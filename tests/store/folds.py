@@ -7,15 +7,15 @@ from typing import Any
 
 import numpy as np
 from attrs import define, frozen
-from store.database import block, write
+from store.databases import block, write
 
 from aegisd.config.settings import Metrics
-from aegisd.live import sketch
-from aegisd.store.adding import binned
-from aegisd.store.levels import DAY, FINE, HOUR, KINDS, MINUTE, SECOND, Kind, floor
-from aegisd.store.maintenance import Maintainer
-from aegisd.store.postgres import Fetch, Postgres
-from aegisd.wire.protocol import RATE_LIMIT, REQUEST
+from aegisd.events.protocol import RATE_LIMIT, REQUEST
+from aegisd.stats import sketch
+from aegisd.store.database.postgres import Fetch, Postgres
+from aegisd.store.rollups.adding import binned
+from aegisd.store.schema.levels import DAY, FINE, HOUR, KINDS, MINUTE, SECOND, Kind, floor
+from aegisd.store.upkeep.maintenance import Maintainer
 
 Key = tuple[Any, ...]
 Figures = dict[Key, Key]

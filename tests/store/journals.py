@@ -5,9 +5,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from aegisd.store.cursor import Cursor
-from aegisd.store.journal import Journal
-from aegisd.store.segments import SUFFIX
+from aegisd.store.journal.cursor import Cursor
+from aegisd.store.journal.journal import Journal
+from aegisd.store.journal.segments import SUFFIX
 
 PLENTY = 1024**3
 SECOND = 1_790_000_000

@@ -4,11 +4,11 @@ import random
 from typing import Any
 
 from attrs import frozen
-from store.database import DAY, NOON, ask, block, write
+from store.databases import DAY, NOON, ask, block, write
 from store.folds import Time
 
-from aegisd.store.levels import SECOND, floor
-from aegisd.store.postgres import Postgres
+from aegisd.store.database.postgres import Postgres
+from aegisd.store.schema.levels import SECOND, floor
 
 MINUTE, HOUR = 60 * SECOND, 3600 * SECOND
 NOW = NOON + 34 * MINUTE + 20 * SECOND  # within an hour and a minute that are not closed

@@ -16,8 +16,8 @@ import asyncpg
 import pytest
 from support import WHERE_TABLES_ARE, Daemon, short_directory, wait_until
 
-from aegisd.store.folding import LATE_SECONDS
-from aegisd.store.levels import MINUTE
+from aegisd.store.rollups.folding import LATE_SECONDS
+from aegisd.store.schema.levels import MINUTE
 
 MakeStoring = Callable[..., Daemon]
 Rows = Callable[..., list[tuple[Any, ...]]]

@@ -14,7 +14,7 @@ from uuid import uuid4
 import asyncpg
 import pytest
 import trio
-from store.database import database
+from store.databases import database
 from store.folds import Time
 from support import Daemon, query, wait_until
 from system import pooler

@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 from support import Daemon
 
-from aegisd.systemd import notify
+from aegisd.daemon.systemd import notify
 
 
 def heard(listener: socket.socket) -> str:
@@ -47,7 +47,7 @@ def test_where_nobody_listens_nothing_happens(
 def test_one_that_never_reads_does_not_hold_up_the_daemon(
     directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("aegisd.systemd.NOTIFY_SECONDS", 0.01)
+    monkeypatch.setattr("aegisd.daemon.systemd.NOTIFY_SECONDS", 0.01)
     monkeypatch.setenv("NOTIFY_SOCKET", str(directory / "notify"))
     queue = int(Path("/proc/sys/net/unix/max_dgram_qlen").read_text())
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:

@@ -16,7 +16,7 @@ import pytest
 CHILD = """
 import json, os, sys
 from aegisd.errors import AegisdError
-from aegisd.systemd import take_sockets
+from aegisd.daemon.systemd import take_sockets
 
 try:
     taken = take_sockets(frozenset({"unix_datagram", "udp", "http"}), os.environ)

@@ -17,7 +17,7 @@ from torture.crashes import crash, plan, seed
 from torture.outcome import Outcome
 from torture.power import missing, power_cuts
 
-from aegisd.store.embedded import embedded_postgres
+from aegisd.store.embedded.cluster import embedded_postgres
 
 ROUNDS_A_DATABASE = 20
 """After so many rounds all is counted, and begun anew."""

@@ -18,7 +18,7 @@ from torture.points import SEGMENT_BYTES
 from torture.sources import sending
 
 from aegisd import cli
-from aegisd.store import journal
+from aegisd.store.journal import journal
 
 STEPS = (0, 1, -1, 60, -60, 3600, -3600, 90_000, -90_000)
 """Seconds; the last ones are more than a source's mark is kept for."""

@@ -16,7 +16,7 @@ import trio
 
 from aegisd import cli
 from aegisd.ingest import stream
-from aegisd.store import journal
+from aegisd.store.journal import journal
 
 SEGMENT_BYTES = 32 * 1024
 

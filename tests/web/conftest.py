@@ -17,25 +17,25 @@ from web.streams import WAIT_SECONDS, rest_of, until
 from aegisd.alerts.archive import Archive
 from aegisd.alerts.manager import Manager
 from aegisd.config.load import Places, load
+from aegisd.daemon.losses import Losses
 from aegisd.ingest import sockets
 from aegisd.ingest.datagram import DatagramListener
 from aegisd.ingest.gathering import Burst
-from aegisd.intake import Intake
+from aegisd.intake.intake import Intake
 from aegisd.live.state import LiveState
-from aegisd.losses import Losses
-from aegisd.store.exact import Exact
-from aegisd.store.history import History
-from aegisd.store.maintenance import Maintainer
-from aegisd.store.postgres import open_postgres
+from aegisd.store.database.postgres import open_postgres
+from aegisd.store.history.exact import Exact
+from aegisd.store.history.history import History
 from aegisd.store.storage import open_storage
+from aegisd.store.upkeep.maintenance import Maintainer
 from aegisd.web.api import Api
-from aegisd.web.connections import MAX_CONNECTIONS, Connections
 from aegisd.web.context import Context
-from aegisd.web.guard import Guard
-from aegisd.web.server import Server
+from aegisd.web.http.connections import MAX_CONNECTIONS, Connections
+from aegisd.web.http.guard import Guard
+from aegisd.web.http.server import Server
 from aegisd.web.websocket import Hub
 from aegisd.wire.decode import Decoder
-from aegisd.wire.endpoints import Endpoints
+from aegisd.wire.naming.endpoints import Endpoints
 
 AWAY = "postgresql://nobody@/none?host=/nonexistent"
 DAY_MICROSECONDS = 86_400 * 1_000_000

@@ -6,11 +6,11 @@ import time
 
 import pytest
 import trio
-from store.database import ask
+from store.databases import ask
 from web.conftest import AWAY
 from web.streams import until
 
-from aegisd.store import backlog
+from aegisd.store.backlog import backlog
 from aegisd.times import parse_rfc3339
 
 OVERVIEW = {

@@ -5,7 +5,7 @@ import trio
 import trio.testing
 from web.streams import answers, rest_of
 
-from aegisd.web import exchange
+from aegisd.web.http import exchange
 
 GET = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
 LAST = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"

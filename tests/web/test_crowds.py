@@ -7,8 +7,8 @@ import pytest
 import trio
 from web.streams import answers, rest_of, until
 
-from aegisd.web.connections import Connection, Connections, group_of
-from aegisd.web.message import HttpError
+from aegisd.web.http.connections import Connection, Connections, group_of
+from aegisd.web.http.message import HttpError
 
 GET = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
 LAST = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"

@@ -5,12 +5,12 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 import trio
-from store.database import ask, session
-from store.database import until as answered
+from store.databases import ask, session
+from store.databases import until as answered
 from web.streams import until
 
-from aegisd.store.postgres import MAX_SLOW_WAITING, READ_SECONDS, Postgres
-from aegisd.web import leaving
+from aegisd.store.database.postgres import MAX_SLOW_WAITING, READ_SECONDS, Postgres
+from aegisd.web.http import leaving
 
 EXACT = "/api/metrics/overview?exact=true&range=30d"
 QUICK = (

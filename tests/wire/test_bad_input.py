@@ -1,8 +1,8 @@
 import msgpack
 import pytest
-from events import GOOD, accepted, decode, decoded_by, faults, flows, only, pack, rows
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sample_events import GOOD, accepted, decode, decoded_by, faults, flows, only, pack, rows
 
 from aegisd.wire.decode import Decoder
 

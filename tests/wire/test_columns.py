@@ -6,10 +6,10 @@ from typing import Any
 import msgpack
 import numpy as np
 import pytest
-from events import FIELDS, GOOD, MICROSECONDS, NOW, accepted, decode, faults, only, rows
+from sample_events import FIELDS, GOOD, MICROSECONDS, NOW, accepted, decode, faults, only, rows
 from tables import binary, coded, column, message
 
-from aegisd.wire.protocol import KINDS, FieldType
+from aegisd.events.protocol import KINDS, FieldType
 
 NAN, INF = math.nan, math.inf
 

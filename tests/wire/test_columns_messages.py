@@ -4,12 +4,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from events import GOOD, accepted, decode, decoded_by, faults, flows, only, pack, rows
+from sample_events import GOOD, accepted, decode, decoded_by, faults, flows, only, pack, rows
 from tables import binary, coded, column, message
 
-from aegisd.wire.burst import FREE_ROWS
+from aegisd.events.protocol import MAX_ROWS
+from aegisd.wire.careful.envelopes import FREE_ROWS
 from aegisd.wire.decode import Decoder
-from aegisd.wire.protocol import MAX_ROWS
 
 OURS = {"source": "gw-1", "seq": 7}
 

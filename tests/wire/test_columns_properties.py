@@ -6,14 +6,14 @@ from typing import Any
 
 import msgpack
 import numpy as np
-from events import FIELDS, NOW, accepted, decode, events, faults, pack, rows, sort
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sample_events import FIELDS, NOW, accepted, decode, events, faults, pack, rows, sort
 from tables import binary, coded
 from wire.test_bad_input import packed, values
 
+from aegisd.events.protocol import BACKEND, KINDS, SYSTEM, Field, FieldType, camel_case
 from aegisd.wire.decode import Decoded
-from aegisd.wire.protocol import BACKEND, KINDS, SYSTEM, Field, FieldType, camel_case
 
 INTEGERS = (FieldType.STATUS, FieldType.INTEGER, FieldType.COUNT)
 NAN_IS_ABSENT = (FieldType.DURATION, FieldType.PERCENT)

@@ -1,8 +1,19 @@
 from typing import Any
 
-from events import MAX_AGE, Pair, decode, decoded_by, events, faults, pack, rows, sort, splits
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sample_events import (
+    MAX_AGE,
+    Pair,
+    decode,
+    decoded_by,
+    events,
+    faults,
+    pack,
+    rows,
+    sort,
+    splits,
+)
 
 from aegisd.wire.decode import Decoder
 

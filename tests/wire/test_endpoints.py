@@ -1,10 +1,10 @@
 import pytest
-from events import GOOD, decode, rows
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sample_events import GOOD, decode, rows
 
-from aegisd.wire import endpoints
-from aegisd.wire.endpoints import Endpoints, template
+from aegisd.wire.naming import endpoints
+from aegisd.wire.naming.endpoints import Endpoints, template
 
 IDENTIFIERS = [
     "1",

@@ -1,7 +1,7 @@
 import pytest
-from events import GOOD, accepted, decode, fault_of, faults, flows, rows
+from sample_events import GOOD, accepted, decode, fault_of, faults, flows, rows
 
-from aegisd.wire.flows import MAX_SEQ
+from aegisd.events.flows import MAX_SEQ
 
 REQUEST, SYSTEM = GOOD["request"], GOOD["system"]
 OURS = {"source": "gw-1", "seq": 7}

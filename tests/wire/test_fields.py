@@ -1,8 +1,8 @@
 import msgpack
 import pytest
-from events import FIELDS, GOOD, MICROSECONDS, NOW, decode, fault_of, faults, only, rows
+from sample_events import FIELDS, GOOD, MICROSECONDS, NOW, decode, fault_of, faults, only, rows
 
-from aegisd.wire.protocol import KINDS, FieldType, camel_case
+from aegisd.events.protocol import KINDS, FieldType, camel_case
 
 FULL = {
     "request": {

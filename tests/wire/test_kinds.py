@@ -1,5 +1,5 @@
 import pytest
-from events import GOOD, NOW, decode, fault_of, faults, only, rows
+from sample_events import GOOD, NOW, decode, fault_of, faults, only, rows
 
 
 def test_an_event_without_a_kind_is_a_request() -> None:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from walking import end_of
 
-from aegisd.wire.opening import UNREADABLE, Head, Whole, opening
+from aegisd.wire.careful.opening import UNREADABLE, Head, Whole, opening
 
 scalars = (
     st.none()

@@ -3,17 +3,17 @@
 from typing import Any
 
 import pytest
-from events import GOOD, MAX_AGE, NOW, Together, decoded_by, faults, flows, pack, rows
+from sample_events import GOOD, MAX_AGE, NOW, Together, decoded_by, faults, flows, pack, rows
 
+from aegisd.events.block import Text, concatenate
+from aegisd.events.protocol import MAX_DURATION_MS, MAX_ROWS
 from aegisd.live.state import LiveState
-from aegisd.store.rollup import fine
-from aegisd.store.writer import MAX_BATCH_EVENTS
-from aegisd.wire.block import Text, concatenate
-from aegisd.wire.burst import MAX_EVENTS as MAX_CAREFUL_EVENTS
+from aegisd.store.rollups.rollup import fine
+from aegisd.store.write.writer import MAX_BATCH_EVENTS
+from aegisd.wire.careful.envelopes import MAX_EVENTS as MAX_CAREFUL_EVENTS
+from aegisd.wire.careful.table import MAX_READ_ROWS
 from aegisd.wire.decode import MAX_PART_BYTES, MAX_PART_EVENTS, Decoder
-from aegisd.wire.endpoints import Endpoints
-from aegisd.wire.protocol import MAX_DURATION_MS, MAX_ROWS
-from aegisd.wire.table import MAX_READ_ROWS
+from aegisd.wire.naming.endpoints import Endpoints
 
 REQUEST = GOOD["request"]
 NIL, EMPTY_MAP = b"\xc0", b"\x80"
@@ -120,7 +120,7 @@ def test_a_value_nested_a_million_times_is_passed_over_in_many_steps() -> None:
 
 def test_what_an_unknown_key_holds_is_never_built(monkeypatch: pytest.MonkeyPatch) -> None:
     built: list[int] = []
-    from aegisd.wire import opening  # noqa: PLC0415
+    from aegisd.wire.careful import opening  # noqa: PLC0415
 
     unpack = opening.unpack
     monkeypatch.setattr(opening, "unpack", lambda data: built.append(len(data)) or unpack(data))

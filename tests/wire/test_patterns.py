@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aegisd.config.patterns import MAX_PATTERNS
-from aegisd.wire.patterns import Patterns
+from aegisd.wire.naming.patterns import Patterns
 
 SEGMENTS = st.sampled_from(["", "a", "b", "{x}", "{y-2}"])
 TEXTS = st.builds(

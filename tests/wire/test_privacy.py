@@ -1,10 +1,10 @@
 import pytest
-from events import GOOD, decode, rows
 from hypothesis import given
 from hypothesis import strategies as st
+from sample_events import GOOD, decode, rows
 
 from aegisd.config.settings import Privacy
-from aegisd.wire.block import Block
+from aegisd.events.block import Block
 from aegisd.wire.privacy import protect, truncate_address, without_query
 
 SECRET = GOOD["request"] | {"path": "/a;s=1?token=1#x", "client_ip": "192.0.2.77"}

@@ -9,11 +9,11 @@ from typing import Any
 
 import msgpack
 import pytest
-from events import GOOD, MAX_AGE, MICROSECONDS, NOW, content, decode, events, pack
 from hypothesis import given
 from hypothesis import strategies as st
+from sample_events import GOOD, MAX_AGE, MICROSECONDS, NOW, content, decode, events, pack
 
-from aegisd.wire.columns import Clock
+from aegisd.wire.careful.columns import Clock
 from aegisd.wire.quick import Quick
 
 CLOCK = Clock(NOW * MICROSECONDS, MAX_AGE)

@@ -5,8 +5,8 @@ in them tells that they are one of many. Wrong verdicts are counted, either way;
 are stand here with the template that would be right.
 """
 
-from aegisd.wire.endpoints import template
-from aegisd.wire.identifiers import PLACEHOLDER
+from aegisd.wire.naming.endpoints import template
+from aegisd.wire.naming.identifiers import PLACEHOLDER
 
 UUID = "c56a4180-65aa-42ec-a945-5fd21dec0538"
 SHA1 = "da39a3ee5e6b4b0d3255bfef95601890afd80709"

@@ -1,8 +1,8 @@
 import msgpack
 import pytest
-from events import GOOD, accepted, decode, flows, only, rows
+from sample_events import GOOD, accepted, decode, flows, only, rows
 
-from aegisd.wire.protocol import KINDS, FieldType
+from aegisd.events.protocol import KINDS, FieldType
 
 TEXTS = [
     (kind, field.name, field.limit)

@@ -1,6 +1,17 @@
 import msgpack
 import pytest
-from events import DAY, GOOD, MAX_AGE, MICROSECONDS, NOW, decode, fault_of, faults, only, rows
+from sample_events import (
+    DAY,
+    GOOD,
+    MAX_AGE,
+    MICROSECONDS,
+    NOW,
+    decode,
+    fault_of,
+    faults,
+    only,
+    rows,
+)
 
 MAX_DURATION = 31 * DAY * 1000
 

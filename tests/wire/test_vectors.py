@@ -6,10 +6,10 @@ from typing import Any
 
 import msgpack
 import pytest
-from events import MICROSECONDS, decode, faults, flows, rows, sort
+from sample_events import MICROSECONDS, decode, faults, flows, rows, sort
 from vectors import DOCUMENT, KEPT_AS, VECTORS, message, row
 
-from aegisd.wire.protocol import (
+from aegisd.events.protocol import (
     ENVELOPE_KEYS,
     KINDS,
     MAX_AHEAD_SECONDS,

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from vectors import VECTORS
 
-from aegisd.wire.protocol import KINDS, Reason, camel_case
+from aegisd.events.protocol import KINDS, Reason, camel_case
 
 PAGE = (Path(__file__).parents[2] / "docs/wire.md").read_text()
 MESSAGES = {vector["name"]: vector["message"] for vector in VECTORS}

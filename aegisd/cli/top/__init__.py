@@ -1,0 +1,1 @@
+"""The command ``top``: the live view in a terminal."""

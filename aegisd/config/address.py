@@ -1,0 +1,21 @@
+"""Addresses as they are written in the configuration."""
+
+import re
+
+MAX_PORT = 65535
+
+
+def split_address(text: str) -> tuple[str, int]:
+    """``127.0.0.1:80`` or ``[::1]:80`` as host and port; ValueError says what is wrong."""
+    host, colon, port = text.rpartition(":")
+    bracketed = host.startswith("[") and host.endswith("]")
+    if not colon or not host or (":" in host and not bracketed):
+        raise ValueError(f"'{text}' is not HOST:PORT (an IPv6 host in brackets)")
+    if not (port.isascii() and port.isdigit() and int(port) <= MAX_PORT):
+        raise ValueError(f"port '{port}' is not a number from 0 to {MAX_PORT}")
+    return host.strip("[]"), int(port)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a listening host is reached from this machine only."""
+    return host in {"localhost", "::1"} or bool(re.fullmatch(r"127(\.\d{1,3}){3}", host))

@@ -1,0 +1,1 @@
+"""The intake: takes what arrived, counts it, hands it to live state and store, acknowledges it."""

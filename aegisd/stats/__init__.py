@@ -1,0 +1,1 @@
+"""Statistics: the sketch, durations, grouping. Pure."""

@@ -1,0 +1,36 @@
+"""The durations of a block's requests, of those that have one."""
+
+import numpy as np
+from attrs import frozen
+from numpy.typing import NDArray
+
+from aegisd.events.block import ABSENT, Integers, Mask
+from aegisd.stats import sketch
+
+
+@frozen(eq=False)
+class Times:
+    """Durations in whole microseconds, and the bins of the sketch that they fall into.
+
+    ``timed`` marks the requests that have one, or is None where all do, as is usual.
+    """
+
+    timed: Mask | None
+    micros: Integers
+    bins: NDArray[np.intp]
+
+    @classmethod
+    def of(cls, column: Integers) -> "Times":
+        """Those of a block's column, of which there must be some; ABSENT where there is none."""
+        if column.min() != ABSENT:
+            return cls(None, column, sketch.bins_of(column))
+        timed = column != ABSENT
+        micros = column[timed]
+        return cls(timed, micros, sketch.bins_of(micros))
+
+    def where(self, requests: Mask) -> "Times":
+        """The durations of the marked requests."""
+        if self.timed is None:
+            return Times(None, self.micros[requests], self.bins[requests])
+        kept = requests[self.timed]
+        return Times(self.timed[requests], self.micros[kept], self.bins[kept])

@@ -1,0 +1,324 @@
+"""What was accepted and is not in the database yet, in the order of its positions.
+
+All of it is in the journal, and the newest also in memory, as far as there is room: mostly the
+database keeps up, and nothing is read back. While the journal can't be written, memory alone
+holds what comes, and what finds no room is dropped and counted.
+"""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from uuid import UUID
+
+import structlog
+from attrs import define, frozen
+
+from aegisd.events.block import Block
+from aegisd.store.journal import payload
+from aegisd.store.journal.cursor import Cursor
+from aegisd.store.journal.journal import Journal, JournalFull, JournalUnavailable
+from aegisd.store.journal.marks import Source
+
+MAX_HELD_BYTES = 128 * 1024 * 1024
+"""In memory, about: two to three million requests in lists."""
+
+log = structlog.get_logger()
+
+
+@frozen(eq=False)
+class Entry:
+    """What came together: its events have the positions from ``position`` to ``end``."""
+
+    position: int
+    blocks: list[Block]
+    since: int  # seconds since 1970
+    end: int
+    nbytes: int  # in memory, about
+
+    @classmethod
+    def of(cls, position: int, blocks: list[Block], since: int, end: int) -> "Entry":
+        """An entry of these blocks."""
+        return cls(position, blocks, since, end, sum(block.nbytes for block in blocks))
+
+    @property
+    def events(self) -> int:
+        """How many there are positions for; none are in the blocks where they can't be read."""
+        return self.end - self.position
+
+    def placed(self) -> list[tuple[int, Block]]:
+        """Its blocks, each with the position of its first event."""
+        position, found = self.position, []
+        for block in self.blocks:
+            found.append((position, block))
+            position += block.size
+        return found
+
+    def after(self, position: int) -> list[Block]:
+        """Its events from ``position`` on."""
+        if position <= self.position:
+            return self.blocks
+        return [block for _, block in Batch(0, 0, self.placed()).part(position, self.end).blocks]
+
+
+@frozen(eq=False)
+class Batch:
+    """What goes to the database together: all events between two positions."""
+
+    start: int
+    end: int
+    blocks: list[tuple[int, Block]]  # with the position of the first event of each
+
+    @property
+    def events(self) -> int:
+        """How many."""
+        return sum(block.size for _, block in self.blocks)
+
+    def part(self, start: int, end: int) -> "Batch":
+        """The events from ``start`` to ``end``."""
+        parts = []
+        for position, block in self.blocks:
+            low, high = max(start - position, 0), min(end - position, block.size)
+            if low < high:
+                parts.append((position + low, block.part(low, high)))
+        return Batch(start, end, parts)
+
+    def halves(self) -> tuple["Batch", "Batch"]:
+        """Two batches of half the events each."""
+        half, passed, middle = self.events // 2, 0, self.end
+        for position, block in self.blocks:
+            if passed + block.size > half:
+                middle = position + half - passed
+                break
+            passed += block.size
+        return self.part(self.start, middle), self.part(middle, self.end)
+
+
+@define
+class BacklogFigures:
+    """What could not be kept."""
+
+    dropped: int = 0  # events that neither the journal nor memory had room for
+    error: str | None = None  # why the journal can't be written
+
+
+class Backlog:
+    """The events that wait. ``clock`` gives seconds since 1970."""
+
+    def __init__(self, journal: Journal, clock: Callable[[], float]) -> None:
+        self._journal = journal
+        self._clock = clock
+        self._position = journal.first
+        self._cursor = Cursor(journal, journal.first)
+        self._front: deque[Entry] = deque()  # from the position on, without gaps
+        self._later: deque[Entry] = deque()  # what lies between the two is in the journal
+        self._held_bytes = 0
+        self._unheld: dict[int, int] = {}  # where stretches begin that had no room, when they came
+        self._unheld_end = -1  # of the last one
+        self._looked_to = journal.first  # what is lost before is counted
+        self.figures = BacklogFigures()
+
+    @property
+    def journal(self) -> UUID:
+        """The journal's name in the database."""
+        return self._journal.uuid
+
+    @property
+    def lost_with_files(self) -> int:
+        """Events that stood where nothing can be read any more."""
+        return self._journal.figures.lost
+
+    @property
+    def dropped(self) -> int:
+        """Events that were accepted and then lost here."""
+        return self.figures.dropped + self.lost_with_files
+
+    @property
+    def first_position(self) -> int:
+        """From where on there may be events that are not stored."""
+        return self._journal.stored
+
+    @property
+    def end(self) -> int:
+        """The position behind the newest event."""
+        return self._journal.end
+
+    # what comes in
+
+    def put(self, blocks: Sequence[Block]) -> None:
+        """Keep blocks that came together, on disk or in memory at the least."""
+        events = sum(block.size for block in blocks)
+        if not events:
+            return
+        now = int(self._clock())
+        try:
+            position = self._append(payload.pack(blocks), events, {}, now)
+        except JournalUnavailable:
+            if self._held_bytes + sum(block.nbytes for block in blocks) > MAX_HELD_BYTES:
+                self.figures.dropped += events
+                return
+            position = self._journal.skip(events)
+        self._hold(Entry.of(position, list(blocks), now, self._journal.end))
+
+    def put_durably(self, blocks: Sequence[Block], entry: bytes, moved: dict[Source, int]) -> int:
+        """Keep blocks in the journal, with the marks that they move; return the record's number.
+
+        ``entry`` is what ``entries`` makes of them. They are on disk when that many records are
+        safe. Raises JournalUnavailable.
+        """
+        events = sum(block.size for block in blocks)
+        now = int(self._clock())
+        position = self._append(entry, events, moved, now)
+        if events:
+            self._hold(Entry.of(position, list(blocks), now, self._journal.end))
+        return self._journal.appended
+
+    def _append(self, entry: bytes, events: int, moved: dict[Source, int], now: int) -> int:
+        try:
+            position = self._journal.append(events, entry, moved, now)
+        except JournalFull:
+            self._cannot_write("it is full (storage.journal_max_bytes)")
+            raise JournalUnavailable from None
+        except OSError as error:
+            self._cannot_write(str(error))
+            raise JournalUnavailable from None
+        if self.figures.error is not None:
+            self.figures.error = None
+            log.info("the journal is written again")
+        return position
+
+    def _cannot_write(self, why: str) -> None:
+        if self.figures.error != why:
+            log.error("the journal can't be written, events wait in memory alone", why=why)
+        self.figures.error = why
+
+    def _hold(self, entry: Entry) -> None:
+        """Keep an entry in memory, if there is room, or it is nowhere else."""
+        on_disk = self.figures.error is None
+        if on_disk and self._held_bytes + entry.nbytes > MAX_HELD_BYTES:
+            if entry.position != self._unheld_end:
+                self._unheld[entry.position] = entry.since
+            self._unheld_end = entry.end
+            return
+        self._later.append(entry)
+        self._held_bytes += entry.nbytes
+
+    # what goes out
+
+    def start_from(self, position: int) -> None:
+        """Begin where the database is: what lies before is in it."""
+        self._position = max(position, self._journal.first)
+        while self._front:
+            self._later.appendleft(self._front.pop())
+        while self._later and self._later[0].end <= self._position:
+            self._held_bytes -= self._later.popleft().nbytes
+        self._read_from(self._position)
+        self._journal.release(self._position)
+
+    def first(self, max_events: int) -> Batch | None:
+        """The next batch, of at most so many events; it stays. None where nothing waits."""
+        events = sum(entry.end - max(entry.position, self._position) for entry in self._front)
+        while events < max_events and (entry := self._next()) is not None:
+            self._front.append(entry)
+            events += entry.events
+        if not self._front:
+            self._miss(self._position, self._journal.end)
+            self._position = self._journal.end  # there is nothing to be had before
+            return None
+        blocks = [placed for entry in self._front for placed in entry.placed()]
+        first, last = self._front[0].position, self._front[-1].end
+        start = max(self._position, first)
+        return Batch(first, last, blocks).part(start, min(last, start + max_events))
+
+    def waiting(self) -> list[Entry]:
+        """The entries in memory, in order: what may not be in the database yet."""
+        return [*self._front, *self._later]
+
+    def unheld(self) -> list[tuple[int, int]]:
+        """The stretches of what waits that are in the journal alone: each one's end, and a time.
+
+        All that came before that time (seconds since 1970) stands before the stretch. It is when
+        the stretch's first events came; or when those right before them did, where those were read
+        from the journal.
+        """
+        since = self.oldest or 0  # its entry is in memory then; else nothing is known
+        at = self._front[0].position if self._front else self._position
+        found = []
+        for entry in self.waiting():
+            if entry.position > at and self._events(at, entry.position):
+                found.append((entry.position, self._unheld.get(at, since)))
+            at, since = max(at, entry.end), entry.since
+        if self._journal.events_from(at):
+            found.append((self._journal.end, self._unheld.get(at, since)))
+        return found
+
+    def stored(self, position: int) -> None:
+        """All before ``position`` is in the database."""
+        self._position = position
+        while self._front and self._front[0].end <= position:
+            self._held_bytes -= self._front.popleft().nbytes
+        self._unheld = {at: since for at, since in self._unheld.items() if at >= position}
+        self._journal.release(position)
+
+    def _next(self) -> Entry | None:
+        """The entry behind the front: from memory where it is there, else from the journal."""
+        end = self._front[-1].end if self._front else self._position
+        if self._later and self._nothing_between(end, self._later[0].position):
+            return self._later.popleft()
+        self._cursor.seek(end)
+        record = self._cursor.next()
+        if self._later and (record is None or record.position >= self._later[0].position):
+            # there was nothing between them; the record may be behind what memory alone has
+            self._read_from(self._later[0].position)
+            self._miss(end, self._later[0].position)
+            return self._later.popleft()
+        if record is None:
+            return None
+        self._miss(end, record.position)
+        try:
+            blocks = payload.unpack(record.entry)
+        except ValueError as error:
+            log.error("an entry of the journal can't be read", why=str(error))
+            self._miss(record.position, record.end)
+            blocks = []
+        entry = Entry.of(record.position, blocks, record.written, record.end)
+        self._held_bytes += entry.nbytes
+        return entry
+
+    def _nothing_between(self, start: int, end: int) -> bool:
+        """Whether no event stands between two positions; some positions no event has."""
+        if end <= start:
+            return True
+        return self._journal.events_from(start) == self._journal.events_from(end)
+
+    def _read_from(self, position: int) -> None:
+        self._cursor.close()
+        self._cursor = Cursor(self._journal, position)
+
+    def _miss(self, start: int, end: int) -> None:
+        """Count the events between two positions, which can't be read any more."""
+        start = max(start, self._looked_to)
+        self._looked_to = max(end, self._looked_to)
+        if lost := self._events(start, end):
+            self._journal.figures.lost += lost
+            log.error("events of the journal are lost", lost=lost, position=start)
+
+    def _events(self, start: int, end: int) -> int:
+        """How many events there are between two positions: a start leaves a gap between them."""
+        return self._journal.events_from(start) - self._journal.events_from(max(start, end))
+
+    def close(self) -> None:
+        """Close the file that was being read."""
+        self._cursor.close()
+
+    @property
+    def events(self) -> int:
+        """Events that wait."""
+        return self._journal.events_from(self._position)
+
+    @property
+    def oldest(self) -> int | None:
+        """When the oldest that waits came, in seconds since 1970."""
+        with suppress(OSError):  # the writer finds it, and says so
+            if self.events and self.first(1) is not None:
+                return self._front[0].since
+        return None

@@ -1,0 +1,1 @@
+"""The connection to Postgres: the only room that knows asyncio."""

@@ -1,0 +1,1 @@
+"""A private Postgres, started and stopped by the daemon."""

@@ -1,0 +1,1 @@
+"""History: questions about the past, answered from rollups or raw rows."""

@@ -1,0 +1,105 @@
+"""Answers about the past from the raw rows: exact, and slow where there are many.
+
+A row stands for ``weight`` requests, so counts are sums of weights and a quantile is the
+smallest duration at which the weights of all that are no longer reach its share: Postgres'
+``percentile_disc``, weighted.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from aegisd.store.backlog.backlog import Backlog
+from aegisd.store.database.postgres import Fetch, Postgres
+from aegisd.store.history.figures import Answer, Latency, Totals
+from aegisd.store.history.ranges import Range
+from aegisd.store.schema.levels import SECOND
+
+T = TypeVar("T")
+
+_SUCCEEDED = "status_code BETWEEN 1 AND 399"
+_WHERE = '"timestamp" >= $1 AND "timestamp" < $2 AND ($3::text IS NULL OR node = $3)'
+_BUCKET = "date_bin(make_interval(secs => $4::int), \"timestamp\", 'epoch'::timestamptz)"
+
+
+def _with_quantiles(*, per_bucket: bool) -> str:
+    """Requests with what a weighted quantile needs: weights up to the row, and of all."""
+    columns = f"{_BUCKET} AS bucket" if per_bucket else "status_code"
+    partition = "PARTITION BY bucket" if per_bucket else ""
+    return (
+        f"WITH r AS (SELECT {columns}, duration_ms, weight::float8 AS weight"
+        f" FROM request_metrics WHERE {_WHERE}),"
+        f" q AS (SELECT *, sum(weight) FILTER (WHERE duration_ms IS NOT NULL) OVER"
+        f" ({partition}) AS timed, sum(weight) FILTER (WHERE duration_ms IS NOT NULL) OVER"
+        f" ({partition} ORDER BY duration_ms) AS up_to FROM r)"
+    )
+
+
+def _quantile(share: float) -> str:
+    return f"min(duration_ms) FILTER (WHERE up_to >= {share} * timed)"
+
+
+_AVERAGE = (
+    "sum(duration_ms * weight) / nullif(sum(weight) FILTER (WHERE duration_ms IS NOT NULL), 0)"
+)
+
+
+class Exact:
+    """The queries. All raise DatabaseUnavailable, Busy of that; ``node`` None is all nodes."""
+
+    def __init__(self, postgres: Postgres, backlog: Backlog, node: str) -> None:
+        self._postgres = postgres
+        self._backlog = backlog
+        self._node = node
+
+    async def totals(self, range_: Range, node: str | None) -> Answer[Totals]:
+        """Counts and latencies of the whole range."""
+
+        async def work(fetch: Fetch) -> Totals:
+            ((requests, succeeded, limited, *latency),) = await fetch(
+                f"{_with_quantiles(per_bucket=False)}"
+                f" SELECT sum(weight), sum(weight) FILTER (WHERE {_SUCCEEDED}),"
+                f" sum(weight) FILTER (WHERE status_code = 429),"
+                f" {_quantile(0.5)}, {_quantile(0.95)}, {_quantile(0.99)}, {_AVERAGE} FROM q",
+                *asked,
+            )
+            ((denied,),) = await fetch(
+                f"SELECT count(*) FROM rate_limit_metrics WHERE NOT allowed AND {_WHERE}", *asked
+            )
+            return Totals(
+                _whole(requests), _whole(succeeded), _whole(limited), denied, Latency(*latency)
+            )
+
+        asked = (range_.start, range_.end, node)
+        return await self._committed(node, work)
+
+    async def latency(self, range_: Range, node: str | None) -> Answer[dict[int, Latency]]:
+        """Latencies by bucket."""
+
+        async def work(fetch: Fetch) -> dict[int, Latency]:
+            rows = await fetch(
+                f"{_with_quantiles(per_bucket=True)}"
+                f" SELECT bucket, {_quantile(0.5)}, {_quantile(0.95)}, {_quantile(0.99)},"
+                f" {_AVERAGE} FROM q GROUP BY bucket",
+                range_.start,
+                range_.end,
+                node,
+                range_.bucket,
+            )
+            return {bucket: Latency(*latency) for bucket, *latency in rows}
+
+        return await self._committed(node, work)
+
+    async def _committed(
+        self, node: str | None, work: Callable[[Fetch], Awaitable[T]]
+    ) -> Answer[T]:
+        """What ``work`` makes of the rows: complete up to what waited when they were read."""
+
+        async def query(fetch: Fetch) -> Answer[T]:
+            oldest = self._backlog.oldest if node in (None, self._node) else None
+            return Answer(await work(fetch), None if oldest is None else oldest * SECOND)
+
+        return await self._postgres.answer(query, slow=True)
+
+
+def _whole(weights: float | None) -> int:
+    return round(weights or 0)

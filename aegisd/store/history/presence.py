@@ -1,0 +1,67 @@
+"""Who was heard of in the last five minutes: connections and backends, from the stored reports."""
+
+from collections.abc import Sequence
+
+from aegisd.events.block import Block
+from aegisd.events.protocol import BACKEND, SYSTEM
+from aegisd.store.database.postgres import Fetch
+from aegisd.store.history.figures import Present
+from aegisd.store.schema.levels import SECOND
+
+PRESENCE_SECONDS = 300
+
+NEEDED = {
+    SYSTEM: ("timestamp", "source", "active_connections"),
+    BACKEND: ("timestamp", "backend_name", "status"),
+}
+"""The columns of reports that tell who is present."""
+
+_WHERE = '"timestamp" >= $1 AND "timestamp" < $2 AND ($3::text IS NULL OR node = $3)'
+
+
+async def read(
+    fetch: Fetch, now: int, node: str | None, own: str, waiting: Sequence[Block]
+) -> Present:
+    """Those present at ``now`` (microseconds since 1970), by the latest report of each.
+
+    ``waiting`` are reports to the node ``own`` that are not in the database.
+    """
+    since = now - PRESENCE_SECONDS * SECOND
+    systems = {
+        (where, source): (moment, connections)
+        for where, source, moment, connections in await fetch(
+            'SELECT DISTINCT ON (node, source) node, source, "timestamp", active_connections'
+            f' FROM system_metrics WHERE {_WHERE} ORDER BY node, source, "timestamp" DESC',
+            since,
+            now,
+            node,
+        )
+    }
+    backends = {
+        name: (moment, status)
+        for name, moment, status in await fetch(
+            'SELECT DISTINCT ON (backend_name) backend_name, "timestamp", status'
+            f' FROM backend_metrics WHERE {_WHERE} ORDER BY backend_name, "timestamp" DESC',
+            since,
+            now,
+            node,
+        )
+    }
+    for block in waiting:
+        moments = block.numbers["timestamp"].tolist() if block.kind in (BACKEND, SYSTEM) else []
+        for i, moment in enumerate(moments):
+            if not since <= moment < now:
+                continue
+            if block.kind == SYSTEM:
+                key = (own, block.texts["source"].row(i))
+                connections = int(block.numbers["active_connections"][i])
+                systems[key] = max(systems.get(key, (0, 0)), (moment, connections))
+            else:
+                name = block.texts["backend_name"].row(i)
+                status = block.texts["status"].row(i)
+                backends[name] = max(backends.get(name, (0, "")), (moment, status))
+    return Present(
+        sum(connections for _, connections in systems.values()),
+        len(backends),
+        sum(status == "healthy" for _, status in backends.values()),
+    )

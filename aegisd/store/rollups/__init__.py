@@ -1,0 +1,1 @@
+"""Rollups: events added up by time and name, and folded into coarser levels."""

@@ -1,0 +1,1 @@
+"""The tables: migrations, layouts, partitions, and the levels of rollups."""

@@ -1,0 +1,1 @@
+"""Upkeep of the database: folding, partitions ahead, retention, policy."""

@@ -1,0 +1,228 @@
+"""Keeps the database in order: folds rollups, makes partitions ahead, removes what is too old.
+
+Every daemon tries; a row of the database (``rollup_progress``) tells whose turn it is, so that of
+any number of daemons one at a time does it, and any of them takes over where one is gone. What is
+kept for how long is the database's policy, and the time is its clock's: a daemon whose clock tells
+another one leaves the upkeep to others.
+"""
+
+import random
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from functools import partial
+
+import structlog
+import trio
+
+from aegisd.config.settings import Metrics
+from aegisd.errors import DatabaseUnavailable, DataRefused
+from aegisd.store.database.postgres import Fetch, PartitionUnmade, Postgres
+from aegisd.store.rollups.folding import (
+    FOLD_INTERVAL_SECONDS,
+    PIECES,
+    Folded,
+    Portion,
+    days_to_fold,
+    fold,
+)
+from aegisd.store.rollups.portions import Portions
+from aegisd.store.schema.levels import SECOND
+from aegisd.store.schema.schema import DAY_MICROSECONDS, PARTITIONED, RAW, Partition
+from aegisd.store.upkeep.duties import CLOCK, DATABASE, FOLD, PARTITIONS, VACUUM, Duties
+from aegisd.store.upkeep.policy import Policy, differences, kept_from, put_policy, read_policy
+from aegisd.store.upkeep.retention import Retention, is_old
+from aegisd.store.upkeep.timekeeping import APART_SECONDS, Clock, ahead
+from aegisd.times import rfc3339
+
+CLEAN_UP_SECONDS = 86_400
+RETRY_SECONDS = 600  # what was announced, or a lock that wasn't to be had
+PASS_SECONDS = 60
+"""How long portions are folded in a row: then other duties have their turn, whatever is left."""
+
+DAYS_AHEAD = 2
+"""Partitions are there before they are needed, also where no daemon can make any for a day."""
+
+log = structlog.get_logger()
+
+
+async def time_of_database(fetch: Fetch) -> int:
+    """The database's clock, in microseconds since 1970."""
+    ((now,),) = await fetch("SELECT now()")
+    moment: int = now
+    return moment
+
+
+class Maintainer:
+    """The task.
+
+    ``clocks`` gives the time in seconds since 1970, and a steady one; ``time`` asks the database's.
+    """
+
+    def __init__(
+        self,
+        postgres: Postgres,
+        settings: Metrics,
+        clocks: Callable[[], tuple[float, float]],
+        time: Callable[[Fetch], Awaitable[int]] = time_of_database,
+    ) -> None:
+        self._postgres = postgres
+        self._clocks = clocks
+        self._time = time
+        self._configured = Policy.of(settings)
+        self.policy = self._configured
+        """The database's; the configuration's, until it was read."""
+        self.ahead = 0.0
+        """How far this machine's clock is ahead of the database's, in seconds."""
+        self.duties = Duties(postgres)
+        self._retention = Retention(postgres, self.duties)
+        self._clock = Clock()
+        self._portions = Portions()
+        self._told: list[str] = []  # how the configuration differs from the policy
+        self._now = 0  # of this pass, by the database's clock
+        self._behind = False  # there was more to fold than a pass has time for
+        self._clean_at = 0.0  # when to clean up next, by the steady clock
+
+    async def run(self, ready: trio.Event) -> None:
+        """Maintain, from when the database is ``ready``."""
+        await ready.wait()
+        while True:
+            try:
+                await self.maintain()
+                self.duties.works(DATABASE)
+            except (DatabaseUnavailable, DataRefused) as error:
+                self._behind = False
+                self.duties.failed(DATABASE, "", str(error))
+            if self._behind:
+                await trio.lowlevel.checkpoint()
+            else:  # a fleet that was started at once doesn't come at once
+                await trio.sleep(FOLD_INTERVAL_SECONDS * (0.75 + random.random() / 2))  # noqa: S311
+
+    async def maintain(self) -> bool:
+        """Do what is due; False where another daemon is at it, or this one's clock is wrong."""
+        if not await self._look():
+            return False
+        if await self.duties.attempt(FOLD, "", self._fold) is False:
+            return False
+        for table in PIECES:
+            await self.duties.attempt(VACUUM, table, partial(self._postgres.vacuum, [table]))
+        if self._clocks()[1] >= self._clean_at:
+            await self.clean_up()
+        return True
+
+    async def fold(self) -> bool:
+        """Fold what the writers added; False where it is another's turn."""
+        return await self._look() and await self._fold()
+
+    async def clean_up(self) -> bool:
+        """Make partitions ahead, remove what is too old; False where some of it has to wait."""
+        made = await self._make_partitions_ahead()
+        steady = self._clocks()[1]
+        done = await self._retention.clean_up(self.policy, self._settled(), steady) and made
+        self._clean_at = steady + (CLEAN_UP_SECONDS if done else RETRY_SECONDS)
+        return done
+
+    async def _look(self) -> bool:
+        """Read clock and policy; False where the clocks tell different times."""
+
+        async def look(fetch: Fetch) -> tuple[int, Policy | None]:
+            return await self._time(fetch), await read_policy(fetch, self._configured)
+
+        before, _ = self._clocks()
+        self._now, policy = await self._postgres.read(look)
+        after, steady = self._clocks()
+        self._clock.observe(self._now / SECOND, steady)
+        if policy is not None:
+            self._follow(policy)
+        self.ahead = ahead(self._now / SECOND, before, after)
+        times = {"here": rfc3339(round(after * SECOND)), "database": rfc3339(self._now)}
+        if abs(self.ahead) > APART_SECONDS:
+            if not self.duties.fails(CLOCK):
+                self.duties.failed(
+                    CLOCK,
+                    "",
+                    f"the clock here says {times['here']}, the database's {times['database']}:"
+                    f" this daemon neither folds nor removes anything until they are within"
+                    f" {APART_SECONDS:.0f} s; set the one that is wrong",
+                )
+            return False
+        self.duties.works(CLOCK, **times)
+        if policy is None:
+            await put_policy(self._postgres.fetch, self._configured, anew=False)
+            self._follow(await read_policy(self._postgres.fetch, self._configured))
+        return True
+
+    def _follow(self, policy: Policy | None) -> None:
+        if policy is None:
+            return
+        if policy != self.policy:
+            self.policy = policy
+            self._clean_at = 0.0
+        told = differences(self._configured, policy)
+        if told and told != self._told:
+            log.warning(
+                "the configuration differs from the policy that the database has for all daemons,"
+                " which holds; 'aegisd policy --set' makes this configuration's the policy",
+                differences="; ".join(told),
+            )
+        self._told = told
+
+    def _settled(self) -> int:
+        """The time by which things are removed."""
+        return min(self._now, int(self._clock.settled(self._clocks()[1]) * SECOND))
+
+    async def _fold(self) -> bool:
+        """Fold portion by portion, as long as a pass may take; False where it is another's turn."""
+        self._behind = False
+        ends = self._clocks()[1] + PASS_SECONDS
+        folded = await self._fold_portion()
+        if folded is None:
+            return False
+        while folded is not None and folded.more and self._clocks()[1] < ends:
+            folded = await self._fold_portion()
+        self._behind = folded is not None and folded.more
+        return True
+
+    async def _fold_portion(self) -> Folded | None:
+        now, settled = self._now, self._settled()
+
+        async def days(fetch: Fetch) -> frozenset[int] | None:
+            return await days_to_fold(fetch, now)
+
+        touched = await self._postgres.read(days)
+        if touched is None:
+            return None
+        of_rollups = {
+            Partition.of(table, day) for table in PARTITIONED if table not in RAW for day in touched
+        }
+        kept_of_them = {p for p in of_rollups if not is_old(p, self.policy, settled)}
+        with suppress(PartitionUnmade):  # what else there is to fold has its places
+            await self._postgres.make_partitions(kept_of_them)
+        kept = kept_from(self.policy.rollups, settled)
+        portion = Portion(now, kept, touched, self._portions.pieces, self._postgres.home.layout)
+
+        async def work(fetch: Fetch) -> Folded | None:
+            return await fold(fetch, portion)
+
+        begun = self._clocks()[1]
+        try:
+            folded = await self._postgres.fold(work)
+        except DatabaseUnavailable:
+            self._portions.failed()
+            raise
+        if folded is not None:
+            self._portions.folded(self._clocks()[1] - begun, full=folded.full)
+        return folded
+
+    async def _make_partitions_ahead(self) -> bool:
+        """Make what is not there yet; False where one could not be made."""
+        today = self._now // DAY_MICROSECONDS
+        ahead = {
+            Partition.of(table, today + days)
+            for table in PARTITIONED
+            for days in range(DAYS_AHEAD + 1)
+        }
+        self.duties.keep(PARTITIONS, {partition.name for partition in ahead})
+        for partition in sorted(ahead):
+            make = partial(self._postgres.make_partitions, [partition])
+            await self.duties.attempt(PARTITIONS, partition.name, make)
+        return not self.duties.counts()[PARTITIONS]

@@ -1,0 +1,164 @@
+"""Removes what is too old: whole partitions, TimescaleDB's chunks, alerts that have ended.
+
+Nothing goes that was not announced ten minutes before and was due ever since; each goes alone.
+"""
+
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from functools import partial
+
+import structlog
+from attrs import frozen
+
+from aegisd.store.database.postgres import Postgres
+from aegisd.store.schema.layouts import APACHE, TIMESCALEDB, drop_chunks, old_chunks, retention
+from aegisd.store.schema.levels import DAY, SECOND, floor
+from aegisd.store.schema.schema import DAY_MICROSECONDS, Partition
+from aegisd.store.upkeep.duties import ALERTS, DROP, RETENTION, Duties
+from aegisd.store.upkeep.policy import Policy
+from aegisd.store.upkeep.timekeeping import LASTING_SECONDS, Announced
+
+SHOWN = 10
+"""Of what is announced in a line: the first time, a year's partitions may be due at once."""
+
+_DEPENDENTS = (
+    "SELECT DISTINCT regexp_replace(pg_describe_object(classid, objid, objsubid),"
+    " '^rule .* on ((materialized )?view )', '\\1')"
+    " FROM pg_depend WHERE refclassid = 'pg_class'::regclass AND refobjid = to_regclass($1)"
+    " AND deptype = 'n' ORDER BY 1"
+)
+
+log = structlog.get_logger()
+
+
+@frozen
+class Removal:
+    """Something that is due, by the name it is announced under; ``work`` tells whether it went."""
+
+    duty: str
+    name: str
+    work: Callable[[], Awaitable[bool]]
+    remedy: Callable[[], Awaitable[str]] | None = None
+
+
+class Retention:
+    """The removing."""
+
+    def __init__(self, postgres: Postgres, duties: Duties) -> None:
+        self._postgres = postgres
+        self._duties = duties
+        self._announced = Announced()
+
+    async def clean_up(self, policy: Policy, now: int, steady: float) -> bool:
+        """Remove what is too old at ``now``; False where some of it has to wait."""
+        complete = await self._keep_policies(policy)
+        due: list[Removal] = []
+        for duty, find in (
+            (DROP, self._partitions),
+            (RETENTION, self._chunks),
+            (ALERTS, self._alerts),
+        ):
+            found = await self._duties.attempt(duty, "", partial(find, policy, now))
+            if found is None:
+                complete = False
+                continue
+            due += found
+            names = {removal.name for removal in found}
+            self._duties.keep(duty, {"", *names, *policy.of_tables()})  # the others are gone
+        self._announce(due, steady)
+        for removal in due:
+            ripe = self._announced.ripe(removal.name, steady)
+            gone = ripe and await self._duties.attempt(
+                removal.duty, removal.name, removal.work, removal.remedy
+            )
+            complete = complete and bool(gone)
+        return complete
+
+    def _announce(self, due: list[Removal], steady: float) -> None:
+        new = self._announced.announce([removal.name for removal in due], steady)
+        if new:
+            log.info(
+                f"old rows will be removed in {LASTING_SECONDS / 60:.0f} minutes",
+                what=" ".join(new[:SHOWN]),
+                others=max(0, len(new) - SHOWN),
+            )
+
+    async def _keep_policies(self, policy: Policy) -> bool:
+        """Tell TimescaleDB's own policies; False where one could not be told."""
+        home, complete = self._postgres.home, True
+        if home.layout == TIMESCALEDB and home.licence != APACHE:
+            for table, statements in retention(policy.of_tables()).items():
+
+                async def tell(statements: tuple[str, ...] = statements) -> bool:
+                    for statement in statements:
+                        await self._postgres.fetch(statement)
+                    return True
+
+                complete = bool(await self._duties.attempt(RETENTION, table, tell)) and complete
+        return complete
+
+    async def _partitions(self, policy: Policy, now: int) -> list[Removal]:
+        return [
+            Removal(
+                DROP,
+                partition.name,
+                partial(self._drop, partition),
+                partial(self._dependents, partition),
+            )
+            for partition in await self._postgres.partitions()
+            if is_old(partition, policy, now)
+        ]
+
+    async def _drop(self, partition: Partition) -> bool:
+        dropped = await self._postgres.drop_partition(partition)
+        event = "removed old rows" if dropped else "old rows are in use"
+        log.info(event, partition=partition.name)
+        return dropped
+
+    async def _dependents(self, partition: Partition) -> str:
+        """What to do about what depends on it."""
+        found = [name for (name,) in await self._postgres.fetch(_DEPENDENTS, partition.name)]
+        if not found:
+            return ""
+        depend = "depends" if len(found) == 1 else "depend"
+        return f"drop or change {', '.join(found)}, which {depend} on it"
+
+    async def _chunks(self, policy: Policy, now: int) -> list[Removal]:
+        """What TimescaleDB's Apache edition doesn't remove by itself."""
+        home = self._postgres.home
+        if home.layout != TIMESCALEDB or home.licence != APACHE:
+            return []
+        due = []
+        for table, days in policy.of_tables().items():
+            date = _date(_kept_from(days, now))
+            if await self._postgres.fetch(old_chunks(table, date)):
+                work = partial(self._remove, drop_chunks(table, date))
+                due.append(Removal(RETENTION, f"{table} before {date}", work))
+        return due
+
+    async def _alerts(self, policy: Policy, now: int) -> list[Removal]:
+        start = _kept_from(policy.alerts, now)
+        old = "FROM alerts WHERE status = 'resolved' AND triggered_at < $1"
+        if not await self._postgres.fetch(f"SELECT 1 {old} LIMIT 1", start):
+            return []
+        work = partial(self._remove, f"DELETE {old}", start)
+        return [Removal(ALERTS, f"alerts before {_date(start)}", work)]
+
+    async def _remove(self, statement: str, *args: int) -> bool:
+        await self._postgres.fetch(statement, *args)
+        return True
+
+
+def is_old(partition: Partition, policy: Policy, now: int) -> bool:
+    """Whether all of it is older than its table is kept."""
+    kept = policy.of_tables()[partition.table]
+    return partition.end * DAY_MICROSECONDS <= _kept_from(kept, now)
+
+
+def _kept_from(days: int, now: int) -> int:
+    """The start of the first day that is kept, in microseconds since 1970."""
+    return floor(now - days * DAY_MICROSECONDS, DAY)
+
+
+def _date(moment: int) -> str:
+    return f"{datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=moment / SECOND):%Y-%m-%d}"

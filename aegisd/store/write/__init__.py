@@ -1,0 +1,1 @@
+"""The writer: batches of the backlog as rows and pieces of rollups."""

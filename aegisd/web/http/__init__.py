@@ -1,0 +1,1 @@
+"""HTTP and the hand-over to WebSocket, on one port."""

@@ -1,0 +1,278 @@
+"""Checks one field of many events at once, and makes its column.
+
+Each reader takes the raw values of one field (as msgpack gave them, None where an event had
+none) and returns the column; what is wrong it marks in ``Faults``. The first pass is over the
+set of the values' types, in C: only where something unusual is among them does a loop look at
+each value.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgpack
+import numpy as np
+from numpy.typing import NDArray
+
+from aegisd.events.block import ABSENT, Integers, Mask, Numbers, Text
+from aegisd.events.protocol import (
+    MAX_AHEAD_SECONDS,
+    MAX_DURATION_MS,
+    MAX_PERCENT,
+    MAX_STATUS,
+    MILLISECONDS_ABOVE,
+    Field,
+    FieldType,
+    Reason,
+)
+
+Raw = Sequence[object]
+Floats = NDArray[np.float64]
+
+MICROSECONDS = 1_000_000
+MICROSECONDS_A_MILLISECOND = 1000
+MAX_INT64 = 2**63 - 1
+REPLACEMENT = "\ufffd"
+
+_RANGES: dict[FieldType, tuple[float, float]] = {
+    FieldType.STATUS: (0, MAX_STATUS),
+    FieldType.INTEGER: (-MAX_INT64, MAX_INT64),
+    FieldType.COUNT: (0, MAX_INT64),
+    FieldType.DURATION: (0, MAX_DURATION_MS),
+    FieldType.PERCENT: (0, MAX_PERCENT),
+}
+
+
+class Faults:
+    """Which of ``size`` events are faulty, and why; an event's first fault stays."""
+
+    def __init__(self, size: int) -> None:
+        self._code = np.zeros(size, np.int16)
+        self._names: list[tuple[Reason, str]] = []
+
+    def mark(self, rows: Mask, reason: Reason, field: str) -> None:
+        """Mark the rows that have no fault yet."""
+        fresh = rows & (self._code == 0)
+        if fresh.any():
+            self._names.append((reason, field))
+            self._code[fresh] = len(self._names)
+
+    @property
+    def all(self) -> Mask:
+        """Every row."""
+        return np.ones(len(self._code), np.bool_)
+
+    @property
+    def good(self) -> Mask | None:
+        """The rows without a fault, or None when that is all of them."""
+        return self._code == 0 if self._names else None
+
+    def groups(self) -> list[tuple[Reason, str, Integers]]:
+        """Reason, field and rows of each kind of fault."""
+        return [
+            (reason, field, np.flatnonzero(self._code == code))
+            for code, (reason, field) in enumerate(self._names, 1)
+        ]
+
+
+class Clock:
+    """The times that events of one burst may bear, in microseconds since 1970."""
+
+    def __init__(self, now: int, max_age: int) -> None:
+        self.now = now
+        self.earliest = now - max_age
+        self.latest = now + MAX_AHEAD_SECONDS * MICROSECONDS
+
+
+def mark_missing(field: Field, raw: Raw, faults: Faults) -> None:
+    """Mark the events whose required field is nil."""
+    if None in raw:
+        faults.mark(_mask(v is None for v in raw), Reason.MISSING_FIELD, field.name)
+
+
+def read(field: Field, raw: Raw, faults: Faults, clock: Clock) -> Numbers | Text:
+    """The column of one field, from a raw value an event."""
+    match field.type:
+        case FieldType.TEXT:
+            return _texts(raw, field, faults)
+        case FieldType.CHOICE:
+            return _choices(raw, field, faults)
+        case FieldType.BOOLEAN:
+            return _booleans(raw, field, faults)
+        case FieldType.STATUS | FieldType.INTEGER | FieldType.COUNT:
+            integers, none = _integers(raw, field, faults)
+            return check(field, integers, faults, clock, none)
+        case _:
+            floats, none = _floats(raw, field, faults)
+            return check(field, floats, faults, clock, none)
+
+
+def check(
+    field: Field, values: NDArray[Any], faults: Faults, clock: Clock, none: Mask | None = None
+) -> Integers | Floats:
+    """The column of one field, from a number an event: int64 for integers, float64 for others.
+
+    ``none`` marks the events that have none, whatever their number. ``values`` is written into.
+    """
+    if field.type is FieldType.TIMESTAMP:
+        values = _microseconds(values)
+    low, high = _RANGES.get(field.type, (clock.earliest, clock.latest))
+    if none is not None:
+        values[none] = low
+    outside = _outside(values, low, high)
+    if outside is not None:
+        faults.mark(outside, Reason.OUT_OF_RANGE, field.name)
+        values[outside] = low
+    if field.type is FieldType.DURATION:
+        values *= MICROSECONDS_A_MILLISECOND
+    column: Integers | Floats = values
+    if field.type in (FieldType.DURATION, FieldType.TIMESTAMP):  # now in microseconds
+        column = np.rint(values, out=values).astype(np.int64)
+    if none is not None:
+        column[none] = _nothing(field, clock)
+    return column
+
+
+def late_or_early(timestamps: Floats, clock: Clock) -> Mask | None:
+    """Which timestamps, NaN where there is none, are out of range; None where none is."""
+    none = np.isnan(timestamps)
+    if int(np.count_nonzero(none)) == len(none):
+        return None
+    micros = _microseconds(timestamps.copy())
+    micros[none] = clock.now
+    return _outside(micros, clock.earliest, clock.latest)
+
+
+def absent(field: Field, size: int, clock: Clock) -> Numbers | Text:
+    """The column of a field that no event has: now for the timestamp."""
+    if field.type in (FieldType.TEXT, FieldType.CHOICE):
+        return Text.constant(None, size)
+    if field.type is FieldType.PERCENT:
+        return np.full(size, np.nan)
+    return np.full(size, _nothing(field, clock), np.int64)
+
+
+def _nothing(field: Field, clock: Clock) -> float:
+    """What stands for an absent number: now for the timestamp."""
+    match field.type:
+        case FieldType.PERCENT:
+            return math.nan
+        case FieldType.TIMESTAMP:
+            return clock.now
+        case _:
+            return ABSENT
+
+
+def clean(text: str, limit: int) -> str:
+    """``text`` as it is kept: NUL and what was not UTF-8 as U+FFFD, at most ``limit`` bytes.
+
+    Bytes that were not UTF-8 arrive as lone surrogates (msgpack's ``surrogateescape``).
+    """
+    if len(text) <= limit and text.isascii() and "\0" not in text:
+        return text
+    whole = text.replace("\0", REPLACEMENT).encode("utf-8", "surrogateescape")
+    mended = whole.decode("utf-8", "replace").encode()
+    return mended[:limit].decode("utf-8", "ignore")  # ignore: a character cut in two
+
+
+def _mask(rows: Iterable[bool]) -> Mask:
+    return np.fromiter(rows, np.bool_)
+
+
+def _types(raw: Raw) -> set[type]:
+    return set(map(type, raw))
+
+
+def _mark_types(raw: Raw, allowed: tuple[type, ...], field: Field, faults: Faults) -> None:
+    wrong = _mask(v is not None and type(v) not in allowed for v in raw)
+    faults.mark(wrong, Reason.BAD_TYPE, field.name)
+
+
+def _nones(raw: Raw) -> Mask:
+    return _mask(v is None for v in raw)
+
+
+def _floats(raw: Raw, field: Field, faults: Faults) -> tuple[NDArray[np.float64], Mask | None]:
+    """Ints and floats as float64, and where they are absent."""
+    if _types(raw) <= {int, float}:
+        return np.array(raw, np.float64), None
+    if field.type is FieldType.TIMESTAMP:
+        raw = [_seconds(v) for v in raw]
+    _mark_types(raw, (int, float), field, faults)
+    values = [v if type(v) in (int, float) else 0.0 for v in raw]
+    return np.array(values, np.float64), _nones(raw)
+
+
+def _integers(raw: Raw, field: Field, faults: Faults) -> tuple[Integers, Mask | None]:
+    """Ints as int64, and where they are absent."""
+    none: Mask | None = None
+    values: list[Any] = list(raw)
+    if not _types(raw) <= {int}:
+        _mark_types(raw, (int,), field, faults)
+        none = _nones(raw)
+        values = [v if type(v) is int else 0 for v in raw]
+    try:
+        return np.array(values, np.int64), none
+    except OverflowError:  # MessagePack's unsigned 64 bits
+        faults.mark(_mask(v > MAX_INT64 for v in values), Reason.OUT_OF_RANGE, field.name)
+        return np.array([min(v, MAX_INT64) for v in values], np.int64), none
+
+
+def _outside(values: Integers | Floats, low: float, high: float) -> Mask | None:
+    """Which values, NaN among them, don't lie within the bounds; None where all do."""
+    if not values.size or (np.minimum.reduce(values) >= low and np.maximum.reduce(values) <= high):
+        return None
+    outside: Mask = ~((values >= low) & (values <= high))
+    return outside
+
+
+def _microseconds(values: Floats) -> Floats:
+    """Timestamps, in seconds or milliseconds, in microseconds."""
+    if _outside(values, 0, MILLISECONDS_ABOVE) is None:
+        values *= MICROSECONDS
+        return values
+    scale = np.where(values > MILLISECONDS_ABOVE, MICROSECONDS_A_MILLISECOND, MICROSECONDS)
+    with np.errstate(over="ignore"):
+        return values * scale
+
+
+def _seconds(value: object) -> object:
+    if isinstance(value, msgpack.Timestamp):
+        if value.seconds > MILLISECONDS_ABOVE:
+            return math.inf  # never milliseconds
+        return float(value.seconds + value.nanoseconds * 1e-9)
+    return value
+
+
+def _booleans(raw: Raw, field: Field, faults: Faults) -> Numbers:
+    if not _types(raw) <= {bool}:
+        _mark_types(raw, (bool,), field, faults)
+        raw = [v is True for v in raw]
+    return np.array(raw, np.bool_)
+
+
+def _texts(raw: Raw, field: Field, faults: Faults) -> Text:
+    if not _types(raw) <= {str, type(None)}:
+        _mark_types(raw, (str,), field, faults)
+        raw = [v if isinstance(v, str) else None for v in raw]
+    return Text.of(raw)  # type: ignore[arg-type] # only str and None are left
+
+
+def _choices(raw: Raw, field: Field, faults: Faults) -> Text:
+    text = _texts(raw, field, faults)
+    known = np.array([v is None or v in field.choices for v in text.values], np.bool_)
+    if not known.all():
+        faults.mark(~known[text.index], Reason.OUT_OF_RANGE, field.name)
+    return text
+
+
+def tidy(text: Text, limit: int) -> tuple[Text, int]:
+    """The text column as it is kept, and how many of its rows had to be altered."""
+    values = list(filter(None, text.values))
+    joined = "".join(values)
+    short = len(joined) <= limit or max(map(len, values)) <= limit
+    if short and joined.isascii() and "\0" not in joined:
+        return text, 0
+    kept = [None if v is None else clean(v, limit) for v in text.values]
+    changed = np.array([a != b for a, b in zip(text.values, kept, strict=True)], np.bool_)
+    return Text(kept, text.index), int(np.count_nonzero(changed[text.index]))

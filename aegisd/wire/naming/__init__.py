@@ -1,0 +1,1 @@
+"""Endpoints' names: a gateway's route, a pattern of the configuration, or a template."""

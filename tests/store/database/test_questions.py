@@ -1,0 +1,216 @@
+"""Who asks takes no place from the daemon's own work, and slow questions none from quick ones."""
+
+import gc
+import weakref
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+from store.cluster import bounded
+from store.databases import (
+    DAY,
+    NODE,
+    NOON,
+    ask,
+    begin,
+    block,
+    database,
+    eventually,
+    history_of,
+    requests,
+    running,
+    session,
+    storage_in,
+    until,
+    write,
+)
+from store.folds import Time
+
+from aegisd.alerts.archive import Archive
+from aegisd.errors import DatabaseUnavailable
+from aegisd.store.backlog.backlog import Backlog
+from aegisd.store.database import postgres as postgres_module
+from aegisd.store.database.limits import Busy
+from aegisd.store.database.postgres import MAX_QUESTIONS, MAX_SLOW_WAITING, Postgres
+from aegisd.store.history.exact import Exact
+from aegisd.store.history.history import History
+from aegisd.store.history.ranges import Range
+from aegisd.store.schema.levels import SECOND
+
+RANGE = Range(NOON - 60 * SECOND, NOON + 60 * SECOND, 60)
+WAITING_FOR_LOCKS = "SELECT count(*)::int FROM pg_locks WHERE NOT granted"
+
+
+@pytest.fixture
+async def exact(dsn: str, empty_backlog: Backlog) -> AsyncIterator[Exact]:
+    async with database(dsn) as postgres:
+        yield Exact(postgres, empty_backlog, NODE)
+
+
+@asynccontextmanager
+async def raw_rows_locked(dsn: str) -> AsyncIterator[None]:
+    """Whatever reads raw requests waits within."""
+    async with session(dsn) as execute:
+        await execute("BEGIN; LOCK TABLE request_metrics")
+        yield
+
+
+@asynccontextmanager
+async def slow_questions(exact: Exact, dsn: str, count: int) -> AsyncIterator[trio.Nursery]:
+    """So many slow questions asked, of which the first one is stuck; ended with the block."""
+    async with raw_rows_locked(dsn), trio.open_nursery() as nursery:
+        for _ in range(count):
+            nursery.start_soon(exact.totals, RANGE, None)
+        await until(dsn, WAITING_FOR_LOCKS, 1)
+        await eventually(lambda: exact._postgres._slow.waiting == count - 1)
+        yield nursery
+        nursery.cancel_scope.cancel()
+
+
+@bounded
+async def test_a_slow_question_that_finds_the_queue_full_is_refused_at_once(
+    dsn: str, exact: Exact
+) -> None:
+    postgres = exact._postgres
+    await write(postgres, requests())
+    async with slow_questions(exact, dsn, 1 + MAX_SLOW_WAITING):
+        for question in (exact.totals, exact.latency):
+            with pytest.raises(Busy, match="1 running and 5 waiting") as caught:
+                await question(RANGE, None)
+            assert caught.value.seconds == postgres_module.READ_SECONDS
+    assert (await exact.totals(RANGE, None)).figures.requests == 1
+
+
+@bounded
+async def test_quick_questions_folds_and_alerts_go_on_beside_slow_questions(
+    dsn: str, tmp_path: Path, exact: Exact
+) -> None:
+    postgres = exact._postgres
+    await begin(postgres, NOON - DAY)
+    await write(postgres, requests(3))
+    archive = Archive(postgres, NODE)
+    with history_of(postgres, tmp_path) as history:
+        async with slow_questions(exact, dsn, 1 + MAX_SLOW_WAITING):
+            assert (await history.totals(RANGE, None)).figures.requests == 3
+            assert await Time(NOON).keeper(postgres).fold()
+            assert await archive.latest() == await archive.list(None, 10) == []
+            assert await ask(dsn, WAITING_FOR_LOCKS) == [(1,)]
+
+
+@bounded
+async def test_the_daemons_own_work_goes_on_beside_as_many_questions_as_there_are_places(
+    dsn: str, tmp_path: Path
+) -> None:
+    async with database(dsn) as postgres:
+        await begin(postgres, NOON - DAY)
+        await write(postgres, requests(3))
+        with history_of(postgres, tmp_path) as history:
+            async with questions_held(postgres, dsn, history):
+                maintainer = Time(NOON).keeper(postgres)
+                assert await maintainer.fold()
+                await postgres.vacuum(["request_pieces"])
+                assert await postgres.partitions()
+                assert await Archive(postgres, NODE).latest() == []
+
+
+@asynccontextmanager
+async def questions_held(
+    postgres: Postgres, dsn: str, history: History
+) -> AsyncIterator[trio.Nursery]:
+    """One question more than there are places for is asked, and none is answered within."""
+    async with session(dsn) as execute, trio.open_nursery() as nursery:
+        await execute("BEGIN; LOCK TABLE system_metrics")
+        for _ in range(MAX_QUESTIONS + 1):
+            nursery.start_soon(history.present, NOON, None)
+        await until(dsn, WAITING_FOR_LOCKS, MAX_QUESTIONS)
+        await eventually(lambda: postgres._questions.waiting == 1)
+        yield nursery
+        nursery.cancel_scope.cancel()
+
+
+@bounded
+async def test_who_stops_waiting_leaves_the_queue(dsn: str, exact: Exact) -> None:
+    postgres = exact._postgres
+    await write(postgres, requests())
+    async with slow_questions(exact, dsn, MAX_SLOW_WAITING) as nursery:
+        with trio.CancelScope() as scope:
+            async with trio.open_nursery() as leaving:
+                leaving.start_soon(exact.totals, RANGE, None)
+                await eventually(lambda: postgres._slow.waiting == MAX_SLOW_WAITING)
+                scope.cancel()
+        assert postgres._slow.waiting == MAX_SLOW_WAITING - 1
+        nursery.start_soon(exact.totals, RANGE, None)
+        await eventually(lambda: postgres._slow.waiting == MAX_SLOW_WAITING)
+
+
+@bounded
+async def test_the_server_ends_the_statement_of_a_question_that_is_cancelled(
+    dsn: str, monkeypatch: pytest.MonkeyPatch, exact: Exact
+) -> None:
+    """Else those who ask and leave would have as many statements running as they like."""
+    monkeypatch.setattr(postgres_module, "READ_SECONDS", 10_000)
+    postgres = exact._postgres
+    await write(postgres, requests())
+    async with raw_rows_locked(dsn):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(exact.totals, RANGE, None)
+            await until(dsn, WAITING_FOR_LOCKS, 1)
+            nursery.cancel_scope.cancel()
+        await until(dsn, WAITING_FOR_LOCKS, 0)
+
+
+@bounded
+async def test_who_waits_for_a_place_has_no_more_time_than_who_has_one(
+    dsn: str, monkeypatch: pytest.MonkeyPatch, exact: Exact
+) -> None:
+    postgres = exact._postgres
+    await write(postgres, requests())
+    async with slow_questions(exact, dsn, 1):
+        monkeypatch.setattr(postgres_module, "READ_SECONDS", 0.1)
+        with pytest.raises(Busy, match=r"1 running, none ended within 0.1 s") as caught:
+            await exact.totals(RANGE, None)
+        assert caught.value.seconds == 1
+        assert isinstance(caught.value, DatabaseUnavailable)
+
+
+@bounded
+async def test_both_parts_of_an_exact_answer_are_of_one_state(dsn: str, exact: Exact) -> None:
+    """A denial that comes after the requests were counted is not counted."""
+    found: list[Any] = []
+    decision = "INSERT INTO rate_limit_metrics (timestamp, key, allowed, node)"
+    postgres = exact._postgres
+    await write(postgres, requests())
+    await write(postgres, block("rate_limit", [{"timestamp": NOON - DAY // 4}]))
+
+    async def ask_exactly() -> None:
+        found.append(await exact.totals(RANGE, None))
+
+    async with session(dsn) as execute, trio.open_nursery() as nursery:
+        await execute("BEGIN; LOCK TABLE rate_limit_metrics")
+        nursery.start_soon(ask_exactly)
+        await until(dsn, WAITING_FOR_LOCKS, 1)
+        await execute(f"{decision} VALUES ('2024-10-04 12:00:00Z', 'k', false, 'here')")
+        await execute("COMMIT")
+    assert [(found_.figures.requests, found_.figures.denied) for found_ in found] == [(1, 0)]
+
+
+@bounded
+async def test_a_question_that_waits_for_a_place_holds_no_events(dsn: str, tmp_path: Path) -> None:
+    """However many wait, what the writer has written meanwhile is not kept for them."""
+    async with database(dsn) as postgres, storage_in(tmp_path, postgres) as storage:
+        await begin(postgres, NOON - DAY)
+        history = History(postgres, storage.backlog, NODE)
+        async with (
+            questions_held(postgres, dsn, history) as nursery,
+            running(storage.writer),
+        ):
+            storage.keep([requests()])
+            (entry,) = map(weakref.ref, storage.backlog.waiting())
+            nursery.start_soon(history.present, NOON, None)
+            await eventually(lambda: postgres._questions.waiting == 2)
+            await eventually(lambda: not storage.backlog.events)
+            gc.collect()
+            assert entry() is None

@@ -1,0 +1,155 @@
+"""Answers tell until when they are complete, where memory doesn't hold all that waits."""
+
+import asyncio
+from collections.abc import Callable
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+from store.cluster import bounded
+from store.databases import (
+    DAY,
+    NODE,
+    NOON,
+    begin,
+    block,
+    database,
+    eventually,
+    requests,
+    running,
+    storage_in,
+)
+
+from aegisd.events.block import Block
+from aegisd.store.backlog import backlog as backlog_module
+from aegisd.store.database.postgres import Fetch
+from aegisd.store.history.exact import Exact
+from aegisd.store.history.figures import Answer, earliest
+from aegisd.store.history.history import History
+from aegisd.store.history.ranges import Range
+from aegisd.store.schema.levels import SECOND
+from aegisd.store.storage import Storage
+
+RANGE = Range(NOON - 60 * SECOND, NOON + 60 * SECOND, 60)
+ALL = 10**9
+METHODS = ("totals", "requests", "latency", "statuses", "top_endpoints", "rate_limits", "present")
+
+
+def entry() -> list[Block]:
+    """What comes together: ten requests, a decision and a report."""
+    return [requests(10), block("rate_limit", [{}]), block("system", [{"source": "s"}])]
+
+
+@pytest.fixture
+def clocks(monkeypatch: pytest.MonkeyPatch) -> Callable[[], tuple[float, float]]:
+    """Each time it is looked at, it is a second later. Memory has room for two entries."""
+    monkeypatch.setattr(backlog_module, "MAX_HELD_BYTES", 2 * sum(each.nbytes for each in entry()))
+    ticks = count(1)
+
+    def clocks() -> tuple[float, float]:
+        now = float(next(ticks))
+        return now, now
+
+    return clocks
+
+
+async def answers(history: History, node: str | None) -> dict[str, Answer[Any]]:
+    found = {}
+    for method in METHODS:
+        if method == "present":
+            found[method] = await history.present(NOON + 1, node)
+        elif method in ("top_endpoints", "rate_limits"):
+            found[method] = await getattr(history, method)(RANGE, node, 10)
+        else:
+            found[method] = await getattr(history, method)(RANGE, node)
+    return found
+
+
+async def written(storage: Storage) -> None:
+    async with running(storage.writer):
+        await eventually(lambda: not storage.backlog.events)
+
+
+@bounded
+async def test_answers_are_complete_until_what_memory_has_no_room_for_came(
+    dsn: str, tmp_path: Path, clocks: Callable[[], tuple[float, float]]
+) -> None:
+    async with (
+        database(dsn) as postgres,
+        storage_in(tmp_path, postgres, clocks=clocks) as storage,
+    ):
+        await begin(postgres, NOON - DAY)
+        history = History(postgres, storage.backlog, NODE)
+        for _ in range(2):
+            storage.keep(entry())
+        whole = await answers(history, None)
+        assert {answer.complete_until for answer in whole.values()} == {None}
+        assert whole["totals"].figures.requests == 20
+        for _ in range(3):  # the first of them comes at second 3
+            storage.keep(entry())
+        for node in (None, NODE):
+            short = await answers(history, node)
+            assert {answer.complete_until for answer in short.values()} == {3 * SECOND}
+            assert short["totals"].figures.requests == 20
+        elsewhere = await answers(history, "elsewhere")
+        assert {answer.complete_until for answer in elsewhere.values()} == {None}
+        await written(storage)
+        stored = await answers(history, None)
+    assert {answer.complete_until for answer in stored.values()} == {None}
+    assert stored["totals"].figures.requests == 50
+
+
+@bounded
+async def test_exact_answers_are_complete_until_the_oldest_that_waits_came(
+    dsn: str, tmp_path: Path, clocks: Callable[[], tuple[float, float]]
+) -> None:
+    async with database(dsn) as postgres, storage_in(tmp_path, postgres, clocks=clocks) as storage:
+        await postgres.prepare()
+        exact = Exact(postgres, storage.backlog, NODE)
+        for _ in range(2):
+            storage.keep(entry())
+        for ask in (exact.totals, exact.latency):
+            assert (await ask(RANGE, None)).complete_until == 1 * SECOND
+            assert (await ask(RANGE, "elsewhere")).complete_until is None
+        await written(storage)
+        assert (await exact.totals(RANGE, None)).complete_until is None
+
+
+@bounded
+async def test_what_is_read_into_memory_while_a_question_runs_is_not_told_as_counted(
+    dsn: str,
+    tmp_path: Path,
+    clocks: Callable[[], tuple[float, float]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with database(dsn) as postgres, storage_in(tmp_path, postgres, clocks=clocks) as storage:
+        await begin(postgres, NOON - DAY)
+        answer = postgres.answer
+
+        async def answer_late(work: Callable[[Fetch], Any]) -> Any:
+            """With queries before which the writer reads all that waits."""
+
+            async def work_late(fetch: Fetch) -> Any:
+                async def fetch_late(*query: Any) -> Any:
+                    storage.backlog.first(ALL)
+                    await asyncio.sleep(0)
+                    return await fetch(*query)
+
+                return await work(fetch_late)
+
+            return await answer(work_late)
+
+        monkeypatch.setattr(postgres, "answer", answer_late)
+        history = History(postgres, storage.backlog, NODE)
+        for _ in range(5):
+            storage.keep(entry())
+        totals = await history.totals(RANGE, None)
+        assert (totals.figures.requests, totals.complete_until) == (20, 3 * SECOND)
+        totals = await history.totals(RANGE, None)
+    assert (totals.figures.requests, totals.complete_until) == (50, None)
+
+
+def test_the_earliest_of_times_passes_over_those_that_are_none() -> None:
+    assert earliest(None, 3, 2, None) == 2
+    assert earliest(None, None) is None

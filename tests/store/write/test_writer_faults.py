@@ -1,0 +1,195 @@
+"""The writer while Postgres is away, ends its connections, stalls, or is cut off."""
+
+from pathlib import Path
+
+import pytest
+import trio
+import trio.testing
+from store.cluster import bounded
+from store.databases import (
+    ask,
+    database,
+    eventually,
+    requests,
+    running,
+    storage_in,
+    until,
+)
+from store.proxy import proxied
+from structlog.testing import capture_logs
+
+from aegisd.store.write import writer as writer_module
+
+COUNT = "SELECT count(*) FROM request_metrics"
+BACKENDS = (
+    "SELECT count(*) FROM pg_stat_activity"
+    " WHERE datname = current_database() AND application_name = 'aegisd'"
+)
+AWAY, THERE = "the database can't be used, events wait in the journal", "connected to the database"
+
+
+@pytest.fixture(autouse=True)
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer_module, "FIRST_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(writer_module, "LONGEST_PAUSE_SECONDS", 0.05)
+
+
+@bounded
+async def test_a_database_that_comes_later_gets_everything(tmp_path: Path, dsn: str) -> None:
+    async with database(None) as postgres, storage_in(tmp_path, postgres) as storage:
+        with capture_logs() as logs:
+            async with running(storage.writer):
+                storage.keep([requests(3)])
+                await eventually(lambda: storage.writer.figures.failures >= 3)
+                assert not storage.writer.ready.is_set()
+                assert storage.writer.figures.last_error == "Postgres is still starting"
+                assert storage.backlog.events == 3
+                postgres.dsn = dsn
+                await eventually(lambda: not storage.backlog.events)
+                assert storage.writer.ready.is_set()
+    assert await ask(dsn, COUNT) == [(3,)]
+    assert [line["event"] for line in logs] == [AWAY, THERE]
+
+
+@bounded
+async def test_connections_that_the_server_ended_are_made_anew(tmp_path: Path, dsn: str) -> None:
+    async with (
+        database(dsn) as postgres,
+        storage_in(tmp_path, postgres) as storage,
+        running(storage.writer),
+    ):
+        for written in (1, 2, 3):
+            storage.keep([requests(1)])
+            await eventually(lambda: not storage.backlog.events)
+            assert await ask(dsn, COUNT) == [(written,)]
+            await ask(
+                dsn,
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()",
+            )
+            await until(dsn, BACKENDS, 0)
+
+
+@bounded
+async def test_a_cut_costs_one_line_and_the_way_back_one(
+    tmp_path: Path, dsn: str, directory: Path
+) -> None:
+    async with (
+        database(None) as postgres,
+        proxied(dsn, directory) as proxy,
+        storage_in(tmp_path, postgres) as storage,
+    ):
+        postgres.dsn = proxy.dsn
+        with capture_logs() as logs:
+            async with running(storage.writer):
+                storage.keep([requests(1)])
+                await eventually(lambda: storage.writer.figures.rows == 1)
+                for rounds in (1, 2):
+                    proxy.cut()
+                    storage.keep([requests(1)])
+                    failures = storage.writer.figures.failures
+                    await eventually(lambda: storage.writer.figures.failures > failures + 5)  # noqa: B023
+                    assert not storage.writer.figures.connected
+                    assert storage.backlog.events == 1
+                    proxy.restore()
+                    await eventually(lambda: not storage.backlog.events)
+                    assert await ask(dsn, COUNT) == [(1 + rounds,)]
+    events = [line["event"] for line in logs]
+    assert events.count(THERE) == 3
+    # one for the lost connection, one for the reason that new ones are refused
+    assert 2 <= events.count(AWAY) <= 4
+
+
+@bounded
+async def test_stop_tries_at_once_instead_of_waiting_for_the_pause_to_end(
+    tmp_path: Path, dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer_module, "FIRST_PAUSE_SECONDS", 3600)
+    async with (
+        database(None) as postgres,
+        storage_in(tmp_path, postgres) as storage,
+        running(storage.writer) as returned,
+    ):
+        storage.keep([requests(2)])
+        await eventually(lambda: storage.writer.figures.failures == 1)
+        postgres.dsn = dsn
+        storage.writer.stop()
+        await returned.wait()
+    assert await ask(dsn, COUNT) == [(2,)]
+
+
+@bounded
+async def test_stop_keeps_trying_while_the_database_is_away(tmp_path: Path, dsn: str) -> None:
+    async with (
+        database(None) as postgres,
+        storage_in(tmp_path, postgres) as storage,
+        running(storage.writer) as returned,
+    ):
+        storage.keep([requests(2)])
+        storage.writer.stop()
+        await eventually(lambda: storage.writer.figures.failures > 3)
+        assert not returned.is_set()
+        postgres.dsn = dsn
+        await returned.wait()
+    assert await ask(dsn, COUNT) == [(2,)]
+
+
+@bounded
+async def test_a_database_that_lets_us_in_and_takes_no_rows_is_told_once(
+    tmp_path: Path, dsn: str
+) -> None:
+    async with database(dsn) as postgres:
+        await postgres.prepare()
+    await ask(dsn, "ALTER TABLE request_metrics RENAME TO elsewhere")
+    async with database(dsn) as postgres, storage_in(tmp_path, postgres) as storage:
+        with capture_logs() as logs:
+            async with running(storage.writer):
+                storage.keep([requests(2)])
+                await eventually(lambda: storage.writer.figures.failures > 3)
+                await ask(dsn, "ALTER TABLE elsewhere RENAME TO request_metrics")
+                await eventually(lambda: not storage.backlog.events)
+    assert await ask(dsn, COUNT) == [(2,)]
+    assert [line["event"] for line in logs] == [AWAY, THERE]
+    assert '"request_metrics" does not exist' in logs[0]["why"]
+
+
+@bounded
+async def test_pauses_grow_up_to_the_longest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer_module, "FIRST_PAUSE_SECONDS", 1.0)
+    monkeypatch.setattr(writer_module, "LONGEST_PAUSE_SECONDS", 5.0)
+    asked: list[float] = []
+
+    async def note(self: object, seconds: float) -> None:
+        asked.append(seconds)
+        await trio.lowlevel.checkpoint()
+
+    monkeypatch.setattr(writer_module.Writer, "_pause", note)
+    async with (
+        database(None) as postgres,
+        storage_in(tmp_path, postgres) as storage,
+        running(storage.writer),
+    ):
+        await eventually(lambda: len(asked) >= 5)
+    assert asked[:5] == [1.0, 2.0, 4.0, 5.0, 5.0]
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "postgresql://user:secret@127.0.0.1:1/db",
+        "postgresql://user:secret@/db?host=/nowhere",
+        "postgresql://user:secret@host.invalid/db",
+    ],
+)
+@bounded
+async def test_an_address_that_leads_nowhere_is_told_without_the_password(
+    tmp_path: Path, address: str
+) -> None:
+    async with database(address) as postgres, storage_in(tmp_path, postgres) as storage:
+        with capture_logs() as logs:
+            async with running(storage.writer):
+                await eventually(lambda: storage.writer.figures.failures >= 1)
+    assert logs[0]["event"] == AWAY
+    assert "secret" not in logs[0]["why"]
