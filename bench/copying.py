@@ -15,7 +15,7 @@ from aegisd.events.block import Block, concatenate
 from aegisd.store.embedded import programs
 from aegisd.store.write import rows
 from aegisd.wire.decode import Decoder
-from aegisd.wire.naming.endpoints import Endpoints
+from aegisd.wire.naming.endpoints import EndpointNamer
 from bench.cluster import TABLE, Database
 from bench.receiver import Failed
 
@@ -32,7 +32,7 @@ COLUMNS = (
 def blocks(frames: list[bytes], count: int) -> Block:
     """What the daemon makes of messages, over and over up to ``count`` rows, as one block."""
     decoded = Decoder(MAX_AGE).decode(Messages.of(frames), time.time_ns() // 1000)
-    endpoints = Endpoints(templates=True)
+    endpoints = EndpointNamer(templates=True)
     once = concatenate(endpoints.name(block) for block in decoded.blocks)[0]
     repeated = concatenate([once] * -(-count // once.size))[0]
     return repeated.part(0, count)
@@ -45,7 +45,7 @@ class Prebuilt:
         made = rows.table_rows(block, NODE)
         self.size = made.size
         self.columns = made.columns
-        self.data = b"".join(made.pieces())
+        self.data = b"".join(made.chunks())
 
     def copy(self, database: Database) -> float:
         """Copy them in one COPY; the seconds that it takes, COMMIT included."""

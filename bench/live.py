@@ -47,7 +47,7 @@ def block(size: int, endpoints: int, seconds: int, untimed: float) -> Block:
         size,
         {
             "status_code": RNG.choice(STATUSES, size).astype(np.int16),
-            "duration_ms": micros,
+            "duration_us": micros,
             "timestamp": stamps,
         },
         {
@@ -68,7 +68,7 @@ class Floor:
 
     def add(self, block: Block) -> None:
         status, endpoint = block.numbers["status_code"], block.texts["endpoint"].index
-        micros = block.numbers["duration_ms"]
+        micros = block.numbers["duration_us"]
         self.classes += np.bincount(STATUS_CLASS[status], minlength=len(CLASS_ADDS))
         self.requests += np.bincount(endpoint, minlength=LIMIT)
         self.failed += np.bincount(endpoint[status >= 400], minlength=LIMIT)

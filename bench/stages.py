@@ -22,7 +22,7 @@ from aegisd.store.backlog.backlog import Backlog
 from aegisd.store.journal import payload
 from aegisd.store.journal.journal import Journal
 from aegisd.wire.decode import Decoder
-from aegisd.wire.naming.endpoints import Endpoints
+from aegisd.wire.naming.endpoints import EndpointNamer
 from bench import events
 
 SIZES = (1, 10, 100, 1000)
@@ -76,11 +76,11 @@ def run(size: int, frames: list[bytes], directory: Path) -> dict[str, float]:
     journal = Journal(directory, JOURNAL_BYTES, round(clock.now * 1e6))
     backlog = Backlog(journal, lambda: clock.now)
     decoder = Decoder(MAX_AGE)
-    endpoints = Endpoints(templates=True)
+    endpoints = EndpointNamer(templates=True)
 
     def keep(blocks: list[Block]) -> None:
         with stages.stage("journal and backlog"):
-            backlog.put(blocks)
+            backlog.append(blocks)
 
     def whole() -> Iterator[tuple[Burst, Intake]]:
         intake = Intake(decoder, Privacy(), endpoints, EnabledMetrics(), live, keep, clock)
@@ -105,7 +105,7 @@ def run(size: int, frames: list[bytes], directory: Path) -> dict[str, float]:
     for _ in range(BURSTS):
         clock.tick()
         with stages.stage("live state: once a second"):
-            live.observe(*clock())
+            live.advance(*clock())
             live.overview()
     journal.close()
     return {

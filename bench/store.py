@@ -38,7 +38,7 @@ from bench.storing import (
 PARTS = ("rates", "psql", "rsyslog", "cpu", "acknowledged", "replay")
 
 FEW, MANY = 200, 2000
-"""Endpoints."""
+"""EndpointNamer."""
 
 PACED_SHARE = 0.5
 """The CPU is compared flat out and at this share of the highest rate, where nothing piles up."""

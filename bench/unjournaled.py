@@ -16,11 +16,11 @@ UNBOUNDED = 2**62
 def append(self: Journal, events: int, entry: bytes, moved: dict[Source, int], now: int) -> int:
     """In place of ``Journal.append``."""
     del entry
-    self.marks.put(moved)
+    self.marks.move(moved)
     return self.skip(events)
 
 
 if __name__ == "__main__":
     Journal.append = append  # type: ignore[method-assign]
-    backlog.MAX_HELD_BYTES = UNBOUNDED
+    backlog.MAX_BUFFERED_BYTES = UNBOUNDED
     sys.exit(main())

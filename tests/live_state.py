@@ -6,7 +6,7 @@ from sample_events import MAX_AGE, NOW, decoded_by, pack
 
 from aegisd.live.state import LiveState
 from aegisd.wire.decode import Decoder
-from aegisd.wire.naming.endpoints import Endpoints
+from aegisd.wire.naming.endpoints import EndpointNamer
 
 
 class Live:
@@ -16,11 +16,11 @@ class Live:
         self.wall, self.steady = wall, 1000.0
         self.state = LiveState(limit, self.wall, self.steady)
         self._decoder = Decoder(MAX_AGE)
-        self._endpoints = Endpoints(templates=True)
+        self._endpoints = EndpointNamer(templates=True)
 
     def burst(self, *messages: Any) -> None:
         """Take messages as one burst."""
-        self.state.observe(self.wall, self.steady)
+        self.state.advance(self.wall, self.steady)
         for block in decoded_by(self._decoder, [pack(m) for m in messages], self.wall).blocks:
             self.state.apply(self._endpoints.name(block))
 
@@ -28,12 +28,12 @@ class Live:
         """Both clocks go on."""
         self.wall += seconds
         self.steady += seconds
-        self.state.observe(self.wall, self.steady)
+        self.state.advance(self.wall, self.steady)
 
     def set_clock(self, step: float) -> None:
         """The wall clock is set."""
         self.wall += step
-        self.state.observe(self.wall, self.steady)
+        self.state.advance(self.wall, self.steady)
 
     def requests(self, window: str) -> int:
         return self.state.window(window).counters["requests"]

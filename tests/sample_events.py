@@ -143,14 +143,16 @@ def faults(decoded: Together) -> list[tuple[int, str, str]]:
 
 
 def rows(blocks: Iterable[Block]) -> list[dict[str, Any]]:
-    """A dict an event, None where a field is absent."""
+    """A dict an event under the wire's names, None where a field is absent; all times in µs."""
+    wire_names = {f.column: f.name for fields in KINDS.values() for f in fields}
     made = []
     for block in blocks:
         columns: dict[str, list[Any]] = {"kind": [block.kind] * block.size}
         for name, column in block.numbers.items():
             assert len(column) == block.size
             gone = ((column == ABSENT) | np.isnan(column)).tolist()
-            columns[name] = [None if g else v for g, v in zip(gone, column.tolist(), strict=True)]
+            values = [None if g else v for g, v in zip(gone, column.tolist(), strict=True)]
+            columns[wire_names.get(name, name)] = values
         columns |= {name: text.rows() for name, text in block.texts.items()}
         made += [
             dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)

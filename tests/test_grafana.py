@@ -22,7 +22,7 @@ from grafana import (
 from sql_page import Reader, reader
 from store.cluster import bounded
 from store.databases import ask, block, database, write
-from store.test_views import figures
+from store.rollups.test_views import figures
 from store.weeks import EVENTS, MINUTE, NODES, NOW, Event, fill
 
 from aegisd.store.schema.levels import SECOND

@@ -104,7 +104,7 @@ class Manager:
     def check(self) -> None:
         """Check every rule once, against the live windows."""
         now = self._now()
-        self._live.observe(now.wall / 1_000_000, now.steady)
+        self._live.advance(now.wall / 1_000_000, now.steady)
         for rule in self._settings.rules:
             if rule.enabled:
                 self._check(rule, now)

@@ -9,7 +9,7 @@ from typing import NoReturn
 
 from aegisd import __version__
 from aegisd.cli.top.cells import clean, escaped, toml_escape
-from aegisd.config.load import Places, as_toml_values, load
+from aegisd.config.load import Directories, as_toml_values, load
 from aegisd.errors import AegisdError, ConfigError
 
 FAILED = 1
@@ -132,7 +132,7 @@ def _run(options: argparse.Namespace) -> None:
 
     settings = load(options.config)
     logs.configure(settings.log)
-    trio.run(daemon.run, settings, Places.here())
+    trio.run(daemon.run, settings, Directories.here())
 
 
 def _check_config(options: argparse.Namespace) -> None:
@@ -154,7 +154,7 @@ def _migrate(options: argparse.Namespace) -> None:
 
     settings = load(options.config)
     logs.configure(settings.log)
-    trio.run(daemon.migrate, settings, Places.here(), options.grant)
+    trio.run(daemon.migrate, settings, Directories.here(), options.grant)
 
 
 def _policy(options: argparse.Namespace) -> None:
@@ -162,14 +162,14 @@ def _policy(options: argparse.Namespace) -> None:
 
     from aegisd.cli.policy import policy  # noqa: PLC0415
 
-    trio.run(policy, load(options.config), Places.here().state, options.set)
+    trio.run(policy, load(options.config), Directories.here().state, options.set)
 
 
 def _journal(options: argparse.Namespace) -> None:
     from aegisd.cli import journal  # noqa: PLC0415
 
     storage = load(options.config).storage
-    directory = Path(Places.here().expand(storage.journal))
+    directory = Path(Directories.here().expand(storage.journal))
     {"inspect": journal.inspect, "repair": journal.repair_journal, "export": journal.export}[
         options.action
     ](directory)

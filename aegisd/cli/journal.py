@@ -11,10 +11,13 @@ import numpy as np
 from aegisd.cli.top.cells import clean, escaped, json_escape
 from aegisd.errors import AegisdError
 from aegisd.events.block import ABSENT, Block
+from aegisd.events.protocol import KINDS
 from aegisd.store.journal import payload, repair
 from aegisd.times import rfc3339
 
 MICROSECONDS = 1_000_000
+
+_FIELDS = {field.column: field.name for fields in KINDS.values() for field in fields}
 
 
 def inspect(directory: Path) -> None:
@@ -50,7 +53,7 @@ def export(directory: Path) -> None:
             if not record.events:
                 continue
             try:
-                blocks = payload.unpack(record.entry)
+                blocks = payload.unpack(record.payload)
             except ValueError as error:
                 raise AegisdError(f"{path.name}: {error}") from None
             for block in blocks:
@@ -63,9 +66,11 @@ def _events(block: Block) -> Iterator[dict[str, Any]]:
     columns: dict[str, list[Any]] = {name: text.rows() for name, text in block.texts.items()}
     for name, column in block.numbers.items():
         gone = (column == ABSENT) | np.isnan(column)
-        scale = MICROSECONDS if name == "timestamp" else 1000 if name.endswith("_ms") else 1
+        scale = MICROSECONDS if name == "timestamp" else 1000 if name.endswith("_us") else 1
         values = column.tolist() if scale == 1 else (column / scale).tolist()
-        columns[name] = [None if g else v for g, v in zip(gone.tolist(), values, strict=True)]
+        columns[_FIELDS.get(name, name)] = [
+            None if g else v for g, v in zip(gone.tolist(), values, strict=True)
+        ]
     for row in zip(*columns.values(), strict=True):
         given = {name: v for name, v in zip(columns, row, strict=True) if v is not None}
         yield {"kind": block.kind, **given}

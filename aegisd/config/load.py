@@ -146,7 +146,7 @@ def _masked(type_: Any, value: Any) -> Any:
 
 
 @attrs.frozen
-class Places:
+class Directories:
     """The directories behind ``{runtime}`` and ``{state}``, and the name behind ``{hostname}``."""
 
     runtime: Path
@@ -154,7 +154,7 @@ class Places:
     hostname: str
 
     @classmethod
-    def of(cls, environment: Mapping[str, str], uid: int) -> "Places":
+    def of(cls, environment: Mapping[str, str], uid: int) -> "Directories":
         """As systemd names them, else the system's for root, else the user's (XDG)."""
         home = Path(environment.get("HOME") or "/")
         if given := environment.get("STATE_DIRECTORY"):
@@ -174,7 +174,7 @@ class Places:
         return cls(runtime=runtime, state=state, hostname=socket.gethostname())
 
     @classmethod
-    def here(cls) -> "Places":
+    def here(cls) -> "Directories":
         """Those of this process."""
         return cls.of(os.environ, os.getuid())
 

@@ -22,7 +22,7 @@ from aegisd import __version__
 from aegisd.alerts.archive import Archive
 from aegisd.alerts.manager import Manager
 from aegisd.config.address import is_loopback, split_address
-from aegisd.config.load import Places
+from aegisd.config.load import Directories
 from aegisd.config.settings import Address, Http, Settings
 from aegisd.daemon import systemd
 from aegisd.daemon.descriptors import Shares, provide
@@ -51,7 +51,7 @@ from aegisd.web.http.guard import Guard
 from aegisd.web.http.server import Server
 from aegisd.web.websocket import Hub
 from aegisd.wire.decode import Decoder
-from aegisd.wire.naming.endpoints import Endpoints
+from aegisd.wire.naming.endpoints import EndpointNamer
 
 LISTENERS = frozenset({"unix_datagram", "unix_stream", "udp", "http"})
 """What systemd may hand a socket over for, by the names of the settings."""
@@ -73,9 +73,9 @@ def clocks() -> tuple[float, float]:
     return time.time(), time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
-async def run(settings: Settings, places: Places) -> None:
+async def run(settings: Settings, directories: Directories) -> None:
     """Run until a signal stops the daemon. Raises AegisdError where it can't start."""
-    stop, node = trio.Event(), places.expand(settings.node)
+    stop, node = trio.Event(), directories.expand(settings.node)
     wall, steady = clocks()
     handed = systemd.take_sockets(LISTENERS, os.environ)
     settings = evolve(settings, http=_as_handed(settings.http, handed.get("http")))
@@ -89,27 +89,29 @@ async def run(settings: Settings, places: Places) -> None:
 
             def now() -> int:
                 wall, steady = clocks()
-                live.observe(wall, steady)
+                live.advance(wall, steady)
                 return round(wall * 1_000_000)
 
             with (
-                open_storage(settings, places, postgres, node, clocks) as storage,
+                open_storage(settings, directories, postgres, node, clocks) as storage,
                 Sockets() as bound,
             ):
                 intake = Intake(
                     Decoder(settings.metrics.retention_days * DAY_MICROSECONDS),
                     settings.privacy,
-                    Endpoints(templates=settings.paths.templates, patterns=settings.paths.patterns),
+                    EndpointNamer(
+                        templates=settings.paths.templates, patterns=settings.paths.patterns
+                    ),
                     settings.metrics.enabled_metrics,
                     live,
-                    storage.keep,
+                    storage.append,
                     clocks,
                 )
                 acknowledger = Acknowledger(intake, storage)
                 shares = provide(Shares(STREAM_CONNECTIONS, HTTP_CONNECTIONS))
                 listeners, streams = bound.listen(
                     settings.ingest,
-                    places,
+                    directories,
                     handed,
                     intake.take,
                     acknowledger.take,
@@ -143,7 +145,7 @@ async def run(settings: Settings, places: Places) -> None:
                 async with trio.open_nursery() as background:
                     written = trio.Event()
                     start = background.start_soon
-                    start(_database, settings.storage.dsn, places, postgres, storage, written)
+                    start(_database, settings.storage.dsn, directories, postgres, storage, written)
                     start(context.upkeep.run, storage.writer.ready)
                     start(storage.sync.run)
                     start(_tick, context)
@@ -191,11 +193,11 @@ async def _watch_signals(
 
 
 async def _database(
-    dsn: str, places: Places, postgres: Postgres, storage: Storage, written: trio.Event
+    dsn: str, directories: Directories, postgres: Postgres, storage: Storage, written: trio.Event
 ) -> None:
     """The database for as long as the daemon runs, and the writing to it."""
     if dsn == EMBEDDED:
-        async with embedded_postgres(places.state) as private:
+        async with embedded_postgres(directories.state) as private:
             await _write(private, postgres, storage, written)
     else:
         await _write(dsn, postgres, storage, written)
@@ -324,7 +326,7 @@ async def _say_ready(
     systemd.notify("READY=1")
 
 
-async def migrate(settings: Settings, places: Places, role: str | None) -> None:
+async def migrate(settings: Settings, directories: Directories, role: str | None) -> None:
     """Bring the database's schema up to this version, and let ``role`` use it.
 
     Raises AegisdError.
@@ -340,7 +342,7 @@ async def migrate(settings: Settings, places: Places, role: str | None) -> None:
     stored = settings.storage
     async with open_postgres(migrate=True, layout=stored.layout, schema=stored.schema) as postgres:
         if stored.dsn == EMBEDDED:
-            async with embedded_postgres(places.state) as dsn:
+            async with embedded_postgres(directories.state) as dsn:
                 await at(dsn)
         else:
             await at(stored.dsn)

@@ -14,7 +14,7 @@ COUNTERS = (
     "server_errors",  # 5xx, and 0: no answer at all
     "rate_limited",  # 429
     "timed",  # had a duration
-    "microseconds",  # the sum of the durations
+    "duration_sum_us",  # the sum of the durations
     "checked",  # rate-limit decisions
     "denied",
 )

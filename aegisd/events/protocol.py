@@ -55,6 +55,11 @@ class Field:
     limit: int = 0
     choices: tuple[str, ...] = ()
 
+    @property
+    def column(self) -> str:
+        """The name of its column in a ``Block``: there durations are whole microseconds."""
+        return self.name.removesuffix("_ms") + "_us" if self.name.endswith("_ms") else self.name
+
 
 def _text(name: str, limit: int, *, required: bool = False) -> Field:
     return Field(name, FieldType.TEXT, required, limit)

@@ -8,7 +8,7 @@ from pathlib import Path
 import structlog
 from attrs import define, field
 
-from aegisd.config.load import Places
+from aegisd.config.load import Directories
 from aegisd.config.settings import Ingest
 from aegisd.ingest import sockets
 from aegisd.ingest.datagram import DatagramListener, Handle
@@ -50,7 +50,7 @@ class Sockets:
     def listen(
         self,
         settings: Ingest,
-        places: Places,
+        directories: Directories,
         handed: dict[str, socket.socket],
         handle: Handle,
         take: Take,
@@ -59,7 +59,7 @@ class Sockets:
         """The listeners: on systemd's sockets where it has them, else on our own."""
         listeners = []
         for name, bind in {
-            "unix_datagram": self._bind_unix(settings, places),
+            "unix_datagram": self._bind_unix(settings, directories),
             "udp": self._bind_udp(settings),
         }.items():
             ours = name not in handed
@@ -72,12 +72,12 @@ class Sockets:
             if bound.family != socket.AF_UNIX and given < settings.receive_buffer_bytes:
                 self._small_buffers.append((address, given))
             listeners.append(DatagramListener(bound, address, handle, ours=ours))
-        return listeners, self._listen_stream(settings, places, handed, take, max_connections)
+        return listeners, self._listen_stream(settings, directories, handed, take, max_connections)
 
     def _listen_stream(
         self,
         settings: Ingest,
-        places: Places,
+        directories: Directories,
         handed: dict[str, socket.socket],
         take: Take,
         max_connections: int,
@@ -86,7 +86,7 @@ class Sockets:
         if bound is None:
             if not settings.unix_stream:
                 return []
-            path = Path(places.expand(settings.unix_stream))
+            path = Path(directories.expand(settings.unix_stream))
             mode = int(settings.socket_mode, 8)
             bound, file = sockets.bind_unix_stream(path, mode, settings.socket_group)
             self._files.append(file)
@@ -94,11 +94,13 @@ class Sockets:
         limit = settings.max_message_bytes
         return [StreamListener(bound, address, take, limit, max_connections)]
 
-    def _bind_unix(self, settings: Ingest, places: Places) -> Callable[[], socket.socket | None]:
+    def _bind_unix(
+        self, settings: Ingest, directories: Directories
+    ) -> Callable[[], socket.socket | None]:
         def bind() -> socket.socket | None:
             if not settings.unix_datagram:
                 return None
-            path = Path(places.expand(settings.unix_datagram))
+            path = Path(directories.expand(settings.unix_datagram))
             mode = int(settings.socket_mode, 8)
             bound, file = sockets.bind_unix_datagram(path, mode, settings.socket_group)
             self._files.append(file)

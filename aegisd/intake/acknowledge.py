@@ -1,8 +1,8 @@
 """Takes the stream's messages in, and answers them when they are on the disk.
 
-What all connections have sent is decoded as one burst, goes into the journal as one entry, and is
+What all connections have sent is decoded as one burst, goes into the journal as one record, and is
 synced together: so a disk that syncs a few thousand times a second acknowledges many more messages
-than that. A source's mark moves in the entry itself. A message before the mark was acknowledged
+than that. A source's mark moves in the record itself. A message before the mark was acknowledged
 already, or was about to be when the connection broke: it is answered and not counted again.
 """
 
@@ -141,7 +141,7 @@ class Acknowledger:
                     await self._storage.sync.reached(self._written[0][0])
                 except JournalUnavailable:
                     self._refuse(self._written.popleft()[1])
-                while self._written and self._written[0][0] <= self._storage.journal.safe:
+                while self._written and self._written[0][0] <= self._storage.journal.records_synced:
                     _answer(self._written.popleft()[1])
 
     def _refuse(self, group: list[_Waiting]) -> None:
@@ -180,7 +180,7 @@ class Acknowledger:
             await trio.lowlevel.checkpoint()
         try:
             together = list(chain.from_iterable(kept))
-            record = self._storage.keep_durably(together, packed, verdict.moved)
+            record = self._storage.append_durably(together, packed, verdict.moved)
         except JournalUnavailable:
             self._refuse(group)
             return

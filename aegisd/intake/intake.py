@@ -18,7 +18,7 @@ from aegisd.ingest.gathering import Burst, Sender
 from aegisd.live.sources import Sources
 from aegisd.live.state import LiveState
 from aegisd.wire.decode import Decoded, Decoder
-from aegisd.wire.naming.endpoints import Endpoints
+from aegisd.wire.naming.endpoints import EndpointNamer
 from aegisd.wire.privacy import protect
 
 MAX_RECENT_REJECTS = 50
@@ -73,7 +73,7 @@ class Intake:
         self,
         decoder: Decoder,
         privacy: Privacy,
-        endpoints: Endpoints,
+        endpoints: EndpointNamer,
         enabled: EnabledMetrics,
         live: LiveState,
         keep: Callable[[list[Block]], None],
@@ -97,7 +97,7 @@ class Intake:
     def take(self, listener: Listener, burst: Burst) -> Iterator[None]:
         """Take a burst of messages, part by part; the caller may do other things between them."""
         wall, steady = self._clocks()
-        self._live.observe(wall, steady)
+        self._live.advance(wall, steady)
         told: Told = {}
         parts = self._decoder.decode(burst.messages, round(wall * MICROSECONDS))
         part = next(parts, None)
@@ -114,7 +114,7 @@ class Intake:
     def decode(self, messages: Sequence[bytes]) -> Iterator[Decoded]:
         """Decode messages as of now, part by part; nothing is counted yet."""
         wall, steady = self._clocks()
-        self._live.observe(wall, steady)
+        self._live.advance(wall, steady)
         return self._decoder.decode(messages, round(wall * MICROSECONDS))
 
     def blocks(self, decoded: Decoded) -> list[Block]:

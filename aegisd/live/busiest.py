@@ -21,7 +21,7 @@ from aegisd.events.block import Integers, Mask, Text
 from aegisd.events.counters import OTHER
 from aegisd.live.names import NOWHERE, Name, Names
 from aegisd.stats import sketch
-from aegisd.stats.durations import Times
+from aegisd.stats.durations import Durations
 
 SLOT_SECONDS = 300
 SLOTS = 12
@@ -64,7 +64,7 @@ class _Slot:
             durations[self.keys[low:high] - row * sketch.BINS] += self.counts[low:high]
 
 
-class Endpoints:
+class BusiestEndpoints:
     """The followed endpoints. Seconds are those of a ``Timeline``."""
 
     def __init__(self, limit: int, now: int) -> None:
@@ -115,18 +115,18 @@ class Endpoints:
         self._earlier[:] = 0
         self._earlier[: len(self._keys)] = [earlier[name] for name in self._keys]
 
-    def add(self, methods: Text, paths: Text, failed: Mask, times: Times) -> None:
+    def add(self, methods: Text, paths: Text, failed: Mask, durations: Durations) -> None:
         """Count requests, and the durations of those that have one."""
         rows = self._names.find(methods, paths)
         if rows.min() == NOWHERE:
             rows = self._settle(methods, paths, rows)
         np.add.at(self._counters[_REQUESTS], rows, 1)
         np.add.at(self._counters[_FAILED], rows[failed], 1)
-        if times.timed is not None:
-            np.add.at(self._counters[_UNTIMED], rows[~times.timed], 1)
-            rows = rows[times.timed]
-        np.add.at(self._counters[_MICROSECONDS], rows, times.micros)
-        sketch.add(self._bins, rows, times.bins)
+        if durations.timed is not None:
+            np.add.at(self._counters[_UNTIMED], rows[~durations.timed], 1)
+            rows = rows[durations.timed]
+        np.add.at(self._counters[_MICROSECONDS], rows, durations.micros)
+        sketch.add(self._bins, rows, durations.bins)
 
     def _settle(self, methods: Text, paths: Text, rows: Integers) -> Integers:
         """``rows``, some of which are NOWHERE, with a place of their own or OTHER's instead."""

@@ -98,7 +98,7 @@ class Presence:
         """Take a block of backend reports; ``times`` are its timestamps on the ``Timeline``."""
         names, status = block.texts["backend_name"], block.texts["status"]
         breakers = block.texts["circuit_breaker"]
-        responses, timestamps = block.numbers["response_time_ms"], block.numbers["timestamp"]
+        responses, timestamps = block.numbers["response_time_us"], block.numbers["timestamp"]
         for row in _latest(names.index, times, now):
             response = int(responses[row])
             state = BackendState(

@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from aegisd.events.block import Block, Integers, Mask, Text
 from aegisd.events.counters import CLASS_ADDS, CLASS_FAILS, COLUMN, COUNTERS, STATUS_CLASS, Counters
 from aegisd.events.protocol import BACKEND, RATE_LIMIT, REQUEST, SYSTEM
-from aegisd.live.busiest import EndpointFigures, Endpoints
+from aegisd.live.busiest import BusiestEndpoints, EndpointFigures
 from aegisd.live.presence import BackendState, Presence
 from aegisd.live.seconds import Seconds
 from aegisd.live.timeline import Timeline
 from aegisd.live.waiting import Waiting
 from aegisd.live.windows import LONGEST, Series, Windows, WindowSums
-from aegisd.stats.durations import Times
+from aegisd.stats.durations import Durations
 
 MICROSECONDS = 1_000_000
 BUCKET_SECONDS = 10
@@ -46,10 +46,10 @@ class LiveState:
         self._waiting = Waiting()
         self._totals = dict.fromkeys(COUNTERS, 0)
         self._windows = Windows(self._now)
-        self._endpoints = Endpoints(max_endpoints, self._now)
+        self._endpoints = BusiestEndpoints(max_endpoints, self._now)
         self._presence = Presence()
 
-    def observe(self, wall: float, steady: float) -> None:
+    def advance(self, wall: float, steady: float) -> None:
         """Move on to now: ``wall`` in seconds since 1970, ``steady`` on a clock without steps."""
         self._wall = wall
         now = self._timeline.observe(wall, steady)
@@ -88,20 +88,22 @@ class LiveState:
 
     def _requests(self, block: Block) -> None:
         seconds = self._seconds(block)
-        times = Times.of(block.numbers["duration_ms"].astype(np.int64, copy=False))
-        timed = seconds.where(times.timed)
+        durations = Durations.of(block.numbers["duration_us"].astype(np.int64, copy=False))
+        timed = seconds.where(durations.timed)
         classes = STATUS_CLASS.take(block.numbers["status_code"].astype(np.intp))
         counters = seconds.count(classes, len(CLASS_ADDS)) @ CLASS_ADDS
         counters[:, COLUMN["timed"]] = (
             counters[:, COLUMN["requests"]]
-            if times.timed is None
-            else seconds.count(times.timed, 2)[:, 1]
+            if durations.timed is None
+            else seconds.count(durations.timed, 2)[:, 1]
         )
-        counters[:, COLUMN["microseconds"]] = timed.sum(times.micros)
-        self._count(timed, counters, times.bins)
-        self._count_endpoints(block, CLASS_FAILS.take(classes), times, seconds)
+        counters[:, COLUMN["duration_sum_us"]] = timed.sum(durations.micros)
+        self._count(timed, counters, durations.bins)
+        self._count_endpoints(block, CLASS_FAILS.take(classes), durations, seconds)
 
-    def _count_endpoints(self, block: Block, failed: Mask, times: Times, seconds: Seconds) -> None:
+    def _count_endpoints(
+        self, block: Block, failed: Mask, durations: Durations, seconds: Seconds
+    ) -> None:
         methods, paths = block.texts["method"], block.texts["endpoint"]
         earliest = self._now - LONGEST + 1  # a log of last week says nothing about the last hour
         if seconds.distinct[-1] < earliest:
@@ -110,8 +112,8 @@ class LiveState:
             lately = (seconds.distinct >= earliest)[seconds.row]
             methods = Text(methods.values, methods.index[lately])
             paths = Text(paths.values, paths.index[lately])
-            failed, times = failed[lately], times.where(lately)
-        self._endpoints.add(methods, paths, failed, times)
+            failed, durations = failed[lately], durations.where(lately)
+        self._endpoints.add(methods, paths, failed, durations)
 
     def _rate_limits(self, block: Block) -> None:
         seconds = self._seconds(block)

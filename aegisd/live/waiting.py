@@ -18,7 +18,7 @@ MAX_BLOCKS = 1024
 """Joining costs time and memory for each block, 2 µs and 1 kB: this bounds both where they are
 small."""
 
-NUMBERS = ("timestamp", "status_code", "duration_ms")
+NUMBERS = ("timestamp", "status_code", "duration_us")
 TEXTS = ("method", "endpoint")
 """The columns that are counted. Others do not wait: their memory is the store's to bound."""
 

@@ -9,7 +9,7 @@ from aegisd.stats import sketch
 
 
 @frozen(eq=False)
-class Times:
+class Durations:
     """Durations in whole microseconds, and the bins of the sketch that they fall into.
 
     ``timed`` marks the requests that have one, or is None where all do, as is usual.
@@ -20,7 +20,7 @@ class Times:
     bins: NDArray[np.intp]
 
     @classmethod
-    def of(cls, column: Integers) -> "Times":
+    def of(cls, column: Integers) -> "Durations":
         """Those of a block's column, of which there must be some; ABSENT where there is none."""
         if column.min() != ABSENT:
             return cls(None, column, sketch.bins_of(column))
@@ -28,9 +28,9 @@ class Times:
         micros = column[timed]
         return cls(timed, micros, sketch.bins_of(micros))
 
-    def where(self, requests: Mask) -> "Times":
+    def where(self, requests: Mask) -> "Durations":
         """The durations of the marked requests."""
         if self.timed is None:
-            return Times(None, self.micros[requests], self.bins[requests])
+            return Durations(None, self.micros[requests], self.bins[requests])
         kept = requests[self.timed]
-        return Times(self.timed[requests], self.micros[kept], self.bins[kept])
+        return Durations(self.timed[requests], self.micros[kept], self.bins[kept])

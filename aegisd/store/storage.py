@@ -7,7 +7,7 @@ from pathlib import Path
 
 from attrs import frozen
 
-from aegisd.config.load import Places
+from aegisd.config.load import Directories
 from aegisd.config.settings import Settings
 from aegisd.events.block import Block
 from aegisd.store.backlog.backlog import Backlog
@@ -34,7 +34,7 @@ class Storage:
         """How far the stream's sources have come."""
         return self.journal.marks
 
-    def keep_durably(
+    def append_durably(
         self, blocks: list[Block], packed: list[bytes], moved: dict[Source, int]
     ) -> int:
         """Keep what came together, with the marks it moves; return the record's number.
@@ -44,15 +44,15 @@ class Storage:
         """
         if not self.enabled:
             blocks, packed = [], []
-        number = self.backlog.put_durably(blocks, payload.joined(packed), moved)
+        number = self.backlog.append_durably(blocks, payload.joined(packed), moved)
         self.sync.notice()
         self.writer.notice()
         return number
 
-    def keep(self, blocks: list[Block]) -> None:
+    def append(self, blocks: list[Block]) -> None:
         """Keep what came together, until it is in the database."""
         if self.enabled:
-            self.backlog.put(blocks)
+            self.backlog.append(blocks)
             self.sync.notice()
             self.writer.notice()
 
@@ -65,7 +65,7 @@ class Storage:
 @contextmanager
 def open_storage(
     settings: Settings,
-    places: Places,
+    directories: Directories,
     postgres: Postgres,
     node: str,
     clocks: Callable[[], tuple[float, float]],
@@ -74,7 +74,7 @@ def open_storage(
 
     Raises AegisdError.
     """
-    directory = Path(places.expand(settings.storage.journal))
+    directory = Path(directories.expand(settings.storage.journal))
     journal = Journal(directory, settings.storage.journal_max_bytes, time.time_ns() // 1000)
     backlog = Backlog(journal, time.time)
     storage = Storage(

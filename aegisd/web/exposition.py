@@ -145,7 +145,7 @@ class Exposition(Collector):
             "aegisd_request_duration_seconds",
             "Durations of the requests that had one.",
             count_value=totals["timed"],
-            sum_value=totals["microseconds"] / 1_000_000,
+            sum_value=totals["duration_sum_us"] / 1_000_000,
         )
         yield _gauge(
             "aegisd_active_connections",

@@ -32,7 +32,7 @@ def overview(figures: Overview) -> dict[str, Any]:
     return {
         "timestamp": rfc3339(figures.now),
         "requestsPerSecond": counters["requests"] / minute.seconds,
-        "avgLatency": _average(counters["microseconds"], counters["timed"]),
+        "avgLatency": _average(counters["duration_sum_us"], counters["timed"]),
         "p50Latency": p50,
         "p95Latency": p95,
         "p99Latency": p99,
@@ -135,7 +135,7 @@ def live_latency(range_: Range, series: Series) -> list[dict[str, Any]]:
         _starts(series), series.counters, series.durations, strict=True
     ):
         timed = int(counters[COLUMN["timed"]])
-        micros = int(counters[COLUMN["microseconds"]])
+        micros = int(counters[COLUMN["duration_sum_us"]])
         p50, p95, p99 = _quantiles(durations)
         points[start] = Latency(p50, p95, p99, _average(micros, timed))
     return latency(range_, points)

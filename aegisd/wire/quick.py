@@ -278,15 +278,15 @@ def _block(events: list[Any], timestamps: NDArray[np.float64], clock: Clock) -> 
     nothing = Text.constant(None, len(events))  # one for all fields: most texts are absent
     for field in _FIELDS:
         if field is _TIMES:
-            numbers[field.name] = _floats(field, timestamps, clock)
+            numbers[field.column] = _floats(field, timestamps, clock)
             continue
         raw = list(map(attrgetter(field.name), events))
         if field.type is FieldType.TEXT:
-            texts[field.name] = nothing if raw.count(None) == len(raw) else Text.of(raw)
+            texts[field.column] = nothing if raw.count(None) == len(raw) else Text.of(raw)
         elif field.type is FieldType.STATUS:
-            numbers[field.name] = np.array(raw, np.int64)
+            numbers[field.column] = np.array(raw, np.int64)
         else:
-            numbers[field.name] = _floats(field, np.array(raw, np.float64), clock)
+            numbers[field.column] = _floats(field, np.array(raw, np.float64), clock)
     return Block(REQUEST, len(events), numbers, texts)
 
 

@@ -71,7 +71,7 @@ def history_on(postgres: Postgres, node: str, waiting: Sequence[Block] = ()) -> 
     with tempfile.TemporaryDirectory(prefix="bench-") as directory:
         journal = Journal(Path(directory) / "journal", JOURNAL_BYTES, 0)
         backlog = Backlog(journal, lambda: 0)
-        backlog.put(waiting)
+        backlog.append(waiting)
         try:
             yield History(postgres, backlog, node)
         finally:

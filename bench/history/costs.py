@@ -200,7 +200,7 @@ async def flushing(database: Database, results: Results) -> None:
 
 def _laid_out(block: Block) -> None:
     for table in piece_rows(roll_up([block]), "gateway"):
-        for _ in table.pieces():
+        for _ in table.chunks():
             pass
 
 

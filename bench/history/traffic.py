@@ -1,7 +1,7 @@
 """The traffic of the history benchmark: requests and decisions as Blocks, the same each time.
 
 Durations are a mixture: most are lognormal about a median of their endpoint, one in twenty is
-Pareto with a tail that reaches to minutes. Endpoints and keys follow Zipf's law.
+Pareto with a tail that reaches to minutes. EndpointNamer and keys follow Zipf's law.
 """
 
 import numpy as np
@@ -71,7 +71,7 @@ class Traffic:
         return Block(
             REQUEST,
             size,
-            {"timestamp": stamps, "status_code": status, "duration_ms": self._durations(which)},
+            {"timestamp": stamps, "status_code": status, "duration_us": self._durations(which)},
             {
                 "method": Text(self._methods, self._method_of[which]),
                 "path": paths,
@@ -103,7 +103,7 @@ class Traffic:
     def reports(self, moment: int) -> list[Block]:
         """What a node says of its backends and connections."""
         stamps = np.full(BACKENDS, moment)
-        numbers = {"timestamp": stamps, "response_time_ms": np.full(BACKENDS, 12_000)}
+        numbers = {"timestamp": stamps, "response_time_us": np.full(BACKENDS, 12_000)}
         texts = {
             "backend_name": Text(self._backends, np.arange(BACKENDS, dtype=np.int32)),
             "status": Text.constant("healthy", BACKENDS),

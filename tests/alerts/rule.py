@@ -33,7 +33,7 @@ def requests(live: LiveState, *events: tuple[int, int | None, int], at: int) -> 
     for status, duration, count in events:
         event = {"status_code": status, "timestamp": at * 1_000_000}
         if duration is not None:
-            event["duration_ms"] = duration * 1000
+            event["duration_us"] = duration * 1000
         live.apply(block("request", [event] * count))
 
 

@@ -64,7 +64,7 @@ async def test_the_journal_is_synced_beside_more_dripping_mails_than_trio_has_th
             await eventually(lambda: server.clients >= TRIOS_THREADS)
             add(journal, b"entry")
             await Sync(journal, 0.01).once()
-            assert journal.safe == journal.appended
+            assert journal.records_synced == journal.records_appended
             nursery.cancel_scope.cancel()
 
 

@@ -67,8 +67,8 @@ def test_a_window_that_is_not_full_yet_shows_no_lack_of_requests(operator: str) 
 def test_what_has_left_the_window_no_longer_counts() -> None:
     live = live_with((500, 10, 10))
     requests(live, (200, 1, 10), at=WALL)
-    live.observe(WALL + 59, 59)
+    live.advance(WALL + 59, 59)
     assert value_of(rule().condition, live.window("1m"), LONG) == 50
-    live.observe(WALL + 61, 61)
+    live.advance(WALL + 61, 61)
     assert value_of(rule().condition, live.window("1m"), LONG) == 0
     assert value_of(rule().condition, live.window("5m"), LONG) == 50

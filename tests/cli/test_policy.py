@@ -7,7 +7,7 @@ import pytest
 import trio
 from support import Daemon, query, wait_until
 
-from aegisd.config.load import Places, load
+from aegisd.config.load import Directories, load
 from aegisd.daemon.serve import migrate
 
 CONFIG = '[storage]\ndsn = "{dsn}"\nschema = "elsewhere"\n[metrics]\nretention_days = {days}\n'
@@ -29,7 +29,7 @@ def configured(dsn: str, tmp_path: Path):
         file.write_text(CONFIG.format(dsn=dsn, days=days))
         return ("--config", str(file))
 
-    trio.run(migrate, load(Path(write(30)[1])), Places.here(), None)
+    trio.run(migrate, load(Path(write(30)[1])), Directories.here(), None)
     return write
 
 

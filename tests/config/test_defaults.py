@@ -3,7 +3,7 @@
 import tomllib
 from pathlib import Path
 
-from aegisd.config.load import Places, as_toml_values, load
+from aegisd.config.load import Directories, as_toml_values, load
 from aegisd.config.settings import Settings
 
 CONTRACT = """
@@ -106,30 +106,35 @@ def test_a_list_of_rules_takes_the_default_rules_place(tmp_path: Path) -> None:
 
 
 def test_root_has_the_systems_places() -> None:
-    places = Places.of({"HOME": "/root", "XDG_RUNTIME_DIR": "/run/user/0"}, 0)
-    assert (places.runtime, places.state) == (Path("/run/aegisd"), Path("/var/lib/aegisd"))
+    directories = Directories.of({"HOME": "/root", "XDG_RUNTIME_DIR": "/run/user/0"}, 0)
+    assert (directories.runtime, directories.state) == (
+        Path("/run/aegisd"),
+        Path("/var/lib/aegisd"),
+    )
 
 
 def test_a_user_has_the_sessions_places() -> None:
     home = {"HOME": "/home/a", "XDG_RUNTIME_DIR": "/run/user/1000"}
-    places = Places.of(home, 1000)
-    assert places.runtime == Path("/run/user/1000/aegisd")
-    assert places.state == Path("/home/a/.local/state/aegisd")
-    moved = Places.of(home | {"XDG_STATE_HOME": "/s"}, 1000)
+    directories = Directories.of(home, 1000)
+    assert directories.runtime == Path("/run/user/1000/aegisd")
+    assert directories.state == Path("/home/a/.local/state/aegisd")
+    moved = Directories.of(home | {"XDG_STATE_HOME": "/s"}, 1000)
     assert moved.state == Path("/s/aegisd")
 
 
 def test_a_user_without_a_session_has_a_runtime_directory_beside_the_state() -> None:
-    assert Places.of({"HOME": "/home/a"}, 1000).runtime == Path("/home/a/.local/state/aegisd/run")
+    assert Directories.of({"HOME": "/home/a"}, 1000).runtime == Path(
+        "/home/a/.local/state/aegisd/run"
+    )
 
 
 def test_systemds_places_come_first_and_of_several_the_first() -> None:
     given = {"RUNTIME_DIRECTORY": "/run/x:/run/y", "STATE_DIRECTORY": "/var/lib/x:/var/lib/y"}
     for uid in (0, 1000):
-        places = Places.of(given, uid)
-        assert (places.runtime, places.state) == (Path("/run/x"), Path("/var/lib/x"))
+        directories = Directories.of(given, uid)
+        assert (directories.runtime, directories.state) == (Path("/run/x"), Path("/var/lib/x"))
 
 
 def test_placeholders_are_filled_in_wherever_they_stand() -> None:
-    places = Places(Path("/r"), Path("/s"), "h")
-    assert places.expand("{runtime}/a {state}/b {hostname} {other}") == "/r/a /s/b h {other}"
+    directories = Directories(Path("/r"), Path("/s"), "h")
+    assert directories.expand("{runtime}/a {state}/b {hostname} {other}") == "/r/a /s/b h {other}"

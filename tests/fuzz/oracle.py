@@ -117,7 +117,7 @@ def _within_limits(block: Block) -> None:
                     assert len(value.encode()) <= field.limit, field
                     assert "\0" not in value
             continue
-        column = block.numbers[field.name]
+        column = block.numbers[field.column]
         assert len(column) == block.size
         if field.type in ranges:
             low, high = ranges[field.type]

@@ -27,7 +27,7 @@ from aegisd.store.journal.sync import Sync
 from aegisd.store.storage import Storage
 from aegisd.store.write.writer import Writer
 from aegisd.wire.decode import Decoder
-from aegisd.wire.naming.endpoints import Endpoints
+from aegisd.wire.naming.endpoints import EndpointNamer
 
 EVENT = GOOD["request"]
 GARBAGE = b"\xc1"
@@ -56,10 +56,10 @@ class Taking:
         self.intake = Intake(
             Decoder(MAX_AGE),
             Privacy(),
-            Endpoints(templates=True),
+            EndpointNamer(templates=True),
             EnabledMetrics(),
             LiveState(100, *clocks()),
-            self.storage.keep,
+            self.storage.append,
             clocks,
         )
         self.acknowledger = Acknowledger(self.intake, self.storage)
@@ -86,8 +86,8 @@ class Taking:
 
     def kept(self) -> int:
         """Events in the journal, as they are read back."""
-        self.backlog.start_from(self.backlog.first_position)
-        batch = self.backlog.first(2**62)
+        self.backlog.resume_from(self.backlog.committed)
+        batch = self.backlog.next_batch(2**62)
         return 0 if batch is None else batch.events
 
 
@@ -189,9 +189,9 @@ async def test_as_many_events_as_frames_may_stand_for_are_read_back(tmp_path: Pa
         assert [accepted for _, accepted, _ in told(answers)] == [rows] * frames
     async with _opened(tmp_path) as again:
         read = 0
-        while (batch := again.backlog.first(2**20)) is not None:
+        while (batch := again.backlog.next_batch(2**20)) is not None:
             read += sum(block.size for block in blocks_of(batch))
-            again.backlog.stored(batch.end)
+            again.backlog.commit(batch.end)
         assert read == rows * frames
         assert again.backlog.lost_with_files == 0
 

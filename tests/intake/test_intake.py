@@ -13,7 +13,7 @@ from aegisd.ingest.gathering import Burst
 from aegisd.intake.intake import MAX_RECENT_REJECTS, PREVIEW_BYTES, Intake
 from aegisd.live.state import LiveState
 from aegisd.wire.decode import Decoder
-from aegisd.wire.naming.endpoints import Endpoints
+from aegisd.wire.naming.endpoints import EndpointNamer
 
 ALL = list(GOOD.values())
 SECRET = GOOD["request"] | {"path": "/users/7?token=1", "client_ip": "192.0.2.77"}
@@ -29,7 +29,7 @@ class Way:
         self.intake = Intake(
             Decoder(MAX_AGE),
             privacy,
-            Endpoints(templates=True),
+            EndpointNamer(templates=True),
             enabled,
             self.live,
             self.keep,

@@ -10,7 +10,7 @@ from aegisd.events.block import Block, Text
 from aegisd.events.counters import OTHER
 from aegisd.events.protocol import REQUEST
 from aegisd.live.state import LiveState
-from aegisd.wire.naming.endpoints import Endpoints
+from aegisd.wire.naming.endpoints import EndpointNamer
 
 LIMIT = 2000
 EVENTS, SIZE = 1_000_000, 10_000
@@ -36,7 +36,7 @@ def block(first: int, now: int) -> Block:
         {
             "timestamp": np.full(SIZE, now * MICROSECONDS, np.int64),
             "status_code": np.full(SIZE, 200, np.int16),
-            "duration_ms": np.arange(first, first + SIZE, dtype=np.int64),
+            "duration_us": np.arange(first, first + SIZE, dtype=np.int64),
         },
         {
             "method": Text.constant("GET", SIZE),
@@ -52,13 +52,13 @@ def resident() -> int:
 
 
 def test_a_million_distinct_paths_take_bounded_memory_and_are_all_counted() -> None:
-    naming = Endpoints(templates=True, patterns=["/files/{path*}"])
+    naming = EndpointNamer(templates=True, patterns=["/files/{path*}"])
     live = LiveState(LIMIT, NOW, 0.0)
     growth = {}
     before = resident()
     for i, first in enumerate(range(0, EVENTS, SIZE)):
         now = NOW + i * SECONDS_A_BLOCK
-        live.observe(now, now - NOW)
+        live.advance(now, now - NOW)
         live.apply(naming.name(block(first, now)))
         growth[first + SIZE] = resident() - before
 

@@ -49,7 +49,7 @@ class Model:
         for second, status, micros, method, path in zip(
             (block.numbers["timestamp"] // MICROSECONDS).tolist(),
             block.numbers["status_code"].tolist(),
-            block.numbers["duration_ms"].tolist(),
+            block.numbers["duration_us"].tolist(),
             block.texts["method"].rows(),
             block.texts["endpoint"].rows(),
             strict=True,
@@ -72,7 +72,7 @@ class Model:
             found["rate_limited"] += status == 429
             if micros != ABSENT:
                 found["timed"] += 1
-                found["microseconds"] += micros
+                found["duration_sum_us"] += micros
         return dict(found)
 
     def sketch(self, length: int) -> list[int]:
@@ -122,7 +122,7 @@ class Shape:
             {
                 "timestamp": random.integers(first * MICROSECONDS, end * MICROSECONDS, size),
                 "status_code": random.integers(0, 1000, size).astype(np.int16),
-                "duration_ms": micros,
+                "duration_us": micros,
             },
             {
                 "method": Text(METHODS[: self.methods], method),
@@ -163,11 +163,11 @@ def test_every_request_counts_once_in_its_own_second_and_endpoint(
         if often:
             check(live, model)
         model.now += wait
-        live.observe(model.now, model.now - NOW)
+        live.advance(model.now, model.now - NOW)
     check(live, model)
     totals = live.overview().totals
     assert totals["requests"] == len(model.requests)
-    assert totals["microseconds"] == sum(r[2] for r in model.requests if r[2] != ABSENT)
+    assert totals["duration_sum_us"] == sum(r[2] for r in model.requests if r[2] != ABSENT)
 
 
 @pytest.mark.parametrize("size", [waiting.MAX_EVENTS - 1, waiting.MAX_EVENTS, 3001])
@@ -208,9 +208,9 @@ def test_what_came_before_the_clock_was_set_counts_where_it_was(step: float) -> 
     block = Shape(50, "one second", 0, 1, 1, 0).block(NOW)
     live.apply(block)
     model.add(block)
-    live.observe(NOW + 0.5 + step, 0.5)
+    live.advance(NOW + 0.5 + step, 0.5)
     assert live.window("1m").counters == model.counters(60)
-    live.observe(NOW + 0.5 + step + 57, 57.5)
+    live.advance(NOW + 0.5 + step + 57, 57.5)
     assert live.window("1m").counters == model.counters(60)
-    live.observe(NOW + 0.5 + step + 62, 62.5)
+    live.advance(NOW + 0.5 + step + 62, 62.5)
     assert live.window("1m").counters["requests"] == 0

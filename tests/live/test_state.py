@@ -49,7 +49,7 @@ def test_durations_are_summed_of_the_requests_that_have_one() -> None:
     live.burst([request(duration_ms=d) for d in (1, None, 2.5, 0, None)])
     minute = live.state.overview().minute
     assert minute.counters["timed"] == 3
-    assert minute.counters["microseconds"] == 3500
+    assert minute.counters["duration_sum_us"] == 3500
     assert minute.durations.sum() == 3
     figures = live.state.top_endpoints(1)[0]
     assert (figures.requests, figures.average) == (5, 3500 / 3)
@@ -92,7 +92,7 @@ def test_totals_are_exact_over_days_and_windows_show_only_their_time() -> None:
             micros += 7 * (hour * 1000 + 1)
         live.wait(3600)
     totals = live.state.overview().totals
-    assert (totals["requests"], totals["timed"], totals["microseconds"]) == (sent, sent, micros)
+    assert (totals["requests"], totals["timed"], totals["duration_sum_us"]) == (sent, sent, micros)
     assert {w: live.requests(w) for w in WINDOWS} == dict.fromkeys(WINDOWS, 0)
     live.burst(request())
     assert {w: live.requests(w) for w in WINDOWS} == dict.fromkeys(WINDOWS, 1)

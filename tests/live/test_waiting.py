@@ -6,7 +6,7 @@ from sample_events import GOOD, decode, rows
 
 from aegisd.events.block import Block, Text
 from aegisd.live.waiting import MAX_BLOCKS, MAX_EVENTS, NUMBERS, TEXTS, Waiting
-from aegisd.wire.naming.endpoints import Endpoints
+from aegisd.wire.naming.endpoints import EndpointNamer
 
 events = st.builds(
     lambda path, method, status, ms: (
@@ -21,7 +21,7 @@ events = st.builds(
 
 def block(sent: list[dict[str, object]]) -> Block:
     (made,) = decode(sent).blocks
-    return Endpoints(templates=True, patterns=[]).name(made)
+    return EndpointNamer(templates=True, patterns=[]).name(made)
 
 
 @given(st.lists(st.lists(events, min_size=1, max_size=5), max_size=8))

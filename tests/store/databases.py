@@ -37,7 +37,7 @@ _NUMBERS: dict[str, dict[str, tuple[type, Any]]] = {
     "request": {
         "timestamp": (np.int64, NOON),
         "status_code": (np.int16, 200),
-        "duration_ms": (np.int64, ABSENT),
+        "duration_us": (np.int64, ABSENT),
     },
     "rate_limit": {
         "timestamp": (np.int64, NOON),
@@ -45,7 +45,7 @@ _NUMBERS: dict[str, dict[str, tuple[type, Any]]] = {
         "remaining": (np.int64, ABSENT),
         "limit": (np.int64, ABSENT),
     },
-    "backend": {"timestamp": (np.int64, NOON), "response_time_ms": (np.int64, ABSENT)},
+    "backend": {"timestamp": (np.int64, NOON), "response_time_us": (np.int64, ABSENT)},
     "system": {
         "timestamp": (np.int64, NOON),
         "active_connections": (np.int64, 1),

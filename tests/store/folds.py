@@ -89,7 +89,7 @@ async def store(postgres: Postgres, made: Iterable[Event]) -> None:
                 "endpoint": event.names[1],
                 "status_code": event.status,
             }
-            | ({} if event.duration is None else {"duration_ms": event.duration})
+            | ({} if event.duration is None else {"duration_us": event.duration})
             for event in own
             if event.kind == REQUEST
         ]

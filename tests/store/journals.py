@@ -34,7 +34,7 @@ def held(journal: Journal, position: int = 0) -> list[tuple[int, bytes]]:
     cursor = Cursor(journal, position)
     found = []
     while (record := cursor.next()) is not None:
-        found.append((record.position, record.entry))
+        found.append((record.position, record.payload))
     cursor.close()
     return found
 

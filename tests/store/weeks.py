@@ -102,7 +102,7 @@ async def _store(postgres: Postgres, events: list[Event], node: str) -> None:
             "endpoint": event.endpoint,
             "status_code": event.status,
         }
-        | ({} if event.duration is None else {"duration_ms": event.duration})
+        | ({} if event.duration is None else {"duration_us": event.duration})
         for event in events
         if event.kind == "request"
     ]

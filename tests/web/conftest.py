@@ -16,7 +16,7 @@ from web.streams import WAIT_SECONDS, rest_of, until
 
 from aegisd.alerts.archive import Archive
 from aegisd.alerts.manager import Manager
-from aegisd.config.load import Places, load
+from aegisd.config.load import Directories, load
 from aegisd.daemon.losses import Losses
 from aegisd.ingest import sockets
 from aegisd.ingest.datagram import DatagramListener
@@ -35,7 +35,7 @@ from aegisd.web.http.guard import Guard
 from aegisd.web.http.server import Server
 from aegisd.web.websocket import Hub
 from aegisd.wire.decode import Decoder
-from aegisd.wire.naming.endpoints import Endpoints
+from aegisd.wire.naming.endpoints import EndpointNamer
 
 AWAY = "postgresql://nobody@/none?host=/nonexistent"
 DAY_MICROSECONDS = 86_400 * 1_000_000
@@ -127,10 +127,14 @@ def serving(tmp_path: Path) -> Serving:
         (tmp_path / "aegisd.toml").write_text(config)
         settings = load(tmp_path / "aegisd.toml", {})
         settings = evolve(settings, node="here")
-        places = Places(runtime=tmp_path / "run", state=tmp_path / "state", hostname="here")
+        directories = Directories(
+            runtime=tmp_path / "run", state=tmp_path / "state", hostname="here"
+        )
         async with (
             open_postgres(migrate=True) as postgres,
-            entered(open_storage(settings, places, postgres, settings.node, clocks)) as storage,
+            entered(
+                open_storage(settings, directories, postgres, settings.node, clocks)
+            ) as storage,
             trio.open_nursery() as nursery,
         ):
             postgres.dsn = dsn
@@ -139,16 +143,16 @@ def serving(tmp_path: Path) -> Serving:
 
             def now() -> int:
                 wall, steady = clocks()
-                live.observe(wall, steady)
+                live.advance(wall, steady)
                 return round(wall * 1_000_000)
 
             intake = Intake(
                 Decoder(settings.metrics.retention_days * DAY_MICROSECONDS),
                 settings.privacy,
-                Endpoints(templates=settings.paths.templates, patterns=settings.paths.patterns),
+                EndpointNamer(templates=settings.paths.templates, patterns=settings.paths.patterns),
                 settings.metrics.enabled_metrics,
                 live,
-                storage.keep,
+                storage.append,
                 clocks,
             )
             bound = sockets.bind_udp("127.0.0.1:0")

@@ -357,7 +357,7 @@ async def test_an_answer_tells_its_range_in_whole_rollups(serving, dsn, path):
 @pytest.mark.parametrize("path", [*SERIES, "overview?exact=true", "latency?exact=true"])
 async def test_an_answer_tells_until_when_it_is_complete(serving, dsn, monkeypatch, path):
     """What waits on the disk alone is not counted; of exact answers, nothing that waits is."""
-    monkeypatch.setattr(backlog, "MAX_HELD_BYTES", 0)
+    monkeypatch.setattr(backlog, "MAX_BUFFERED_BYTES", 0)
     async with serving("[metrics]\nflush_interval_ms = 3600000", dsn=dsn) as web:
         before = math.floor(time.time())
         for _ in range(3):

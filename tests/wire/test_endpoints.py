@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 from sample_events import GOOD, decode, rows
 
 from aegisd.wire.naming import endpoints
-from aegisd.wire.naming.endpoints import Endpoints, template
+from aegisd.wire.naming.endpoints import EndpointNamer, template
 
 IDENTIFIERS = [
     "1",
@@ -85,7 +85,7 @@ def named(
     *events: dict[str, object], templates: bool = True, patterns: tuple[str, ...] = ()
 ) -> list[str]:
     (block,) = decode(list(events)).blocks
-    endpoints = Endpoints(templates=templates, patterns=patterns)
+    endpoints = EndpointNamer(templates=templates, patterns=patterns)
     return [str(row["endpoint"]) for row in rows([endpoints.name(block)])]
 
 
@@ -217,7 +217,7 @@ def test_the_gateway_s_route_goes_before_a_pattern() -> None:
 def test_what_a_pattern_gives_is_remembered_by_the_path_as_sent(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    naming = Endpoints(templates=True, patterns=PATTERNS)
+    naming = EndpointNamer(templates=True, patterns=PATTERNS)
     (block,) = decode([request(path) for path in ("/users/7?x=1", "/users/7", "/8", "/9")]).blocks
     first = rows([naming.name(block)])
     monkeypatch.setattr(endpoints, "template", None)  # not asked again
@@ -229,7 +229,7 @@ def test_what_a_pattern_gives_is_remembered_by_the_path_as_sent(
 def test_paths_of_one_endpoint_have_one_text() -> None:
     held = [("/users/1", None), ("/users/2", None), ("/x", "/users/{id}")] * 2 + [("/y", None)]
     (block,) = decode([request(path, route=route) for path, route in held]).blocks
-    text = Endpoints(templates=True).name(block).texts["endpoint"]
+    text = EndpointNamer(templates=True).name(block).texts["endpoint"]
     assert [value for value in text.values if value is not None] == ["/users/{id}", "/y"]
     assert text.rows() == ["/users/{id}"] * 6 + ["/y"]
 
@@ -243,14 +243,14 @@ def test_every_event_gets_its_own_endpoint(held: list[tuple[str, str | None]]) -
 
 def test_other_kinds_have_no_endpoint() -> None:
     (block,) = decode(GOOD["backend"]).blocks
-    assert Endpoints(templates=True).name(block) is block
+    assert EndpointNamer(templates=True).name(block) is block
 
 
 def test_the_memory_of_paths_is_bounded_and_forgets_nothing_in_use(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(endpoints, "MAX_REMEMBERED", 100)
-    remembering = Endpoints(templates=True)
+    remembering = EndpointNamer(templates=True)
     for number in range(1000):
         assert number == 0 or "/used/1" in remembering._recent | remembering._older
         (block,) = decode([request(f"/scan/x{number}y"), request("/used/1")]).blocks
@@ -260,7 +260,7 @@ def test_the_memory_of_paths_is_bounded_and_forgets_nothing_in_use(
 
 
 def test_long_paths_are_not_remembered() -> None:
-    remembering = Endpoints(templates=True)
+    remembering = EndpointNamer(templates=True)
     long = ["/" + "x" * 300, "/" + "é" * 300, "/" + "\U0001f680" * 80]
     short = ["/short", "/" + "x" * 250, "/" + "\U0001f680" * 50]
     (block,) = decode([request(path) for path in long + short]).blocks
@@ -269,7 +269,7 @@ def test_long_paths_are_not_remembered() -> None:
 
 
 def test_a_path_that_is_its_own_endpoint_is_one_text_in_memory() -> None:
-    remembering = Endpoints(templates=True)
+    remembering = EndpointNamer(templates=True)
     (block,) = decode([request("/some/path"), request("/1")]).blocks
     remembering.name(block)
     ((path, endpoint), _) = remembering._recent.items()

@@ -13,7 +13,7 @@ from aegisd.store.write.writer import MAX_BATCH_EVENTS
 from aegisd.wire.careful.envelopes import MAX_EVENTS as MAX_CAREFUL_EVENTS
 from aegisd.wire.careful.table import MAX_READ_ROWS
 from aegisd.wire.decode import MAX_PART_BYTES, MAX_PART_EVENTS, Decoder
-from aegisd.wire.naming.endpoints import Endpoints
+from aegisd.wire.naming.endpoints import EndpointNamer
 
 REQUEST = GOOD["request"]
 NIL, EMPTY_MAP = b"\xc0", b"\x80"
@@ -135,10 +135,10 @@ def test_sums_of_the_longest_durations_of_a_message_do_not_overflow() -> None:
     burst = parts_of({"n": MAX_ROWS, "columns": REQUEST | {"duration_ms": [longest] * MAX_ROWS}})
     live = LiveState(10, NOW, 0)
     for block in burst.blocks:
-        live.apply(Endpoints(templates=True).name(block))
+        live.apply(EndpointNamer(templates=True).name(block))
     expected = MAX_ROWS * longest * 1000
-    assert live.window("1m").counters["microseconds"] == expected
-    assert live.overview().totals["microseconds"] == expected
+    assert live.window("1m").counters["duration_sum_us"] == expected
+    assert live.overview().totals["duration_sum_us"] == expected
     durations = fine(concatenate(burst.blocks)).durations
     assert durations is not None
     assert durations.total.tolist() == [expected]

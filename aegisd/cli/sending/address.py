@@ -14,7 +14,7 @@ import msgpack
 
 from aegisd.cli.sending.rejects import Rejects, answered
 from aegisd.config.address import split_address
-from aegisd.config.load import Places, load
+from aegisd.config.load import Directories, load
 from aegisd.config.settings import Ingest
 from aegisd.errors import AegisdError, ConfigError
 
@@ -197,7 +197,7 @@ def open_sender(address: str | None, config: Path | None) -> Iterator[AnySender]
 def _configured(config: Path | None) -> str:
     ingest = load(config).ingest
     if ingest.unix_datagram:
-        return f"unix:{Places.here().expand(ingest.unix_datagram)}"
+        return f"unix:{Directories.here().expand(ingest.unix_datagram)}"
     if ingest.udp:
         return f"udp:{ingest.udp}"
     raise AegisdError("the configuration has no datagram listener; name an address with --to")

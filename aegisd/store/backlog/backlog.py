@@ -11,86 +11,19 @@ from contextlib import suppress
 from uuid import UUID
 
 import structlog
-from attrs import define, frozen
+from attrs import define
 
 from aegisd.events.block import Block
+from aegisd.store.backlog.batch import Batch, BufferedRecord
 from aegisd.store.journal import payload
 from aegisd.store.journal.cursor import Cursor
 from aegisd.store.journal.journal import Journal, JournalFull, JournalUnavailable
 from aegisd.store.journal.marks import Source
 
-MAX_HELD_BYTES = 128 * 1024 * 1024
+MAX_BUFFERED_BYTES = 128 * 1024 * 1024
 """In memory, about: two to three million requests in lists."""
 
 log = structlog.get_logger()
-
-
-@frozen(eq=False)
-class Entry:
-    """What came together: its events have the positions from ``position`` to ``end``."""
-
-    position: int
-    blocks: list[Block]
-    since: int  # seconds since 1970
-    end: int
-    nbytes: int  # in memory, about
-
-    @classmethod
-    def of(cls, position: int, blocks: list[Block], since: int, end: int) -> "Entry":
-        """An entry of these blocks."""
-        return cls(position, blocks, since, end, sum(block.nbytes for block in blocks))
-
-    @property
-    def events(self) -> int:
-        """How many there are positions for; none are in the blocks where they can't be read."""
-        return self.end - self.position
-
-    def placed(self) -> list[tuple[int, Block]]:
-        """Its blocks, each with the position of its first event."""
-        position, found = self.position, []
-        for block in self.blocks:
-            found.append((position, block))
-            position += block.size
-        return found
-
-    def after(self, position: int) -> list[Block]:
-        """Its events from ``position`` on."""
-        if position <= self.position:
-            return self.blocks
-        return [block for _, block in Batch(0, 0, self.placed()).part(position, self.end).blocks]
-
-
-@frozen(eq=False)
-class Batch:
-    """What goes to the database together: all events between two positions."""
-
-    start: int
-    end: int
-    blocks: list[tuple[int, Block]]  # with the position of the first event of each
-
-    @property
-    def events(self) -> int:
-        """How many."""
-        return sum(block.size for _, block in self.blocks)
-
-    def part(self, start: int, end: int) -> "Batch":
-        """The events from ``start`` to ``end``."""
-        parts = []
-        for position, block in self.blocks:
-            low, high = max(start - position, 0), min(end - position, block.size)
-            if low < high:
-                parts.append((position + low, block.part(low, high)))
-        return Batch(start, end, parts)
-
-    def halves(self) -> tuple["Batch", "Batch"]:
-        """Two batches of half the events each."""
-        half, passed, middle = self.events // 2, 0, self.end
-        for position, block in self.blocks:
-            if passed + block.size > half:
-                middle = position + half - passed
-                break
-            passed += block.size
-        return self.part(self.start, middle), self.part(middle, self.end)
 
 
 @define
@@ -107,14 +40,16 @@ class Backlog:
     def __init__(self, journal: Journal, clock: Callable[[], float]) -> None:
         self._journal = journal
         self._clock = clock
-        self._position = journal.first
-        self._cursor = Cursor(journal, journal.first)
-        self._front: deque[Entry] = deque()  # from the position on, without gaps
-        self._later: deque[Entry] = deque()  # what lies between the two is in the journal
-        self._held_bytes = 0
-        self._unheld: dict[int, int] = {}  # where stretches begin that had no room, when they came
-        self._unheld_end = -1  # of the last one
-        self._looked_to = journal.first  # what is lost before is counted
+        self._position = journal.start
+        self._cursor = Cursor(journal, journal.start)
+        self._front: deque[BufferedRecord] = deque()  # from the position on, without gaps
+        self._later: deque[BufferedRecord] = deque()  # what lies between the two is in the journal
+        self._buffered_bytes = 0
+        self._unbuffered: dict[
+            int, int
+        ] = {}  # where stretches begin that had no room, when they came
+        self._unbuffered_end = -1  # of the last one
+        self._looked_to = journal.start  # what is lost before is counted
         self.figures = BacklogFigures()
 
     @property
@@ -133,9 +68,9 @@ class Backlog:
         return self.figures.dropped + self.lost_with_files
 
     @property
-    def first_position(self) -> int:
+    def committed(self) -> int:
         """From where on there may be events that are not stored."""
-        return self._journal.stored
+        return self._journal.committed
 
     @property
     def end(self) -> int:
@@ -144,7 +79,7 @@ class Backlog:
 
     # what comes in
 
-    def put(self, blocks: Sequence[Block]) -> None:
+    def append(self, blocks: Sequence[Block]) -> None:
         """Keep blocks that came together, on disk or in memory at the least."""
         events = sum(block.size for block in blocks)
         if not events:
@@ -153,28 +88,30 @@ class Backlog:
         try:
             position = self._append(payload.pack(blocks), events, {}, now)
         except JournalUnavailable:
-            if self._held_bytes + sum(block.nbytes for block in blocks) > MAX_HELD_BYTES:
+            if self._buffered_bytes + sum(block.nbytes for block in blocks) > MAX_BUFFERED_BYTES:
                 self.figures.dropped += events
                 return
             position = self._journal.skip(events)
-        self._hold(Entry.of(position, list(blocks), now, self._journal.end))
+        self._buffer(BufferedRecord.of(position, list(blocks), now, self._journal.end))
 
-    def put_durably(self, blocks: Sequence[Block], entry: bytes, moved: dict[Source, int]) -> int:
+    def append_durably(
+        self, blocks: Sequence[Block], packed: bytes, moved: dict[Source, int]
+    ) -> int:
         """Keep blocks in the journal, with the marks that they move; return the record's number.
 
-        ``entry`` is what ``entries`` makes of them. They are on disk when that many records are
-        safe. Raises JournalUnavailable.
+        ``packed`` is what ``payload`` makes of them. They are on disk when that many records are
+        synced. Raises JournalUnavailable.
         """
         events = sum(block.size for block in blocks)
         now = int(self._clock())
-        position = self._append(entry, events, moved, now)
+        position = self._append(packed, events, moved, now)
         if events:
-            self._hold(Entry.of(position, list(blocks), now, self._journal.end))
-        return self._journal.appended
+            self._buffer(BufferedRecord.of(position, list(blocks), now, self._journal.end))
+        return self._journal.records_appended
 
-    def _append(self, entry: bytes, events: int, moved: dict[Source, int], now: int) -> int:
+    def _append(self, packed: bytes, events: int, moved: dict[Source, int], now: int) -> int:
         try:
-            position = self._journal.append(events, entry, moved, now)
+            position = self._journal.append(events, packed, moved, now)
         except JournalFull:
             self._cannot_write("it is full (storage.journal_max_bytes)")
             raise JournalUnavailable from None
@@ -191,76 +128,76 @@ class Backlog:
             log.error("the journal can't be written, events wait in memory alone", why=why)
         self.figures.error = why
 
-    def _hold(self, entry: Entry) -> None:
-        """Keep an entry in memory, if there is room, or it is nowhere else."""
+    def _buffer(self, record: BufferedRecord) -> None:
+        """Keep a record in memory, if there is room, or it is nowhere else."""
         on_disk = self.figures.error is None
-        if on_disk and self._held_bytes + entry.nbytes > MAX_HELD_BYTES:
-            if entry.position != self._unheld_end:
-                self._unheld[entry.position] = entry.since
-            self._unheld_end = entry.end
+        if on_disk and self._buffered_bytes + record.nbytes > MAX_BUFFERED_BYTES:
+            if record.position != self._unbuffered_end:
+                self._unbuffered[record.position] = record.since
+            self._unbuffered_end = record.end
             return
-        self._later.append(entry)
-        self._held_bytes += entry.nbytes
+        self._later.append(record)
+        self._buffered_bytes += record.nbytes
 
     # what goes out
 
-    def start_from(self, position: int) -> None:
+    def resume_from(self, position: int) -> None:
         """Begin where the database is: what lies before is in it."""
-        self._position = max(position, self._journal.first)
+        self._position = max(position, self._journal.start)
         while self._front:
             self._later.appendleft(self._front.pop())
         while self._later and self._later[0].end <= self._position:
-            self._held_bytes -= self._later.popleft().nbytes
+            self._buffered_bytes -= self._later.popleft().nbytes
         self._read_from(self._position)
-        self._journal.release(self._position)
+        self._journal.trim(self._position)
 
-    def first(self, max_events: int) -> Batch | None:
+    def next_batch(self, max_events: int) -> Batch | None:
         """The next batch, of at most so many events; it stays. None where nothing waits."""
-        events = sum(entry.end - max(entry.position, self._position) for entry in self._front)
-        while events < max_events and (entry := self._next()) is not None:
-            self._front.append(entry)
-            events += entry.events
+        events = sum(record.end - max(record.position, self._position) for record in self._front)
+        while events < max_events and (record := self._next()) is not None:
+            self._front.append(record)
+            events += record.events
         if not self._front:
             self._miss(self._position, self._journal.end)
             self._position = self._journal.end  # there is nothing to be had before
             return None
-        blocks = [placed for entry in self._front for placed in entry.placed()]
+        blocks = [placed for record in self._front for placed in record.placed()]
         first, last = self._front[0].position, self._front[-1].end
         start = max(self._position, first)
         return Batch(first, last, blocks).part(start, min(last, start + max_events))
 
-    def waiting(self) -> list[Entry]:
-        """The entries in memory, in order: what may not be in the database yet."""
+    def buffered(self) -> list[BufferedRecord]:
+        """The records in memory, in order: what may not be in the database yet."""
         return [*self._front, *self._later]
 
-    def unheld(self) -> list[tuple[int, int]]:
+    def unbuffered(self) -> list[tuple[int, int]]:
         """The stretches of what waits that are in the journal alone: each one's end, and a time.
 
         All that came before that time (seconds since 1970) stands before the stretch. It is when
         the stretch's first events came; or when those right before them did, where those were read
         from the journal.
         """
-        since = self.oldest or 0  # its entry is in memory then; else nothing is known
+        since = self.oldest or 0  # its record is in memory then; else nothing is known
         at = self._front[0].position if self._front else self._position
         found = []
-        for entry in self.waiting():
-            if entry.position > at and self._events(at, entry.position):
-                found.append((entry.position, self._unheld.get(at, since)))
-            at, since = max(at, entry.end), entry.since
+        for record in self.buffered():
+            if record.position > at and self._events(at, record.position):
+                found.append((record.position, self._unbuffered.get(at, since)))
+            at, since = max(at, record.end), record.since
         if self._journal.events_from(at):
-            found.append((self._journal.end, self._unheld.get(at, since)))
+            found.append((self._journal.end, self._unbuffered.get(at, since)))
         return found
 
-    def stored(self, position: int) -> None:
+    def commit(self, position: int) -> None:
         """All before ``position`` is in the database."""
         self._position = position
         while self._front and self._front[0].end <= position:
-            self._held_bytes -= self._front.popleft().nbytes
-        self._unheld = {at: since for at, since in self._unheld.items() if at >= position}
-        self._journal.release(position)
+            self._buffered_bytes -= self._front.popleft().nbytes
+        self._unbuffered = {at: since for at, since in self._unbuffered.items() if at >= position}
+        self._journal.trim(position)
 
-    def _next(self) -> Entry | None:
-        """The entry behind the front: from memory where it is there, else from the journal."""
+    def _next(self) -> BufferedRecord | None:
+        """The record behind the front: from memory where it is there, else from the journal."""
         end = self._front[-1].end if self._front else self._position
         if self._later and self._nothing_between(end, self._later[0].position):
             return self._later.popleft()
@@ -275,14 +212,14 @@ class Backlog:
             return None
         self._miss(end, record.position)
         try:
-            blocks = payload.unpack(record.entry)
+            blocks = payload.unpack(record.payload)
         except ValueError as error:
-            log.error("an entry of the journal can't be read", why=str(error))
+            log.error("a record of the journal can't be read", why=str(error))
             self._miss(record.position, record.end)
             blocks = []
-        entry = Entry.of(record.position, blocks, record.written, record.end)
-        self._held_bytes += entry.nbytes
-        return entry
+        read = BufferedRecord.of(record.position, blocks, record.written, record.end)
+        self._buffered_bytes += read.nbytes
+        return read
 
     def _nothing_between(self, start: int, end: int) -> bool:
         """Whether no event stands between two positions; some positions no event has."""
@@ -319,6 +256,6 @@ class Backlog:
     def oldest(self) -> int | None:
         """When the oldest that waits came, in seconds since 1970."""
         with suppress(OSError):  # the writer finds it, and says so
-            if self.events and self.first(1) is not None:
+            if self.events and self.next_batch(1) is not None:
                 return self._front[0].since
         return None

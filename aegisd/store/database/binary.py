@@ -28,7 +28,7 @@ Octets = NDArray[np.uint8]
 WORD = 8
 SIGNATURE = b"PGCOPY\n\xff\r\n\0" + struct.pack(">ii", 0, 0)  # no flags, no extension
 COUNT_BYTES = 2  # of a row's fields
-PIECE_ROWS = 4096
+CHUNK_ROWS = 4096
 """Rows that are laid out together: some 500 kB, which a core's own cache holds."""
 
 LONG_BYTES = 128
@@ -109,7 +109,7 @@ def nbytes(columns: Sequence[Column], last: Sequence[Octets]) -> int:
 
 
 def binary(columns: Sequence[Column], last: Sequence[Octets]) -> Iterator[memoryview]:
-    """The stream, in pieces: a field of each of ``columns``, then one of each of ``last``.
+    """The stream, in chunks: a field of each of ``columns``, then one of each of ``last``.
 
     ``last`` are fields of one length each, together of eight bytes at the least.
     """
@@ -117,12 +117,12 @@ def binary(columns: Sequence[Column], last: Sequence[Octets]) -> Iterator[memory
     # each row ends with the next one's number of fields
     tail = np.concatenate([*last, _repeated(count, len(last[0]))], axis=1)
     yield memoryview(SIGNATURE + count)
-    for start in range(0, len(tail), PIECE_ROWS):
-        rows = slice(start, start + PIECE_ROWS)
-        piece = _piece([column.part(rows) for column in columns], tail[rows])
-        if start + PIECE_ROWS >= len(tail):
-            piece[-COUNT_BYTES:] = END
-        yield piece
+    for start in range(0, len(tail), CHUNK_ROWS):
+        rows = slice(start, start + CHUNK_ROWS)
+        chunk = _chunk([column.part(rows) for column in columns], tail[rows])
+        if start + CHUNK_ROWS >= len(tail):
+            chunk[-COUNT_BYTES:] = END
+        yield chunk
 
 
 def _encoded(values: Sequence[str | None]) -> list[bytes]:
@@ -134,7 +134,7 @@ def _encoded(values: Sequence[str | None]) -> list[bytes]:
     return [(value or "").encode("utf-8", "surrogatepass") for value in values]
 
 
-def _piece(columns: Sequence[Column], tail: Octets) -> memoryview:
+def _chunk(columns: Sequence[Column], tail: Octets) -> memoryview:
     if any(int(column.lengths.sum()) > LONG_BYTES * len(tail) for column in columns):
         return _joined(columns, tail)
     lengths = sum((column.lengths for column in columns), start=np.full(len(tail), tail.shape[1]))
@@ -201,11 +201,11 @@ POSTGRES_EPOCH = 946_684_800_000_000
 
 @frozen(eq=False)
 class TableRows:
-    """Rows of one table. ``pieces`` gives them as COPY takes them, in its binary format."""
+    """Rows of one table. ``chunks`` gives them as COPY takes them, in its binary format."""
 
     table: str
     columns: tuple[str, ...]
     size: int
     nbytes: int  # as they are sent
     partitions: frozenset[Partition]
-    pieces: Callable[[], Iterator[memoryview]]
+    chunks: Callable[[], Iterator[memoryview]]

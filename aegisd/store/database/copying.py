@@ -46,7 +46,7 @@ async def _copy_to(connection: Any, rows: TableRows, table: str) -> None:
     copying = asyncio.ensure_future(
         connection.copy_to_table(
             table,
-            source=_taking_turns(rows.pieces()),
+            source=_taking_turns(rows.chunks()),
             columns=rows.columns,
             format="binary",
         )
@@ -66,10 +66,10 @@ async def _copy_to(connection: Any, rows: TableRows, table: str) -> None:
         connection.remove_termination_listener(lost)
 
 
-async def _taking_turns(pieces: Iterator[memoryview]) -> AsyncIterator[memoryview]:
-    """The pieces; between them others have their turn."""
-    for piece in pieces:
-        yield piece
+async def _taking_turns(chunks: Iterator[memoryview]) -> AsyncIterator[memoryview]:
+    """The chunks; between them others have their turn."""
+    for chunk in chunks:
+        yield chunk
         await asyncio.sleep(0)
 
 

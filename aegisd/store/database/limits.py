@@ -1,4 +1,4 @@
-"""Places at the database: so many work there at a time, and so many wait for that."""
+"""Limits how many queries of a kind run at the database at a time, and how many wait for that."""
 
 import math
 from collections.abc import AsyncIterator
@@ -17,7 +17,7 @@ class Busy(DatabaseUnavailable):
         self.seconds = math.ceil(seconds)
 
 
-class Places:
+class ConcurrencyLimit:
     """``count`` places for ``what``; of those who find none free, ``queue`` may wait, None is all.
 
     Whoever is cancelled leaves at once.

@@ -38,7 +38,7 @@ from aegisd.errors import DatabaseSlow, DatabaseUnavailable, DataRefused, Schema
 from aegisd.store.database.binary import TableRows
 from aegisd.store.database.connecting import connect, line
 from aegisd.store.database.copying import copy, refusals, sifted, values
-from aegisd.store.database.limits import Places
+from aegisd.store.database.limits import ConcurrencyLimit
 from aegisd.store.database.refusals import is_refusal
 from aegisd.store.database.sifting import Refused
 from aegisd.store.database.transactions import FOLDING, READING, READING_RAW, begun, milliseconds
@@ -125,9 +125,9 @@ class Postgres:
         self._partitions: set[Partition] = set()  # that are there
         self._unmade: dict[Partition, _Unmade] = {}
         self._idle: list[Any] = []
-        self._own = Places("queries of the daemon itself", MAX_OWN)
-        self._questions = Places("queries of rollups and alerts", MAX_QUESTIONS)
-        self._slow = Places("queries of raw rows", MAX_SLOW, MAX_SLOW_WAITING)
+        self._own = ConcurrencyLimit("queries of the daemon itself", MAX_OWN)
+        self._questions = ConcurrencyLimit("queries of rollups and alerts", MAX_QUESTIONS)
+        self._slow = ConcurrencyLimit("queries of raw rows", MAX_SLOW, MAX_SLOW_WAITING)
 
     @property
     def home(self) -> Home:
@@ -218,8 +218,8 @@ class Postgres:
             return await work(_fetching(connection))
 
         if slow:
-            return await self._read(query, READING_RAW, places=self._slow)
-        return await self._read(query, READING, places=self._questions)
+            return await self._read(query, READING_RAW, limit=self._slow)
+        return await self._read(query, READING, limit=self._questions)
 
     async def fold(self, work: Callable[[Fetch], Awaitable[T]]) -> T | None:
         """Let ``work`` change rollups; all it sees is of one state. None: another was quicker."""
@@ -372,14 +372,14 @@ class Postgres:
         query: Callable[[Any], Awaitable[T]],
         mode: str = "",
         seconds: float | None = None,
-        places: Places | None = None,
+        limit: ConcurrencyLimit | None = None,
     ) -> T:
-        limit = READ_SECONDS if seconds is None else seconds
+        bound = READ_SECONDS if seconds is None else seconds
 
         async def work() -> T:
             connection = self._take_idle() or await connect(self._place())
             try:
-                async with self._transaction(connection, limit, mode):
+                async with self._transaction(connection, bound, mode):
                     result = await query(connection)
             except BaseException:
                 connection.terminate()
@@ -388,8 +388,8 @@ class Postgres:
                 self._idle.append(connection)
             return result
 
-        async with (places or self._own).taken(limit):
-            return await self._cross(work, limit)
+        async with (limit or self._own).taken(bound):
+            return await self._cross(work, bound)
 
     def _take_idle(self) -> Any:
         """A connection at rest that the server hasn't ended meanwhile; None without one."""

@@ -18,7 +18,7 @@ class Progress:
 
 
 @frozen
-class Segment:
+class Stretch:
     """A stretch of a range that the rollups of one level cover."""
 
     level: int
@@ -26,7 +26,7 @@ class Segment:
     end: int
 
 
-def cover(start: int, end: int, levels: tuple[int, ...], progress: Progress) -> list[Segment]:
+def cover(start: int, end: int, levels: tuple[int, ...], progress: Progress) -> list[Stretch]:
     """The fewest rollups that together are the range, in the order of time.
 
     ``levels`` ascend. The coarsest level covers what it can, finer ones what is left at both
@@ -35,7 +35,7 @@ def cover(start: int, end: int, levels: tuple[int, ...], progress: Progress) -> 
     *finer, coarsest = levels
     if not finer:
         start, end = floor(start, coarsest), ceil(end, coarsest)
-        return [Segment(coarsest, start, end)] if start < end else []
+        return [Stretch(coarsest, start, end)] if start < end else []
     closed = progress.of(coarsest)
     low = ceil(start, coarsest)
     high = floor(end if closed is None else min(end, closed), coarsest)
@@ -44,6 +44,6 @@ def cover(start: int, end: int, levels: tuple[int, ...], progress: Progress) -> 
         return cover(start, end, rest, progress)
     return [
         *cover(start, low, rest, progress),
-        Segment(coarsest, low, high),
+        Stretch(coarsest, low, high),
         *cover(high, end, rest, progress),
     ]

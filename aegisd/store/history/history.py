@@ -20,7 +20,7 @@ from aegisd.stats import sketch
 from aegisd.store.backlog.backlog import Backlog
 from aegisd.store.database.postgres import Fetch, Postgres
 from aegisd.store.history import presence, reading
-from aegisd.store.history.cover import Progress, Segment, cover
+from aegisd.store.history.cover import Progress, Stretch, cover
 from aegisd.store.history.figures import (
     Added,
     Answer,
@@ -49,7 +49,7 @@ _STATE = (
 Needed = Mapping[str, Sequence[str]]
 """Of each kind the columns that a question needs."""
 
-_REQUEST = ("timestamp", "status_code", "duration_ms")
+_REQUEST = ("timestamp", "status_code", "duration_us")
 _DECISION = ("timestamp", "allowed")
 _NEEDED: dict[str, Needed] = {
     REQUESTS.name: {REQUEST: _REQUEST, RATE_LIMIT: _DECISION},
@@ -163,8 +163,8 @@ class History:
 
         async def work(fetch: Fetch, progress: Progress, waiting: list[Block]) -> dict[int, Sums]:
             levels = tuple(level for level in REQUESTS.levels if level <= bucket)
-            segments = cover(range_.start, range_.end, levels, progress)
-            sql, args = reading.series(REQUESTS, segments, node, bucket, timed=timed)
+            stretches = cover(range_.start, range_.end, levels, progress)
+            sql, args = reading.series(REQUESTS, stretches, node, bucket, timed=timed)
             rows = await fetch(sql, *args)
             added: Added = {
                 (start,): _sums(REQUESTS.counters, row, timed=timed) for start, *row in rows
@@ -174,7 +174,7 @@ class History:
                 for sums, durations in zip(added.values(), sketches, strict=True):
                     sums.durations = durations
             rollups = fine(waiting)
-            starts = _keys(rollups, segments, lambda start, _: (floor(start, bucket),))
+            starts = _keys(rollups, stretches, lambda start, _: (floor(start, bucket),))
             add_rollups(added, rollups, starts, REQUESTS)
             return {int(start): sums for (start,), sums in added.items()}
 
@@ -188,10 +188,10 @@ class History:
         async def work(
             fetch: Fetch, progress: Progress, waiting: list[Block]
         ) -> list[tuple[Key, Sums]]:
-            segments = cover(range_.start, range_.end, kind.levels, progress)
+            stretches = cover(range_.start, range_.end, kind.levels, progress)
             named = named_endpoints(waiting) if kind is ENDPOINTS else named_keys(waiting)
-            ranking = Ranking.of_waiting(kind, named, segments)
-            sql, args = reading.names(kind, segments, node, limit, ranking.columns)
+            ranking = Ranking.of_waiting(kind, named, stretches)
+            sql, args = reading.names(kind, stretches, node, limit, ranking.columns)
             names = len(kind.names)
             stored = {row[:names]: row[names:] for row in await fetch(sql, *args)}
             top: Added = {
@@ -201,9 +201,9 @@ class History:
             chosen = ranking.chosen(top.keys())
             if named is not None and chosen.any():
                 rollups = named.rollups(chosen)
-                add_rollups(top, rollups, _keys(rollups, segments, _names), kind)
+                add_rollups(top, rollups, _keys(rollups, stretches, _names), kind)
             if kind.shown and top:
-                await _add_shown(fetch, kind, segments, node, top)
+                await _add_shown(fetch, kind, stretches, node, top)
             return list(top.items())
 
         return await self._in_one_state(node, _NEEDED[kind.name], work)
@@ -223,8 +223,8 @@ class History:
 
         async def query(fetch: Fetch) -> Answer[T]:
             own = node in (None, self._node)
-            unheld = self._backlog.unheld() if own else []
-            entries = self._backlog.waiting() if own else []
+            unheld = self._backlog.unbuffered() if own else []
+            entries = self._backlog.buffered() if own else []
             found = await fetch(_STATE, self._backlog.journal)
             if not found:
                 raise DatabaseUnavailable(
@@ -251,11 +251,11 @@ def _sums(counters: Sequence[str], row: Sequence[Any], *, timed: bool = False) -
 
 def _keys(
     rollups: Rollups,
-    segments: Sequence[Segment],
+    stretches: Sequence[Stretch],
     key: Callable[[int, tuple[str, ...]], Key],
 ) -> list[Key | None]:
-    """The key of each rollup; None where it lies outside of the segments."""
-    start, end = segments[0].start, segments[-1].end
+    """The key of each rollup; None where it lies outside of the stretches."""
+    start, end = stretches[0].start, stretches[-1].end
     texts = [text.rows() for text in rollups.names.values()]
     return [
         key(moment, tuple(str(text[i]) for text in texts)) if start <= moment < end else None
@@ -274,11 +274,11 @@ def _columns(names: Iterable[Key], kind: Kind) -> list[list[str]]:
 
 
 async def _add_shown(
-    fetch: Fetch, kind: Kind, segments: Sequence[Segment], node: str | None, top: Added
+    fetch: Fetch, kind: Kind, stretches: Sequence[Stretch], node: str | None, top: Added
 ) -> None:
     """Add to the counters of these names' rank what else the database has of them."""
     large = max(sums.counters[kind.rank[0]] for sums in top.values()) > sketch.MAX_COUNT
-    sql, args = reading.shown(kind, segments, node, _columns(top, kind), DAY if large else None)
+    sql, args = reading.shown(kind, stretches, node, _columns(top, kind), DAY if large else None)
     names = len(kind.names)
     rows = await fetch(sql, *args)
     for row, durations in zip(rows, _decoded([row[-1] for row in rows]), strict=True):

@@ -12,7 +12,7 @@ from attrs import frozen
 
 from aegisd.events.block import Integers, Mask, Text
 from aegisd.events.counters import OTHER
-from aegisd.store.history.cover import Segment
+from aegisd.store.history.cover import Stretch
 from aegisd.store.history.figures import Key
 from aegisd.store.rollups.rollup import Named
 from aegisd.store.schema.levels import Kind
@@ -34,11 +34,11 @@ class Ranking:
     of: Integers
 
     @classmethod
-    def of_waiting(cls, kind: Kind, named: Named | None, segments: Sequence[Segment]) -> "Ranking":
+    def of_waiting(cls, kind: Kind, named: Named | None, stretches: Sequence[Stretch]) -> "Ranking":
         """The names that wait; none where ``named`` is None."""
         if named is None:
             return cls([[] for _ in kind.names], [[] for _ in kind.rank], np.zeros(0, np.int64))
-        inside = (segments[0].start <= named.starts) & (named.starts < segments[-1].end)
+        inside = (stretches[0].start <= named.starts) & (named.starts < stretches[-1].end)
         texts = [Text.coded(text.values, text.index[inside]) for text in named.names.values()]
         codes = np.zeros(np.count_nonzero(inside), np.int64)
         for text in texts:

@@ -9,7 +9,7 @@ from typing import Any
 
 from attrs import define, field
 
-from aegisd.store.history.cover import Segment
+from aegisd.store.history.cover import Stretch
 from aegisd.store.rollups.adding import binned, is_other
 from aegisd.store.schema.levels import Kind
 
@@ -28,39 +28,39 @@ class Reading:
     def rows(
         self,
         kind: Kind,
-        segments: Sequence[Segment],
+        stretches: Sequence[Stretch],
         node: str | None,
         keys: Sequence[str],
         columns: Sequence[str],
         where: str = "",
     ) -> str:
-        """The rollups of all segments and what is not folded yet, each added up by ``keys``.
+        """The rollups of all stretches and what is not folded yet, each added up by ``keys``.
 
         So Citus' workers add up what is theirs, and what is joined then is little.
         """
         named = "" if node is None else f" AND node = {self.arg(node, 'text')}"
         chosen = ", ".join([*keys, *(f"sum({name}) AS {name}" for name in columns)])
         group = ", ".join(str(i + 1) for i in range(len(keys)))
-        whole = Segment(0, segments[0].start, segments[-1].end)
+        whole = Stretch(0, stretches[0].start, stretches[-1].end)
         sources = [
-            *((kind.table(each.level), each, named or " AND NOT summed") for each in segments),
+            *((kind.table(each.level), each, named or " AND NOT summed") for each in stretches),
             (kind.pieces, whole, named),
         ]
         parts = [
-            f"SELECT {chosen} FROM {table} WHERE {self._between(segment)}{who}{where}"
+            f"SELECT {chosen} FROM {table} WHERE {self._between(stretch)}{who}{where}"
             f" GROUP BY {group}"
-            for table, segment, who in sources
+            for table, stretch, who in sources
         ]
         return f"({' UNION ALL '.join(parts)}) r"
 
-    def _between(self, segment: Segment) -> str:
-        start, end = (self.arg(moment, "timestamptz") for moment in (segment.start, segment.end))
+    def _between(self, stretch: Stretch) -> str:
+        start, end = (self.arg(moment, "timestamptz") for moment in (stretch.start, stretch.end))
         return f"bucket >= {start} AND bucket < {end}"
 
 
 def series(
     kind: Kind,
-    segments: Sequence[Segment],
+    stretches: Sequence[Stretch],
     node: str | None,
     bucket: int,
     *,
@@ -72,13 +72,13 @@ def series(
     added = [f"sum({name})::bigint" for name in kind.counters]
     if timed:
         added += ["sum(duration_sum_us)::text", "sum(sketch)"]
-    rows = reading.rows(kind, segments, node, [f"{binned(bucket)} AS b"], columns)
+    rows = reading.rows(kind, stretches, node, [f"{binned(bucket)} AS b"], columns)
     return f"SELECT b, {', '.join(added)} FROM {rows} GROUP BY b", reading.args
 
 
 def names(
     kind: Kind,
-    segments: Sequence[Segment],
+    stretches: Sequence[Stretch],
     node: str | None,
     limit: int,
     also: Sequence[Sequence[str]],
@@ -90,7 +90,7 @@ def names(
     """
     reading = Reading()
     own = [f'"{name}"' for name in kind.names]
-    rows = reading.rows(kind, segments, node, own, kind.rank)
+    rows = reading.rows(kind, stretches, node, own, kind.rank)
     sums = [f"sum({name})::bigint AS {name}" for name in kind.rank]
     # names that tie stand in one order, whatever the database's collation
     texts = [f'{name} COLLATE "C"' for name in own]
@@ -107,7 +107,7 @@ def names(
 
 def shown(
     kind: Kind,
-    segments: Sequence[Segment],
+    stretches: Sequence[Stretch],
     node: str | None,
     chosen: Sequence[Sequence[str]],
     bucket: int | None,
@@ -122,7 +122,7 @@ def shown(
     keys = own if bucket is None else [*own, f"{binned(bucket)} AS b"]
     where = f" AND ({group}) IN ({_listed(reading, chosen)})"
     columns = [*kind.shown, "duration_sum_us", "sketch"]
-    rows = reading.rows(kind, segments, node, keys, columns, where)
+    rows = reading.rows(kind, stretches, node, keys, columns, where)
     by = group if bucket is None else f"{group}, b"
     sums = ", ".join(f"sum({name})::bigint" for name in kind.shown)
     return (

@@ -72,7 +72,7 @@ class Journal:
         """The position behind the last event."""
         self.synced = 0
         """The position up to which all is on disk."""
-        self.appended = self.safe = 0
+        self.records_appended = self.records_synced = 0
         """Records that were appended since the start, and how many of them are on disk."""
         self.suspect = False
         """Whether the disk failed to take what was written."""
@@ -105,7 +105,7 @@ class Journal:
 
     # writing
 
-    def append(self, events: int, entry: bytes, moved: dict[Source, int], now: int) -> int:
+    def append(self, events: int, payload: bytes, moved: dict[Source, int], now: int) -> int:
         """Write a record, into the page cache at least; return its position.
 
         ``moved`` are the marks that it moves, ``now`` is in seconds since 1970. Raises JournalFull
@@ -113,17 +113,17 @@ class Journal:
         """
         self._now = now
         marks = pack_moved(moved)
-        size = segments.record_bytes(marks, entry)
+        size = segments.record_bytes(marks, payload)
         if self._full or self.figures.bytes + size > self.max_bytes:
             self._full = True
             raise JournalFull
         if self._size >= SEGMENT_BYTES:
             self._roll()
         position = self.end
-        self._write(segments.record(position, events, now, marks, entry), size)
-        self.marks.put(moved)
+        self._write(segments.record(position, events, now, marks, payload), size)
+        self.marks.move(moved)
         self.end = self._written_end = position + events
-        self.appended += 1
+        self.records_appended += 1
         return position
 
     def skip(self, events: int) -> int:
@@ -206,7 +206,7 @@ class Journal:
         with self._syncing:
             self._renew_suspect()
             with self._writing:
-                end, appended, file = self.end, self.appended, os.dup(self._file)
+                end, appended, file = self.end, self.records_appended, os.dup(self._file)
                 last, named = self._segments[-1], self._named
                 parts, size = len(self._unsynced), self._size
             try:
@@ -223,7 +223,7 @@ class Journal:
                     self._named = True
                     del self._unsynced[:parts]
                     self._synced_size = size
-        self.synced, self.safe = max(end, self.synced), max(appended, self.safe)
+        self.synced, self.records_synced = max(end, self.synced), max(appended, self.records_synced)
         return end
 
     def _renew(self) -> None:
@@ -265,9 +265,9 @@ class Journal:
     # reading
 
     @property
-    def stored(self) -> int:
+    def committed(self) -> int:
         """Up to where the journal is stored, as far as it knows itself."""
-        return max(self.first, self._note.position)
+        return max(self.start, self._note.position)
 
     def events_from(self, position: int) -> int:
         """How many events stand behind ``position``, those that never were on disk included."""
@@ -276,7 +276,7 @@ class Journal:
         return sum(max(0, end - max(segment.first, position)) for segment, end in spans)
 
     @property
-    def first(self) -> int:
+    def start(self) -> int:
         """The position from which on there may be events."""
         return self._segments[0].first
 
@@ -302,7 +302,7 @@ class Journal:
             self._begin_next()
         return news
 
-    def release(self, position: int) -> None:
+    def trim(self, position: int) -> None:
         """Delete the segments whose events all lie before ``position``: that is stored.
 
         What can't be deleted now is when the next ones are.

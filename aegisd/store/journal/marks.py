@@ -1,7 +1,7 @@
 """How far each source of the stream has come: the number of its events that are in the journal.
 
 A source is a name and the uid of who sends under it: no process can move the mark of another user.
-Marks are written with the entry that moves them, so that both are on disk or neither is, and all
+Marks are written with the record that moves them, so that both are on disk or neither is, and all
 of them once at the beginning of each segment, so that the last segment tells them all.
 """
 
@@ -44,7 +44,7 @@ class Marks:
                 return known[name][0]
         return None
 
-    def put(self, moved: dict[Source, int]) -> None:
+    def move(self, moved: dict[Source, int]) -> None:
         """Move marks."""
         for (uid, name), mark in moved.items():
             known = self._known.setdefault(uid, {})
@@ -86,11 +86,11 @@ class Marks:
         except (ValueError, TypeError, OverflowError) as error:
             raise ValueError(f"no marks: {error}") from error
         for source, mark in marks:
-            self.put({source: mark})
+            self.move({source: mark})
 
 
 def pack_moved(moved: dict[Source, int]) -> bytes:
-    """Marks that an entry moves, as bytes."""
+    """Marks that a record moves, as bytes."""
     return _packed([*source, mark] for source, mark in moved.items()) if moved else b""
 
 

@@ -1,4 +1,4 @@
-"""What an entry of the journal holds: the blocks of a burst, as bytes.
+"""What a payload of the journal holds: the blocks of a burst, as bytes.
 
 Format 1 is MessagePack: a list of blocks, each ``[kind, size, numbers, texts]``. A column of
 numbers is ``[type, bytes]`` in numpy's letters, little-endian; of one value where that stands for
@@ -23,6 +23,12 @@ MAX_EVENTS = 2**24
 written. Decoding makes none of a hundredth of that."""
 
 
+_OWN = {"duration_ms": "duration_us", "response_time_ms": "response_time_us"}
+"""Columns whose name in format 1 is another: it says milliseconds, and means microseconds."""
+
+_STORED = {own: stored for stored, own in _OWN.items()}
+
+
 def pack(blocks: Sequence[Block]) -> bytes:
     """The blocks as bytes."""
     return joined([pack_block(part) for block in blocks for part in block.parts(MAX_EVENTS)])
@@ -34,7 +40,7 @@ def pack_block(block: Block) -> bytes:
         [
             block.kind,
             block.size,
-            {name: _pack_numbers(column) for name, column in block.numbers.items()},
+            {_STORED.get(n, n): _pack_numbers(column) for n, column in block.numbers.items()},
             {name: _pack_text(text) for name, text in block.texts.items()},
         ]
     )
@@ -42,7 +48,7 @@ def pack_block(block: Block) -> bytes:
 
 
 def joined(packed: Sequence[bytes]) -> bytes:
-    """Packed blocks as an entry."""
+    """Packed blocks as a payload."""
     return b"".join([msgpack.Packer().pack_array_header(len(packed)), *packed])
 
 
@@ -53,13 +59,13 @@ def unpack(data: bytes) -> list[Block]:
             Block(
                 kind,
                 _checked_size(kind, size),
-                {name: _unpack_numbers(size, *column) for name, column in numbers.items()},
+                {_OWN.get(n, n): _unpack_numbers(size, *column) for n, column in numbers.items()},
                 {name: _unpack_text(size, *text) for name, text in texts.items()},
             )
             for kind, size, numbers, texts in msgpack.unpackb(data, strict_map_key=False)
         ]
-    except Exception as error:  # whatever stands there: bytes that are no entry end no daemon
-        raise ValueError(f"no entry of format {FORMAT}: {error}") from error
+    except Exception as error:  # whatever stands there: bytes that are no payload end no daemon
+        raise ValueError(f"no payload of format {FORMAT}: {error}") from error
 
 
 def _checked_size(kind: str, size: int) -> int:

@@ -84,7 +84,7 @@ def mend(path: Path) -> int:
         for record in records:
             out.writelines(
                 segments.record(
-                    record.position, record.events, record.written, record.marks, record.entry
+                    record.position, record.events, record.written, record.marks, record.payload
                 )
             )
         out.flush()

@@ -1,7 +1,7 @@
 """What stands in the journal's files: segments of records, in the order in which they came.
 
 A segment starts with MAGIC, the journal's UUID and the position of its first event. A record is
-its header (see ``_RECORD``), its marks and its entry. The file's name is the position too, so that
+its header (see ``_RECORD``), its marks and its payload. The file's name is that position, so that
 names sort by it.
 """
 
@@ -54,7 +54,7 @@ class Record:
     events: int
     written: int  # seconds since 1970
     marks: bytes
-    entry: bytes
+    payload: bytes
     after: int
 
     @property
@@ -88,16 +88,16 @@ def head(journal: UUID, first: int, before: int) -> bytes:
     return packed + _CRC.pack(zlib.crc32(packed))
 
 
-def record(position: int, events: int, written: int, marks: bytes, entry: bytes) -> list[bytes]:
+def record(position: int, events: int, written: int, marks: bytes, payload: bytes) -> list[bytes]:
     """A record, in parts."""
     checked = _RECORD.pack(0, 0, position, events, written, len(marks))[_CHECKED_FROM:]
-    crc = zlib.crc32(entry, zlib.crc32(marks, zlib.crc32(checked)))
-    return [struct.pack("<II", len(marks) + len(entry), crc), checked, marks, entry]
+    crc = zlib.crc32(payload, zlib.crc32(marks, zlib.crc32(checked)))
+    return [struct.pack("<II", len(marks) + len(payload), crc), checked, marks, payload]
 
 
-def record_bytes(marks: bytes, entry: bytes) -> int:
+def record_bytes(marks: bytes, payload: bytes) -> int:
     """How long a record is."""
-    return _RECORD.size + len(marks) + len(entry)
+    return _RECORD.size + len(marks) + len(payload)
 
 
 def check_head(file: BinaryIO, journal: UUID) -> int:

@@ -33,7 +33,10 @@ class Sync:
                 await self._wanted.wait()
             self._appended, self._wanted = trio.Event(), trio.Event()
             await self.once()
-            if self._journal.safe < self._journal.appended or self._journal.suspect:
+            if (
+                self._journal.records_synced < self._journal.records_appended
+                or self._journal.suspect
+            ):
                 self._appended.set()
 
     def notice(self) -> None:
@@ -57,7 +60,7 @@ class Sync:
 
     async def reached(self, record: int) -> None:
         """Wait until so many records are on the disk. Raises JournalUnavailable."""
-        while self._journal.safe < record:
+        while self._journal.records_synced < record:
             round_ = self._round
             self._wanted.set()
             await round_.wait()

@@ -7,7 +7,7 @@ import numpy as np
 from aegisd.stats import sketch
 from aegisd.store.database import binary as copy
 from aegisd.store.database.binary import LENGTH, POSTGRES_EPOCH, WORD, Column, TableRows
-from aegisd.store.rollups.rollup import Durations, Pieces, Rollups
+from aegisd.store.rollups.rollup import DurationSums, Pieces, Rollups
 
 
 def piece_rows(pieces: Pieces, node: str) -> list[TableRows]:
@@ -44,7 +44,7 @@ def _rows(table: str, rollups: Rollups, node: str) -> TableRows:
     )
 
 
-def _sketches(durations: Durations, size: int) -> Column:
+def _sketches(durations: DurationSums, size: int) -> Column:
     """The sketches as fields: each behind its length."""
     stored = sketch.encode(durations.rows, durations.bins, durations.counts, size)
     lengths = stored.lengths + LENGTH.size

@@ -16,7 +16,7 @@ from aegisd.events.block import Block, Integers, Mask, Text
 from aegisd.events.counters import CLASS_ADDS, COLUMN, OTHER, STATUS_CLASS
 from aegisd.events.protocol import RATE_LIMIT, REQUEST
 from aegisd.stats import sketch
-from aegisd.stats.durations import Times
+from aegisd.stats.durations import Durations
 
 SECOND = 1_000_000  # microseconds
 FINE_SECONDS = 10
@@ -52,7 +52,7 @@ _ADDS = _adds()
 
 
 @frozen(eq=False)
-class Durations:
+class DurationSums:
     """The durations of each rollup: how many, sum, least and greatest (microseconds), sketch.
 
     Where there is none, ``least`` is above ``greatest``. The sketches' occupied bins stand as in
@@ -75,7 +75,7 @@ class Rollups:
     starts: Integers
     names: dict[str, Text]
     counters: dict[str, Integers]
-    durations: Durations | None = None
+    durations: DurationSums | None = None
 
     @property
     def size(self) -> int:
@@ -151,7 +151,7 @@ def _none(names: tuple[str, ...], counters: tuple[str, ...], *, timed: bool) -> 
         nothing,
         {name: Text([], np.zeros(0, np.int32)) for name in names},
         dict.fromkeys(counters, nothing),
-        Durations(*[nothing] * 7) if timed else None,
+        DurationSums(*[nothing] * 7) if timed else None,
     )
 
 
@@ -163,7 +163,7 @@ def fine(blocks: Sequence[Block]) -> Rollups:
     rollups = _none((), REQUEST_COUNTERS + DECISION_COUNTERS, timed=True)
     size = len(starts)
     counters = {name: np.zeros(size, np.int64) for name in rollups.counters}
-    durations = Durations(*[np.zeros(size, np.int64)] * 4, *[np.zeros(0, np.int64)] * 3)
+    durations = DurationSums(*[np.zeros(size, np.int64)] * 4, *[np.zeros(0, np.int64)] * 3)
     durations = evolve(durations, least=durations.least + 1)
     if requests is not None:
         groups = _within(starts, spans[0])
@@ -298,16 +298,16 @@ def _count_decisions(block: Block, groups: _Groups) -> dict[str, Integers]:
     return {"checked": decisions.sum(axis=1), "denied": decisions[:, 0]}
 
 
-def _durations(block: Block, groups: _Groups) -> Durations:
-    times = Times.of(block.numbers["duration_ms"].astype(np.int64, copy=False))
-    of = groups.of if times.timed is None else groups.of[times.timed]
+def _durations(block: Block, groups: _Groups) -> DurationSums:
+    durations = Durations.of(block.numbers["duration_us"].astype(np.int64, copy=False))
+    of = groups.of if durations.timed is None else groups.of[durations.timed]
     size = len(groups.codes)
     total = np.zeros(size, np.int64)
-    np.add.at(total, of, times.micros)
+    np.add.at(total, of, durations.micros)
     least = np.full(size, np.iinfo(np.int64).max)
-    np.minimum.at(least, of, times.micros)
+    np.minimum.at(least, of, durations.micros)
     greatest = np.full(size, -1, np.int64)
-    np.maximum.at(greatest, of, times.micros)
-    pairs, counts = np.unique(of * sketch.BINS + times.bins, return_counts=True)
+    np.maximum.at(greatest, of, durations.micros)
+    pairs, counts = np.unique(of * sketch.BINS + durations.bins, return_counts=True)
     rows, bins = np.divmod(pairs, sketch.BINS)
-    return Durations(np.bincount(of, minlength=size), total, least, greatest, rows, bins, counts)
+    return DurationSums(np.bincount(of, minlength=size), total, least, greatest, rows, bins, counts)

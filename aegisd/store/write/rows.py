@@ -18,7 +18,8 @@ from aegisd.store.schema.schema import DAY_MICROSECONDS, Partition
 class _Table:
     """A table's columns but ``node``: texts, numbers that may be NULL, others that may not.
 
-    All but ``weight`` are the block's columns of the same name.
+    All but ``weight`` are the block's columns; a table's column has the same name, or that which
+    _COLUMNS gives it.
     """
 
     name: str
@@ -31,7 +32,7 @@ _TABLES = {
     REQUEST: _Table(
         "request_metrics",
         ("method", "path", "endpoint", "backend", "client_ip", "error_message"),
-        ("duration_ms",),
+        ("duration_us",),
         ("timestamp", "status_code", "weight"),
     ),
     RATE_LIMIT: _Table(
@@ -40,7 +41,7 @@ _TABLES = {
     BACKEND: _Table(
         "backend_metrics",
         ("backend_name", "status", "circuit_breaker"),
-        ("response_time_ms",),
+        ("response_time_us",),
         ("timestamp",),
     ),
     SYSTEM: _Table(
@@ -50,6 +51,10 @@ _TABLES = {
         ("timestamp", "active_connections"),
     ),
 }
+
+
+_COLUMNS = {"duration_us": "duration_ms", "response_time_us": "response_time_ms"}
+"""Tables have milliseconds."""
 
 
 def table_rows(block: Block, node: str) -> TableRows:
@@ -69,10 +74,11 @@ def table_rows(block: Block, node: str) -> TableRows:
             varying[name] = copy.texts(text)
     for name in table.nullable:
         values, null = _nullable(name, block.numbers[name])
+        column = _COLUMNS.get(name, name)
         if null.any():
-            varying[name] = copy.numbers(values, null)
+            varying[column] = copy.numbers(values, null)
         else:
-            even[name] = copy.fixed(values)
+            even[column] = copy.fixed(values)
     even |= {name: copy.fixed(_never_null(name, block)) for name in table.never_null}
     days = np.unique(block.numbers["timestamp"] // DAY_MICROSECONDS)
     return TableRows(
@@ -88,7 +94,7 @@ def table_rows(block: Block, node: str) -> TableRows:
 def _nullable(name: str, values: Numbers) -> tuple[NDArray[Any], Mask]:
     if values.dtype == np.float64:
         return values.astype(np.float32), np.isnan(values)  # a real
-    return values / 1000 if name.endswith("_ms") else values, values == ABSENT
+    return values / 1000 if name in _COLUMNS else values, values == ABSENT
 
 
 def _never_null(name: str, block: Block) -> NDArray[Any]:

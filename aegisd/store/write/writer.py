@@ -17,7 +17,8 @@ from aegisd.config.settings import Metrics
 from aegisd.errors import DatabaseSlow, DatabaseUnavailable, DataRefused, kind_of
 from aegisd.events.block import Block, concatenate
 from aegisd.events.protocol import REQUEST
-from aegisd.store.backlog.backlog import Backlog, Batch
+from aegisd.store.backlog.backlog import Backlog
+from aegisd.store.backlog.batch import Batch
 from aegisd.store.database.binary import TableRows
 from aegisd.store.database.postgres import WRITE_SECONDS, Move, Postgres
 from aegisd.store.database.sifting import Refused
@@ -133,12 +134,12 @@ class Writer:
     async def _go_on(self) -> None:
         """Go on from where the database is."""
         await self._postgres.prepare()
-        journal, first = self._backlog.journal, self._backlog.first_position
+        journal, first = self._backlog.journal, self._backlog.committed
         self._position = await self._postgres.position(journal, self._node, first)
         if self._tried is not None and self._position >= self._tried.end:
             self._count(self._tried)  # its COMMIT came through, only the answer didn't
         self._tried = None
-        self._backlog.start_from(self._position)
+        self._backlog.resume_from(self._position)
 
     async def _wait(self) -> None:
         """Until a batch is full, or it is time."""
@@ -165,7 +166,7 @@ class Writer:
         """Write all that waits now, batch by batch; what comes meanwhile is the next flush's."""
         end = self._backlog.end
         self._due = trio.current_time() + self._interval
-        while (batch := self._backlog.first(self._most)) is not None:
+        while (batch := self._backlog.next_batch(self._most)) is not None:
             await self._write(batch)
             if batch.end >= end:
                 return
@@ -250,7 +251,7 @@ class Writer:
 
     def _stored(self, batch: Batch) -> None:
         self._position = batch.end
-        self._backlog.stored(batch.end)
+        self._backlog.commit(batch.end)
 
     def _count(self, tried: _Tried) -> None:
         figures = self.figures

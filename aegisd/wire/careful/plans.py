@@ -87,9 +87,9 @@ class Plan:
         if self._missing is not None:
             return Block(self._kind, size), faults
         made: dict[str, Numbers | Text] = {
-            field.name: columns.read(field, raw, faults, clock) for field, raw in raws
+            field.column: columns.read(field, raw, faults, clock) for field, raw in raws
         }
-        made |= {field.name: columns.absent(field, size, clock) for field in self._absent}
+        made |= {field.column: columns.absent(field, size, clock) for field in self._absent}
         numbers = {name: column for name, column in made.items() if not isinstance(column, Text)}
         texts = {name: column for name, column in made.items() if isinstance(column, Text)}
         return Block(self._kind, size, numbers, texts), faults

@@ -146,7 +146,7 @@ def _read(tables: list[Table], clock: Clock) -> tuple[Block, Faults]:
         else:
             made = nothing if field.type in _TEXTS else absent(field, size, clock)
         if isinstance(made, Text):
-            texts[field.name] = made
+            texts[field.column] = made
         else:
-            numbers[field.name] = made
+            numbers[field.column] = made
     return Block(kind, size, numbers, texts), faults

@@ -50,7 +50,7 @@ def _template(path: str) -> str:
     return "/".join([shown(segments, i) for i in range(looked_at)] + segments[looked_at:])
 
 
-class Endpoints:
+class EndpointNamer:
     """Adds the ``endpoint`` column to request blocks.
 
     ``patterns`` are in the form of ``config/patterns``; the first that a path matches is its

@@ -16,7 +16,8 @@ from support import short_directory
 
 from aegisd.events.block import Block
 from aegisd.store.backlog import backlog as backlog_module
-from aegisd.store.backlog.backlog import Backlog, Batch
+from aegisd.store.backlog.backlog import Backlog
+from aegisd.store.backlog.batch import Batch
 from aegisd.store.journal import journal as journal_module
 from aegisd.store.journal import payload
 from aegisd.store.journal.journal import Journal, JournalUnavailable
@@ -41,7 +42,7 @@ def numbered(first: int, count: int) -> Block:
 
 def put_durably(backlog: Backlog, blocks: list[Block], moved: dict[str, int]) -> int:
     named = {(UID, name): mark for name, mark in moved.items()}
-    return backlog.put_durably(blocks, payload.pack(blocks), named)
+    return backlog.append_durably(blocks, payload.pack(blocks), named)
 
 
 def numbers(batch: Batch | None) -> list[int]:
@@ -54,19 +55,19 @@ def numbers(batch: Batch | None) -> list[int]:
 def drain(backlog: Backlog, size: int = ALL) -> list[int]:
     """The numbers of all that waits, stored batch by batch."""
     found: list[int] = []
-    while (batch := backlog.first(size)) is not None:
+    while (batch := backlog.next_batch(size)) is not None:
         found += numbers(batch)
-        backlog.stored(batch.end)
+        backlog.commit(batch.end)
     return found
 
 
 def test_what_is_put_comes_out_in_order(tmp_path: Path) -> None:
     with waiting(tmp_path) as backlog:
-        assert backlog.first(ALL) is None
-        backlog.put([numbered(0, 3), block("system", [{}] * 2), numbered(5, 1)])
-        backlog.put([numbered(6, 4)])
+        assert backlog.next_batch(ALL) is None
+        backlog.append([numbered(0, 3), block("system", [{}] * 2), numbered(5, 1)])
+        backlog.append([numbered(6, 4)])
         assert backlog.events == 10
-        batch = backlog.first(ALL)
+        batch = backlog.next_batch(ALL)
         assert batch is not None
         assert (batch.start, batch.end, batch.events) == (0, 10, 10)
         assert [(place, each.kind, each.size) for place, each in batch.blocks] == [
@@ -75,26 +76,26 @@ def test_what_is_put_comes_out_in_order(tmp_path: Path) -> None:
             (5, "request", 1),
             (6, "request", 4),
         ]
-        backlog.stored(batch.end)
+        backlog.commit(batch.end)
         assert backlog.events == 0
-        assert backlog.first(ALL) is None
+        assert backlog.next_batch(ALL) is None
 
 
 def test_a_batch_stays_until_it_is_stored(tmp_path: Path) -> None:
     with waiting(tmp_path) as backlog:
-        backlog.put([numbered(0, 3)])
+        backlog.append([numbered(0, 3)])
         for _ in range(3):
-            assert numbers(backlog.first(ALL)) == [0, 1, 2]
+            assert numbers(backlog.next_batch(ALL)) == [0, 1, 2]
 
 
 def test_a_part_that_is_stored_comes_no_more(tmp_path: Path) -> None:
     with waiting(tmp_path) as backlog:
-        backlog.put([numbered(0, 10)])
-        backlog.put([numbered(10, 10)])
-        assert numbers(backlog.first(5)) == [0, 1, 2, 3, 4]
-        backlog.stored(4)
+        backlog.append([numbered(0, 10)])
+        backlog.append([numbered(10, 10)])
+        assert numbers(backlog.next_batch(5)) == [0, 1, 2, 3, 4]
+        backlog.commit(4)
         assert backlog.events == 16
-        batch = backlog.first(ALL)
+        batch = backlog.next_batch(ALL)
         assert batch is not None
         assert (batch.start, numbers(batch)) == (4, list(range(4, 20)))
 
@@ -102,15 +103,15 @@ def test_a_part_that_is_stored_comes_no_more(tmp_path: Path) -> None:
 def test_nothing_put_is_nothing(tmp_path: Path) -> None:
     with waiting(tmp_path) as backlog:
         size = files(tmp_path)[0].stat().st_size
-        backlog.put([])
-        backlog.put([numbered(0, 0)])
-        assert (backlog.events, backlog.oldest, backlog.first(ALL)) == (0, None, None)
+        backlog.append([])
+        backlog.append([numbered(0, 0)])
+        assert (backlog.events, backlog.oldest, backlog.next_batch(ALL)) == (0, None, None)
         assert files(tmp_path)[0].stat().st_size == size
 
 
 def test_a_block_without_events_does_no_harm_beside_others(tmp_path: Path) -> None:
     with waiting(tmp_path) as backlog:
-        backlog.put([numbered(0, 0), numbered(0, 2), numbered(2, 0)])
+        backlog.append([numbered(0, 0), numbered(0, 2), numbered(2, 0)])
     with waiting(tmp_path) as backlog:
         assert drain(backlog) == [0, 1]
 
@@ -118,11 +119,11 @@ def test_a_block_without_events_does_no_harm_beside_others(tmp_path: Path) -> No
 def test_what_was_not_stored_is_there_after_another_start(tmp_path: Path) -> None:
     with waiting(tmp_path) as backlog:
         for first in range(0, 100, 10):
-            backlog.put([numbered(first, 10)])
-        backlog.stored(37)
+            backlog.append([numbered(first, 10)])
+        backlog.commit(37)
     with waiting(tmp_path) as backlog:
-        backlog.start_from(37)
-        backlog.put([numbered(100, 1)])
+        backlog.resume_from(37)
+        backlog.append([numbered(100, 1)])
         assert backlog.oldest == 50
         assert drain(backlog) == list(range(37, 101))
         assert backlog.dropped == 0
@@ -130,9 +131,9 @@ def test_what_was_not_stored_is_there_after_another_start(tmp_path: Path) -> Non
 
 def test_durable_ones_come_in_order_with_the_others(tmp_path: Path) -> None:
     with waiting(tmp_path) as backlog:
-        backlog.put([numbered(0, 2)])
+        backlog.append([numbered(0, 2)])
         assert put_durably(backlog, [numbered(2, 3)], {"a": 3}) == 2
-        backlog.put([numbered(5, 1)])
+        backlog.append([numbered(5, 1)])
         assert put_durably(backlog, [], {"a": 4}) == 4
         assert drain(backlog) == list(range(6))
 
@@ -143,28 +144,28 @@ def test_durable_ones_come_in_order_with_the_others(tmp_path: Path) -> None:
 def test_more_than_memory_holds_is_read_from_the_journal(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(backlog_module, "MAX_HELD_BYTES", 5 * requests(10).nbytes)
+    monkeypatch.setattr(backlog_module, "MAX_BUFFERED_BYTES", 5 * requests(10).nbytes)
     with waiting(tmp_path) as backlog:
         for first in range(0, 1000, 10):
-            backlog.put([numbered(first, 10)])
-            assert backlog._held_bytes <= backlog_module.MAX_HELD_BYTES
+            backlog.append([numbered(first, 10)])
+            assert backlog._buffered_bytes <= backlog_module.MAX_BUFFERED_BYTES
         assert drain(backlog, 30) == list(range(1000))
-        assert (backlog.dropped, backlog._held_bytes) == (0, 0)
+        assert (backlog.dropped, backlog._buffered_bytes) == (0, 0)
 
 
 def test_what_comes_while_the_journal_is_read_waits_for_its_turn(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(backlog_module, "MAX_HELD_BYTES", 5 * requests(10).nbytes)
+    monkeypatch.setattr(backlog_module, "MAX_BUFFERED_BYTES", 5 * requests(10).nbytes)
     found: list[int] = []
     with waiting(tmp_path) as backlog:
         for first in range(0, 1000, 10):
-            backlog.put([numbered(first, 10)])
+            backlog.append([numbered(first, 10)])
             if first % 30 == 0:
-                batch = backlog.first(10)
+                batch = backlog.next_batch(10)
                 assert batch is not None
                 found += numbers(batch)
-                backlog.stored(batch.end)
+                backlog.commit(batch.end)
         assert found + drain(backlog) == list(range(1000))
 
 
@@ -174,7 +175,7 @@ def test_what_comes_while_the_journal_is_read_waits_for_its_turn(
 @pytest.fixture
 def room_for_three(monkeypatch: pytest.MonkeyPatch) -> None:
     """In memory, for entries of ten."""
-    monkeypatch.setattr(backlog_module, "MAX_HELD_BYTES", 3 * numbered(100, 10).nbytes)
+    monkeypatch.setattr(backlog_module, "MAX_BUFFERED_BYTES", 3 * numbered(100, 10).nbytes)
 
 
 @contextmanager
@@ -191,17 +192,17 @@ def ticking(directory: Path) -> Iterator[Backlog]:
 
 def put_tens(backlog: Backlog, entries_: int) -> None:
     for _ in range(entries_):
-        backlog.put([numbered(backlog.end, 10)])
+        backlog.append([numbered(backlog.end, 10)])
 
 
 @pytest.mark.usefixtures("room_for_three")
 def test_while_memory_holds_all_that_waits_nothing_is_in_the_journal_alone(tmp_path: Path) -> None:
     with ticking(tmp_path) as backlog:
-        assert backlog.unheld() == []
+        assert backlog.unbuffered() == []
         put_tens(backlog, 3)
-        assert backlog.unheld() == []
+        assert backlog.unbuffered() == []
         drain(backlog)
-        assert backlog.unheld() == []
+        assert backlog.unbuffered() == []
 
 
 @pytest.mark.usefixtures("room_for_three")
@@ -209,17 +210,17 @@ def test_what_is_in_the_journal_alone_is_told_with_when_it_came(tmp_path: Path) 
     """Before it is read, while it is, and behind it when there was room again."""
     with ticking(tmp_path) as backlog:
         put_tens(backlog, 6)
-        assert backlog.unheld() == [(60, 4)]
-        backlog.first(20)
-        backlog.stored(20)
+        assert backlog.unbuffered() == [(60, 4)]
+        backlog.next_batch(20)
+        backlog.commit(20)
         put_tens(backlog, 4)  # for two of them there is room
-        assert backlog.unheld() == [(60, 4), (100, 9)]
-        backlog.first(30)  # reads two of those on disk
-        assert backlog.unheld() == [(60, 5), (100, 9)], "the last that was read came at 5"
-        backlog.stored(60)
-        assert backlog.unheld() == [(100, 9)]
+        assert backlog.unbuffered() == [(60, 4), (100, 9)]
+        backlog.next_batch(30)  # reads two of those on disk
+        assert backlog.unbuffered() == [(60, 5), (100, 9)], "the last that was read came at 5"
+        backlog.commit(60)
+        assert backlog.unbuffered() == [(100, 9)]
         assert drain(backlog) == list(range(60, 100))
-        assert backlog.unheld() == []
+        assert backlog.unbuffered() == []
 
 
 @pytest.mark.usefixtures("room_for_three")
@@ -229,13 +230,13 @@ def test_after_a_start_what_waits_is_in_the_journal_alone_but_for_the_first_entr
     with ticking(tmp_path) as backlog:
         put_tens(backlog, 3)
     with ticking(tmp_path) as backlog:
-        backlog.start_from(10)
+        backlog.resume_from(10)
         assert backlog.oldest == 2
-        assert backlog.unheld() == [(backlog.end, 2)]
+        assert backlog.unbuffered() == [(backlog.end, 2)]
         put_tens(backlog, 1)
-        assert backlog.unheld() == [(backlog.end - 10, 2)]
+        assert backlog.unbuffered() == [(backlog.end - 10, 2)]
         assert drain(backlog) == [*range(10, 30), *range(backlog.end - 10, backlog.end)]
-        assert backlog.unheld() == []
+        assert backlog.unbuffered() == []
 
 
 # a journal that can't be written
@@ -245,10 +246,10 @@ def test_a_full_journal_leaves_it_to_memory_and_what_finds_no_room_is_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = numbered(10, 10)
-    monkeypatch.setattr(backlog_module, "MAX_HELD_BYTES", 3 * whole.nbytes)
+    monkeypatch.setattr(backlog_module, "MAX_BUFFERED_BYTES", 3 * whole.nbytes)
     with capture_logs() as logs, waiting(tmp_path, max_bytes=1) as backlog:
         for first in range(0, 50, 10):
-            backlog.put([numbered(first, 10)])
+            backlog.append([numbered(first, 10)])
         assert (backlog.dropped, backlog.events, backlog.lost_with_files) == (20, 30, 0)
         assert backlog.figures.error == "it is full (storage.journal_max_bytes)"
         with pytest.raises(JournalUnavailable):
@@ -264,14 +265,14 @@ def test_a_journal_that_can_be_written_again_is_told_once(
     with capture_logs() as logs, opened(tmp_path) as journal:
         backlog = Backlog(journal, lambda: 0.0)
         for first in range(3):
-            backlog.put([numbered(first, 1)])
+            backlog.append([numbered(first, 1)])
         unwritable(journal)
         for first in range(3, 6):
-            backlog.put([numbered(first, 1)])
+            backlog.append([numbered(first, 1)])
         assert backlog.figures.error is not None
         unwritable(journal)
         for first in range(6, 9):
-            backlog.put([numbered(first, 1)])
+            backlog.append([numbered(first, 1)])
         assert backlog.figures.error is None
         assert (backlog.events, backlog.dropped) == (9, 0)
         assert drain(backlog) == list(range(9))
@@ -284,16 +285,16 @@ def test_the_first_after_a_start_may_be_in_memory_alone(
 ) -> None:
     """Before it is a gap between positions, and behind it are events on disk alone."""
     with waiting(tmp_path) as backlog:
-        backlog.put([numbered(0, 3)])
-    monkeypatch.setattr(backlog_module, "MAX_HELD_BYTES", numbered(0, 3).nbytes)
+        backlog.append([numbered(0, 3)])
+    monkeypatch.setattr(backlog_module, "MAX_BUFFERED_BYTES", numbered(0, 3).nbytes)
     with capture_logs(), opened(tmp_path) as journal:
         backlog = Backlog(journal, lambda: 0.0)
-        backlog.start_from(3)
+        backlog.resume_from(3)
         unwritable(journal)
-        backlog.put([numbered(3, 3)])
+        backlog.append([numbered(3, 3)])
         unwritable(journal)
-        backlog.put([numbered(6, 3)])
-        backlog.put([numbered(9, 3)])
+        backlog.append([numbered(6, 3)])
+        backlog.append([numbered(9, 3)])
         assert drain(backlog) == list(range(3, 12))
         assert backlog.dropped == 0
         backlog.close()
@@ -304,13 +305,13 @@ def test_what_memory_alone_held_is_counted_as_lost_after_a_crash(
 ) -> None:
     with capture_logs(), opened(tmp_path) as journal:
         backlog = Backlog(journal, lambda: 0.0)
-        backlog.put([numbered(0, 3)])
+        backlog.append([numbered(0, 3)])
         unwritable(journal)
-        backlog.put([numbered(3, 4)])
+        backlog.append([numbered(3, 4)])
         unwritable(journal)
-        backlog.put([numbered(7, 2)])
+        backlog.append([numbered(7, 2)])
     with capture_logs(), waiting(tmp_path) as backlog:
-        backlog.start_from(0)
+        backlog.resume_from(0)
         assert drain(backlog) == [0, 1, 2, 7, 8]
         assert (backlog.lost_with_files, backlog.events) == (4, 0)
 
@@ -338,10 +339,10 @@ def test_what_stands_behind_damage_is_counted_as_lost_once(
 ) -> None:
     """However often it is looked at; and what stands before is kept until it is stored."""
     monkeypatch.setattr(journal_module, "SEGMENT_BYTES", 1000)
-    monkeypatch.setattr(backlog_module, "MAX_HELD_BYTES", 0)
+    monkeypatch.setattr(backlog_module, "MAX_BUFFERED_BYTES", 0)
     with waiting(tmp_path) as backlog:
         for first in range(0, 90, 10):
-            backlog.put([numbered(first, 10)])
+            backlog.append([numbered(first, 10)])
     spans = [int(path.stem) for path in files(tmp_path)]
     starts, end = spans[: damaged + 1], [*spans[1:], 90][damaged]
     flip(files(tmp_path)[damaged], -1)
@@ -349,11 +350,11 @@ def test_what_stands_behind_damage_is_counted_as_lost_once(
     expected = [n for n in range(90) if not last <= n < min(end, 90)]
     with capture_logs(), waiting(tmp_path) as backlog:
         for _ in range(2):
-            backlog.start_from(0)
-            assert numbers(backlog.first(ALL)) == expected
+            backlog.resume_from(0)
+            assert numbers(backlog.next_batch(ALL)) == expected
             assert backlog.lost_with_files == 90 - len(expected)
     with capture_logs(), waiting(tmp_path) as backlog:  # as after a crash
-        backlog.start_from(0)
+        backlog.resume_from(0)
         assert drain(backlog, 10) == expected
         assert backlog.lost_with_files == 90 - len(expected)
         assert backlog.events == 0
@@ -366,11 +367,11 @@ def test_a_missing_segment_is_counted_as_lost(
     monkeypatch.setattr(journal_module, "SEGMENT_BYTES", 1000)
     with waiting(tmp_path) as backlog:
         for first in range(0, 90, 10):
-            backlog.put([numbered(first, 10)])
+            backlog.append([numbered(first, 10)])
     middle = [int(path.stem) for path in files(tmp_path)][1:3]
     files(tmp_path)[1].unlink()
     with capture_logs(), waiting(tmp_path) as backlog:
-        backlog.start_from(0)
+        backlog.resume_from(0)
         assert drain(backlog) == [n for n in range(90) if not middle[0] <= n < middle[1]]
         assert backlog.lost_with_files == middle[1] - middle[0]
 
@@ -379,20 +380,20 @@ def test_when_only_lost_events_wait_nothing_waits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else who waits for the last of them would wait for ever."""
-    monkeypatch.setattr(backlog_module, "MAX_HELD_BYTES", 0)
+    monkeypatch.setattr(backlog_module, "MAX_BUFFERED_BYTES", 0)
     with capture_logs(), waiting(tmp_path) as backlog:
-        backlog.put([numbered(0, 10)])
+        backlog.append([numbered(0, 10)])
         flip(files(tmp_path)[0], -1)
         assert backlog.events == 10
         assert backlog.oldest is None
-        assert (backlog.first(ALL), backlog.events, backlog.lost_with_files) == (None, 0, 10)
-        backlog.put([numbered(10, 2)])
+        assert (backlog.next_batch(ALL), backlog.events, backlog.lost_with_files) == (None, 0, 10)
+        backlog.append([numbered(10, 2)])
         assert drain(backlog) == [10, 11]
 
 
 def test_damage_costs_nothing_that_memory_holds(tmp_path: Path) -> None:
     with capture_logs(), waiting(tmp_path) as backlog:
-        backlog.put([numbered(0, 10)])
+        backlog.append([numbered(0, 10)])
         flip(files(tmp_path)[0], -1)
         assert drain(backlog) == list(range(10))
         assert backlog.dropped == 0
@@ -405,12 +406,12 @@ def test_an_entry_that_is_none_is_counted_as_lost_and_left_behind(tmp_path: Path
         add(journal, payload.pack([numbered(10, 5)]), events=5)
     with capture_logs(), waiting(tmp_path) as backlog:
         for _ in range(2):
-            backlog.start_from(0)
-            assert numbers(backlog.first(ALL)) == [*range(5), *range(10, 15)]
+            backlog.resume_from(0)
+            assert numbers(backlog.next_batch(ALL)) == [*range(5), *range(10, 15)]
         assert backlog.lost_with_files == 5
-        batch = backlog.first(ALL)
+        batch = backlog.next_batch(ALL)
         assert batch is not None
-        backlog.stored(batch.end)
+        backlog.commit(batch.end)
         assert backlog.events == 0
 
 
@@ -477,7 +478,7 @@ class World:
     def open(self) -> None:
         self.journal = Journal(self.directory, 2**40, 0)
         self.backlog = Backlog(self.journal, lambda: 0.0)
-        self.backlog.start_from(self.position)
+        self.backlog.resume_from(self.position)
 
     def close(self) -> None:
         self.backlog.close()
@@ -490,13 +491,13 @@ class World:
                 self._put(number, durably=what == "put durably")
             case "look":
                 waits = [n for n in self.accepted if n not in self.stored]
-                found = numbers(self.backlog.first(number))
+                found = numbers(self.backlog.next_batch(number))
                 assert found == waits[: len(found)]
                 assert bool(found) == bool(waits)
             case "take" | "take a part":
                 self._take(number, part=what == "take a part")
             case "connect again":
-                self.backlog.start_from(self.position)
+                self.backlog.resume_from(self.position)
             case "crash":
                 self.close()
                 self.accepted = [n for n in self.accepted if n not in self.in_memory]
@@ -519,14 +520,14 @@ class World:
             except JournalUnavailable:
                 return
         else:
-            self.backlog.put([numbered(made[0], count)])
+            self.backlog.append([numbered(made[0], count)])
         if self.backlog.dropped == dropped:
             self.accepted += made
             if self.backlog.figures.error is not None:
                 self.in_memory |= set(made)
 
     def _take(self, number: int, *, part: bool) -> None:
-        batch = self.backlog.first(number)
+        batch = self.backlog.next_batch(number)
         if batch is None:
             assert self.stored == self.accepted
             return
@@ -536,7 +537,7 @@ class World:
         self.in_memory -= set(numbers(batch))
         assert self.stored == self.accepted[: len(self.stored)]
         self.position = batch.end
-        self.backlog.stored(batch.end)
+        self.backlog.commit(batch.end)
 
 
 @settings(max_examples=300, deadline=None)  # files take their time
@@ -545,13 +546,13 @@ def test_every_event_comes_once_and_in_order(
     done: list[tuple[str, int]], held: int, segment_bytes: int
 ) -> None:
     with short_directory() as directory, pytest.MonkeyPatch.context() as patch, capture_logs():
-        patch.setattr(backlog_module, "MAX_HELD_BYTES", held * numbered(0, 3).nbytes)
+        patch.setattr(backlog_module, "MAX_BUFFERED_BYTES", held * numbered(0, 3).nbytes)
         patch.setattr(journal_module, "SEGMENT_BYTES", segment_bytes)
         world = World(directory)
         for what, number in done:
             world.step(what, number)
-        while world.backlog.first(7) is not None:
+        while world.backlog.next_batch(7) is not None:
             world.step("take", 7)
         assert world.stored == world.accepted
-        assert (world.backlog.events, world.backlog._held_bytes) == (0, 0)
+        assert (world.backlog.events, world.backlog._buffered_bytes) == (0, 0)
         world.close()

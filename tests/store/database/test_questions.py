@@ -207,8 +207,8 @@ async def test_a_question_that_waits_for_a_place_holds_no_events(dsn: str, tmp_p
             questions_held(postgres, dsn, history) as nursery,
             running(storage.writer),
         ):
-            storage.keep([requests()])
-            (entry,) = map(weakref.ref, storage.backlog.waiting())
+            storage.append([requests()])
+            (entry,) = map(weakref.ref, storage.backlog.buffered())
             nursery.start_soon(history.present, NOON, None)
             await eventually(lambda: postgres._questions.waiting == 2)
             await eventually(lambda: not storage.backlog.events)

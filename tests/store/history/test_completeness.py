@@ -44,7 +44,9 @@ def entry() -> list[Block]:
 @pytest.fixture
 def clocks(monkeypatch: pytest.MonkeyPatch) -> Callable[[], tuple[float, float]]:
     """Each time it is looked at, it is a second later. Memory has room for two entries."""
-    monkeypatch.setattr(backlog_module, "MAX_HELD_BYTES", 2 * sum(each.nbytes for each in entry()))
+    monkeypatch.setattr(
+        backlog_module, "MAX_BUFFERED_BYTES", 2 * sum(each.nbytes for each in entry())
+    )
     ticks = count(1)
 
     def clocks() -> tuple[float, float]:
@@ -82,12 +84,12 @@ async def test_answers_are_complete_until_what_memory_has_no_room_for_came(
         await begin(postgres, NOON - DAY)
         history = History(postgres, storage.backlog, NODE)
         for _ in range(2):
-            storage.keep(entry())
+            storage.append(entry())
         whole = await answers(history, None)
         assert {answer.complete_until for answer in whole.values()} == {None}
         assert whole["totals"].figures.requests == 20
         for _ in range(3):  # the first of them comes at second 3
-            storage.keep(entry())
+            storage.append(entry())
         for node in (None, NODE):
             short = await answers(history, node)
             assert {answer.complete_until for answer in short.values()} == {3 * SECOND}
@@ -108,7 +110,7 @@ async def test_exact_answers_are_complete_until_the_oldest_that_waits_came(
         await postgres.prepare()
         exact = Exact(postgres, storage.backlog, NODE)
         for _ in range(2):
-            storage.keep(entry())
+            storage.append(entry())
         for ask in (exact.totals, exact.latency):
             assert (await ask(RANGE, None)).complete_until == 1 * SECOND
             assert (await ask(RANGE, "elsewhere")).complete_until is None
@@ -132,7 +134,7 @@ async def test_what_is_read_into_memory_while_a_question_runs_is_not_told_as_cou
 
             async def work_late(fetch: Fetch) -> Any:
                 async def fetch_late(*query: Any) -> Any:
-                    storage.backlog.first(ALL)
+                    storage.backlog.next_batch(ALL)
                     await asyncio.sleep(0)
                     return await fetch(*query)
 
@@ -143,7 +145,7 @@ async def test_what_is_read_into_memory_while_a_question_runs_is_not_told_as_cou
         monkeypatch.setattr(postgres, "answer", answer_late)
         history = History(postgres, storage.backlog, NODE)
         for _ in range(5):
-            storage.keep(entry())
+            storage.append(entry())
         totals = await history.totals(RANGE, None)
         assert (totals.figures.requests, totals.complete_until) == (20, 3 * SECOND)
         totals = await history.totals(RANGE, None)

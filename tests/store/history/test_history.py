@@ -88,7 +88,7 @@ class Event:
         if self.kind == RATE_LIMIT:
             return {"timestamp": self.moment, "key": self.names[0], "allowed": self.allowed}
         method, endpoint = self.names
-        timed = {} if self.duration is None else {"duration_ms": self.duration}
+        timed = {} if self.duration is None else {"duration_us": self.duration}
         return timed | {
             "timestamp": self.moment,
             "method": method,
@@ -258,7 +258,7 @@ async def arrive(postgres: Postgres, storage: Storage, events: list[Event]) -> N
     for node in CLOCKS:
         own = blocks(event for event in events if event.node == node)
         if node == NODE and own:
-            storage.keep(own)
+            storage.append(own)
         elif own:
             await write(postgres, *own, node=node)
 
@@ -383,7 +383,7 @@ async def test_of_names_that_tie_the_first_ones_are_shown_wherever_they_stand(
     async with database(dsn) as postgres, storage_in(tmp_path, postgres) as storage:
         history = history_over(postgres, storage)
         await write(postgres, block("rate_limit", [{"key": name} for name in names[::2]]))
-        storage.keep([block("rate_limit", [{"key": name} for name in names[1::2]])])
+        storage.append([block("rate_limit", [{"key": name} for name in names[1::2]])])
         for limit in range(1, 9):
             _, _, found = (
                 await history.rate_limits(Range(NOON, NOON + MINUTE, 10), None, limit)
@@ -440,7 +440,7 @@ async def test_a_schema_that_was_changed_by_hand_is_told_in_one_line(
     dsn: str, tmp_path: Path, spoil: str, why: str
 ) -> None:
     async with database(dsn) as postgres:
-        await write(postgres, requests(duration_ms=5))
+        await write(postgres, requests(duration_us=5))
         await ask(dsn, spoil)
         with history_of(postgres, tmp_path) as history:
             with pytest.raises(DatabaseUnavailable, match=why) as caught:
@@ -491,7 +491,7 @@ async def test_reports_that_wait_are_of_who_is_present(dsn: str, tmp_path: Path)
             ]
             made = [block("system", systems), block("backend", states)]
             if own:
-                storage.keep(made)
+                storage.append(made)
             else:
                 await write(postgres, *made)
                 await write(postgres, block("system", systems[:1]), node="other")

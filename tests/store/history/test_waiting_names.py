@@ -62,7 +62,7 @@ async def test_a_list_of_names_takes_no_sketch_for_each_name_that_waits(
 ) -> None:
     async with database(dsn) as postgres, storage_in(tmp_path, postgres) as storage:
         await begin(postgres, NOON - 40 * DAY)
-        storage.keep([named(kind, column, NAMES)])
+        storage.append([named(kind, column, NAMES)])
         history = History(postgres, storage.backlog, NODE)
         gc.collect()
         tracemalloc.start()
@@ -86,7 +86,7 @@ def crowded() -> list[Block]:
             "method": OTHER if i % 100 == 0 else "GET",
             "endpoint": name,
             "status_code": 500 if i % 4 == 0 else 200,
-            "duration_ms": i * 1000,
+            "duration_us": i * 1000,
         }
         for i, (moment, name) in enumerate(zip(minutes, names, strict=True))
     ]
@@ -107,7 +107,7 @@ async def test_names_that_wait_are_listed_as_when_they_are_stored(
         await begin(postgres, NOON - 40 * DAY)
         await write(postgres, *crowded(), node="other")
         outside = [{"timestamp": NOON, "endpoint": "/2"}] * 900
-        storage.keep([*crowded(), block(REQUEST, outside)])
+        storage.append([*crowded(), block(REQUEST, outside)])
         history = History(postgres, storage.backlog, NODE)
         waiting = [await listed(history, kind, limit) for kind in (REQUEST, RATE_LIMIT)]
         async with running(storage.writer):

@@ -41,7 +41,7 @@ def test_reading_goes_on_where_the_end_was(tmp_path: Path, tiny: None) -> None:
             add(journal, b"%d" % number)
             record = cursor.next()
             assert record is not None
-            assert (record.position, record.entry, record.written) == (
+            assert (record.position, record.payload, record.written) == (
                 number,
                 b"%d" % number,
                 SECOND,
@@ -76,8 +76,8 @@ def test_what_was_released_is_deleted_and_nothing_else(tmp_path: Path, tiny: Non
         add(journal, *(b"%d" % number for number in range(50)))
         before = len(files(tmp_path))
         for position in range(51):
-            journal.release(position)
-            assert journal.first <= position
+            journal.trim(position)
+            assert journal.start <= position
             assert entries(journal, position) == [b"%d" % n for n in range(position, 50)]
             assert journal.figures.bytes == sum(f.stat().st_size for f in files(tmp_path))
         assert len(files(tmp_path)) == 1 < before
@@ -116,7 +116,7 @@ def test_what_was_stored_before_the_last_stop_is_deleted(tmp_path: Path, tiny: N
     with opened(tmp_path) as journal:
         add(journal, *(b"%d" % number for number in range(50)))
     with opened(tmp_path) as journal:
-        journal.release(50)
+        journal.trim(50)
         assert len(files(tmp_path)) == 1
 
 
@@ -126,7 +126,7 @@ def test_marks_are_there_after_another_start(tmp_path: Path, tiny: None) -> None
         add(journal, *(b"%d" % number for number in range(30)))
         add(journal, b"y", b=7)
         add(journal, b"", events=0, c=3)
-        journal.release(journal.end)
+        journal.trim(journal.end)
         expected = {"a": 5, "b": 7, "c": 3, "d": None}
         assert known(journal, *expected) == expected
     for _ in range(3):
@@ -163,7 +163,7 @@ def test_a_full_journal_takes_more_as_soon_as_it_could_let_something_go(
     with opened(tmp_path, max_bytes=max_bytes) as journal:
         for _ in range(5):
             fill(journal)
-            journal.release(journal.end)
+            journal.trim(journal.end)
 
 
 def test_a_full_journal_stays_full_until_something_is_released(tmp_path: Path) -> None:
@@ -173,13 +173,13 @@ def test_a_full_journal_stays_full_until_something_is_released(tmp_path: Path) -
             add(journal, bytes(1000))
         with pytest.raises(JournalFull):
             add(journal, b"that would find room")
-        journal.release(0)
+        journal.trim(0)
         with pytest.raises(JournalFull):
             add(journal, b"b")
         journal.skip(3)  # what comes meanwhile, in memory alone
-        journal.release(1)
+        journal.trim(1)
         journal.skip(5)
-        journal.release(4)
+        journal.trim(4)
         add(journal, b"c")
         assert held(journal, 4) == [(9, b"c")]
 
@@ -193,7 +193,7 @@ def test_a_journal_that_was_full_before_another_start_takes_more_when_all_is_sto
     with opened(tmp_path, max_bytes=1000) as journal:
         with pytest.raises(JournalFull):
             add(journal, bytes(100))
-        journal.release(end)
+        journal.trim(end)
         add(journal, bytes(100))
 
 
@@ -238,10 +238,10 @@ def test_what_the_disk_failed_to_take_is_written_anew_before_it_counts(
         before = file.stat().st_ino
         with pytest.raises(OSError, match="Input/output"):
             journal.sync()
-        assert (journal.safe, journal.synced, journal.suspect) == (0, 0, True)
+        assert (journal.records_synced, journal.synced, journal.suspect) == (0, 0, True)
         add(journal, b"three")
         journal.sync()
-        assert (journal.safe, journal.suspect) == (3, False)
+        assert (journal.records_synced, journal.suspect) == (3, False)
         # the kernel takes the first file for written, whatever happened to it
         assert before not in inodes
         add(journal, b"four")
@@ -280,12 +280,12 @@ def test_a_segment_that_the_disk_failed_to_take_is_not_left_behind(
         monkeypatch.setattr(journal_module, "SEGMENT_BYTES", 1)
         with pytest.raises(OSError, match="No space"):
             add(journal, b"refused")
-        assert journal.safe == 2
+        assert journal.records_synced == 2
         add(journal, b"four")
         assert lost not in inodes
         assert len(files(tmp_path)) == 2
         journal.sync()
-        assert journal.safe == 4
+        assert journal.records_synced == 4
         assert entries(journal) == [b"one", b"two", b"three", b"four"]
     with opened(tmp_path) as journal:
         assert entries(journal) == [b"one", b"two", b"three", b"four"]
@@ -372,7 +372,7 @@ def test_reading_goes_on_in_a_file_that_was_written_anew(
         add(journal, b"two")
         record = cursor.next()
         assert record is not None
-        assert record.entry == b"two"
+        assert record.payload == b"two"
         cursor.close()
 
 
@@ -388,7 +388,7 @@ def test_records_without_events_fill_segments_too(tmp_path: Path, tiny: None) ->
         assert len(files(tmp_path)) > 5
         assert journal.events_from(0) == 2
         assert entries(journal) == [b"one", b"two"]
-        journal.release(journal.end)
+        journal.trim(journal.end)
         assert len(files(tmp_path)) == 1
     with opened(tmp_path) as journal:
         assert journal.marks.get((UID, "a")) == 99
@@ -399,7 +399,7 @@ def test_a_full_journal_without_events_takes_more_when_all_is_stored(tmp_path: P
         seqs = iter(range(100))
         with pytest.raises(JournalFull):
             any(journal.append(0, b"", {(UID, "a"): seq}, SECOND) for seq in seqs)
-        journal.release(journal.end)
+        journal.trim(journal.end)
         journal.append(0, b"", {(UID, "a"): 100}, SECOND)
         add(journal, b"one")
         assert entries(journal) == [b"one"]
@@ -408,29 +408,29 @@ def test_a_full_journal_without_events_takes_more_when_all_is_stored(tmp_path: P
 def test_how_far_it_is_stored_is_known_after_another_start(tmp_path: Path) -> None:
     with opened(tmp_path) as journal:
         add(journal, *[b"x"] * 10)
-        assert journal.stored == 0
-        journal.release(7)
-        assert (journal.first, journal.stored) == (0, 7)
+        assert journal.committed == 0
+        journal.trim(7)
+        assert (journal.start, journal.committed) == (0, 7)
     with opened(tmp_path) as journal:
-        assert (journal.first, journal.stored) == (0, 7)
+        assert (journal.start, journal.committed) == (0, 7)
 
 
 @pytest.mark.parametrize("note", [b"", b"x", bytes(28), bytes(100)])
 def test_a_note_of_another_content_is_none(tmp_path: Path, note: bytes) -> None:
     with opened(tmp_path) as journal:
         add(journal, *[b"x"] * 10)
-        journal.release(7)
+        journal.trim(7)
     (tmp_path / "stored").write_bytes(note)
     with opened(tmp_path) as journal:
-        assert journal.stored == 0
+        assert journal.committed == 0
 
 
 def test_a_record_without_events_is_safe_only_when_synced(tmp_path: Path) -> None:
     with opened(tmp_path) as journal:
         journal.append(0, b"", {(UID, "a"): 7}, SECOND)
-        assert (journal.appended, journal.safe) == (1, 0)
+        assert (journal.records_appended, journal.records_synced) == (1, 0)
         journal.sync()
-        assert journal.safe == 1
+        assert journal.records_synced == 1
 
 
 def test_a_segment_is_on_the_disk_before_the_next_one_s_marks_tell_of_it(
@@ -503,7 +503,7 @@ def test_it_holds_what_a_list_would(steps: list[tuple[str, int, bytes]]) -> None
             elif step == "release":
                 if model:
                     released = max(released, model[min(number, len(model) - 1)][0])
-                    journal.release(released)
+                    journal.trim(released)
             elif step == "skip":
                 journal.skip(number)
             elif step == "sync":

@@ -140,9 +140,9 @@ def test_a_damaged_segment_is_set_aside_when_what_was_read_from_it_is_released(
     flip(middle, whole.index(b"entry 6"))
     with capture_logs(), opened(made) as journal:
         assert entries(journal) == numbered(range(6), range(8, 10))
-        journal.release(60)
+        journal.trim(60)
         assert middle.exists()
-        journal.release(80)
+        journal.trim(80)
         assert aside(made) == [middle.with_suffix(".segment.corrupt")]
         assert entries(journal, 80) == numbered(range(8, 10))
         assert journal.figures.bytes == sum(f.stat().st_size for f in files(made))
@@ -161,7 +161,7 @@ def test_damage_in_the_segment_that_is_written_costs_no_later_record(
         assert entries(journal) == []
         add(journal, b"two")
         assert entries(journal) == [b"two"]
-        journal.release(2)
+        journal.trim(2)
         assert len(aside(tmp_path)) == 1
         assert entries(journal, 1) == [b"two"]
 
@@ -206,7 +206,7 @@ def test_a_segment_that_somebody_deletes_now_leaves_the_others(made: Path, missi
         assert entries(journal) == numbered(*kept) + more
         add(journal, b"last")
         assert entries(journal) == [*numbered(*kept), *more, b"last"]
-        journal.release(journal.end)
+        journal.trim(journal.end)
         assert len(files(made)) == 1
         assert journal.figures.bytes == files(made)[0].stat().st_size
     assert len(logs) == 1
@@ -232,7 +232,7 @@ def test_a_file_that_cannot_be_opened_now_is_read_later(
         hidden.rename(middle)
         record_ = cursor.next()
         assert record_ is not None
-        assert record_.entry == b"entry 4"
+        assert record_.payload == b"entry 4"
         assert journal.figures.corrupt_files == 0
         cursor.close()
 

@@ -88,7 +88,7 @@ def test_a_full_disk_gets_room_when_events_are_released(
     with opened(small_disk / "journal") as journal:
         for _ in range(3):
             assert len(fill(journal, 5000)) > 50
-            journal.release(journal.end)
+            journal.trim(journal.end)
             journal.sync()  # which closes the files
         add(journal, b"last")
 

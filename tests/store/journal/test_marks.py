@@ -21,7 +21,7 @@ moves = st.lists(
 def test_the_latest_mark_counts(held: list[tuple[int, str, int]]) -> None:
     marks = Marks()
     for uid, name, mark in held:
-        marks.put({(uid, name): mark})
+        marks.move({(uid, name): mark})
     latest = {(uid, name): mark for uid, name, mark in held}
     assert len(marks) == len(latest)
     assert {source: marks.get(source) for source in latest} == latest
@@ -32,7 +32,7 @@ def test_the_latest_mark_counts(held: list[tuple[int, str, int]]) -> None:
 def test_what_is_packed_is_loaded(held: list[tuple[int, str, int]]) -> None:
     marks, steps, whole = Marks(), Marks(), Marks()
     for uid, name, mark in held:
-        marks.put({(uid, name): mark})
+        marks.move({(uid, name): mark})
         steps.load(pack_moved({(uid, name): mark}))
     whole.load(marks.pack())
     assert whole.pack() == steps.pack() == marks.pack()
@@ -45,9 +45,9 @@ def test_nothing_moved_takes_no_bytes() -> None:
 def test_a_source_is_forgotten_after_a_day_of_silence() -> None:
     marks = Marks()
     marks.forget(0)
-    marks.put({(UID, "old"): 1, (UID, "kept"): 1})
+    marks.move({(UID, "old"): 1, (UID, "kept"): 1})
     marks.forget(1)
-    marks.put({(UID, "kept"): 2})
+    marks.move({(UID, "kept"): 2})
     marks.forget(KEEP_SECONDS - 1)
     assert len(marks) == 2
     marks.forget(KEEP_SECONDS)
@@ -56,7 +56,7 @@ def test_a_source_is_forgotten_after_a_day_of_silence() -> None:
 
 def test_marks_that_are_loaded_are_kept_for_a_day_from_then_on() -> None:
     before, after = Marks(), Marks()
-    before.put({(UID, "a"): 1})
+    before.move({(UID, "a"): 1})
     after.forget(1_000_000)
     after.load(before.pack())
     after.forget(1_000_000 + KEEP_SECONDS - 1)
@@ -65,7 +65,7 @@ def test_marks_that_are_loaded_are_kept_for_a_day_from_then_on() -> None:
 
 def test_marks_that_are_loaded_before_the_time_is_known_are_kept_for_a_day() -> None:
     before, after = Marks(), Marks()
-    before.put({(UID, "a"): 1})
+    before.move({(UID, "a"): 1})
     after.load(before.pack())
     up_for = 10 * KEEP_SECONDS  # a steady clock counts from when the machine was started
     after.forget(up_for)
@@ -77,8 +77,8 @@ def test_marks_that_are_loaded_before_the_time_is_known_are_kept_for_a_day() -> 
 
 def test_a_user_has_marks_of_its_own() -> None:
     marks = Marks()
-    marks.put({(1, "a"): 10})
-    marks.put({(2, "a"): 2**62})
+    marks.move({(1, "a"): 10})
+    marks.move({(2, "a"): 2**62})
     assert (marks.get((1, "a")), marks.get((2, "a")), marks.get((3, "a"))) == (10, 2**62, None)
 
 
@@ -86,7 +86,7 @@ def test_marks_from_before_they_had_a_user_are_anybody_s() -> None:
     marks = Marks()
     marks.load(msgpack.packb({"a": [10, 1_790_000_000]}))
     assert marks.get((UID, "a")) == 10
-    marks.put({(UID, "a"): 11})
+    marks.move({(UID, "a"): 11})
     assert (marks.get((UID, "a")), marks.get((2, "a"))) == (11, 10)
 
 
@@ -96,18 +96,18 @@ def test_of_too_many_sources_the_one_silent_longest_is_forgotten(
     monkeypatch.setattr(marks_module, "MAX_SOURCES", 3)
     marks = Marks()
     for number in range(3):
-        marks.put({(UID, f"{number}"): number})
-    marks.put({(UID, "0"): 9})
-    marks.put({(UID, "new"): 1})
+        marks.move({(UID, f"{number}"): number})
+    marks.move({(UID, "0"): 9})
+    marks.move({(UID, "new"): 1})
     assert [marks.get((UID, name)) for name in ("0", "1", "2", "new")] == [9, None, 2, 1]
 
 
 def test_a_user_with_too_many_sources_pushes_out_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(marks_module, "MAX_SOURCES", 4)
     marks = Marks()
-    marks.put({(UID, "a"): 1, (UID, "b"): 1})
+    marks.move({(UID, "a"): 1, (UID, "b"): 1})
     for number in range(100):
-        marks.put({(2, f"{number}"): number})
+        marks.move({(2, f"{number}"): number})
     assert (len(marks), marks.get((UID, "a")), marks.get((UID, "b"))) == (4, 1, 1)
 
 
@@ -120,7 +120,7 @@ def test_a_user_with_too_many_sources_pushes_out_its_own(monkeypatch: pytest.Mon
 )
 def test_bytes_that_are_no_marks_are_told_and_change_nothing(data: bytes) -> None:
     marks = Marks()
-    marks.put({(UID, "a"): 1})
+    marks.move({(UID, "a"): 1})
     try:
         marks.load(data)
     except ValueError:

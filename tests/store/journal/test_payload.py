@@ -21,7 +21,7 @@ NUMBERS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
     REQUEST: {
         "timestamp": st.integers(0, 2**62),
         "status_code": st.integers(0, 999),
-        "duration_ms": st.one_of(st.just(ABSENT), st.integers(0, 2**53)),
+        "duration_us": st.one_of(st.just(ABSENT), st.integers(0, 2**53)),
     },
     RATE_LIMIT: {
         "timestamp": st.integers(0, 2**62),
@@ -29,7 +29,7 @@ NUMBERS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
         "remaining": st.integers(ABSENT, 2**63 - 1),
         "limit": st.integers(ABSENT, 2**63 - 1),
     },
-    BACKEND: {"timestamp": st.integers(0, 2**62), "response_time_ms": st.integers(ABSENT, 2**53)},
+    BACKEND: {"timestamp": st.integers(0, 2**62), "response_time_us": st.integers(ABSENT, 2**53)},
     SYSTEM: {
         "timestamp": st.integers(0, 2**62),
         "active_connections": st.integers(0, 2**63 - 1),
@@ -106,7 +106,7 @@ def test_what_comes_back_makes_the_same_rows_for_the_database(held: list[Block])
 
     def copied(found: list[Block]) -> list[bytes]:
         made = [table_rows(each, NODE) for each in concatenate(found) if each.size]
-        return [b"".join(map(bytes, table.pieces())) for table in made]
+        return [b"".join(map(bytes, table.chunks())) for table in made]
 
     sane = [b for b in held if b.size]
     for each in sane:
@@ -181,7 +181,7 @@ def test_a_column_that_is_something_else_is_told(name: str, value: Any) -> None:
 )
 def test_a_text_that_is_something_else_is_told(text: Any) -> None:
     kind, size, numbers, _ = GOOD[0]
-    with pytest.raises(ValueError, match="no entry of format 1"):
+    with pytest.raises(ValueError, match="no payload of format 1"):
         unpack(msgpack.packb([[kind, size, numbers, {"source": text}]]))
 
 
@@ -198,7 +198,7 @@ def test_an_entry_with_a_changed_byte_is_told_or_read(data: st.DataObject) -> No
 def test_a_size_that_none_has_is_told(size: Any) -> None:
     kind, _, _, _ = GOOD[0]
     constant = ["<i8", bytes(8)]
-    with pytest.raises(ValueError, match="no entry of format 1"):
+    with pytest.raises(ValueError, match="no payload of format 1"):
         unpack(msgpack.packb([[kind, size, {"timestamp": constant}, {}]]))
 
 

@@ -42,7 +42,7 @@ requests = st.fixed_dictionaries(
         "method": st.sampled_from(["GET", "POST", OTHER]),
         "endpoint": st.sampled_from(["/", "/é", OTHER, ""]),
         "status_code": st.sampled_from([0, 1, 101, 200, 304, 399, 400, 429, 500, 599, 600, 999]),
-        "duration_ms": st.sampled_from([ABSENT, ABSENT, 0, 1, sketch.MAX_VALUE])
+        "duration_us": st.sampled_from([ABSENT, ABSENT, 0, 1, sketch.MAX_VALUE])
         | st.integers(0, 10**7),
     }
 )
@@ -55,7 +55,7 @@ def figures(events: list[Event]) -> Key:
     """What a rollup of these events holds."""
     requests_ = [event for event in events if "status_code" in event]
     checked = [event["allowed"] for event in events if "allowed" in event]
-    micros = [e["duration_ms"] for e in requests_ if e["duration_ms"] != ABSENT]
+    micros = [e["duration_us"] for e in requests_ if e["duration_us"] != ABSENT]
     return (
         *(sum(holds(e["status_code"]) for e in requests_) for holds in COUNTERS.values()),
         len(checked),
@@ -125,7 +125,7 @@ def test_of_a_minute_the_busiest_endpoints_keep_their_names(distinct: int) -> No
             "method": "GET",
             "endpoint": OTHER if i == distinct - 1 else f"/{i}",  # one is really called so
             "status_code": 200,
-            "duration_ms": 1000 * i,
+            "duration_us": 1000 * i,
         }
         for minute in (0, 1)
         for i in range(distinct if minute == 0 else 3)
@@ -183,7 +183,7 @@ async def test_pieces_are_rows_with_the_same_figures(dsn: str) -> None:
             "method": str(chance.choice(["GET", "P" * 16])),
             "endpoint": str(chance.choice(["/", "/é" * 300, OTHER, ""])),
             "status_code": int(chance.choice([0, 200, 429, 503])),
-            "duration_ms": int(chance.choice([ABSENT, 0, sketch.MAX_VALUE, 5, 10**6])),
+            "duration_us": int(chance.choice([ABSENT, 0, sketch.MAX_VALUE, 5, 10**6])),
         }
         for _ in range(6000)
     ]

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from live.test_sketch import DISTRIBUTIONS, of, stored
 from numpy.typing import NDArray
+from stats.test_sketch import DISTRIBUTIONS, of, stored
 from store.cluster import bounded
 from store.databases import database
 

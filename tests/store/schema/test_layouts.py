@@ -179,7 +179,7 @@ async def whole_way(postgres: Postgres, state: Path) -> None:
                 decision = block("rate_limit", [{"timestamp": moment, "allowed": False}])
                 await write(
                     postgres,
-                    requests(3, timestamp=moment, duration_ms=5000),
+                    requests(3, timestamp=moment, duration_us=5000),
                     decision,
                     node=node,
                 )

@@ -9,7 +9,7 @@ from attrs import evolve
 from store.cluster import bounded
 from store.databases import DAY, NOON, ask, begin, block, database, eventually, requests, write
 from store.folds import Time
-from store.test_layouts import laid_out, make_by_hand
+from store.schema.test_layouts import laid_out, make_by_hand
 from structlog.testing import capture_logs
 
 from aegisd.config.settings import Metrics

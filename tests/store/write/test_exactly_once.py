@@ -40,7 +40,7 @@ async def stored(dsn: str) -> list[int]:
 @bounded
 async def test_the_position_moves_with_the_rows(tmp_path: Path, dsn: str) -> None:
     async with database(dsn) as postgres, storage_in(tmp_path, postgres, now=1000) as storage:
-        storage.keep([numbered(0, 7)])
+        storage.append([numbered(0, 7)])
         storage.writer.stop()
         await storage.writer.run()
         assert await ask(dsn, POSITION, storage.journal.uuid) == [(1007, NODE)]
@@ -81,7 +81,7 @@ async def test_a_commit_whose_answer_is_lost_is_looked_up(
             await eventually(lambda: not storage.backlog.events)
             failures = figures.failures
             proxy.cut_at(*LAST, passing=passing)
-            storage.keep([numbered(first, 10)])
+            storage.append([numbered(first, 10)])
             await eventually(lambda: figures.failures > failures)  # noqa: B023
             assert len(await stored(dsn)) == first + 10 * passing
             proxy.restore()
@@ -106,7 +106,7 @@ async def test_what_is_put_while_the_fate_of_a_commit_is_unknown_is_stored_once(
         for number in range(200):
             if number % 20 == 0:
                 proxy.cut_at(*LAST, passing=number % 40 == 0)
-            storage.keep([numbered(number * 3, 3)])
+            storage.append([numbered(number * 3, 3)])
             await trio.lowlevel.checkpoint()
             if number % 20 == 10:
                 await eventually(lambda: not storage.writer.figures.connected)
@@ -130,9 +130,9 @@ async def test_another_start_after_a_lost_answer_doubles_nothing(
         ):
             await eventually(lambda: storage.writer.figures.connected)
             proxy.cut_at(*LAST, passing=True)
-            storage.keep([numbered(0, 10)])
+            storage.append([numbered(0, 10)])
             await eventually(lambda: not storage.writer.figures.connected)
-            storage.keep([numbered(10, 10)])
+            storage.append([numbered(10, 10)])
         assert await stored(dsn) == list(range(10))
     async with database(dsn) as postgres, storage_in(tmp_path, postgres) as storage:
         storage.writer.stop()
@@ -153,10 +153,10 @@ async def test_a_position_moved_by_someone_else_is_told(
     ):
         with capture_logs() as logs:
             async with running(storage.writer):
-                storage.keep([numbered(0, 10)])
+                storage.append([numbered(0, 10)])
                 await eventually(lambda: storage.writer.figures.rows == 10)
                 await ask(dsn, "UPDATE journals SET position = position + $1", offset)
-                storage.keep([numbered(10, 10)])
+                storage.append([numbered(10, 10)])
                 await eventually(lambda: not storage.backlog.events)
                 assert storage.writer.figures.failures == 1
     told = [line for line in logs if line["log_level"] == "warning"]
@@ -176,8 +176,8 @@ async def test_journals_of_several_daemons_go_side_by_side(tmp_path: Path, dsn: 
         running(second.writer),
     ):
         for number in range(0, 200, 10):
-            first.keep([numbered(number, 5)])
-            second.keep([numbered(number + 5, 5)])
+            first.append([numbered(number, 5)])
+            second.append([numbered(number + 5, 5)])
             await trio.lowlevel.checkpoint()
         await eventually(lambda: not first.backlog.events and not second.backlog.events)
         assert len(await ask(dsn, "SELECT * FROM journals")) == 2
@@ -191,7 +191,7 @@ async def test_a_row_that_postgres_refuses_is_cut_out_and_the_rest_is_stored(
 ) -> None:
     async with database(dsn) as postgres, storage_in(tmp_path, postgres) as storage:
         for first in range(0, 30, 10):
-            storage.keep([numbered(first, 10, poison), block("system", [{}])])
+            storage.append([numbered(first, 10, poison), block("system", [{}])])
         storage.writer.stop()
         with capture_logs() as logs:
             await storage.writer.run()
@@ -209,14 +209,14 @@ async def test_a_row_that_postgres_refuses_is_cut_out_and_the_rest_is_stored(
 @bounded
 async def test_poison_in_the_journal_is_no_crash_loop(tmp_path: Path, dsn: str) -> None:
     async with database(None) as postgres, storage_in(tmp_path, postgres) as storage:
-        storage.keep([numbered(0, 10, (3,))])
+        storage.append([numbered(0, 10, (3,))])
     async with (
         database(dsn) as postgres,
         storage_in(tmp_path, postgres) as storage,
         running(storage.writer),
     ):
         await eventually(lambda: storage.writer.figures.refused == 1)
-        storage.keep([numbered(10, 5)])
+        storage.append([numbered(10, 5)])
         await eventually(lambda: not storage.backlog.events)
     assert await stored(dsn) == [n for n in range(15) if n != 3]
 
@@ -241,7 +241,7 @@ async def test_a_database_that_commits_without_the_disk_does_not_so_for_us(
             "CREATE CONSTRAINT TRIGGER at_commit AFTER UPDATE ON journals"
             " DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION see()",
         )
-        storage.keep([requests(1)])
+        storage.append([requests(1)])
         storage.writer.stop()
         await storage.writer.run()
     assert await ask(dsn, "SELECT setting FROM seen") == [("on",)]
@@ -252,7 +252,7 @@ async def test_a_file_that_cannot_be_read_now_is_waited_for(
     tmp_path: Path, dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with database(None) as postgres, storage_in(tmp_path, postgres) as storage:
-        storage.keep([numbered(0, 10)])
+        storage.append([numbered(0, 10)])
     (file,) = files(tmp_path)
     async with database(dsn) as postgres, storage_in(tmp_path, postgres) as storage:
         hidden = file.rename(tmp_path / "hidden")

@@ -42,7 +42,7 @@ async def test_requests_are_stored_as_they_are(dsn: str) -> None:
             "path": text,
             "endpoint": text + "/{id}",
             "status_code": status,
-            "duration_ms": duration,
+            "duration_us": duration,
             "backend": text if i % 3 else None,
             "client_ip": "2001:db8::1" if i % 2 else None,
             "error_message": None if i % 4 else text,
@@ -65,7 +65,7 @@ async def test_requests_are_stored_as_they_are(dsn: str) -> None:
     expected = [
         (
             *(e[name] for name in ("timestamp", "method", "path", "endpoint", "status_code")),
-            e["duration_ms"] / 1000,
+            e["duration_us"] / 1000,
             *(e[name] for name in ("backend", "client_ip", "error_message")),
             NODE,
             1.0,
@@ -97,7 +97,7 @@ async def test_backends_are_stored_as_they_are(dsn: str) -> None:
         {
             "backend_name": HARD_TEXTS[7],
             "status": "unhealthy",
-            "response_time_ms": 1_500,
+            "response_time_us": 1_500,
             "circuit_breaker": "half_open",
         },
         {"backend_name": "b", "status": "healthy"},

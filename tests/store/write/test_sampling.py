@@ -162,7 +162,7 @@ async def written(
     await ask(dsn, "DELETE FROM request_metrics")
     async with storage_in(directory, postgres, **metrics) as storage:
         for each in blocks:
-            storage.keep([each])
+            storage.append([each])
         storage.writer.stop()
         await storage.writer.run()
     stored = await ask(dsn, "SELECT path, status_code, weight FROM request_metrics")
@@ -194,7 +194,7 @@ async def test_a_transaction_that_was_lost_is_sampled_again_to_the_same_rows(
         _, once = await written(tmp_path / "a", postgres, dsn, [whole], **sampling(0.1))
         await ask(dsn, "DELETE FROM request_metrics")
         async with storage_in(tmp_path / "b", postgres, **sampling(0.1)) as storage:
-            storage.keep([whole])  # and no writer comes to write it
+            storage.append([whole])  # and no writer comes to write it
         monkeypatch.setattr(writer_module, "MAX_BATCH_EVENTS", 1)
         figures, again = await written(tmp_path / "b", postgres, dsn, [], **sampling(0.1))
     assert again == once

@@ -36,9 +36,9 @@ async def test_a_full_batch_is_written_before_it_is_time(tmp_path: Path, dsn: st
     ):
         await storage.writer.ready.wait()
         await eventually(lambda: storage.writer.figures.connected)
-        storage.keep([requests(99)])
+        storage.append([requests(99)])
         assert storage.backlog.events == 99
-        storage.keep([requests(1)])
+        storage.append([requests(1)])
         await eventually(lambda: not storage.backlog.events)
     assert await ask(dsn, COUNT) == [(100,)]
     assert (storage.writer.figures.rows, storage.writer.figures.batches) == (100, 1)
@@ -53,7 +53,7 @@ async def test_less_than_a_batch_is_written_when_it_is_time(tmp_path: Path, dsn:
     ):
         await eventually(lambda: storage.writer.figures.connected)
         for written in (1, 2, 3):
-            storage.keep([requests(1)])
+            storage.append([requests(1)])
             await eventually(lambda: not storage.backlog.events)
             assert await ask(dsn, COUNT) == [(written,)]
     assert storage.writer.figures.last_flush is not None
@@ -72,15 +72,15 @@ async def test_what_comes_while_a_flush_writes_waits_for_the_next(
         write = postgres.write
 
         async def writing(*args: Any) -> list[Refused]:
-            storage.keep([requests(30)])
+            storage.append([requests(30)])
             return await write(*args)
 
         monkeypatch.setattr(postgres, "write", writing)
-        storage.keep([requests(100)])
+        storage.append([requests(100)])
         await eventually(lambda: storage.writer.figures.batches)
         for waiting in (60, 90):  # each flush is of what waited when it began
-            storage.keep([requests(waiting - storage.backlog.events)])
-        storage.keep([requests(10)])
+            storage.append([requests(waiting - storage.backlog.events)])
+        storage.append([requests(10)])
         await eventually(lambda: storage.writer.figures.batches == 2)
         await trio.testing.wait_all_tasks_blocked(0.05)
         assert (storage.writer.figures.batches, storage.writer.figures.rows) == (2, 200)
@@ -95,8 +95,8 @@ async def test_stop_writes_the_rest_and_returns(tmp_path: Path, dsn: str) -> Non
         running(storage.writer) as returned,
     ):
         await eventually(lambda: storage.writer.figures.connected)
-        storage.keep([requests(5)])
-        storage.keep([block("system", [{}] * 2)])
+        storage.append([requests(5)])
+        storage.append([block("system", [{}] * 2)])
         assert not returned.is_set()
         storage.writer.stop()
         await returned.wait()
@@ -122,7 +122,7 @@ async def test_more_than_one_transaction_takes_is_written_in_several(
     monkeypatch.setattr(writer_module, "MAX_BATCH_EVENTS", 10)
     async with database(dsn) as postgres, storage_in(tmp_path, postgres) as storage:
         for size in (4, 4, 4, 25, 1):
-            storage.keep([requests(size)])
+            storage.append([requests(size)])
         storage.writer.stop()
         await storage.writer.run()
     assert (storage.writer.figures.batches, storage.writer.figures.rows) == (4, 38)
@@ -136,7 +136,7 @@ async def test_a_batch_of_wide_rows_is_written_in_several(
     """Few bytes in memory, where the path stands once, may be many on the line."""
     monkeypatch.setattr(writer_module, "MAX_BATCH_BYTES", 30_000)
     async with database(dsn) as postgres, storage_in(tmp_path, postgres) as storage:
-        storage.keep([requests(100, path="/" + "a" * 2000)])
+        storage.append([requests(100, path="/" + "a" * 2000)])
         storage.writer.stop()
         await storage.writer.run()
     assert storage.writer.figures.rows == 100
@@ -163,7 +163,7 @@ async def test_a_batch_that_was_not_through_in_its_time_is_tried_again_in_parts(
     monkeypatch.setattr(postgres_module, "WRITE_SECONDS", 1.0)
     monkeypatch.setattr(writer_module, "MIN_BATCH_EVENTS", 10)
     async with database(dsn) as postgres, storage_in(tmp_path, postgres) as storage:
-        storage.keep([requests(400)])
+        storage.append([requests(400)])
         async with running(storage.writer):
             await eventually(lambda: storage.writer.figures.rows == 400)
     assert storage.writer.figures.failures >= 1
@@ -175,10 +175,10 @@ async def test_what_found_no_room_is_counted_and_the_rest_is_written(
     tmp_path: Path, dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = requests(10)
-    monkeypatch.setattr(backlog_module, "MAX_HELD_BYTES", 3 * whole.nbytes)
+    monkeypatch.setattr(backlog_module, "MAX_BUFFERED_BYTES", 3 * whole.nbytes)
     async with database(dsn) as postgres, storage_in(tmp_path, postgres, max_bytes=1) as storage:
         for _ in range(5):
-            storage.keep([whole])
+            storage.append([whole])
         assert storage.backlog.dropped == 20
         assert storage.backlog.events == 30
         storage.writer.stop()
@@ -190,7 +190,7 @@ async def test_what_found_no_room_is_counted_and_the_rest_is_written(
 @bounded
 async def test_with_storing_turned_off_nothing_waits(tmp_path: Path, dsn: str) -> None:
     async with database(dsn) as postgres, storage_in(tmp_path, postgres, enabled=False) as storage:
-        storage.keep([requests(3)])
+        storage.append([requests(3)])
         assert storage.backlog.events == 0
         storage.writer.stop()
         await storage.writer.run()
@@ -218,7 +218,7 @@ async def test_the_oldest_event_that_waits_is_known(
         assert storage.backlog.oldest is None
         for moment in (100.0, 104.0, 107.0):
             wall = moment
-            storage.keep([requests(1)])
+            storage.append([requests(1)])
         assert storage.backlog.oldest == 100
         written = True
         storage.writer.stop()
@@ -241,7 +241,7 @@ async def test_events_that_come_while_a_batch_is_written_wait_for_the_next(
         async def feed() -> None:
             nonlocal total
             for size in range(1, 60):
-                storage.keep([requests(size % 5 + 1)])
+                storage.append([requests(size % 5 + 1)])
                 total += size % 5 + 1
                 await trio.lowlevel.checkpoint()
             storage.writer.stop()

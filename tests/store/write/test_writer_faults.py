@@ -39,7 +39,7 @@ async def test_a_database_that_comes_later_gets_everything(tmp_path: Path, dsn: 
     async with database(None) as postgres, storage_in(tmp_path, postgres) as storage:
         with capture_logs() as logs:
             async with running(storage.writer):
-                storage.keep([requests(3)])
+                storage.append([requests(3)])
                 await eventually(lambda: storage.writer.figures.failures >= 3)
                 assert not storage.writer.ready.is_set()
                 assert storage.writer.figures.last_error == "Postgres is still starting"
@@ -59,7 +59,7 @@ async def test_connections_that_the_server_ended_are_made_anew(tmp_path: Path, d
         running(storage.writer),
     ):
         for written in (1, 2, 3):
-            storage.keep([requests(1)])
+            storage.append([requests(1)])
             await eventually(lambda: not storage.backlog.events)
             assert await ask(dsn, COUNT) == [(written,)]
             await ask(
@@ -82,11 +82,11 @@ async def test_a_cut_costs_one_line_and_the_way_back_one(
         postgres.dsn = proxy.dsn
         with capture_logs() as logs:
             async with running(storage.writer):
-                storage.keep([requests(1)])
+                storage.append([requests(1)])
                 await eventually(lambda: storage.writer.figures.rows == 1)
                 for rounds in (1, 2):
                     proxy.cut()
-                    storage.keep([requests(1)])
+                    storage.append([requests(1)])
                     failures = storage.writer.figures.failures
                     await eventually(lambda: storage.writer.figures.failures > failures + 5)  # noqa: B023
                     assert not storage.writer.figures.connected
@@ -110,7 +110,7 @@ async def test_stop_tries_at_once_instead_of_waiting_for_the_pause_to_end(
         storage_in(tmp_path, postgres) as storage,
         running(storage.writer) as returned,
     ):
-        storage.keep([requests(2)])
+        storage.append([requests(2)])
         await eventually(lambda: storage.writer.figures.failures == 1)
         postgres.dsn = dsn
         storage.writer.stop()
@@ -125,7 +125,7 @@ async def test_stop_keeps_trying_while_the_database_is_away(tmp_path: Path, dsn:
         storage_in(tmp_path, postgres) as storage,
         running(storage.writer) as returned,
     ):
-        storage.keep([requests(2)])
+        storage.append([requests(2)])
         storage.writer.stop()
         await eventually(lambda: storage.writer.figures.failures > 3)
         assert not returned.is_set()
@@ -144,7 +144,7 @@ async def test_a_database_that_lets_us_in_and_takes_no_rows_is_told_once(
     async with database(dsn) as postgres, storage_in(tmp_path, postgres) as storage:
         with capture_logs() as logs:
             async with running(storage.writer):
-                storage.keep([requests(2)])
+                storage.append([requests(2)])
                 await eventually(lambda: storage.writer.figures.failures > 3)
                 await ask(dsn, "ALTER TABLE elsewhere RENAME TO request_metrics")
                 await eventually(lambda: not storage.backlog.events)

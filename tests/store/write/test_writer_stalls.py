@@ -47,13 +47,13 @@ async def test_a_server_that_stalls_while_a_statement_waits_never_hangs_the_writ
     ):
         postgres.dsn = proxy.dsn
         async with running(storage.writer):
-            storage.keep([requests(1)])
+            storage.append([requests(1)])
             await eventually(lambda: storage.writer.figures.rows == 1)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(other.fetch, lock)
                 await until(dsn, f"{locks} AND granted", 1)
                 monkeypatch.setattr(postgres_module, "READ_SECONDS", 1)
-                storage.keep([requests(1, timestamp=NOON + DAY)])  # needs a new partition
+                storage.append([requests(1, timestamp=NOON + DAY)])  # needs a new partition
                 await until(dsn, f"{locks} AND NOT granted", 1)
                 proxy.stall()
                 # a ROLLBACK would now wait for an answer that never comes
@@ -79,12 +79,12 @@ async def test_a_stalled_server_never_hangs_the_writer(
     ):
         postgres.dsn = proxy.dsn
         async with running(storage.writer):
-            storage.keep([requests(1)])
+            storage.append([requests(1)])
             await eventually(lambda: storage.writer.figures.rows == 1)
             monkeypatch.setattr(postgres_module, "WRITE_SECONDS", 0.2)
             monkeypatch.setattr(connecting, "CONNECT_SECONDS", 0.2)
             proxy.stall()
-            storage.keep([requests(2000, path="/" * 2000)])  # more than sockets buffer
+            storage.append([requests(2000, path="/" * 2000)])  # more than sockets buffer
             await eventually(lambda: storage.writer.figures.failures >= 3)
             assert storage.writer.figures.last_error == "no answer within 0.2 s"
             assert not storage.writer.figures.connected
@@ -107,10 +107,10 @@ async def test_a_write_to_a_stalled_server_can_be_cancelled(
     ):
         postgres.dsn = proxy.dsn
         async with running(storage.writer):
-            storage.keep([requests(1)])
+            storage.append([requests(1)])
             await eventually(lambda: storage.writer.figures.rows == 1)
             proxy.stall()
-            storage.keep([requests(2000, path="/" * 2000)])
+            storage.append([requests(2000, path="/" * 2000)])
             await trio.testing.wait_all_tasks_blocked(0.2)
             # the way out cancels it: a second SIGTERM does the same
     assert storage.backlog.events == 2000
@@ -126,13 +126,13 @@ async def test_a_locked_table_is_given_up_by_client_and_server(
         storage_in(tmp_path, postgres) as storage,
         running(storage.writer),
     ):
-        storage.keep([requests(1)])
+        storage.append([requests(1)])
         await eventually(lambda: storage.writer.figures.rows == 1)
         release = trio.Event()
         async with trio.open_nursery() as nursery:
             await nursery.start(hold_lock, other, "request_metrics", release)
             monkeypatch.setattr(postgres_module, "WRITE_SECONDS", 0.3)
-            storage.keep([requests(1)])
+            storage.append([requests(1)])
             await eventually(lambda: storage.writer.figures.failures >= 4)
             monkeypatch.setattr(postgres_module, "WRITE_SECONDS", 30)
             waiting = "SELECT count(*) <= 1 FROM pg_locks WHERE NOT granted"

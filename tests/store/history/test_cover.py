@@ -5,7 +5,7 @@ from itertools import pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aegisd.store.history.cover import Progress, Segment, cover
+from aegisd.store.history.cover import Progress, Stretch, cover
 from aegisd.store.schema.levels import DAY, FINE, HOUR, KINDS, MINUTE, SECOND, ceil, floor
 
 LEVELS = (FINE, MINUTE, HOUR, DAY)
@@ -46,14 +46,14 @@ def test_a_range_is_covered_once_by_whole_rollups(
         assert found[0].start == floor(start, finest)
         assert found[-1].end == ceil(end, finest)
     assert all(before.end == after.start for before, after in pairwise(found))
-    for segment in found:
-        assert segment.start < segment.end
-        assert segment.level in levels
-        assert segment.start % (segment.level * SECOND) == 0
-        assert segment.end % (segment.level * SECOND) == 0
-        if segment.level != finest:
-            assert start <= segment.start
-            assert segment.end <= min(end, closed(segment.level, progress))
+    for stretch in found:
+        assert stretch.start < stretch.end
+        assert stretch.level in levels
+        assert stretch.start % (stretch.level * SECOND) == 0
+        assert stretch.end % (stretch.level * SECOND) == 0
+        if stretch.level != finest:
+            assert start <= stretch.start
+            assert stretch.end <= min(end, closed(stretch.level, progress))
 
 
 @settings(deadline=None, max_examples=300)
@@ -62,11 +62,11 @@ def test_no_rollup_is_read_where_a_coarser_one_would_do(
     one: int, other: int, levels: tuple[int, ...], progress: Progress
 ) -> None:
     start, end = sorted((one, other))
-    for segment in cover(start, end, levels, progress):
-        for coarser in (level for level in levels if level > segment.level):
-            first = ceil(max(segment.start, start), coarser)
-            last = min(segment.end, end, closed(coarser, progress))
-            assert first + coarser * SECOND > last, (segment, coarser)
+    for stretch in cover(start, end, levels, progress):
+        for coarser in (level for level in levels if level > stretch.level):
+            first = ceil(max(stretch.start, start), coarser)
+            last = min(stretch.end, end, closed(coarser, progress))
+            assert first + coarser * SECOND > last, (stretch, coarser)
 
 
 @settings(deadline=None)
@@ -83,4 +83,4 @@ def test_a_month_takes_few_rollups() -> None:
     found = cover(NOON - 30 * DAY * SECOND - 1, NOON + 34 * MINUTE * SECOND, LEVELS, progress)
     rollups = [(each.level, (each.end - each.start) // (each.level * SECOND)) for each in found]
     assert rollups == [(FINE, 1), (HOUR, 12), (DAY, 29), (HOUR, 12), (MINUTE, 34)]
-    assert isinstance(found[0], Segment)
+    assert isinstance(found[0], Stretch)
