@@ -4,7 +4,7 @@ from typing import Any
 from uuid import UUID
 
 from aegisd.alerts.rules import RESOLVED, Alert
-from aegisd.store.database.postgres import Postgres
+from aegisd.store.database import Postgres
 
 _COLUMNS = (
     "id, rule_id, rule_name, severity, status, message, current_value, threshold,"

@@ -31,7 +31,7 @@ from aegisd.alerts.rules import (
 )
 from aegisd.config.settings import WINDOW_SECONDS, Action, Alerts, Rule
 from aegisd.errors import DatabaseUnavailable, DataRefused
-from aegisd.live.state import LiveState
+from aegisd.live import LiveState
 
 MAX_ACTIONS_WAITING = 200  # for one receiver
 MAX_ACTIONS_AT_ONCE = 8

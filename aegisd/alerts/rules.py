@@ -12,7 +12,7 @@ from enum import Enum
 from attrs import evolve, frozen
 
 from aegisd.config.settings import Condition, Rule
-from aegisd.live.windows import WindowSums
+from aegisd.live import WindowSums
 from aegisd.stats import sketch
 
 ACTIVE, ACKNOWLEDGED, RESOLVED = "active", "acknowledged", "resolved"

@@ -4,9 +4,9 @@ from pathlib import Path
 
 from aegisd.config.settings import Settings
 from aegisd.errors import AegisdError, DatabaseUnavailable
-from aegisd.store.database.postgres import open_postgres
-from aegisd.store.embedded.cluster import EMBEDDED, dsn_of
-from aegisd.store.upkeep.policy import Policy, put_policy, read_policy
+from aegisd.store.database import open_postgres
+from aegisd.store.embedded import EMBEDDED, dsn_of
+from aegisd.store.upkeep import Policy, put_policy, read_policy
 
 
 async def policy(settings: Settings, state: Path, make_ours: bool) -> None:

@@ -8,9 +8,8 @@ from collections.abc import Sequence
 import structlog
 from attrs import define, field, frozen
 
-from aegisd.ingest.datagram import DatagramListener
-from aegisd.ingest.stream import StreamListener
-from aegisd.intake.intake import Intake
+from aegisd.ingest import DatagramListener, StreamListener
+from aegisd.intake import Intake
 from aegisd.store.storage import Storage
 
 LOG_SECONDS = 60

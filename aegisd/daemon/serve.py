@@ -19,8 +19,7 @@ import trio
 from attrs import evolve
 
 from aegisd import __version__
-from aegisd.alerts.archive import Archive
-from aegisd.alerts.manager import Manager
+from aegisd.alerts import Archive, Manager
 from aegisd.config.address import is_loopback, split_address
 from aegisd.config.load import Directories
 from aegisd.config.settings import Address, Http, Settings
@@ -28,21 +27,16 @@ from aegisd.daemon import systemd
 from aegisd.daemon.descriptors import Shares, provide
 from aegisd.daemon.losses import Losses, lost_so_far
 from aegisd.errors import AegisdError
-from aegisd.ingest import sockets
-from aegisd.ingest.datagram import DatagramListener
-from aegisd.ingest.listen import Sockets
-from aegisd.ingest.stream import MAX_CONNECTIONS as STREAM_CONNECTIONS
-from aegisd.ingest.stream import StreamListener
-from aegisd.intake.acknowledge import Acknowledger
-from aegisd.intake.intake import Intake
-from aegisd.live.state import LiveState
-from aegisd.store.database.postgres import Postgres, open_postgres
-from aegisd.store.embedded.cluster import EMBEDDED, embedded_postgres
-from aegisd.store.history.exact import Exact
-from aegisd.store.history.history import History
+from aegisd.ingest import MAX_CONNECTIONS as STREAM_CONNECTIONS
+from aegisd.ingest import DatagramListener, Sockets, StreamListener, sockets
+from aegisd.intake import Acknowledger, Intake
+from aegisd.live import LiveState
+from aegisd.store.database import Postgres, open_postgres
+from aegisd.store.embedded import EMBEDDED, embedded_postgres
+from aegisd.store.history import Exact, History
 from aegisd.store.storage import Storage, open_storage
-from aegisd.store.upkeep.maintenance import Maintainer
-from aegisd.store.write.writer import Writer
+from aegisd.store.upkeep import Maintainer
+from aegisd.store.write import Writer
 from aegisd.web.api import Api
 from aegisd.web.context import Context
 from aegisd.web.http.connections import MAX_CONNECTIONS as HTTP_CONNECTIONS
@@ -50,8 +44,7 @@ from aegisd.web.http.connections import Connections
 from aegisd.web.http.guard import Guard
 from aegisd.web.http.server import Server
 from aegisd.web.websocket import Hub
-from aegisd.wire.decode import Decoder
-from aegisd.wire.naming.endpoints import EndpointNamer
+from aegisd.wire import Decoder, EndpointNamer
 
 LISTENERS = frozenset({"unix_datagram", "unix_stream", "udp", "http"})
 """What systemd may hand a socket over for, by the names of the settings."""

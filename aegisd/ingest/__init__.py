@@ -2,3 +2,21 @@
 
 Nothing here looks into a message.
 """
+
+from aegisd.ingest.datagram import DatagramListener
+from aegisd.ingest.gathering import Burst, Sender
+from aegisd.ingest.listen import Sockets
+from aegisd.ingest.receive import CREDENTIALS
+from aegisd.ingest.stream import MAX_CONNECTIONS, Answers, StreamListener, error
+
+__all__ = [
+    "CREDENTIALS",
+    "MAX_CONNECTIONS",
+    "Answers",
+    "Burst",
+    "DatagramListener",
+    "Sender",
+    "Sockets",
+    "StreamListener",
+    "error",
+]

@@ -16,16 +16,11 @@ from attrs import define, field, frozen
 from aegisd.events.block import ABSENT, Block, Integers
 from aegisd.events.flows import Flows
 from aegisd.events.protocol import Reason
-from aegisd.ingest.gathering import Burst, Sender
-from aegisd.ingest.receive import CREDENTIALS
-from aegisd.ingest.stream import Answers, StreamListener, error
+from aegisd.ingest import CREDENTIALS, Answers, Burst, Sender, StreamListener, error
 from aegisd.intake.intake import Intake, Told
-from aegisd.store.journal.journal import JournalUnavailable
-from aegisd.store.journal.marks import Marks, Source
-from aegisd.store.journal.payload import pack_block
+from aegisd.store.journal import JournalUnavailable, Marks, Source, pack_block
 from aegisd.store.storage import Storage
-from aegisd.wire.careful.envelopes import most_rows
-from aegisd.wire.decode import Decoded
+from aegisd.wire import Decoded, most_rows
 
 MAX_GROUP_EVENTS = 65_536
 """Messages that are taken together hold no more events, whatever they are, or are one connection's

@@ -14,12 +14,9 @@ from attrs import define, field
 from aegisd.config.settings import EnabledMetrics, Privacy
 from aegisd.events.block import Block
 from aegisd.events.protocol import BACKEND, KINDS, RATE_LIMIT, REQUEST, SYSTEM, Reason
-from aegisd.ingest.gathering import Burst, Sender
-from aegisd.live.sources import Sources
-from aegisd.live.state import LiveState
-from aegisd.wire.decode import Decoded, Decoder
-from aegisd.wire.naming.endpoints import EndpointNamer
-from aegisd.wire.privacy import protect
+from aegisd.ingest import Burst, Sender
+from aegisd.live import LiveState, Sources
+from aegisd.wire import Decoded, Decoder, EndpointNamer, protect
 
 MAX_RECENT_REJECTS = 50
 PREVIEW_BYTES = 64

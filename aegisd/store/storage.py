@@ -10,13 +10,10 @@ from attrs import frozen
 from aegisd.config.load import Directories
 from aegisd.config.settings import Settings
 from aegisd.events.block import Block
-from aegisd.store.backlog.backlog import Backlog
-from aegisd.store.database.postgres import Postgres
-from aegisd.store.journal import payload
-from aegisd.store.journal.journal import Journal
-from aegisd.store.journal.marks import Marks, Source
-from aegisd.store.journal.sync import Sync
-from aegisd.store.write.writer import Writer
+from aegisd.store.backlog import Backlog
+from aegisd.store.database import Postgres
+from aegisd.store.journal import Journal, Marks, Source, Sync, payload
+from aegisd.store.write import Writer
 
 
 @frozen

@@ -7,17 +7,12 @@ from typing import Any
 from uuid import UUID
 
 from aegisd import __version__
-from aegisd.alerts.actions import as_json
-from aegisd.alerts.rules import ACKNOWLEDGED, ACTIVE, RESOLVED
+from aegisd.alerts import ACKNOWLEDGED, ACTIVE, RESOLVED, as_json
 from aegisd.errors import DatabaseUnavailable, DataRefused, kind_of
 from aegisd.events.protocol import MILLISECONDS_ABOVE
-from aegisd.store.database.limits import Busy
-from aegisd.store.history import ranges
-from aegisd.store.history.exact import Exact
-from aegisd.store.history.figures import earliest
-from aegisd.store.history.history import History
-from aegisd.store.history.ranges import Kept, Range
-from aegisd.store.upkeep.policy import kept_from
+from aegisd.store.database import Busy
+from aegisd.store.history import Exact, History, Kept, Range, earliest, ranges
+from aegisd.store.upkeep import kept_from
 from aegisd.times import parse_rfc3339, rfc3339
 from aegisd.web import views
 from aegisd.web.context import Context

@@ -4,18 +4,15 @@ from collections.abc import Callable, Sequence
 
 from attrs import define
 
-from aegisd.alerts.archive import Archive
-from aegisd.alerts.manager import Manager
+from aegisd.alerts import Archive, Manager
 from aegisd.config.settings import Settings
 from aegisd.daemon.losses import Losses
-from aegisd.ingest.datagram import DatagramListener
-from aegisd.ingest.stream import StreamListener
-from aegisd.intake.intake import Intake
-from aegisd.live.state import LiveState
-from aegisd.store.history.exact import Exact
-from aegisd.store.history.history import History
+from aegisd.ingest import DatagramListener, StreamListener
+from aegisd.intake import Intake
+from aegisd.live import LiveState
+from aegisd.store.history import Exact, History
 from aegisd.store.storage import Storage
-from aegisd.store.upkeep.maintenance import Maintainer
+from aegisd.store.upkeep import Maintainer
 from aegisd.web.http.connections import Connections
 from aegisd.web.websocket import Hub
 

@@ -12,7 +12,7 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from aegisd import __version__
-from aegisd.ingest.stream import StreamListener
+from aegisd.ingest import StreamListener
 from aegisd.web.context import Context
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"

@@ -3,20 +3,17 @@
 from typing import Any
 
 from aegisd.events.counters import COLUMN
-from aegisd.live.busiest import EndpointFigures
-from aegisd.live.presence import BackendState
-from aegisd.live.state import BUCKET_SECONDS, LiveState, Overview
-from aegisd.live.windows import Series
+from aegisd.live import BUCKET_SECONDS, BackendState, EndpointFigures, LiveState, Overview, Series
 from aegisd.stats import sketch
-from aegisd.store.history.figures import (
+from aegisd.store.history import (
     QUANTILES,
     EndpointTotals,
     Latency,
     Present,
+    Range,
     StatusCounts,
     Totals,
 )
-from aegisd.store.history.ranges import Range
 from aegisd.times import rfc3339
 
 MICROSECONDS = 1_000_000

@@ -22,12 +22,10 @@ from trio_websocket import (
     wrap_server_stream,
 )
 
-from aegisd.alerts.actions import as_json
-from aegisd.alerts.rules import Alert
+from aegisd.alerts import Alert, as_json
 from aegisd.config.settings import WebSocket
-from aegisd.live.state import LiveState, Overview
-from aegisd.live.windows import Series
-from aegisd.store.history.ranges import Range
+from aegisd.live import LiveState, Overview, Series
+from aegisd.store.history import Range
 from aegisd.times import rfc3339
 from aegisd.web import views
 from aegisd.web.http.message import to_json

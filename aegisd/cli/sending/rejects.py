@@ -5,7 +5,7 @@ from typing import Any
 
 from attrs import frozen
 
-from aegisd.wire.decode import Decoder
+from aegisd.wire import Decoder
 
 ANY_AGE = 2**62
 """How old an event may be is the daemon's own setting."""

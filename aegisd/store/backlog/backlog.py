@@ -15,10 +15,7 @@ from attrs import define
 
 from aegisd.events.block import Block
 from aegisd.store.backlog.batch import Batch, BufferedRecord
-from aegisd.store.journal import payload
-from aegisd.store.journal.cursor import Cursor
-from aegisd.store.journal.journal import Journal, JournalFull, JournalUnavailable
-from aegisd.store.journal.marks import Source
+from aegisd.store.journal import Cursor, Journal, JournalFull, JournalUnavailable, Source, payload
 
 MAX_BUFFERED_BYTES = 128 * 1024 * 1024
 """In memory, about: two to three million requests in lists."""

@@ -1,4 +1,4 @@
-"""What the backlog hands out: the blocks of a record in memory, and batches for the database. Pure."""
+"""What the backlog hands out: records in memory, and batches for the database. Pure."""
 
 from attrs import frozen
 

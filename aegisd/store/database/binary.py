@@ -21,7 +21,7 @@ from attrs import frozen
 from numpy.typing import NDArray
 
 from aegisd.events.block import Integers, Text
-from aegisd.store.schema.schema import Partition
+from aegisd.store.schema import Partition
 
 Octets = NDArray[np.uint8]
 

@@ -42,10 +42,7 @@ from aegisd.store.database.limits import ConcurrencyLimit
 from aegisd.store.database.refusals import is_refusal
 from aegisd.store.database.sifting import Refused
 from aegisd.store.database.transactions import FOLDING, READING, READING_RAW, begun, milliseconds
-from aegisd.store.schema import layouts, partitions
-from aegisd.store.schema.grants import grant
-from aegisd.store.schema.migrate import Home, bring_up
-from aegisd.store.schema.schema import SCHEMA, Partition
+from aegisd.store.schema import SCHEMA, Home, Partition, bring_up, grant, layouts, partitions
 
 WRITE_SECONDS = 120  # a COPY of the largest batch on a slow disk
 READ_SECONDS = 30

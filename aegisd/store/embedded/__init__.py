@@ -1,1 +1,5 @@
 """A private Postgres, started and stopped by the daemon."""
+
+from aegisd.store.embedded.cluster import EMBEDDED, dsn_of, embedded_postgres
+
+__all__ = ["EMBEDDED", "dsn_of", "embedded_postgres"]

@@ -2,7 +2,7 @@
 
 from attrs import frozen
 
-from aegisd.store.schema.levels import DAY, HOUR, ceil, floor
+from aegisd.store.schema import DAY, HOUR, ceil, floor
 
 
 @frozen

@@ -8,11 +8,11 @@ smallest duration at which the weights of all that are no longer reach its share
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from aegisd.store.backlog.backlog import Backlog
-from aegisd.store.database.postgres import Fetch, Postgres
+from aegisd.store.backlog import Backlog
+from aegisd.store.database import Fetch, Postgres
 from aegisd.store.history.figures import Answer, Latency, Totals
 from aegisd.store.history.ranges import Range
-from aegisd.store.schema.levels import SECOND
+from aegisd.store.schema import SECOND
 
 T = TypeVar("T")
 

@@ -7,8 +7,8 @@ import numpy as np
 from attrs import define, field, frozen
 
 from aegisd.stats import sketch
-from aegisd.store.rollups.rollup import Rollups
-from aegisd.store.schema.levels import Kind
+from aegisd.store.rollups import Rollups
+from aegisd.store.schema import Kind
 
 QUANTILES = (0.5, 0.95, 0.99)
 

@@ -17,8 +17,8 @@ from aegisd.errors import DatabaseUnavailable
 from aegisd.events.block import Block, concatenate
 from aegisd.events.protocol import RATE_LIMIT, REQUEST
 from aegisd.stats import sketch
-from aegisd.store.backlog.backlog import Backlog
-from aegisd.store.database.postgres import Fetch, Postgres
+from aegisd.store.backlog import Backlog
+from aegisd.store.database import Fetch, Postgres
 from aegisd.store.history import presence, reading
 from aegisd.store.history.cover import Progress, Stretch, cover
 from aegisd.store.history.figures import (
@@ -38,8 +38,8 @@ from aegisd.store.history.figures import (
 )
 from aegisd.store.history.ranges import Range
 from aegisd.store.history.ranking import Ranking
-from aegisd.store.rollups.rollup import Rollups, fine, named_endpoints, named_keys
-from aegisd.store.schema.levels import DAY, ENDPOINTS, KEYS, REQUESTS, SECOND, Kind, floor
+from aegisd.store.rollups import Rollups, fine, named_endpoints, named_keys
+from aegisd.store.schema import DAY, ENDPOINTS, KEYS, REQUESTS, SECOND, Kind, floor
 
 _STATE = (
     "SELECT hours_closed, days_closed, (SELECT position FROM journals WHERE journal = $1)"

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from aegisd.events.block import Block
 from aegisd.events.protocol import BACKEND, SYSTEM
-from aegisd.store.database.postgres import Fetch
+from aegisd.store.database import Fetch
 from aegisd.store.history.figures import Present
-from aegisd.store.schema.levels import SECOND
+from aegisd.store.schema import SECOND
 
 PRESENCE_SECONDS = 300
 

@@ -2,7 +2,7 @@
 
 from attrs import frozen
 
-from aegisd.store.schema.levels import DAY, HOUR, MINUTE, SECOND, ceil, floor
+from aegisd.store.schema import DAY, HOUR, MINUTE, SECOND, ceil, floor
 
 NAMED = {
     "5m": (300, 10),

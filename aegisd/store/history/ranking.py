@@ -14,8 +14,8 @@ from aegisd.events.block import Integers, Mask, Text
 from aegisd.events.counters import OTHER
 from aegisd.store.history.cover import Stretch
 from aegisd.store.history.figures import Key
-from aegisd.store.rollups.rollup import Named
-from aegisd.store.schema.levels import Kind
+from aegisd.store.rollups import Named
+from aegisd.store.schema import Kind
 
 Stored = dict[Key, tuple[int, ...]]
 """Names, with their counters in the order in which they rank."""

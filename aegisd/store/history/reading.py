@@ -10,8 +10,8 @@ from typing import Any
 from attrs import define, field
 
 from aegisd.store.history.cover import Stretch
-from aegisd.store.rollups.adding import binned, is_other
-from aegisd.store.schema.levels import Kind
+from aegisd.store.rollups import binned, is_other
+from aegisd.store.schema import Kind
 
 
 @define

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from aegisd.events.counters import OTHER
 from aegisd.store.rollups.rollup import MAX_NAMES
-from aegisd.store.schema.levels import Kind
+from aegisd.store.schema import Kind
 
 EPOCH = "'1970-01-01 00:00:00+00'::timestamptz"
 

@@ -19,11 +19,23 @@ from datetime import UTC, datetime, timedelta
 
 from attrs import frozen
 
-from aegisd.store.database.postgres import Fetch
+from aegisd.store.database import Fetch
 from aegisd.store.rollups.adding import insertion
-from aegisd.store.schema.layouts import CITUS, TIMESCALEDB
-from aegisd.store.schema.levels import DAY, FINE, HOUR, KINDS, MINUTE, REQUESTS, SECOND, Kind, floor
-from aegisd.store.schema.schema import PARTITIONED, Partition
+from aegisd.store.schema import (
+    CITUS,
+    DAY,
+    FINE,
+    HOUR,
+    KINDS,
+    MINUTE,
+    PARTITIONED,
+    REQUESTS,
+    SECOND,
+    TIMESCALEDB,
+    Kind,
+    Partition,
+    floor,
+)
 
 FOLD_INTERVAL_SECONDS = 20
 """Between two folds, whoever does them."""

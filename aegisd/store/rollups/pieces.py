@@ -5,8 +5,8 @@ from functools import partial
 import numpy as np
 
 from aegisd.stats import sketch
+from aegisd.store.database import LENGTH, POSTGRES_EPOCH, WORD, Column, TableRows
 from aegisd.store.database import binary as copy
-from aegisd.store.database.binary import LENGTH, POSTGRES_EPOCH, WORD, Column, TableRows
 from aegisd.store.rollups.rollup import DurationSums, Pieces, Rollups
 
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import structlog
 
 from aegisd.errors import DatabaseUnavailable, DataRefused
-from aegisd.store.database.postgres import Postgres
+from aegisd.store.database import Postgres
 
 DATABASE = "database"
 CLOCK = "clock"

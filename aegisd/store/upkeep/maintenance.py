@@ -16,18 +16,17 @@ import trio
 
 from aegisd.config.settings import Metrics
 from aegisd.errors import DatabaseUnavailable, DataRefused
-from aegisd.store.database.postgres import Fetch, PartitionUnmade, Postgres
-from aegisd.store.rollups.folding import (
+from aegisd.store.database import Fetch, PartitionUnmade, Postgres
+from aegisd.store.rollups import (
     FOLD_INTERVAL_SECONDS,
     PIECES,
     Folded,
     Portion,
+    Portions,
     days_to_fold,
     fold,
 )
-from aegisd.store.rollups.portions import Portions
-from aegisd.store.schema.levels import SECOND
-from aegisd.store.schema.schema import DAY_MICROSECONDS, PARTITIONED, RAW, Partition
+from aegisd.store.schema import DAY_MICROSECONDS, PARTITIONED, RAW, SECOND, Partition
 from aegisd.store.upkeep.duties import CLOCK, DATABASE, FOLD, PARTITIONS, VACUUM, Duties
 from aegisd.store.upkeep.policy import Policy, differences, kept_from, put_policy, read_policy
 from aegisd.store.upkeep.retention import Retention, is_old

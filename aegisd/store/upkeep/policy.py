@@ -7,9 +7,8 @@ configuration is only what it would have: were it to rule, the shortest of all w
 from attrs import frozen
 
 from aegisd.config.settings import Days, Metrics, Rollups
-from aegisd.store.database.postgres import Fetch
-from aegisd.store.schema.levels import DAY, FINE, HOUR, KINDS, MINUTE, SECOND, floor
-from aegisd.store.schema.schema import RAW
+from aegisd.store.database import Fetch
+from aegisd.store.schema import DAY, FINE, HOUR, KINDS, MINUTE, RAW, SECOND, floor
 
 
 @frozen

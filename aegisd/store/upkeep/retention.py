@@ -10,10 +10,19 @@ from functools import partial
 import structlog
 from attrs import frozen
 
-from aegisd.store.database.postgres import Postgres
-from aegisd.store.schema.layouts import APACHE, TIMESCALEDB, drop_chunks, old_chunks, retention
-from aegisd.store.schema.levels import DAY, SECOND, floor
-from aegisd.store.schema.schema import DAY_MICROSECONDS, Partition
+from aegisd.store.database import Postgres
+from aegisd.store.schema import (
+    APACHE,
+    DAY,
+    DAY_MICROSECONDS,
+    SECOND,
+    TIMESCALEDB,
+    Partition,
+    drop_chunks,
+    floor,
+    old_chunks,
+    retention,
+)
 from aegisd.store.upkeep.duties import ALERTS, DROP, RETENTION, Duties
 from aegisd.store.upkeep.policy import Policy
 from aegisd.store.upkeep.timekeeping import LASTING_SECONDS, Announced

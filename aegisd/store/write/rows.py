@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from aegisd.events.block import ABSENT, Block, Mask, Numbers
 from aegisd.events.protocol import BACKEND, RATE_LIMIT, REQUEST, SYSTEM
+from aegisd.store.database import POSTGRES_EPOCH, TableRows
 from aegisd.store.database import binary as copy
-from aegisd.store.database.binary import POSTGRES_EPOCH, TableRows
-from aegisd.store.schema.schema import DAY_MICROSECONDS, Partition
+from aegisd.store.schema import DAY_MICROSECONDS, Partition
 
 
 @frozen

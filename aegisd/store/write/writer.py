@@ -17,14 +17,10 @@ from aegisd.config.settings import Metrics
 from aegisd.errors import DatabaseSlow, DatabaseUnavailable, DataRefused, kind_of
 from aegisd.events.block import Block, concatenate
 from aegisd.events.protocol import REQUEST
-from aegisd.store.backlog.backlog import Backlog
-from aegisd.store.backlog.batch import Batch
-from aegisd.store.database.binary import TableRows
-from aegisd.store.database.postgres import WRITE_SECONDS, Move, Postgres
-from aegisd.store.database.sifting import Refused
-from aegisd.store.rollups.pieces import piece_rows
-from aegisd.store.rollups.rollup import roll_up
-from aegisd.store.schema.schema import RAW
+from aegisd.store.backlog import Backlog, Batch
+from aegisd.store.database import WRITE_SECONDS, Move, Postgres, Refused, TableRows
+from aegisd.store.rollups import piece_rows, roll_up
+from aegisd.store.schema import RAW
 from aegisd.store.write.rows import table_rows
 from aegisd.store.write.sampling import Sampler
 from aegisd.threads import in_thread
