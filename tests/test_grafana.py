@@ -46,7 +46,7 @@ BACKENDS = [
         "backend_name": "up",
         "status": "healthy",
         "timestamp": NOW - SECOND,
-        "response_time_ms": 1500,
+        "response_time_us": 1500,
         "circuit_breaker": "closed",
     },
     {"backend_name": "down", "status": "unhealthy", "timestamp": NOW - 59 * MINUTE},

@@ -17,7 +17,7 @@ from aegisd.config.settings import Rollups
 async def recent(dsn: str) -> AsyncIterator[str]:
     """A database with forty requests of a moment ago."""
     now = int(time.time() * 1_000_000)
-    event = {"timestamp": now, "duration_ms": 300_000, "error_message": "none"}
+    event = {"timestamp": now, "duration_us": 300_000, "error_message": "none"}
     events = [{**event, "status_code": status} for status in (200, 200, 404, 503) * 10]
     async with database(dsn) as postgres:
         await write(postgres, block("request", events))

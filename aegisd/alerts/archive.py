@@ -21,7 +21,7 @@ class Archive:
 
     async def save(self, alert: Alert) -> None:
         """Insert or update an alert; who acknowledged it is not changed."""
-        await self._postgres.fetch(
+        await self._postgres.execute(
             f"INSERT INTO alerts ({_COLUMNS}, node)"
             " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)"
             " ON CONFLICT (id) DO UPDATE SET status = excluded.status,"
@@ -73,7 +73,7 @@ class Archive:
 
 async def _asked(postgres: Postgres, sql: str, *args: Any) -> list[tuple[Any, ...]]:
     """The rows of a query for a client."""
-    return await postgres.answer(lambda fetch: fetch(sql, *args))
+    return await postgres.answer(lambda session: session.fetch(sql, *args))
 
 
 def _alert(row: tuple[Any, ...]) -> Alert:

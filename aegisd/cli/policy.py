@@ -19,8 +19,8 @@ async def policy(settings: Settings, state: Path, make_ours: bool) -> None:
         try:
             await postgres.prepare()
             if make_ours:
-                await put_policy(postgres.fetch, ours, anew=True)
-            found = await read_policy(postgres.fetch, ours)
+                await put_policy(postgres, ours, anew=True)
+            found = await read_policy(postgres, ours)
         except DatabaseUnavailable as error:
             helps = "; an embedded database is there while its daemon runs" if embedded else ""
             raise AegisdError(f"the database can't be used: {error}{helps}") from None

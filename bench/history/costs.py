@@ -225,8 +225,8 @@ async def merging(database: Database, results: Results) -> None:
     other = f"merging {SKETCHES:,} sketches of {BINS - 100} to {BINS + 100} bins: numpy"
     results.bars.append(Bar(other, _decoding(varied), "ms"))
     postgres = database.postgres
-    await postgres.fetch("CREATE TABLE merging (sketch numeric NOT NULL)")
-    await postgres.fetch("INSERT INTO merging SELECT unnest($1::numeric[])", numerics)
+    await postgres.execute("CREATE TABLE merging (sketch numeric NOT NULL)")
+    await postgres.execute("INSERT INTO merging SELECT unnest($1::numeric[])", numerics)
     await database.vacuum()
     for how in (
         "sum(sketch)",

@@ -11,7 +11,7 @@ import numpy as np
 from attrs import frozen
 
 from aegisd.stats import sketch
-from aegisd.store.database.postgres import Fetch
+from aegisd.store.database.postgres import Session
 from aegisd.store.history import ranges, reading
 from aegisd.store.history.cover import Progress, cover
 from aegisd.store.rollups.adding import insertion, sums
@@ -208,11 +208,13 @@ async def thousand(asked: Asked, results: Results) -> None:
     taken = await milliseconds(lambda: PATHS["latency"](asked.history, range_, None))
     results.bars.append(Bar(f"{nodes}: all, nothing unfolded", taken, "ms"))
 
-    async def merge(fetch: Fetch) -> int:
-        ((hours, days),) = await fetch("SELECT hours_closed, days_closed FROM rollup_progress")
+    async def merge(session: Session) -> int:
+        ((hours, days),) = await session.fetch(
+            "SELECT hours_closed, days_closed FROM rollup_progress"
+        )
         segments = cover(range_.start, range_.end, (FINE, MINUTE, HOUR), Progress(hours, days))
         sql, args = reading.series(REQUESTS, segments, None, range_.bucket, timed=True)
-        return len(await fetch(sql.replace("NOT summed", "summed"), *args))
+        return len(await session.fetch(sql.replace("NOT summed", "summed"), *args))
 
     taken = await milliseconds(lambda: asked.database.postgres.read(merge), 3, 1)
     hours = (ceil(range_.end, HOUR) - floor(range_.start, HOUR)) // (HOUR * SECOND)

@@ -8,7 +8,7 @@ from attrs import define, field, frozen
 
 from aegisd.config.settings import Metrics
 from aegisd.events.block import Block
-from aegisd.store.database.postgres import Fetch, Move
+from aegisd.store.database.postgres import Move, Session
 from aegisd.store.rollups.folding import PIECES
 from aegisd.store.rollups.pieces import piece_rows
 from aegisd.store.rollups.rollup import roll_up
@@ -43,7 +43,7 @@ class Clock:
         """As the maintainer asks for it, here; the steady one runs along."""
         return self.now / SECOND, self.now / SECOND
 
-    async def database(self, _: Fetch) -> int:
+    async def database(self, _: Session) -> int:
         """As it asks the database for it."""
         return self.now
 

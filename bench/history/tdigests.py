@@ -5,7 +5,7 @@ from collections.abc import Callable
 import asyncpg
 from attrs import evolve
 
-from aegisd.store.database.postgres import Fetch
+from aegisd.store.database.postgres import Session
 from aegisd.store.history import reading
 from aegisd.store.history.cover import Progress, cover
 from aegisd.store.history.ranges import Range
@@ -87,8 +87,8 @@ def _whole(range_: Range) -> Range:
     return evolve(range_, bucket=10**9)
 
 
-async def _ask(fetch: Fetch, range_: Range, bucket: int) -> object:
-    ((hours, days),) = await fetch("SELECT hours_closed, days_closed FROM rollup_progress")
+async def _ask(session: Session, range_: Range, bucket: int) -> object:
+    ((hours, days),) = await session.fetch("SELECT hours_closed, days_closed FROM rollup_progress")
     levels = tuple(level for level in REQUESTS.levels if level <= bucket)
     segments = cover(range_.start, range_.end, levels, Progress(hours, days))
     sql, args = reading.series(REQUESTS, segments, None, bucket, timed=True)
@@ -96,7 +96,7 @@ async def _ask(fetch: Fetch, range_: Range, bucket: int) -> object:
     sql = sql.replace("sum(sketch)", _QUANTILES)
     for kind in ("rollups", "pieces"):
         sql = sql.replace(f"request_{kind}", f"tdigest_{kind}")
-    return await fetch(sql, *args)
+    return await session.fetch(sql, *args)
 
 
 async def _build(asked: Asked) -> None:

@@ -71,6 +71,7 @@ _TEXTS: dict[str, dict[str, str | None]] = {
 
 def block(kind: str, events: Sequence[dict[str, Any]]) -> Block:
     """A block of events; durations are microseconds, what an event leaves out has a default."""
+    assert not any("duration_ms" in event or "response_time_ms" in event for event in events)
     return Block(
         kind,
         len(events),
@@ -113,7 +114,7 @@ async def ask(dsn: str, sql: str, *args: Any) -> list[tuple[Any, ...]]:
 async def begin(postgres: Postgres, moment: int) -> None:
     """Set the database to the day of ``moment``: nothing is closed or folded."""
     await postgres.prepare()
-    await postgres.fetch(
+    await postgres.execute(
         "UPDATE rollup_progress SET folded_at = $1, hours_closed = $2, days_closed = $2",
         0,
         moment // DAY * DAY,

@@ -12,7 +12,7 @@ from store.databases import block, write
 from aegisd.config.settings import Metrics
 from aegisd.events.protocol import RATE_LIMIT, REQUEST
 from aegisd.stats import sketch
-from aegisd.store.database.postgres import Fetch, Postgres
+from aegisd.store.database.postgres import Postgres, Session
 from aegisd.store.rollups.adding import binned
 from aegisd.store.schema.levels import DAY, FINE, HOUR, KINDS, MINUTE, SECOND, Kind, floor
 from aegisd.store.upkeep.maintenance import Maintainer
@@ -37,7 +37,7 @@ class Time:
     def clocks(self) -> tuple[float, float]:
         return (self.now if self.here is None else self.here) / SECOND, self.steady
 
-    async def database(self, _: Fetch) -> int:
+    async def database(self, _: Session) -> int:
         return self.now
 
     def keeper(self, postgres: Postgres, **settings: Any) -> Maintainer:
@@ -137,9 +137,9 @@ def expected(
     return {key: figures(kind, group) for key, group in groups.items()}
 
 
-async def found(fetch: Fetch, kind: Kind, level: int, node: str | None, start: int) -> Figures:
+async def found(session: Session, kind: Kind, level: int, node: str | None, start: int) -> Figures:
     """The same from the rollups: the level where it is closed, finer ones from there on, pieces."""
-    ((hours, days),) = await fetch("SELECT hours_closed, days_closed FROM rollup_progress")
+    ((hours, days),) = await session.fetch("SELECT hours_closed, days_closed FROM rollup_progress")
     ends = {DAY: (days, HOUR), HOUR: (hours, MINUTE)}
     parts, at = [], level
     names = "".join(f"{name}, " for name in kind.names)
@@ -163,7 +163,7 @@ async def found(fetch: Fetch, kind: Kind, level: int, node: str | None, start: i
         added += ["sum(duration_sum_us)::bigint", "min(duration_min_us)::bigint"]
         added += ["max(duration_max_us)::bigint", "sum(sketch)"]
     group = ", ".join(str(i + 1) for i in range(1 + len(kind.names)))
-    answer = await fetch(
+    answer = await session.fetch(
         f"SELECT {binned(level)} AS b, {names}{', '.join(added)} FROM ({rows}) r"
         f" WHERE bucket >= $1 GROUP BY {group}",
         start,
@@ -187,12 +187,12 @@ async def assert_same(
 ) -> None:
     """Every level holds each event once, for all nodes together and for each."""
 
-    async def work(fetch: Fetch) -> None:
+    async def work(session: Session) -> None:
         for kind in KINDS:
             for level in kind.levels:
                 for node in (None, *nodes):
                     args = (node, kept[level])
-                    there = await found(fetch, kind, level, *args)
+                    there = await found(session, kind, level, *args)
                     assert there == expected(kind, level, made, *args), (kind.name, level, node)
 
     await postgres.read(work)

@@ -4,10 +4,10 @@ from aegisd.store.database.binary import LENGTH, POSTGRES_EPOCH, WORD, Column, T
 from aegisd.store.database.limits import Busy
 from aegisd.store.database.postgres import (
     WRITE_SECONDS,
-    Fetch,
     Move,
     PartitionUnmade,
     Postgres,
+    Session,
     open_postgres,
 )
 from aegisd.store.database.sifting import Refused
@@ -19,11 +19,11 @@ __all__ = [
     "WRITE_SECONDS",
     "Busy",
     "Column",
-    "Fetch",
     "Move",
     "PartitionUnmade",
     "Postgres",
     "Refused",
+    "Session",
     "TableRows",
     "open_postgres",
 ]

@@ -82,8 +82,22 @@ T = TypeVar("T")
 _Ask = Callable[[Callable[[Any], Awaitable[Any]]], Awaitable[Any]]
 _Guard = Callable[[], AbstractContextManager[None]]
 
-Fetch = Callable[..., Awaitable[list[tuple[Any, ...]]]]
-"""Takes a statement and its arguments, gives its rows; within ``read`` and ``fold`` only."""
+
+@frozen
+class Session:
+    """A transaction that is open: within ``read``, ``answer`` and ``fold`` only."""
+
+    _connection: Any
+
+    async def fetch(self, sql: str, *args: Any) -> list[tuple[Any, ...]]:
+        """The rows of a query. Raises DataRefused where an argument is no value for Postgres."""
+        with values():
+            return [tuple(record) for record in await self._connection.fetch(sql, *args)]
+
+    async def execute(self, sql: str, *args: Any) -> None:
+        """Run a statement that gives no rows. Raises DataRefused as ``fetch`` does."""
+        with values():
+            await self._connection.execute(sql, *args)
 
 
 @frozen
@@ -186,25 +200,33 @@ class Postgres:
         return []
 
     async def fetch(self, sql: str, *args: Any) -> list[tuple[Any, ...]]:
-        """The rows of a query of the daemon itself. A plain statement gives none.
+        """The rows of a query of the daemon itself.
 
         Raises DataRefused where an argument is no value for Postgres.
         """
 
         async def query(connection: Any) -> list[tuple[Any, ...]]:
-            return await _fetching(connection)(sql, *args)
+            return await Session(connection).fetch(sql, *args)
 
         return await self._read(query)
 
-    async def read(self, work: Callable[[Fetch], Awaitable[T]]) -> T:
+    async def execute(self, sql: str, *args: Any) -> None:
+        """Run a statement of the daemon itself. Raises DataRefused as ``fetch`` does."""
+
+        async def run(connection: Any) -> None:
+            await Session(connection).execute(sql, *args)
+
+        await self._read(run)
+
+    async def read(self, work: Callable[[Session], Awaitable[T]]) -> T:
         """What ``work``, of the daemon itself, makes of its queries' answers, all of one state."""
 
         async def query(connection: Any) -> T:
-            return await work(_fetching(connection))
+            return await work(Session(connection))
 
         return await self._read(query, READING)
 
-    async def answer(self, work: Callable[[Fetch], Awaitable[T]], *, slow: bool = False) -> T:
+    async def answer(self, work: Callable[[Session], Awaitable[T]], *, slow: bool = False) -> T:
         """As ``read``, for a client who asks: it takes no place from the daemon's own work.
 
         ``slow`` for what reads raw rows, which takes none from other questions either. Raises Busy
@@ -212,18 +234,18 @@ class Postgres:
         """
 
         async def query(connection: Any) -> T:
-            return await work(_fetching(connection))
+            return await work(Session(connection))
 
         if slow:
             return await self._read(query, READING_RAW, limit=self._slow)
         return await self._read(query, READING, limit=self._questions)
 
-    async def fold(self, work: Callable[[Fetch], Awaitable[T]]) -> T | None:
+    async def fold(self, work: Callable[[Session], Awaitable[T]]) -> T | None:
         """Let ``work`` change rollups; all it sees is of one state. None: another was quicker."""
 
         async def change(connection: Any) -> T | None:
             try:
-                return await work(_fetching(connection))
+                return await work(Session(connection))
             except asyncpg.SerializationError:
                 return None
 
@@ -449,14 +471,6 @@ class Postgres:
         path = None if self._home is None else self._home.path
         async with begun(connection, seconds, mode, path):
             yield
-
-
-def _fetching(connection: Any) -> Fetch:
-    async def fetch(sql: str, *args: Any) -> list[tuple[Any, ...]]:
-        with values():
-            return [tuple(record) for record in await connection.fetch(sql, *args)]
-
-    return fetch
 
 
 async def _moved(connection: Any, move: Move) -> None:

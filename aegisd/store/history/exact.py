@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from aegisd.store.backlog import Backlog
-from aegisd.store.database import Fetch, Postgres
+from aegisd.store.database import Postgres, Session
 from aegisd.store.history.figures import Answer, Latency, Totals
 from aegisd.store.history.ranges import Range
 from aegisd.store.schema import SECOND
@@ -54,15 +54,15 @@ class Exact:
     async def totals(self, range_: Range, node: str | None) -> Answer[Totals]:
         """Counts and latencies of the whole range."""
 
-        async def work(fetch: Fetch) -> Totals:
-            ((requests, succeeded, limited, *latency),) = await fetch(
+        async def work(session: Session) -> Totals:
+            ((requests, succeeded, limited, *latency),) = await session.fetch(
                 f"{_with_quantiles(per_bucket=False)}"
                 f" SELECT sum(weight), sum(weight) FILTER (WHERE {_SUCCEEDED}),"
                 f" sum(weight) FILTER (WHERE status_code = 429),"
                 f" {_quantile(0.5)}, {_quantile(0.95)}, {_quantile(0.99)}, {_AVERAGE} FROM q",
                 *asked,
             )
-            ((denied,),) = await fetch(
+            ((denied,),) = await session.fetch(
                 f"SELECT count(*) FROM rate_limit_metrics WHERE NOT allowed AND {_WHERE}", *asked
             )
             return Totals(
@@ -75,8 +75,8 @@ class Exact:
     async def latency(self, range_: Range, node: str | None) -> Answer[dict[int, Latency]]:
         """Latencies by bucket."""
 
-        async def work(fetch: Fetch) -> dict[int, Latency]:
-            rows = await fetch(
+        async def work(session: Session) -> dict[int, Latency]:
+            rows = await session.fetch(
                 f"{_with_quantiles(per_bucket=True)}"
                 f" SELECT bucket, {_quantile(0.5)}, {_quantile(0.95)}, {_quantile(0.99)},"
                 f" {_AVERAGE} FROM q GROUP BY bucket",
@@ -90,13 +90,13 @@ class Exact:
         return await self._committed(node, work)
 
     async def _committed(
-        self, node: str | None, work: Callable[[Fetch], Awaitable[T]]
+        self, node: str | None, work: Callable[[Session], Awaitable[T]]
     ) -> Answer[T]:
         """What ``work`` makes of the rows: complete up to what waited when they were read."""
 
-        async def query(fetch: Fetch) -> Answer[T]:
+        async def query(session: Session) -> Answer[T]:
             oldest = self._backlog.oldest if node in (None, self._node) else None
-            return Answer(await work(fetch), None if oldest is None else oldest * SECOND)
+            return Answer(await work(session), None if oldest is None else oldest * SECOND)
 
         return await self._postgres.answer(query, slow=True)
 

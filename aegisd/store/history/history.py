@@ -18,7 +18,7 @@ from aegisd.events.block import Block, concatenate
 from aegisd.events.protocol import RATE_LIMIT, REQUEST
 from aegisd.stats import sketch
 from aegisd.store.backlog import Backlog
-from aegisd.store.database import Fetch, Postgres
+from aegisd.store.database import Postgres, Session
 from aegisd.store.history import presence, reading
 from aegisd.store.history.cover import Progress, Stretch, cover
 from aegisd.store.history.figures import (
@@ -151,8 +151,8 @@ class History:
     async def present(self, now: int, node: str | None) -> Answer[Present]:
         """Backends and connections at ``now`` (microseconds since 1970)."""
 
-        async def work(fetch: Fetch, _: Progress, waiting: list[Block]) -> Present:
-            return await presence.read(fetch, now, node, self._node, waiting)
+        async def work(session: Session, _: Progress, waiting: list[Block]) -> Present:
+            return await presence.read(session, now, node, self._node, waiting)
 
         return await self._in_one_state(node, presence.NEEDED, work)
 
@@ -161,11 +161,13 @@ class History:
     ) -> Answer[dict[int, Sums]]:
         bucket = range_.bucket
 
-        async def work(fetch: Fetch, progress: Progress, waiting: list[Block]) -> dict[int, Sums]:
+        async def work(
+            session: Session, progress: Progress, waiting: list[Block]
+        ) -> dict[int, Sums]:
             levels = tuple(level for level in REQUESTS.levels if level <= bucket)
             stretches = cover(range_.start, range_.end, levels, progress)
             sql, args = reading.series(REQUESTS, stretches, node, bucket, timed=timed)
-            rows = await fetch(sql, *args)
+            rows = await session.fetch(sql, *args)
             added: Added = {
                 (start,): _sums(REQUESTS.counters, row, timed=timed) for start, *row in rows
             }
@@ -186,14 +188,14 @@ class History:
         """The ``limit`` names that rank first, the rest's own at the end where there is room."""
 
         async def work(
-            fetch: Fetch, progress: Progress, waiting: list[Block]
+            session: Session, progress: Progress, waiting: list[Block]
         ) -> list[tuple[Key, Sums]]:
             stretches = cover(range_.start, range_.end, kind.levels, progress)
             named = named_endpoints(waiting) if kind is ENDPOINTS else named_keys(waiting)
             ranking = Ranking.of_waiting(kind, named, stretches)
             sql, args = reading.names(kind, stretches, node, limit, ranking.columns)
             names = len(kind.names)
-            stored = {row[:names]: row[names:] for row in await fetch(sql, *args)}
+            stored = {row[:names]: row[names:] for row in await session.fetch(sql, *args)}
             top: Added = {
                 name: _sums(kind.rank, stored[name]) if name in stored else Sums()
                 for name in ranking.first(stored, limit)
@@ -203,7 +205,7 @@ class History:
                 rollups = named.rollups(chosen)
                 add_rollups(top, rollups, _keys(rollups, stretches, _names), kind)
             if kind.shown and top:
-                await _add_shown(fetch, kind, stretches, node, top)
+                await _add_shown(session, kind, stretches, node, top)
             return list(top.items())
 
         return await self._in_one_state(node, _NEEDED[kind.name], work)
@@ -212,7 +214,7 @@ class History:
         self,
         node: str | None,
         needed: Needed,
-        work: Callable[[Fetch, Progress, list[Block]], Awaitable[T]],
+        work: Callable[[Session, Progress, list[Block]], Awaitable[T]],
     ) -> Answer[T]:
         """What ``work`` makes of the database, and of what is ``needed`` of events not in it.
 
@@ -221,11 +223,11 @@ class History:
         waits for one keeps nothing in memory.
         """
 
-        async def query(fetch: Fetch) -> Answer[T]:
+        async def query(session: Session) -> Answer[T]:
             own = node in (None, self._node)
             unheld = self._backlog.unbuffered() if own else []
             entries = self._backlog.buffered() if own else []
-            found = await fetch(_STATE, self._backlog.journal)
+            found = await session.fetch(_STATE, self._backlog.journal)
             if not found:
                 raise DatabaseUnavailable(
                     "the table rollup_progress has lost its row; the next fold puts it back"
@@ -235,7 +237,7 @@ class History:
             blocks = (block for e in entries if e.end > position for block in e.after(position))
             waiting = concatenate(b.only(needed[b.kind]) for b in blocks if b.kind in needed)
             missing = (since * SECOND for end, since in unheld if end > position)
-            figures = await work(fetch, Progress(hours, days), waiting)
+            figures = await work(session, Progress(hours, days), waiting)
             return Answer(figures, next(missing, None))
 
         return await self._postgres.answer(query)
@@ -274,13 +276,13 @@ def _columns(names: Iterable[Key], kind: Kind) -> list[list[str]]:
 
 
 async def _add_shown(
-    fetch: Fetch, kind: Kind, stretches: Sequence[Stretch], node: str | None, top: Added
+    session: Session, kind: Kind, stretches: Sequence[Stretch], node: str | None, top: Added
 ) -> None:
     """Add to the counters of these names' rank what else the database has of them."""
     large = max(sums.counters[kind.rank[0]] for sums in top.values()) > sketch.MAX_COUNT
     sql, args = reading.shown(kind, stretches, node, _columns(top, kind), DAY if large else None)
     names = len(kind.names)
-    rows = await fetch(sql, *args)
+    rows = await session.fetch(sql, *args)
     for row, durations in zip(rows, _decoded([row[-1] for row in rows]), strict=True):
         sums = _sums(kind.shown, row[names:], timed=True)
         sums.durations = durations

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from aegisd.events.block import Block
 from aegisd.events.protocol import BACKEND, SYSTEM
-from aegisd.store.database import Fetch
+from aegisd.store.database import Session
 from aegisd.store.history.figures import Present
 from aegisd.store.schema import SECOND
 
@@ -20,7 +20,7 @@ _WHERE = '"timestamp" >= $1 AND "timestamp" < $2 AND ($3::text IS NULL OR node =
 
 
 async def read(
-    fetch: Fetch, now: int, node: str | None, own: str, waiting: Sequence[Block]
+    session: Session, now: int, node: str | None, own: str, waiting: Sequence[Block]
 ) -> Present:
     """Those present at ``now`` (microseconds since 1970), by the latest report of each.
 
@@ -29,7 +29,7 @@ async def read(
     since = now - PRESENCE_SECONDS * SECOND
     systems = {
         (where, source): (moment, connections)
-        for where, source, moment, connections in await fetch(
+        for where, source, moment, connections in await session.fetch(
             'SELECT DISTINCT ON (node, source) node, source, "timestamp", active_connections'
             f' FROM system_metrics WHERE {_WHERE} ORDER BY node, source, "timestamp" DESC',
             since,
@@ -39,7 +39,7 @@ async def read(
     }
     backends = {
         name: (moment, status)
-        for name, moment, status in await fetch(
+        for name, moment, status in await session.fetch(
             'SELECT DISTINCT ON (backend_name) backend_name, "timestamp", status'
             f' FROM backend_metrics WHERE {_WHERE} ORDER BY backend_name, "timestamp" DESC',
             since,

@@ -19,7 +19,7 @@ from datetime import UTC, datetime, timedelta
 
 from attrs import frozen
 
-from aegisd.store.database import Fetch
+from aegisd.store.database import Session
 from aegisd.store.rollups.adding import insertion
 from aegisd.store.schema import (
     CITUS,
@@ -93,44 +93,44 @@ def _turn(now: int) -> tuple[int, int]:
     return now - FOLD_INTERVAL_SECONDS * SECOND, now + CLOCKS_APART_SECONDS * SECOND
 
 
-async def days_to_fold(fetch: Fetch, now: int) -> frozenset[int] | None:
+async def days_to_fold(session: Session, now: int) -> frozenset[int] | None:
     """The days since 1970 that rows will be added to; None where it is not time to fold."""
-    turn = await fetch(_TURN, *_turn(now))
+    turn = await session.fetch(_TURN, *_turn(now))
     if not turn:
-        return None if await fetch("SELECT 1 FROM rollup_progress") else frozenset()
+        return None if await session.fetch("SELECT 1 FROM rollup_progress") else frozenset()
     ((hours, _),) = turn
-    found = await fetch(
+    found = await session.fetch(
         f"SELECT DISTINCT floor(extract(epoch FROM bucket) / {DAY})::int"
         f" FROM {REQUESTS.table(MINUTE)} WHERE NOT summed AND bucket >= {literal(hours)}"
     )
-    first = await _first(fetch, _whole_minutes(now))
+    first = await _first(session, _whole_minutes(now))
     pieces = set() if first is None else {first // (DAY * SECOND)}
     return frozenset(pieces | {day for (day,) in found})
 
 
-async def fold(fetch: Fetch, portion: Portion) -> Folded | None:
+async def fold(session: Session, portion: Portion) -> Folded | None:
     """Fold a portion, if it is time and nobody else is at it; None where it is not our turn."""
     now = portion.now
-    turn = await fetch(f"{_TURN} FOR UPDATE SKIP LOCKED", *_turn(now))
+    turn = await session.fetch(f"{_TURN} FOR UPDATE SKIP LOCKED", *_turn(now))
     if not turn:
-        await _restore(fetch)
+        await _restore(session)
         return None
     until = whole = _whole_minutes(now)
-    first = await _first(fetch, until)
+    first = await _first(session, until)
     if first is not None and first // (DAY * SECOND) not in portion.days:  # came just now
         return Folded(more=True, full=False)
     ((hours, days),) = turn
-    hours = await _close(fetch, HOUR, MINUTE, hours, floor(now - CLOSE_SECONDS * SECOND, HOUR))
-    days = await _close(fetch, DAY, HOUR, days, floor(hours, DAY))
+    hours = await _close(session, HOUR, MINUTE, hours, floor(now - CLOSE_SECONDS * SECOND, HOUR))
+    days = await _close(session, DAY, HOUR, days, floor(hours, DAY))
     full = False
     if first is not None:
         until = end = min(until, floor(first, DAY) + DAY * SECOND)
         for kind in KINDS:
-            until = await _cut(fetch, kind, until, portion.pieces)
+            until = await _cut(session, kind, until, portion.pieces)
         full = until < end
         closed = {FINE: until, MINUTE: until, HOUR: hours, DAY: days}
-        await _fold_pieces(fetch, portion, first, until, closed)
-    await fetch(
+        await _fold_pieces(session, portion, first, until, closed)
+    await session.execute(
         "UPDATE rollup_progress SET hours_closed = $1, days_closed = $2, folded_at = $3",
         hours,
         days,
@@ -144,18 +144,18 @@ def _whole_minutes(now: int) -> int:
     return floor(now - LATE_SECONDS * SECOND, MINUTE)
 
 
-async def _first(fetch: Fetch, until: int) -> int | None:
+async def _first(session: Session, until: int) -> int | None:
     """The oldest piece before ``until``."""
-    found = await fetch(
+    found = await session.fetch(
         f"SELECT bucket FROM {REQUESTS.pieces} WHERE bucket < {literal(until)}"
         " ORDER BY bucket LIMIT 1"
     )
     return found[0][0] if found else None
 
 
-async def _cut(fetch: Fetch, kind: Kind, until: int, pieces: int) -> int:
+async def _cut(session: Session, kind: Kind, until: int, pieces: int) -> int:
     """Up to where to fold at once: the oldest pieces first, whole minutes, at least one."""
-    beyond = await fetch(
+    beyond = await session.fetch(
         f"SELECT bucket FROM {kind.pieces} WHERE bucket < {literal(until)}"
         " ORDER BY bucket LIMIT 1 OFFSET $1",
         pieces,
@@ -164,16 +164,16 @@ async def _cut(fetch: Fetch, kind: Kind, until: int, pieces: int) -> int:
 
 
 async def _fold_pieces(
-    fetch: Fetch, portion: Portion, first: int, until: int, closed: Mapping[int, int]
+    session: Session, portion: Portion, first: int, until: int, closed: Mapping[int, int]
 ) -> None:
     """Add the pieces from ``first`` up to ``until`` to all levels, and remove them."""
     append = portion.layout == CITUS
     where = between(floor(first, MINUTE), until)
     if append:
         for kind in KINDS:
-            await fetch(f"UPDATE {kind.pieces} SET claimed = true WHERE {where}")
+            await session.execute(f"UPDATE {kind.pieces} SET claimed = true WHERE {where}")
         where = f"claimed AND {where}"
-    ((several,),) = await fetch(
+    ((several,),) = await session.fetch(
         f"SELECT min(node) < max(node) FROM {REQUESTS.pieces} WHERE {where}"
     )
     rows = [("node", "true"), ("''", "false")] if several else [("node", "false")]
@@ -189,8 +189,8 @@ async def _fold_pieces(
                 statement = insertion(
                     kind, kind.pieces, level, of_level, node=node, summed=summed, merging=merging
                 )
-                await fetch(statement)
-        await fetch(f"DELETE FROM {kind.pieces} WHERE {where}")
+                await session.execute(statement)
+        await session.execute(f"DELETE FROM {kind.pieces} WHERE {where}")
 
 
 def _place(table: str, low: int, high: int, layout: str) -> str:
@@ -206,28 +206,28 @@ def _place(table: str, low: int, high: int, layout: str) -> str:
     return between(partition.day * DAY * SECOND, partition.end * DAY * SECOND, "t.bucket")
 
 
-async def _close(fetch: Fetch, level: int, finer: int, closed: int, until: int) -> int:
+async def _close(session: Session, level: int, finer: int, closed: int, until: int) -> int:
     """Add up the finer level's rows; return up to where the level is closed now."""
     if until <= closed:
         return closed
     for kind in KINDS:
         where = f"summed IN (false, true) AND {between(closed, until)}"
-        await fetch(insertion(kind, kind.table(finer), level, where))
+        await session.execute(insertion(kind, kind.table(finer), level, where))
     return until
 
 
-async def _restore(fetch: Fetch) -> None:
+async def _restore(session: Session) -> None:
     """Put the row of progress back where somebody removed it.
 
     What is closed has rows, but for what no event was of: so it reaches as far as they do.
     """
-    if await fetch("SELECT 1 FROM rollup_progress"):
+    if await session.fetch("SELECT 1 FROM rollup_progress"):
         return
     closed = []
     for level in (HOUR, DAY):
-        ((last,),) = await fetch(f"SELECT max(bucket) FROM {REQUESTS.table(level)}")
+        ((last,),) = await session.fetch(f"SELECT max(bucket) FROM {REQUESTS.table(level)}")
         closed.append(0 if last is None else last + level * SECOND)
-    await fetch(
+    await session.execute(
         "INSERT INTO rollup_progress (hours_closed, days_closed, folded_at) VALUES ($1, $2, $3)"
         " ON CONFLICT DO NOTHING",
         *closed,

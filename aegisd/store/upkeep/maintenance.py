@@ -16,7 +16,7 @@ import trio
 
 from aegisd.config.settings import Metrics
 from aegisd.errors import DatabaseUnavailable, DataRefused
-from aegisd.store.database import Fetch, PartitionUnmade, Postgres
+from aegisd.store.database import PartitionUnmade, Postgres, Session
 from aegisd.store.rollups import (
     FOLD_INTERVAL_SECONDS,
     PIECES,
@@ -44,9 +44,9 @@ DAYS_AHEAD = 2
 log = structlog.get_logger()
 
 
-async def time_of_database(fetch: Fetch) -> int:
+async def time_of_database(session: Session) -> int:
     """The database's clock, in microseconds since 1970."""
-    ((now,),) = await fetch("SELECT now()")
+    ((now,),) = await session.fetch("SELECT now()")
     moment: int = now
     return moment
 
@@ -62,7 +62,7 @@ class Maintainer:
         postgres: Postgres,
         settings: Metrics,
         clocks: Callable[[], tuple[float, float]],
-        time: Callable[[Fetch], Awaitable[int]] = time_of_database,
+        time: Callable[[Session], Awaitable[int]] = time_of_database,
     ) -> None:
         self._postgres = postgres
         self._clocks = clocks
@@ -123,8 +123,8 @@ class Maintainer:
     async def _look(self) -> bool:
         """Read clock and policy; False where the clocks tell different times."""
 
-        async def look(fetch: Fetch) -> tuple[int, Policy | None]:
-            return await self._time(fetch), await read_policy(fetch, self._configured)
+        async def look(session: Session) -> tuple[int, Policy | None]:
+            return await self._time(session), await read_policy(session, self._configured)
 
         before, _ = self._clocks()
         self._now, policy = await self._postgres.read(look)
@@ -146,8 +146,8 @@ class Maintainer:
             return False
         self.duties.works(CLOCK, **times)
         if policy is None:
-            await put_policy(self._postgres.fetch, self._configured, anew=False)
-            self._follow(await read_policy(self._postgres.fetch, self._configured))
+            await put_policy(self._postgres, self._configured, anew=False)
+            self._follow(await read_policy(self._postgres, self._configured))
         return True
 
     def _follow(self, policy: Policy | None) -> None:
@@ -184,8 +184,8 @@ class Maintainer:
     async def _fold_portion(self) -> Folded | None:
         now, settled = self._now, self._settled()
 
-        async def days(fetch: Fetch) -> frozenset[int] | None:
-            return await days_to_fold(fetch, now)
+        async def days(session: Session) -> frozenset[int] | None:
+            return await days_to_fold(session, now)
 
         touched = await self._postgres.read(days)
         if touched is None:
@@ -199,8 +199,8 @@ class Maintainer:
         kept = kept_from(self.policy.rollups, settled)
         portion = Portion(now, kept, touched, self._portions.pieces, self._postgres.home.layout)
 
-        async def work(fetch: Fetch) -> Folded | None:
-            return await fold(fetch, portion)
+        async def work(session: Session) -> Folded | None:
+            return await fold(session, portion)
 
         begun = self._clocks()[1]
         try:

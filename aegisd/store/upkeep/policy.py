@@ -7,7 +7,7 @@ configuration is only what it would have: were it to rule, the shortest of all w
 from attrs import frozen
 
 from aegisd.config.settings import Days, Metrics, Rollups
-from aegisd.store.database import Fetch
+from aegisd.store.database import Postgres, Session
 from aegisd.store.schema import DAY, FINE, HOUR, KINDS, MINUTE, RAW, SECOND, floor
 
 
@@ -61,17 +61,17 @@ def differences(here: Policy, there: Policy) -> list[str]:
     ]
 
 
-async def read_policy(fetch: Fetch, here: Policy) -> Policy | None:
+async def read_policy(session: Session | Postgres, here: Policy) -> Policy | None:
     """The database's; where it lacks a key, as here. None as long as there is none."""
-    found = await fetch("SELECT key, days FROM aegisd_policy")
+    found = await session.fetch("SELECT key, days FROM aegisd_policy")
     return here.with_days(dict(found)) if found else None
 
 
-async def put_policy(fetch: Fetch, policy: Policy, *, anew: bool) -> None:
+async def put_policy(session: Session | Postgres, policy: Policy, *, anew: bool) -> None:
     """Write the policy; without ``anew`` only what is not there yet."""
     days = policy.by_key()
     conflict = "(key) DO UPDATE SET days = excluded.days" if anew else "DO NOTHING"
-    await fetch(
+    await session.execute(
         "INSERT INTO aegisd_policy (key, days) SELECT * FROM unnest($1::text[], $2::integer[])"
         f" ON CONFLICT {conflict}",
         list(days),

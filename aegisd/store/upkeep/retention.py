@@ -100,7 +100,7 @@ class Retention:
 
                 async def tell(statements: tuple[str, ...] = statements) -> bool:
                     for statement in statements:
-                        await self._postgres.fetch(statement)
+                        await self._postgres.execute(statement)
                     return True
 
                 complete = bool(await self._duties.attempt(RETENTION, table, tell)) and complete
@@ -154,7 +154,7 @@ class Retention:
         return [Removal(ALERTS, f"alerts before {_date(start)}", work)]
 
     async def _remove(self, statement: str, *args: int) -> bool:
-        await self._postgres.fetch(statement, *args)
+        await self._postgres.execute(statement, *args)
         return True
 
 

@@ -23,7 +23,7 @@ from store.databases import (
 
 from aegisd.events.block import Block
 from aegisd.store.backlog import backlog as backlog_module
-from aegisd.store.database.postgres import Fetch
+from aegisd.store.database.postgres import Session
 from aegisd.store.history.exact import Exact
 from aegisd.store.history.figures import Answer, earliest
 from aegisd.store.history.history import History
@@ -129,16 +129,17 @@ async def test_what_is_read_into_memory_while_a_question_runs_is_not_told_as_cou
         await begin(postgres, NOON - DAY)
         answer = postgres.answer
 
-        async def answer_late(work: Callable[[Fetch], Any]) -> Any:
+        async def answer_late(work: Callable[[Session], Any]) -> Any:
             """With queries before which the writer reads all that waits."""
 
-            async def work_late(fetch: Fetch) -> Any:
-                async def fetch_late(*query: Any) -> Any:
-                    storage.backlog.next_batch(ALL)
-                    await asyncio.sleep(0)
-                    return await fetch(*query)
+            async def work_late(session: Session) -> Any:
+                class Late(Session):
+                    async def fetch(self, sql: str, *args: Any) -> list[tuple[Any, ...]]:
+                        storage.backlog.next_batch(ALL)
+                        await asyncio.sleep(0)
+                        return await session.fetch(sql, *args)
 
-                return await work(fetch_late)
+                return await work(Late(None))
 
             return await answer(work_late)
 

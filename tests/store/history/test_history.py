@@ -36,7 +36,7 @@ from aegisd.errors import DatabaseUnavailable
 from aegisd.events.block import Block
 from aegisd.events.counters import OTHER
 from aegisd.events.protocol import RATE_LIMIT, REQUEST
-from aegisd.store.database.postgres import Fetch, Postgres
+from aegisd.store.database.postgres import Postgres, Session
 from aegisd.store.history.figures import (
     EndpointTotals,
     KeyTotals,
@@ -303,17 +303,18 @@ async def test_events_committed_before_they_are_read_count_once(
         asked = trio.Event()
         answer = postgres.answer
 
-        async def answer_late(work: Callable[[Fetch], Any], **how: bool) -> Any:
+        async def answer_late(work: Callable[[Session], Any], **how: bool) -> Any:
             """With queries that wait until all is committed."""
 
-            async def work_late(fetch: Fetch) -> Any:
-                async def fetch_late(*query: Any) -> Any:
-                    asked.set()
-                    while storage.backlog.events:  # noqa: ASYNC110 # it has no event
-                        await asyncio.sleep(0.01)
-                    return await fetch(*query)
+            async def work_late(session: Session) -> Any:
+                class Late(Session):
+                    async def fetch(self, sql: str, *args: Any) -> list[tuple[Any, ...]]:
+                        asked.set()
+                        while storage.backlog.events:  # noqa: ASYNC110 # it has no event
+                            await asyncio.sleep(0.01)
+                        return await session.fetch(sql, *args)
 
-                return await work(fetch_late)
+                return await work(Late(None))
 
             return await answer(work_late, **how)
 

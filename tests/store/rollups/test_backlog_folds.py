@@ -12,7 +12,7 @@ from store.databases import ask, begin, database
 from store.folds import Time, assert_same, store
 
 from aegisd.config.settings import Rollups
-from aegisd.store.database.postgres import Fetch, Postgres
+from aegisd.store.database.postgres import Postgres, Session
 from aegisd.store.rollups import folding
 from aegisd.store.rollups.folding import Folded, Portion
 from aegisd.store.schema.layouts import PARTITIONS, TIMESCALEDB
@@ -57,15 +57,19 @@ async def test_no_plan_goes_through_all_pieces_for_each_row_of_a_level(
             )
             await store(postgres, made)
 
-            async def work(fetch: Fetch) -> Folded | None:
-                async def explained(sql: str, *args: Any) -> list[tuple[Any, ...]]:
-                    if sql.startswith("WITH"):
-                        ((plan,),) = await fetch(f"EXPLAIN (FORMAT JSON) {sql}", *args)
-                        plans.append((sql, json.loads(plan)[0]["Plan"]))
-                    return await fetch(sql, *args)
+            async def work(session: Session) -> Folded | None:
+                class Explained(Session):
+                    async def fetch(self, sql: str, *args: Any) -> list[tuple[Any, ...]]:
+                        return await session.fetch(sql, *args)
+
+                    async def execute(self, sql: str, *args: Any) -> None:
+                        if sql.startswith("WITH"):
+                            ((plan,),) = await session.fetch(f"EXPLAIN (FORMAT JSON) {sql}", *args)
+                            plans.append((sql, json.loads(plan)[0]["Plan"]))
+                        await session.execute(sql, *args)
 
                 return await folding.fold(
-                    explained, Portion(NOW, kept, frozenset({day}), 10**6, layout)
+                    Explained(None), Portion(NOW, kept, frozenset({day}), 10**6, layout)
                 )
 
             await ask(dsn, "UPDATE rollup_progress SET folded_at = 'epoch'")
@@ -162,9 +166,9 @@ async def test_pieces_of_a_day_that_came_after_the_partitions_were_made_wait_for
         await begin(postgres, NOW - 40 * DAY * SECOND)
         made = await late(postgres, 20, days=2)
 
-        async def work(fetch: Fetch) -> Folded | None:
+        async def work(session: Session) -> Folded | None:
             days = frozenset({NOW // (DAY * SECOND)})
-            return await folding.fold(fetch, Portion(NOW, kept, days, 1000, PARTITIONS))
+            return await folding.fold(session, Portion(NOW, kept, days, 1000, PARTITIONS))
 
         assert await postgres.fold(work) == Folded(more=True, full=False)
         assert await Time(NOW).keeper(postgres).fold()

@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 
 from aegisd.config.settings import Metrics, Rollups
 from aegisd.events.counters import OTHER
-from aegisd.store.database.postgres import Fetch, Postgres
+from aegisd.store.database.postgres import Postgres, Session
 from aegisd.store.rollups import folding
 from aegisd.store.rollups.folding import Folded, Portion
 from aegisd.store.rollups.rollup import MAX_NAMES
@@ -164,8 +164,8 @@ async def test_a_method_that_is_called_other_gets_no_more_places(dsn: str) -> No
 async def assert_bounded(postgres: Postgres, kind: Kind, level: int, made: list[Event]) -> None:
     """The kept names are those that rank first, with all of theirs; and nothing is missing."""
 
-    async def work(fetch: Fetch) -> folds.Figures:
-        return await folds.found(fetch, kind, level, None, 0)
+    async def work(session: Session) -> folds.Figures:
+        return await folds.found(session, kind, level, None, 0)
 
     there = await postgres.read(work)
     exact = folds.expected(kind, level, made, None, 0)
@@ -221,10 +221,10 @@ async def test_nothing_counts_twice_or_not_at_all_while_all_go_on_at_once(
                 done = await keeper.fold()
                 folded += done
 
-        async def reader(fetch: Fetch) -> None:
-            ((committed,),) = await fetch("SELECT sum(position)::int FROM journals")
+        async def reader(session: Session) -> None:
+            ((committed,),) = await session.fetch("SELECT sum(position)::int FROM journals")
             for level in REQUESTS.levels:
-                there = await folds.found(fetch, REQUESTS, level, None, 0)
+                there = await folds.found(session, REQUESTS, level, None, 0)
                 counts = [
                     row[0] + row[REQUESTS.counters.index("checked")] for row in there.values()
                 ]
@@ -292,9 +292,9 @@ async def test_a_writer_does_not_wait_for_a_fold(dsn: str) -> None:
         kept = kept_from(Rollups(), now)
         days = frozenset({now // (DAY * SECOND)})
 
-        async def work(fetch: Fetch) -> Folded | None:
-            done = await folding.fold(fetch, Portion(now, kept, days, 1000, "partitions"))
-            await fetch("SELECT pg_advisory_xact_lock(1)::text")
+        async def work(session: Session) -> Folded | None:
+            done = await folding.fold(session, Portion(now, kept, days, 1000, "partitions"))
+            await session.fetch("SELECT pg_advisory_xact_lock(1)::text")
             return done
 
         await execute("SELECT pg_advisory_lock(1)")
@@ -329,8 +329,8 @@ async def test_what_is_too_much_at_once_is_folded_in_portions(dsn: str, layout: 
         )
         days = frozenset(range(now // (DAY * SECOND) - 3, now // (DAY * SECOND) + 1))
 
-        async def work(fetch: Fetch) -> Folded | None:
-            return await folding.fold(fetch, Portion(now, kept, days, 25, layout))
+        async def work(session: Session) -> Folded | None:
+            return await folding.fold(session, Portion(now, kept, days, 25, layout))
 
         more = True
         while more:
@@ -397,9 +397,9 @@ async def test_a_partition_that_was_dropped_by_hand_is_made_again(dsn: str) -> N
         for partition in await postgres.partitions():
             if partition.table in ("request_rollups_1h", "endpoint_rollups_1h"):
                 await ask(dsn, f"DROP TABLE {partition.name}")
-        await postgres.fetch("DELETE FROM request_pieces")
-        await postgres.fetch("DELETE FROM endpoint_pieces")
-        await postgres.fetch("DELETE FROM rate_limit_pieces")
+        await postgres.execute("DELETE FROM request_pieces")
+        await postgres.execute("DELETE FROM endpoint_pieces")
+        await postgres.execute("DELETE FROM rate_limit_pieces")
         assert await maintainer(postgres, now + 10 * 60 * SECOND).fold()
         hours = "SELECT sum(requests)::int FROM request_rollups_1h WHERE NOT summed"
         closed = range(at(2026, 6, 1, 23), at(2026, 6, 2))
@@ -419,7 +419,7 @@ async def test_what_cannot_be_folded_is_told_once_and_tried_again(
         await ask(dsn, "ALTER TABLE request_pieces RENAME TO elsewhere")
         time, tried = Time(now), 0
 
-        async def clock(_: Fetch) -> int:
+        async def clock(_: Session) -> int:
             nonlocal tried
             tried += 1
             time.pass_(30)

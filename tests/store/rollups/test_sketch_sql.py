@@ -11,7 +11,7 @@ from store.cluster import bounded
 from store.databases import database
 
 from aegisd.stats import sketch
-from aegisd.store.database.postgres import Postgres
+from aegisd.store.database.postgres import Postgres, Session
 
 SHARES = (0.01, 0.5, 0.55, 0.9, 0.95, 0.99, 0.999, 1.0)
 LAST = sketch.BINS - 1
@@ -75,8 +75,8 @@ async def test_sums_are_merged_sketches(postgres: Postgres) -> None:
 @bounded
 async def test_parallel_workers_merge_the_same(postgres: Postgres) -> None:
     sketches = random_sketches(300)
-    await postgres.fetch("CREATE TABLE many (s numeric) WITH (parallel_workers = 4)")
-    await postgres.fetch("INSERT INTO many SELECT unnest($1::numeric[])", stored(*sketches))
+    await postgres.execute("CREATE TABLE many (s numeric) WITH (parallel_workers = 4)")
+    await postgres.execute("INSERT INTO many SELECT unnest($1::numeric[])", stored(*sketches))
     settings = (
         "SELECT set_config('max_parallel_workers_per_gather', '4', true),"
         " set_config('parallel_setup_cost', '0', true),"
@@ -84,10 +84,10 @@ async def test_parallel_workers_merge_the_same(postgres: Postgres) -> None:
         " set_config('min_parallel_table_scan_size', '0', true)"
     )
 
-    async def work(fetch: Any) -> tuple[str, list[bytes]]:
-        await fetch(settings)
-        plan = await fetch("EXPLAIN SELECT sketch_merge(s) FROM many")
-        merged = [await fetch(f"SELECT {f}(s) FROM many") for f in ("sum", "sketch_merge")]
+    async def work(session: Session) -> tuple[str, list[bytes]]:
+        await session.fetch(settings)
+        plan = await session.fetch("EXPLAIN SELECT sketch_merge(s) FROM many")
+        merged = [await session.fetch(f"SELECT {f}(s) FROM many") for f in ("sum", "sketch_merge")]
         return str(plan), [numeric for ((numeric,),) in merged]
 
     plan, merged = await postgres.read(work)

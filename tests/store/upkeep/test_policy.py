@@ -87,7 +87,7 @@ async def test_a_changed_policy_holds_from_the_next_pass_on(dsn: str) -> None:
         for _ in range(3):
             assert await keeper.maintain()
             time.pass_(LASTING_SECONDS)
-        await put_policy(postgres.fetch, SHORT, anew=True)
+        await put_policy(postgres, SHORT, anew=True)
         for _ in range(2):
             assert await keeper.maintain()
             time.pass_(LASTING_SECONDS)
@@ -101,7 +101,7 @@ async def test_a_daemon_follows_the_policy_also_while_another_has_the_turn(dsn: 
     time = Time(NOON)
     async with database(dsn) as postgres, database(dsn) as other:
         await begin(postgres, NOON)
-        await put_policy(postgres.fetch, SHORT, anew=True)
+        await put_policy(postgres, SHORT, anew=True)
         assert await time.keeper(postgres).maintain()
         second = time.keeper(other)
         assert not await second.maintain()

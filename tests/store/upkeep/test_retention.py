@@ -115,7 +115,7 @@ async def test_alerts_that_ended_long_ago_go_and_open_ones_stay(dsn: str) -> Non
             ("open", "active", 99),
             ("seen", "acknowledged", 99),
         ):
-            await postgres.fetch(
+            await postgres.execute(
                 "INSERT INTO alerts (id, rule_id, rule_name, severity, status, message,"
                 " current_value, threshold, triggered_at, node)"
                 " VALUES (gen_random_uuid(), $1, 'r', 'info', $2, 'm', 1, 1, $3, 'n')",
