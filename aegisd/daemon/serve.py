@@ -27,6 +27,7 @@ from aegisd.daemon import systemd
 from aegisd.daemon.descriptors import Shares, provide
 from aegisd.daemon.losses import Losses, lost_so_far
 from aegisd.errors import AegisdError
+from aegisd.events.units import DAY_US, SECOND_US
 from aegisd.ingest import MAX_CONNECTIONS as STREAM_CONNECTIONS
 from aegisd.ingest import DatagramListener, Sockets, StreamListener, sockets
 from aegisd.intake import Acknowledger, Intake
@@ -56,7 +57,6 @@ TICK_SECONDS = 1.0
 SWITCH_SECONDS = 0.001
 """How long the loop waits for a thread that lays rows out (by default five times as long)."""
 
-DAY_MICROSECONDS = 86_400 * 1_000_000
 
 log = structlog.get_logger()
 
@@ -83,14 +83,14 @@ async def run(settings: Settings, directories: Directories) -> None:
             def now() -> int:
                 wall, steady = clocks()
                 live.advance(wall, steady)
-                return round(wall * 1_000_000)
+                return round(wall * SECOND_US)
 
             with (
                 open_storage(settings, directories, postgres, node, clocks) as storage,
                 Sockets() as bound,
             ):
                 intake = Intake(
-                    Decoder(settings.metrics.retention_days * DAY_MICROSECONDS),
+                    Decoder(settings.metrics.retention_days * DAY_US),
                     settings.privacy,
                     EndpointNamer(
                         templates=settings.paths.templates, patterns=settings.paths.patterns

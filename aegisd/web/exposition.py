@@ -12,6 +12,7 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from aegisd import __version__
+from aegisd.events.units import SECOND_US
 from aegisd.ingest import StreamListener
 from aegisd.web.context import Context
 
@@ -145,7 +146,7 @@ class Exposition(Collector):
             "aegisd_request_duration_seconds",
             "Durations of the requests that had one.",
             count_value=totals["timed"],
-            sum_value=totals["duration_sum_us"] / 1_000_000,
+            sum_value=totals["duration_sum_us"] / SECOND_US,
         )
         yield _gauge(
             "aegisd_active_connections",

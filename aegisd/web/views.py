@@ -3,6 +3,7 @@
 from typing import Any
 
 from aegisd.events.counters import COLUMN
+from aegisd.events.units import MILLISECOND_US, SECOND_US
 from aegisd.live import BUCKET_SECONDS, BackendState, EndpointFigures, LiveState, Overview, Series
 from aegisd.stats import sketch
 from aegisd.store.history import (
@@ -15,8 +16,6 @@ from aegisd.store.history import (
     Totals,
 )
 from aegisd.times import rfc3339
-
-MICROSECONDS = 1_000_000
 
 HEALTHY = "healthy"
 
@@ -115,7 +114,7 @@ def status_distribution(range_: Range, buckets: dict[int, StatusCounts]) -> list
 def live_series(live: LiveState, now: int) -> tuple[Range, Series]:
     """The last 15 minutes of the live state, and their range."""
     series = live.series()
-    start = int(series.starts[0]) * MICROSECONDS
+    start = int(series.starts[0]) * SECOND_US
     return Range(start, now, BUCKET_SECONDS), series
 
 
@@ -170,8 +169,8 @@ def live_endpoints(figures: list[EndpointFigures]) -> list[dict[str, Any]]:
                 f.path,
                 f.requests,
                 f.failed,
-                None if f.average is None else f.average / 1000,
-                None if f.p95 is None else f.p95 / 1000,
+                None if f.average is None else f.average / MILLISECOND_US,
+                None if f.p95 is None else f.p95 / MILLISECOND_US,
             )
             for f in figures
         ]
@@ -193,7 +192,7 @@ def backends(states: list[BackendState]) -> dict[str, Any]:
                 "status": state.status,
                 "responseTimeMs": None
                 if state.response_time is None
-                else state.response_time / 1000,
+                else state.response_time / MILLISECOND_US,
                 "circuitBreaker": state.circuit_breaker,
                 "lastSeen": rfc3339(state.last_seen),
             }
@@ -203,16 +202,16 @@ def backends(states: list[BackendState]) -> dict[str, Any]:
 
 
 def _starts(series: Series) -> list[int]:
-    return [start * MICROSECONDS for start in series.starts.tolist()]
+    return [start * SECOND_US for start in series.starts.tolist()]
 
 
 def _quantiles(durations: sketch.Counts) -> list[float | None]:
     found = sketch.quantiles(durations, QUANTILES)
-    return [None if micros is None else _ms(micros / 1000) for micros in found]
+    return [None if micros is None else _ms(micros / MILLISECOND_US) for micros in found]
 
 
 def _average(micros: int, timed: int) -> float | None:
-    return _ms(micros / timed / 1000) if timed else None
+    return _ms(micros / timed / MILLISECOND_US) if timed else None
 
 
 def _ms(value: float | None) -> float | None:

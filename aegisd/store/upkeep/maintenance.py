@@ -16,6 +16,7 @@ import trio
 
 from aegisd.config.settings import Metrics
 from aegisd.errors import DatabaseUnavailable, DataRefused
+from aegisd.events.units import DAY_SECONDS, DAY_US, SECOND_US
 from aegisd.store.database import PartitionUnmade, Postgres, Session
 from aegisd.store.rollups import (
     FOLD_INTERVAL_SECONDS,
@@ -26,14 +27,14 @@ from aegisd.store.rollups import (
     days_to_fold,
     fold,
 )
-from aegisd.store.schema import DAY_MICROSECONDS, PARTITIONED, RAW, SECOND, Partition
+from aegisd.store.schema import PARTITIONED, RAW, Partition
 from aegisd.store.upkeep.duties import CLOCK, DATABASE, FOLD, PARTITIONS, VACUUM, Duties
 from aegisd.store.upkeep.policy import Policy, differences, kept_from, put_policy, read_policy
 from aegisd.store.upkeep.retention import Retention, is_old
 from aegisd.store.upkeep.timekeeping import APART_SECONDS, Clock, ahead
 from aegisd.times import rfc3339
 
-CLEAN_UP_SECONDS = 86_400
+CLEAN_UP_SECONDS = DAY_SECONDS
 RETRY_SECONDS = 600  # what was announced, or a lock that wasn't to be had
 PASS_SECONDS = 60
 """How long portions are folded in a row: then other duties have their turn, whatever is left."""
@@ -129,11 +130,11 @@ class Maintainer:
         before, _ = self._clocks()
         self._now, policy = await self._postgres.read(look)
         after, steady = self._clocks()
-        self._clock.observe(self._now / SECOND, steady)
+        self._clock.observe(self._now / SECOND_US, steady)
         if policy is not None:
             self._follow(policy)
-        self.ahead = ahead(self._now / SECOND, before, after)
-        times = {"here": rfc3339(round(after * SECOND)), "database": rfc3339(self._now)}
+        self.ahead = ahead(self._now / SECOND_US, before, after)
+        times = {"here": rfc3339(round(after * SECOND_US)), "database": rfc3339(self._now)}
         if abs(self.ahead) > APART_SECONDS:
             if not self.duties.fails(CLOCK):
                 self.duties.failed(
@@ -167,7 +168,7 @@ class Maintainer:
 
     def _settled(self) -> int:
         """The time by which things are removed."""
-        return min(self._now, int(self._clock.settled(self._clocks()[1]) * SECOND))
+        return min(self._now, int(self._clock.settled(self._clocks()[1]) * SECOND_US))
 
     async def _fold(self) -> bool:
         """Fold portion by portion, as long as a pass may take; False where it is another's turn."""
@@ -214,7 +215,7 @@ class Maintainer:
 
     async def _make_partitions_ahead(self) -> bool:
         """Make what is not there yet; False where one could not be made."""
-        today = self._now // DAY_MICROSECONDS
+        today = self._now // DAY_US
         ahead = {
             Partition.of(table, today + days)
             for table in PARTITIONED

@@ -10,12 +10,11 @@ from functools import partial
 import structlog
 from attrs import frozen
 
+from aegisd.events.units import DAY_US, SECOND_US
 from aegisd.store.database import Postgres
 from aegisd.store.schema import (
     APACHE,
     DAY,
-    DAY_MICROSECONDS,
-    SECOND,
     TIMESCALEDB,
     Partition,
     drop_chunks,
@@ -161,13 +160,13 @@ class Retention:
 def is_old(partition: Partition, policy: Policy, now: int) -> bool:
     """Whether all of it is older than its table is kept."""
     kept = policy.of_tables()[partition.table]
-    return partition.end * DAY_MICROSECONDS <= _kept_from(kept, now)
+    return partition.end * DAY_US <= _kept_from(kept, now)
 
 
 def _kept_from(days: int, now: int) -> int:
     """The start of the first day that is kept, in microseconds since 1970."""
-    return floor(now - days * DAY_MICROSECONDS, DAY)
+    return floor(now - days * DAY_US, DAY)
 
 
 def _date(moment: int) -> str:
-    return f"{datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=moment / SECOND):%Y-%m-%d}"
+    return f"{datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=moment / SECOND_US):%Y-%m-%d}"

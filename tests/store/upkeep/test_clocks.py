@@ -12,8 +12,8 @@ from store.folds import Time, assert_same, events, store
 from structlog.testing import capture_logs
 
 from aegisd.config.settings import Metrics, Rollups
+from aegisd.events.units import SECOND_US
 from aegisd.store.database.postgres import Postgres
-from aegisd.store.schema.levels import SECOND
 from aegisd.store.schema.schema import Partition
 from aegisd.store.upkeep.duties import CLOCK
 from aegisd.store.upkeep.maintenance import Maintainer
@@ -49,11 +49,11 @@ async def test_a_daemon_whose_clock_is_wrong_does_nothing_and_says_so_once(
     def clocks() -> tuple[float, float]:
         return here.time() + wrong, steady
 
-    now = int(here.time() * SECOND)
+    now = int(here.time() * SECOND_US)
     async with database(dsn) as postgres:
         await begin(postgres, now - DAY)
         await rows_of(postgres, now, -10, 0)
-        await write(postgres, block("request", [{"timestamp": now - 600 * SECOND}]))
+        await write(postgres, block("request", [{"timestamp": now - 600 * SECOND_US}]))
         keeper = Maintainer(postgres, Metrics(), clocks)
         for _ in range(3):
             assert not await keeper.maintain()
@@ -103,7 +103,7 @@ async def test_a_step_of_the_database_s_clock_that_is_mended_soon_removes_nothin
         await rows_of(postgres, NOON, -10, 0)
         keeper = time.keeper(postgres)
         assert await keeper.maintain()
-        made = events(random.Random(3), 40, ["a"], lambda: NOON - 7200 * SECOND)
+        made = events(random.Random(3), 40, ["a"], lambda: NOON - 7200 * SECOND_US)
         time.pass_(20)
         await store(postgres, made)
         time.now += 40 * DAY
