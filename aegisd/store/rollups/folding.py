@@ -23,7 +23,6 @@ from aegisd.events.units import SECOND_US
 from aegisd.store.database import Session
 from aegisd.store.rollups.adding import insertion
 from aegisd.store.schema import (
-    CITUS,
     DAY,
     FINE,
     HOUR,
@@ -31,8 +30,8 @@ from aegisd.store.schema import (
     MINUTE,
     PARTITIONED,
     REQUESTS,
-    TIMESCALEDB,
     Kind,
+    Layout,
     Partition,
     floor,
 )
@@ -167,7 +166,7 @@ async def _fold_pieces(
     session: Session, portion: Portion, first: int, until: int, closed: Mapping[int, int]
 ) -> None:
     """Add the pieces from ``first`` up to ``until`` to all levels, and remove them."""
-    append = portion.layout == CITUS
+    append = portion.layout == Layout.CITUS
     where = between(floor(first, MINUTE), until)
     if append:
         for kind in KINDS:
@@ -200,7 +199,7 @@ def _place(table: str, low: int, high: int, layout: str) -> str:
     """
     if table not in PARTITIONED:
         return "true"
-    if layout == TIMESCALEDB:
+    if layout == Layout.TIMESCALEDB:
         return between(low, high, "t.bucket")
     partition = Partition.of(table, low // (DAY * SECOND_US))
     return between(partition.day * DAY * SECOND_US, partition.end * DAY * SECOND_US, "t.bucket")

@@ -14,8 +14,8 @@ from store.weeks import EVENTS, NOW, Event, fill
 
 from aegisd.events.units import SECOND_US
 from aegisd.stats import sketch
+from aegisd.store.schema import Partition
 from aegisd.store.schema.levels import floor
-from aegisd.store.schema.schema import Partition
 
 LEVELS = {"minute": 60, "hour": 3600, "day": 86_400}
 KINDS = {
