@@ -119,17 +119,17 @@ class Exposition(Collector):
         yield _gauge("aegisd_journal_bytes", "Bytes of the journal.", value=size)
 
     def _upkeep(self) -> Iterable[Metric]:
-        upkeep = self._context.upkeep
+        upkeep = self._context.upkeep.figures()
         yield _gauge(
             "aegisd_upkeep_failures",
             "What fails now of the database's upkeep.",
             "duty",
-            upkeep.duties.counts(),
+            upkeep.failures,
         )
         yield _gauge(
             "aegisd_clock_ahead_seconds",
             "How far this machine's clock is ahead of the database's.",
-            value=upkeep.ahead,
+            value=upkeep.clock_ahead_seconds,
         )
 
     def _requests(self) -> Iterable[Metric]:

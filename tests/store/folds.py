@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 from attrs import define, frozen
-from store.databases import block, write
+from store.databases import NODE, block, write
 
+from aegisd.alerts.archive import Archive
 from aegisd.config.settings import Metrics
 from aegisd.events.protocol import RATE_LIMIT, REQUEST
 from aegisd.events.units import SECOND_US
@@ -43,7 +44,8 @@ class Time:
 
     def keeper(self, postgres: Postgres, **settings: Any) -> Maintainer:
         """A maintainer that lives in this time."""
-        return Maintainer(postgres, Metrics(**settings), self.clocks, self.database)
+        alerts = Archive(postgres, NODE)
+        return Maintainer(postgres, Metrics(**settings), self.clocks, alerts, self.database)
 
 
 @frozen
