@@ -1,6 +1,5 @@
 """Rollups: events added up by time and name, and folded into coarser levels."""
 
-from aegisd.store.rollups.adding import binned, is_other
 from aegisd.store.rollups.folding import (
     FOLD_INTERVAL_SECONDS,
     PIECES,
@@ -19,6 +18,7 @@ from aegisd.store.rollups.rollup import (
     requests_by_endpoint,
     roll_up,
 )
+from aegisd.store.rollups.statement import binned, is_other
 
 __all__ = [
     "FOLD_INTERVAL_SECONDS",

@@ -1,4 +1,104 @@
-"""The SQL that adds rows of pieces or of a finer level up as rows of a level. Pure."""
+"""The SQL statement that adds rows of pieces, or of a finer level, up as rows of a level. Pure.
+
+This is the whole of it for endpoints by the minute, with merging (a test holds it to the code):
+
+    WITH
+    -- the source's rows added up by bucket and name
+    added AS (
+        SELECT date_bin('60 seconds', bucket, '1970-01-01 00:00:00+00'::timestamptz) AS bucket,
+            node AS node, false AS summed, "method", "endpoint",
+            sum(requests) AS requests, sum(status_2xx) AS status_2xx,
+            sum(status_3xx) AS status_3xx, sum(status_4xx) AS status_4xx,
+            sum(status_5xx) AS status_5xx, sum(status_other) AS status_other,
+            sum(failed) AS failed, sum(rate_limited) AS rate_limited, sum(timed) AS timed,
+            sum(duration_sum_us) AS duration_sum_us, min(duration_min_us) AS duration_min_us,
+            max(duration_max_us) AS duration_max_us, sum(sketch) AS sketch,
+            min(sketch_format) AS sketch_format
+        FROM endpoint_pieces
+        WHERE bucket >= '2026-06-01 10:00:00+00:00'::timestamptz
+            AND bucket < '2026-06-01 10:05:00+00:00'::timestamptz
+        GROUP BY 1, 2, 3, 4, 5
+    ),
+    -- for each: whether the level's bucket has the name already, and how many names it has
+    found AS (
+        SELECT a.*, coalesce(c.known, false) AS known, c.there
+        FROM added a CROSS JOIN LATERAL (
+            SELECT bool_or(t."method" = a."method" AND t."endpoint" = a."endpoint") AS known,
+                count(*) FILTER (
+                    WHERE NOT (t."method" = '(other)' AND t."endpoint" = '(other)')
+                ) AS there
+            FROM endpoint_rollups_1m t
+            WHERE t.bucket >= '2026-06-01 00:00:00+00:00'::timestamptz
+                AND t.bucket < '2026-06-02 00:00:00+00:00'::timestamptz
+                AND t.bucket = a.bucket AND t.node = a.node
+                AND t.summed IS NOT DISTINCT FROM a.summed
+        ) c
+    ),
+    -- the place of each new name in its bucket: behind the names there, the busiest first
+    ranked AS (
+        SELECT *, there + row_number() OVER (
+            PARTITION BY bucket, node, summed, known
+            ORDER BY ("method" = '(other)' AND "endpoint" = '(other)'), requests DESC,
+                "method", "endpoint"
+        ) AS place
+        FROM found
+    ),
+    -- new names beyond the places become (other)
+    named AS (
+        SELECT bucket, node, summed,
+            CASE WHEN known OR place <= 200 THEN "method" ELSE '(other)' END AS "method",
+            CASE WHEN known OR place <= 200 THEN "endpoint" ELSE '(other)' END AS "endpoint",
+            requests, status_2xx, status_3xx, status_4xx, status_5xx, status_other, failed,
+            rate_limited, timed, duration_sum_us, duration_min_us, duration_max_us, sketch,
+            sketch_format
+        FROM ranked
+    ),
+    -- the level's rows of the same bucket and name are taken out
+    old AS (
+        DELETE FROM endpoint_rollups_1m t
+        USING (SELECT DISTINCT bucket, node, summed, "method", "endpoint" FROM named) n
+        WHERE t.bucket >= '2026-06-01 00:00:00+00:00'::timestamptz
+            AND t.bucket < '2026-06-02 00:00:00+00:00'::timestamptz
+            AND t.bucket = n.bucket AND t.node = n.node
+            AND t.summed IS NOT DISTINCT FROM n.summed
+            AND t."method" = n."method" AND t."endpoint" = n."endpoint"
+        RETURNING t.bucket, t.node, t.summed, t."method", t."endpoint", t.requests, t.status_2xx,
+            t.status_3xx, t.status_4xx, t.status_5xx, t.status_other, t.failed, t.rate_limited,
+            t.timed, t.duration_sum_us, t.duration_min_us, t.duration_max_us, t.sketch,
+            t.sketch_format
+    )
+    -- and both together put in
+    INSERT INTO endpoint_rollups_1m (
+        bucket, node, summed, "method", "endpoint", requests, status_2xx, status_3xx, status_4xx,
+        status_5xx, status_other, failed, rate_limited, timed, duration_sum_us, duration_min_us,
+        duration_max_us, sketch, sketch_format
+    )
+    SELECT bucket, node, summed, "method", "endpoint",
+        sum(requests) AS requests, sum(status_2xx) AS status_2xx, sum(status_3xx) AS status_3xx,
+        sum(status_4xx) AS status_4xx, sum(status_5xx) AS status_5xx,
+        sum(status_other) AS status_other, sum(failed) AS failed,
+        sum(rate_limited) AS rate_limited, sum(timed) AS timed,
+        sum(duration_sum_us) AS duration_sum_us, min(duration_min_us) AS duration_min_us,
+        max(duration_max_us) AS duration_max_us, sum(sketch) AS sketch,
+        min(sketch_format) AS sketch_format
+    FROM (
+        SELECT bucket, node, summed, "method", "endpoint", requests, status_2xx, status_3xx,
+            status_4xx, status_5xx, status_other, failed, rate_limited, timed, duration_sum_us,
+            duration_min_us, duration_max_us, sketch, sketch_format
+        FROM named
+        UNION ALL
+        SELECT bucket, node, summed, "method", "endpoint", requests, status_2xx, status_3xx,
+            status_4xx, status_5xx, status_other, failed, rate_limited, timed, duration_sum_us,
+            duration_min_us, duration_max_us, sketch, sketch_format
+        FROM old
+    ) merged
+    GROUP BY 1, 2, 3, 4, 5
+
+GROUP BY goes by number, since a name would be the source's column, not the bucket made of it.
+Without merging there is no ``old``, ``found`` is ``SELECT *, false AS known, 0 AS there FROM
+added``, and the rows put in are those of ``named``. A kind without names has only ``added`` and
+``old``.
+"""
 
 from collections.abc import Iterable
 
@@ -8,6 +108,8 @@ from aegisd.store.schema import Kind
 
 EPOCH = "'1970-01-01 00:00:00+00'::timestamptz"
 
+_KEYS = ("bucket", "node", "summed")
+
 
 def binned(seconds: int, column: str = "bucket") -> str:
     """The start of the bucket a row lies in, whatever the session's time zone."""
@@ -15,15 +117,15 @@ def binned(seconds: int, column: str = "bucket") -> str:
 
 
 def is_other(names: Iterable[str]) -> str:
-    """The condition that a row is of all names without a place.
+    """The condition that a row is the one of all names without a place.
 
-    A method alone may be called OTHER: who sends it gets no more places than others.
+    Only where all of its names are OTHER: a sender may call a method so, and gets no more places.
     """
     return " AND ".join(f"{name} = '{OTHER}'" for name in names)
 
 
 def sums(kind: Kind) -> dict[str, str]:
-    """The columns of a kind's rollups but for time and names, and how they are added up."""
+    """How each column of a kind's rollups is added up; not those of time, node and names."""
     columns = {name: f"sum({name})" for name in kind.counters}
     if kind.timed:
         columns |= {
@@ -36,53 +138,53 @@ def sums(kind: Kind) -> dict[str, str]:
     return columns
 
 
-def insertion(
+def add_up(
+    *,
     kind: Kind,
     source: str,
-    level: int,
     where: str,
-    *,
+    level: int,
     node: str = "node",
     summed: str = "summed",
-    merging: str = "",
+    merge_where: str = "",
 ) -> str:
-    """Rows of ``source`` added up as rows of a level, the busiest names by themselves.
+    """The statement: rows of ``source`` become rows of a level, the busiest names by themselves.
 
-    With ``merging``, a condition on the level's rows, those that have the same bucket, node and
-    names are taken out and added to, so that late events leave no rows behind; a new name finds a
-    place while the bucket has fewer than MAX_NAMES.
+    ``node`` and ``summed`` are the SQL of these two columns. ``merge_where``, a condition on the
+    level's rows t, has the rows that are there already added to, so that late events leave no rows
+    behind; a new name finds a place while the bucket has fewer than MAX_NAMES.
     """
-    table, added = kind.table(level), sums(kind)
-    names = [f'"{name}"' for name in kind.names]
-    keys = ["bucket", "node", "summed"]
-    own = [f"{binned(level)} AS bucket", f"{node} AS node", f"{summed} AS summed", *names]
-    columns = ", ".join([*keys, *names, *added])
-    total = ", ".join(f"{how} AS {name}" for name, how in added.items())
-    group = ", ".join(str(i + 1) for i in range(len(own)))
+    table, figures, names = kind.table(level), sums(kind), _quoted(kind)
+    keys = [f"{binned(level)} AS bucket", f"{node} AS node", f"{summed} AS summed", *names]
+    columns = ", ".join([*_KEYS, *names, *figures])
+    added_up = ", ".join(f"{how} AS {name}" for name, how in figures.items())
+    group = ", ".join(str(i + 1) for i in range(len(keys)))
     parts = [
-        f"added AS (SELECT {', '.join(own)}, {total} FROM {source} WHERE {where} GROUP BY {group})"
+        f"added AS (SELECT {', '.join(keys)}, {added_up} FROM {source} WHERE {where}"
+        f" GROUP BY {group})"
     ]
+    result = "added"
     if names:
-        parts += _named(kind, table, list(added), merging)
-    result = "named" if names else "added"
-    if merging:
-        same = " AND ".join([_same("n"), *(f"t.{name} = n.{name}" for name in names)])
-        new = f"SELECT DISTINCT {', '.join([*keys, *names])} FROM {result}"
-        parts.append(
-            f"old AS (DELETE FROM {table} t USING ({new}) n WHERE {merging} AND {same}"
-            f" RETURNING {', '.join(f't.{column}' for column in [*keys, *names, *added])})"
-        )
+        parts += [_found(kind, table, merge_where), _ranked(kind), _named(kind)]
+        result = "named"
+    if merge_where:
+        parts.append(_old(kind, table, merge_where, result))
         result = f"(SELECT {columns} FROM {result} UNION ALL SELECT {columns} FROM old) merged"
     return (
         f"WITH {', '.join(parts)} INSERT INTO {table} ({columns})"
-        f" SELECT {', '.join([*keys, *names])}, {total} FROM {result} GROUP BY {group}"
+        f" SELECT {', '.join([*_KEYS, *names])}, {added_up} FROM {result} GROUP BY {group}"
     )
 
 
-def _same(other: str) -> str:
-    """The condition that a row of the level has the bucket and node of another.
+def _quoted(kind: Kind) -> list[str]:
+    return [f'"{name}"' for name in kind.names]
 
-    Only the index by node serves it: by that of all nodes, each would be looked for among all.
+
+def _same_bucket(other: str) -> str:
+    """The condition that the level's row t has the bucket and node of another row.
+
+    It is written for the index by node: by that of all nodes, Postgres would look for each row
+    among those of all nodes.
     """
     return (
         f"t.bucket = {other}.bucket AND t.node = {other}.node"
@@ -90,32 +192,46 @@ def _same(other: str) -> str:
     )
 
 
-def _named(kind: Kind, table: str, figures: list[str], merging: str) -> list[str]:
-    """The parts of a query that give the names a place, or put them under OTHER."""
-    names = [f'"{name}"' for name in kind.names]
-    kept = [
-        f"CASE WHEN known OR place <= {MAX_NAMES} THEN {name} ELSE '{OTHER}' END AS {name}"
-        for name in names
-    ]
-    order = [
-        f"({is_other(names)})",
-        *(f"{column} DESC" for column in kind.rank),
-        *names,
-    ]
-    known = "SELECT *, false AS known, 0 AS there FROM added"
-    if merging:
-        # each looked up by itself: other ways would read the whole level
-        bucket = _same("a")
-        same = " AND ".join(f"t.{name} = a.{name}" for name in names)
-        known = (
-            "SELECT a.*, coalesce(c.known, false) AS known, c.there FROM added a CROSS JOIN LATERAL"
-            f" (SELECT bool_or({same}) AS known,"
-            f" count(*) FILTER (WHERE NOT ({is_other(f't.{name}' for name in names)}))"
-            f" AS there FROM {table} t WHERE {merging} AND {bucket}) c"
-        )
-    return [
-        f"found AS ({known})",
+def _same_name(kind: Kind, other: str) -> str:
+    return " AND ".join(f"t.{name} = {other}.{name}" for name in _quoted(kind))
+
+
+def _found(kind: Kind, table: str, merge_where: str) -> str:
+    if not merge_where:
+        return "found AS (SELECT *, false AS known, 0 AS there FROM added)"
+    # LATERAL looks each row up by itself: other ways would read the whole level
+    return (
+        "found AS (SELECT a.*, coalesce(c.known, false) AS known, c.there"
+        " FROM added a CROSS JOIN LATERAL"
+        f" (SELECT bool_or({_same_name(kind, 'a')}) AS known,"
+        f" count(*) FILTER (WHERE NOT ({is_other(f't.{name}' for name in _quoted(kind))}))"
+        f" AS there FROM {table} t WHERE {merge_where} AND {_same_bucket('a')}) c)"
+    )
+
+
+def _ranked(kind: Kind) -> str:
+    names = _quoted(kind)
+    order = [f"({is_other(names)})", *(f"{counter} DESC" for counter in kind.rank), *names]
+    return (
         "ranked AS (SELECT *, there + row_number() OVER (PARTITION BY bucket, node, summed, known"
-        f" ORDER BY {', '.join(order)}) AS place FROM found)",
-        f"named AS (SELECT bucket, node, summed, {', '.join([*kept, *figures])} FROM ranked)",
+        f" ORDER BY {', '.join(order)}) AS place FROM found)"
+    )
+
+
+def _named(kind: Kind) -> str:
+    names = [
+        f"CASE WHEN known OR place <= {MAX_NAMES} THEN {name} ELSE '{OTHER}' END AS {name}"
+        for name in _quoted(kind)
     ]
+    return f"named AS (SELECT {', '.join([*_KEYS, *names, *sums(kind)])} FROM ranked)"
+
+
+def _old(kind: Kind, table: str, merge_where: str, result: str) -> str:
+    columns = [*_KEYS, *_quoted(kind)]
+    same = " AND ".join([_same_bucket("n"), *([_same_name(kind, "n")] if kind.names else [])])
+    returned = ", ".join(f"t.{column}" for column in [*columns, *sums(kind)])
+    return (
+        f"old AS (DELETE FROM {table} t"
+        f" USING (SELECT DISTINCT {', '.join(columns)} FROM {result}) n"
+        f" WHERE {merge_where} AND {same} RETURNING {returned})"
+    )
