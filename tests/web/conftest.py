@@ -131,7 +131,7 @@ def serving(tmp_path: Path) -> Serving:
             runtime=tmp_path / "run", state=tmp_path / "state", hostname="here"
         )
         async with (
-            open_postgres(migrate=True) as postgres,
+            open_postgres(migrate=True, layout="auto", schema="aegisd") as postgres,
             entered(
                 open_storage(settings, directories, postgres, settings.node, clocks)
             ) as storage,
