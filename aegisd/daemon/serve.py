@@ -124,7 +124,7 @@ async def run(settings: Settings, directories: Directories) -> None:
                     history=History(postgres, storage.backlog, node),
                     exact=Exact(postgres, storage.backlog, node),
                     archive=archive,
-                    upkeep=Maintainer(postgres, settings.metrics, clocks),
+                    upkeep=Maintainer(postgres, settings.metrics, clocks, archive),
                     alerts=manager,
                     hub=hub,
                     connections=Connections(shares.http),

@@ -189,6 +189,7 @@ class Api:
         backlog = context.storage.backlog
         oldest = backlog.oldest
         flushed = figures.last_flush
+        upkeep = context.upkeep.figures()
         error = backlog.figures.error or context.storage.sync.error
         return success(
             {
@@ -214,8 +215,8 @@ class Api:
                     "lastAt": None if flushed is None else _time(flushed),
                 },
                 "upkeep": {
-                    "failures": context.upkeep.duties.counts(),
-                    "clockAheadSeconds": round(context.upkeep.ahead, 3),
+                    "failures": upkeep.failures,
+                    "clockAheadSeconds": round(upkeep.clock_ahead_seconds, 3),
                 },
                 "degradations": context.degradations(admin=admin),
             }

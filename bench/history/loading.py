@@ -6,6 +6,7 @@ from uuid import UUID, uuid4
 import trio
 from attrs import define, field, frozen
 
+from aegisd.alerts.archive import Archive
 from aegisd.config.settings import Metrics
 from aegisd.events.block import Block
 from aegisd.events.units import SECOND_US
@@ -68,8 +69,9 @@ class Loader:
 
     def __attrs_post_init__(self) -> None:
         settings = Metrics(retention_days=KEPT_DAYS)
+        postgres = self.database.postgres
         self.maintainer = Maintainer(
-            self.database.postgres, settings, self.clock.clocks, self.clock.database
+            postgres, settings, self.clock.clocks, Archive(postgres, "bench"), self.clock.database
         )
 
     async def begin(self, start: int) -> None:

@@ -7,14 +7,15 @@ from typing import Any
 
 import numpy as np
 from attrs import define, frozen
-from store.databases import block, write
+from store.databases import NODE, block, write
 
+from aegisd.alerts.archive import Archive
 from aegisd.config.settings import Metrics
 from aegisd.events.protocol import RATE_LIMIT, REQUEST
 from aegisd.events.units import SECOND_US
 from aegisd.stats import sketch
 from aegisd.store.database.postgres import Postgres, Session
-from aegisd.store.rollups.adding import binned
+from aegisd.store.rollups.statement import binned
 from aegisd.store.schema.levels import DAY, FINE, HOUR, KINDS, MINUTE, Kind, floor
 from aegisd.store.upkeep.maintenance import Maintainer
 
@@ -43,7 +44,8 @@ class Time:
 
     def keeper(self, postgres: Postgres, **settings: Any) -> Maintainer:
         """A maintainer that lives in this time."""
-        return Maintainer(postgres, Metrics(**settings), self.clocks, self.database)
+        alerts = Archive(postgres, NODE)
+        return Maintainer(postgres, Metrics(**settings), self.clocks, alerts, self.database)
 
 
 @frozen

@@ -170,7 +170,7 @@ def serving(tmp_path: Path) -> Serving:
                 history=History(postgres, storage.backlog, settings.node),
                 exact=Exact(postgres, storage.backlog, settings.node),
                 archive=archive,
-                upkeep=Maintainer(postgres, settings.metrics, clocks),
+                upkeep=Maintainer(postgres, settings.metrics, clocks, archive),
                 alerts=Manager(settings.alerts, live, archive, hub.announce, clocks),
                 hub=hub,
                 connections=Connections(room),

@@ -6,6 +6,7 @@ Nothing goes that was not announced ten minutes before and was due ever since; e
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from typing import Protocol
 
 import structlog
 from attrs import frozen
@@ -30,6 +31,16 @@ _DEPENDENTS = (
 log = structlog.get_logger()
 
 
+class OldRows(Protocol):
+    """Rows of a table that another room owns, and that become too old: the alerts that ended."""
+
+    async def any_before(self, moment: int) -> bool:
+        """Whether there is an old row of before ``moment`` (microseconds since 1970)."""
+
+    async def remove_before(self, moment: int) -> None:
+        """Remove the old rows of before ``moment``."""
+
+
 @frozen
 class Removal:
     """Something that is due, by the name it is announced under; ``work`` tells whether it went."""
@@ -43,9 +54,10 @@ class Removal:
 class Retention:
     """The removing."""
 
-    def __init__(self, postgres: Postgres, duties: Duties) -> None:
+    def __init__(self, postgres: Postgres, duties: Duties, alerts: OldRows) -> None:
         self._postgres = postgres
         self._duties = duties
+        self._alerts = alerts
         self._announced = Announced()
 
     async def clean_up(self, policy: Policy, now: int, steady: float) -> bool:
@@ -55,7 +67,7 @@ class Retention:
         for duty, find in (
             (DROP, self._partitions),
             (RETENTION, self._chunks),
-            (ALERTS, self._alerts),
+            (ALERTS, self._old_alerts),
         ):
             found = await self._duties.attempt(duty, "", partial(find, policy, now))
             if found is None:
@@ -132,20 +144,23 @@ class Retention:
             date = _date(_kept_from(days, now))
             find, drop = installation.old_chunks(table, date)
             if await self._postgres.fetch(find):
-                work = partial(self._remove, drop)
+                work = partial(self._drop_chunks, drop)
                 due.append(Removal(RETENTION, f"{table} before {date}", work))
         return due
 
-    async def _alerts(self, policy: Policy, now: int) -> list[Removal]:
+    async def _drop_chunks(self, statement: str) -> bool:
+        await self._postgres.execute(statement)
+        return True
+
+    async def _old_alerts(self, policy: Policy, now: int) -> list[Removal]:
         start = _kept_from(policy.alerts, now)
-        old = "FROM alerts WHERE status = 'resolved' AND triggered_at < $1"
-        if not await self._postgres.fetch(f"SELECT 1 {old} LIMIT 1", start):
+        if not await self._alerts.any_before(start):
             return []
-        work = partial(self._remove, f"DELETE {old}", start)
+        work = partial(self._remove_alerts, start)
         return [Removal(ALERTS, f"alerts before {_date(start)}", work)]
 
-    async def _remove(self, statement: str, *args: int) -> bool:
-        await self._postgres.execute(statement, *args)
+    async def _remove_alerts(self, start: int) -> bool:
+        await self._alerts.remove_before(start)
         return True
 
 

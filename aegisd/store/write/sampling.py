@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aegisd.events.block import Block
-from aegisd.events.counters import CLASS_FAILS, STATUS_CLASS
+from aegisd.events.counters import counted
 
 # SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014): its
 # output number n is a function of n alone.
@@ -40,7 +40,7 @@ class Sampler:
 
     def sample(self, block: Block, position: int) -> Block:
         """The requests to store, with their ``weight``; ``position`` is the first request's."""
-        failed = CLASS_FAILS.take(STATUS_CLASS.take(block.numbers["status_code"].astype(np.int64)))
+        failed = counted("failed", block.numbers["status_code"])
         kept = failed | (draws(position, block.size) <= self._last)
         chosen = block.take(kept)
         weight = np.where(failed[kept], 1.0, self.weight)

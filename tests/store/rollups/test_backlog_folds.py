@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from store import folds
 from store.cluster import bounded
-from store.databases import ask, begin, database
+from store.databases import NODE, ask, begin, database
 from store.folds import Time, assert_same, store
 
+from aegisd.alerts.archive import Archive
 from aegisd.config.settings import Rollups
 from aegisd.events.units import SECOND_US
 from aegisd.store.database.postgres import Postgres, Session
@@ -146,7 +147,9 @@ async def test_a_backlog_is_folded_pass_by_pass_and_the_other_duties_have_their_
             time.steady += 10  # each look takes long: a portion has two
             return time.clocks()
 
-        keeper = maintenance.Maintainer(postgres, maintenance.Metrics(), clocks, time.database)
+        keeper = maintenance.Maintainer(
+            postgres, maintenance.Metrics(), clocks, Archive(postgres, NODE), time.database
+        )
         assert await keeper.maintain()
         ((left,),) = await postgres.fetch(LEFT)
         assert 0 < left < 200

@@ -10,10 +10,11 @@ import trio.testing
 from attrs import evolve
 from store import folds
 from store.cluster import bounded
-from store.databases import ask, begin, database, database_name, eventually, session, until
+from store.databases import NODE, ask, begin, database, database_name, eventually, session, until
 from store.folds import Event, Time, assert_same, store
 from structlog.testing import capture_logs
 
+from aegisd.alerts.archive import Archive
 from aegisd.config.settings import Metrics, Rollups
 from aegisd.events.counters import OTHER
 from aegisd.events.units import SECOND_US
@@ -429,9 +430,10 @@ async def test_what_cannot_be_folded_is_told_once_and_tried_again(
             time.pass_(30)
             return time.now
 
+        keeper = Maintainer(postgres, Metrics(), time.clocks, Archive(postgres, NODE), clock)
         with capture_logs() as logs:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(Maintainer(postgres, Metrics(), time.clocks, clock).run, ready)
+                nursery.start_soon(keeper.run, ready)
                 await trio.testing.wait_all_tasks_blocked(0.01)
                 assert tried == 0
                 ready.set()
