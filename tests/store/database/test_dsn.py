@@ -1,4 +1,4 @@
-"""What storage.dsn says reaches a real Postgres: every parameter that is taken, every host."""
+"""``storage.dsn`` against a real Postgres: each parameter, each host, TLS, errors."""
 
 import os
 import socket
@@ -52,7 +52,7 @@ ELSEWHERE = {
     *("sslcert", "sslcrl", "sslkey", "sslpassword", "sslrootcert"),
     *("ssl_max_protocol_version", "ssl_min_protocol_version"),
 }
-"""Those that have a test of their own below."""
+"""The parameters with a test of their own below."""
 
 REFUSED = {
     *("require_auth", "requirepeer", "sslcrldir", "sslkeylogfile"),
@@ -83,13 +83,13 @@ def dead() -> Iterator[int]:
 
 @pytest.fixture
 def silent() -> Iterator[int]:
-    """A port that takes connections and never says a word."""
+    """A port that takes connections and never sends a byte."""
     with closing(socket.create_server(("127.0.0.1", 0))) as listening:
         yield listening.getsockname()[1]
 
 
 def through(dsn: str, port: int | str, **parameters: str) -> str:
-    """The DSN by way of a TCP port, with more parameters, as a configuration is read."""
+    """The DSN through a TCP port, with more parameters, completed as a configuration's is."""
     place = {"host": "127.0.0.1", "port": str(port)}
     whole = dict(conninfo.parse(dsn)) | place | parameters
     return config_dsn.complete(conninfo.render({n: v for n, v in whole.items() if v}), {})
@@ -102,7 +102,7 @@ async def answer(dsn: str, sql: str = "SELECT 'here'") -> Any:
 
 
 async def failure(dsn: str) -> str:
-    """What a read says that can't connect."""
+    """The error of a read that can't connect."""
     async with database(dsn) as postgres:
         with pytest.raises(DatabaseUnavailable) as caught:
             await postgres.fetch("SELECT 1")
@@ -111,7 +111,7 @@ async def failure(dsn: str) -> str:
 
 @asynccontextmanager
 async def connected_socket(dsn: str) -> AsyncIterator[Any]:
-    """The socket of a connection at rest."""
+    """The socket of an idle connection."""
     async with database(dsn) as postgres:
         await postgres.fetch("SELECT 1")
         (connection,) = postgres._pool.idle

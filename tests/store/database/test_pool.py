@@ -1,4 +1,4 @@
-"""Places: questions hold up no work of the daemon, slow ones no quick ones; lost connections."""
+"""Places for questions and for the daemon's own work; time limits; lost connections."""
 
 import asyncio
 import gc
@@ -61,7 +61,7 @@ async def exact(dsn: str, empty_backlog: Backlog) -> AsyncIterator[Exact]:
 
 @asynccontextmanager
 async def raw_rows_locked(dsn: str) -> AsyncIterator[None]:
-    """Whatever reads raw requests waits within."""
+    """Within the block, each reader of raw requests waits."""
     async with session(dsn) as execute:
         await execute("BEGIN; LOCK TABLE request_metrics")
         yield
@@ -69,7 +69,7 @@ async def raw_rows_locked(dsn: str) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def slow_questions(exact: Exact, dsn: str, count: int) -> AsyncIterator[trio.Nursery]:
-    """So many slow questions asked, of which the first one is stuck; ended with the block."""
+    """Ask so many slow questions; the first one waits for a lock. They end with the block."""
     async with raw_rows_locked(dsn), trio.open_nursery() as nursery:
         for _ in range(count):
             nursery.start_soon(exact.totals, RANGE, None)
@@ -129,7 +129,7 @@ async def test_full_places_of_questions_hold_up_no_work_of_the_daemon(
 async def questions_held(
     postgres: Postgres, dsn: str, history: History
 ) -> AsyncIterator[trio.Nursery]:
-    """One question more than there are places for is asked, and none is answered within."""
+    """Ask one question more than there are places; none is answered within the block."""
     async with session(dsn) as execute, trio.open_nursery() as nursery:
         await execute("BEGIN; LOCK TABLE system_metrics")
         for _ in range(MAX_QUESTIONS + 1):
@@ -159,7 +159,7 @@ async def test_cancelled_question_leaves_the_queue(dsn: str, exact: Exact) -> No
 async def test_cancelled_question_ends_its_statement_in_the_server(
     dsn: str, monkeypatch: pytest.MonkeyPatch, exact: Exact
 ) -> None:
-    """Else those who ask and leave would have as many statements running as they like."""
+    """Otherwise clients that ask and leave could have any number of statements running."""
     monkeypatch.setattr(pool, "READ_SECONDS", 10_000)
     postgres = exact._postgres
     await write(postgres, requests())
@@ -187,7 +187,7 @@ async def test_question_waits_for_a_place_no_longer_than_its_time_limit(
 
 @bounded
 async def test_both_parts_of_an_exact_answer_see_one_state(dsn: str, exact: Exact) -> None:
-    """A denial that comes after the requests were counted is not counted."""
+    """A denial committed after the requests were counted is not counted."""
     found: list[Any] = []
     decision = "INSERT INTO rate_limit_metrics (timestamp, key, allowed, node)"
     postgres = exact._postgres
@@ -210,7 +210,7 @@ async def test_both_parts_of_an_exact_answer_see_one_state(dsn: str, exact: Exac
 async def test_question_waiting_for_a_place_keeps_no_written_events_in_memory(
     dsn: str, tmp_path: Path
 ) -> None:
-    """However many wait, what the writer has written meanwhile is not kept for them."""
+    """However many questions wait, they keep no written events in memory."""
     async with database(dsn) as postgres, storage_in(tmp_path, postgres) as storage:
         await begin(postgres, NOON - DAY)
         history = History(postgres, storage.backlog, NODE)
@@ -228,7 +228,7 @@ async def test_question_waiting_for_a_place_keeps_no_written_events_in_memory(
 
 
 async def leave_unawaited(error: Exception) -> None:
-    """A future with an error that nobody ever asks for, as asyncpg leaves one in a lost COPY."""
+    """Leave a future with an error that nobody awaits, as asyncpg does when COPY is cut off."""
     asyncio.get_running_loop().create_future().set_exception(error)
     gc.collect()
 

@@ -1,4 +1,4 @@
-"""The embedded Postgres: what it is and who gets in, with real processes."""
+"""The embedded Postgres, with real processes: what it is, and who can connect."""
 
 import os
 import re

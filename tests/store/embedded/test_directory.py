@@ -1,4 +1,4 @@
-"""The embedded Postgres on machines that make it hard: paths, accounts, old data."""
+"""The directory and the programs: paths, accounts, old data, a missing package."""
 
 import importlib.util
 import os
@@ -15,7 +15,7 @@ from store.cluster import (
     SITE,
     bounded,
     holder,
-    names,
+    names_matching,
     only_under_root,
     postmaster_pid,
     query,
@@ -108,7 +108,7 @@ async def test_programs_out_of_the_accounts_reach_are_copied_once(
     for _ in range(2):
         async with embedded_postgres(state) as dsn:
             assert await query(dsn, "select 1") == "1"
-    (copy,) = names(state, "server-*")
+    (copy,) = names_matching(state, "server-*")
     assert (state / "postgres" / copy).stat().st_uid == 0
     assert not stale.exists()
 

@@ -1,4 +1,4 @@
-"""The embedded Postgres after kills, cancellations and failures."""
+"""The server process after kills, cancellations and failures: adopted, restarted, stopped."""
 
 import os
 import signal
@@ -12,14 +12,14 @@ from store.cluster import (
     PROJECT,
     UNDER_ROOT,
     bounded,
-    gone,
     holder,
     kill,
-    names,
+    names_matching,
     postgres_processes,
     postmaster_pid,
     psql,
     query,
+    wait_until_gone,
 )
 from structlog.testing import capture_logs
 
@@ -118,7 +118,7 @@ async def test_start_waits_for_busy_child_of_a_killed_postgres(state: Path) -> N
             pid = postmaster_pid(state)
             assert pid is not None
             os.kill(pid, signal.SIGKILL)
-            await gone(pid)
+            await wait_until_gone(pid)
         async with embedded_postgres(state) as dsn:
             assert await query(dsn, "select 1") == "1"
     assert "still in use" in (state / "postgres/log").read_text()
@@ -133,7 +133,7 @@ async def test_stale_pidfile_with_pid_of_another_process_hinders_no_start(
         owner = data.stat()
         files = [data / "postmaster.pid", data / ".s.PGSQL.5432.lock"]
         texts = [file.read_text() for file in files]
-    # The very account of Postgres must own the other process: that is the case Postgres refuses.
+    # Postgres refuses to start where a process of its own account has the pid: this one must be.
     other = await trio.lowlevel.open_process(
         ["sleep", "600"], user=owner.st_uid if UNDER_ROOT else None, start_new_session=True
     )
@@ -156,14 +156,14 @@ async def test_killed_initdb_leaves_no_data_and_is_swept_later(state: Path) -> N
             env={**os.environ, "PYTHONPATH": str(PROJECT), "PYTHONDONTWRITEBYTECODE": "1"},
         )
         nursery.start_soon(process.wait)
-        while not names(state, "data-*.new/data/PG_VERSION"):
+        while not names_matching(state, "data-*.new/data/PG_VERSION"):
             await trio.lowlevel.checkpoint()
         process.kill()
     assert not (state / "postgres/data").exists()
     async with embedded_postgres(state) as dsn:
         assert await query(dsn, "select 1") == "1"
     async with embedded_postgres(state):
-        assert not names(state, "*.new")
+        assert not names_matching(state, "*.new")
 
 
 @bounded
@@ -195,7 +195,7 @@ async def test_start_cancelled_during_pg_ctl_leaves_no_server(state: Path) -> No
             async with embedded_postgres(state):
                 await trio.sleep_forever()
     for pid in starting:
-        await gone(pid)
+        await wait_until_gone(pid)
 
 
 @bounded

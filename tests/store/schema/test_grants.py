@@ -1,4 +1,4 @@
-"""What a role that does not own the tables may do with the owner's rights, and what not."""
+"""A role that does not own the tables gets none of the owner's other rights."""
 
 import asyncpg
 import pytest

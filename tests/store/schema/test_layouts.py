@@ -1,4 +1,4 @@
-"""The layouts of TimescaleDB and Citus: their SQL, and the whole way through them.
+"""The layouts of TimescaleDB and Citus: their SQL, and all work in them.
 
 Neither extension can be installed everywhere. So what differs from plain Postgres is run here on
 plain Postgres, with functions of the extensions' names that note how they were called; and on the
@@ -84,11 +84,11 @@ END
 $body$;
 CREATE EVENT TRIGGER one_at_a_time ON ddl_command_start EXECUTE FUNCTION one_at_a_time();
 """
-"""What Citus refuses: statements that change tables, together in one command."""
+"""Refuses what Citus refuses: two statements in one command that change tables."""
 
 
 async def make_by_hand(dsn: str, layout: str) -> None:
-    """The schema of a layout, made as ``bring_up`` would where the extension is."""
+    """The schema of a layout, made as ``prepare_schema`` makes it where the extension is."""
     await run_script(dsn, NOTED)
     await ask(
         dsn,
@@ -142,7 +142,7 @@ async def test_layout_works_from_writing_to_history_on_plain_postgres(
     await make_by_hand(dsn, layout)
     await run_script(dsn, ONE_AT_A_TIME)
     async with laid_out(dsn, layout) as postgres:
-        await whole_way(postgres, state)
+        await work_from_writing_to_history(postgres, state)
     made = "SELECT count(*) FROM changes WHERE tag = 'CREATE TABLE' GROUP BY transaction"
     at_once = [count for (count,) in await ask(dsn, made)]
     assert at_once == [1] * len(at_once), "on Citus a partition takes up to a second"
@@ -171,11 +171,11 @@ async def test_layout_works_from_writing_to_history_on_the_real_extension(
     await ask(dsn, "CREATE SCHEMA public")
     await ask(dsn, f"CREATE EXTENSION IF NOT EXISTS {layout}")
     async with laid_out(dsn, layout) as postgres:
-        await whole_way(postgres, state)
+        await work_from_writing_to_history(postgres, state)
 
 
-async def whole_way(postgres: Postgres, state: Path) -> None:
-    """Rows and pieces of two nodes, folded and late, read back as history, cleaned up."""
+async def work_from_writing_to_history(postgres: Postgres, state: Path) -> None:
+    """Write rows and pieces of two nodes, fold them, read them as history, clean up."""
     time = Time(NOON)
     maintainer = time.keeper(postgres)
     with closing(Journal(state, 1024**3, 0)) as journal:

@@ -36,7 +36,7 @@ TABLES = {
 
 
 def promised(table: str) -> dict[str, tuple[str, str]]:
-    """Column to its type and whether it may be null."""
+    """By column, its type and whether it may be NULL."""
     found = {}
     for column in TABLES[table].split(","):
         name, type_ = column.strip().split(" ", 1)
@@ -147,7 +147,7 @@ async def test_schema_whose_commit_failed_is_made_by_the_next_connection(
 ) -> None:
     async with database(None) as postgres, proxied(dsn, directory) as proxy:
         postgres.dsn = proxy.dsn
-        proxy.cut_at(b"INSERT INTO aegisd_schema", b"COMMIT", passing=False)
+        proxy.cut_at(b"INSERT INTO aegisd_schema", b"COMMIT", delivered=False)
         with pytest.raises(DatabaseUnavailable):
             await postgres.prepare()
         proxy.restore()
@@ -171,7 +171,7 @@ async def test_role_that_may_not_create_a_schema_gets_the_remedy_in_one_line(dsn
 
 @bounded
 async def test_wide_sketch_moves_no_name_out_of_its_row(dsn: str) -> None:
-    """Each would be one more read, for every row of a list of endpoints."""
+    """Each name outside would be one more read for each row of a list of endpoints."""
     tables = ["endpoint_rollups_1m", "endpoint_rollups_1h", "endpoint_rollups_1d"]
     async with database(dsn) as postgres:
         await postgres.prepare()

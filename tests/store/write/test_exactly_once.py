@@ -1,4 +1,4 @@
-"""Whatever becomes of a transaction: no row is lost, none is written twice."""
+"""Each event is stored exactly once, whatever becomes of a transaction."""
 
 from collections import Counter
 from pathlib import Path
@@ -28,7 +28,7 @@ def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def numbered(first: int, count: int, poison: tuple[int, ...] = ()) -> Block:
-    """Requests that tell their numbers; Postgres refuses those that are poison."""
+    """Requests with their numbers as paths; Postgres refuses the poisoned ones."""
     paths = ("a\0b" if n in poison else f"/{n}" for n in range(first, first + count))
     return block("request", [{"path": path} for path in paths])
 
@@ -67,10 +67,10 @@ async def test_write_from_a_wrong_position_fails_and_moves_nothing(
         assert await postgres.position(journal, NODE, 99) == 0
 
 
-@pytest.mark.parametrize("passing", [True, False])
+@pytest.mark.parametrize("delivered", [True, False])
 @bounded
 async def test_batch_is_stored_once_when_commit_or_its_answer_is_lost(
-    tmp_path: Path, dsn: str, directory: Path, passing: bool
+    tmp_path: Path, dsn: str, directory: Path, delivered: bool
 ) -> None:
     async with (
         database(None) as postgres,
@@ -84,10 +84,10 @@ async def test_batch_is_stored_once_when_commit_or_its_answer_is_lost(
             await eventually(lambda: figures.connected)
             await eventually(lambda: not storage.backlog.events)
             failures = figures.failures
-            proxy.cut_at(*LAST, passing=passing)
+            proxy.cut_at(*LAST, delivered=delivered)
             storage.append([numbered(first, 10)])
             await eventually(lambda: figures.failures > failures)  # noqa: B023
-            assert len(await stored(dsn)) == first + 10 * passing
+            assert len(await stored(dsn)) == first + 10 * delivered
             proxy.restore()
             await eventually(lambda: not storage.backlog.events)
             assert await stored(dsn) == list(range(first + 10))
@@ -109,7 +109,7 @@ async def test_events_appended_while_commit_is_unknown_are_stored_once(
         await eventually(lambda: storage.writer.figures.connected)
         for number in range(200):
             if number % 20 == 0:
-                proxy.cut_at(*LAST, passing=number % 40 == 0)
+                proxy.cut_at(*LAST, delivered=number % 40 == 0)
             storage.append([numbered(number * 3, 3)])
             await trio.lowlevel.checkpoint()
             if number % 20 == 10:
@@ -133,7 +133,7 @@ async def test_next_start_after_a_lost_answer_writes_nothing_twice(
             running(storage.writer),
         ):
             await eventually(lambda: storage.writer.figures.connected)
-            proxy.cut_at(*LAST, passing=True)
+            proxy.cut_at(*LAST, delivered=True)
             storage.append([numbered(0, 10)])
             await eventually(lambda: not storage.writer.figures.connected)
             storage.append([numbered(10, 10)])
@@ -150,7 +150,6 @@ async def test_next_start_after_a_lost_answer_writes_nothing_twice(
 async def test_position_moved_by_someone_else_is_logged_and_writing_goes_on_from_it(
     tmp_path: Path, dsn: str, offset: int
 ) -> None:
-    """And gone on from: who moved it is to know why."""
     async with (
         database(dsn) as postgres,
         storage_in(tmp_path, postgres) as storage,
@@ -229,7 +228,7 @@ async def test_refused_row_of_an_earlier_run_stops_nothing(tmp_path: Path, dsn: 
 async def test_commit_is_synchronous_where_the_database_has_it_off(
     tmp_path: Path, dsn: str
 ) -> None:
-    """The journal deletes what is committed."""
+    """The journal deletes committed events: they must be on the disk."""
     name = dsn.partition("?")[0].rpartition("/")[2]
     await ask(dsn, f"ALTER DATABASE {name} SET synchronous_commit = off")
     async with database(dsn) as postgres, storage_in(tmp_path, postgres) as storage:

@@ -1,4 +1,4 @@
-"""Which rows are stored of which requests, and that their weights add up to the truth."""
+"""Which requests are stored, and that their weights add up to the true counts."""
 
 import math
 from itertools import pairwise
@@ -27,7 +27,7 @@ RATES = [1e-6, 0.001, 0.1, 0.3, 1 / 3, 0.5, 0.9, 1 - 2**-20]
 
 
 def numbered(count: int, status: int = 200) -> Block:
-    """Requests that tell their numbers: as their microsecond, and in their paths."""
+    """Requests with their numbers as microseconds and as paths."""
     return block(
         "request",
         [{"timestamp": NOON + i, "path": f"/{i}", "status_code": status} for i in range(count)],
@@ -157,7 +157,7 @@ def sampling(rate: float) -> dict[str, Any]:
 async def written(
     directory: Path, postgres: Postgres, dsn: str, blocks: list[Block], **metrics: Any
 ) -> Any:
-    """What a writer makes of blocks: its figures, and the rows with their weights."""
+    """Write blocks: the writer's figures, and the stored rows with their weights."""
     await postgres.prepare()
     await ask(dsn, "DELETE FROM request_metrics")
     async with storage_in(directory, postgres, **metrics) as storage:

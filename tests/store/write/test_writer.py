@@ -1,4 +1,4 @@
-"""The writer on a Postgres that is there: when it writes, what it counts, how it ends."""
+"""The writer while Postgres works: when it writes, what it counts, how it ends."""
 
 from pathlib import Path
 from typing import Any
@@ -132,7 +132,7 @@ async def test_backlog_above_max_batch_events_is_written_in_several_batches(
 async def test_batch_above_max_batch_bytes_is_written_in_several(
     tmp_path: Path, dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Few bytes in memory, where the path stands once, may be many on the line."""
+    """A path of many rows is in memory once, and on the line once for each row."""
     monkeypatch.setattr(writer_module, "MAX_BATCH_BYTES", 30_000)
     async with database(dsn) as postgres, storage_in(tmp_path, postgres) as storage:
         storage.append([requests(100, path="/" + "a" * 2000)])

@@ -1,4 +1,4 @@
-"""The writer while Postgres is away, ends its connections, stalls, or is cut off."""
+"""The writer while Postgres is away, ends its connections, or takes no rows."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The writer against a server that stalls, and tables that are locked: nothing hangs."""
+"""The writer against a server that stalls, and against locked tables."""
 
 from pathlib import Path
 
@@ -147,7 +147,7 @@ async def hold_lock(
     release: trio.Event,
     task_status: trio.TaskStatus[None],
 ) -> None:
-    """Lock a table against all others until told."""
+    """Lock a table against all others until ``release`` is set."""
     sql = (
         f"DO $$ BEGIN LOCK {table}; PERFORM pg_sleep(60); EXCEPTION WHEN query_canceled THEN END $$"
     )
