@@ -226,7 +226,7 @@ async def _write_the_rest(storage: Storage, written: trio.Event) -> None:
 async def _save_alerts(manager: Manager, writer: Writer) -> None:
     with trio.move_on_after(LAST_SAVE_SECONDS):
         if writer.figures.connected:
-            await manager.synchronize()
+            await manager.restore_and_save()
 
 
 async def _tick(context: Context) -> None:

@@ -48,7 +48,7 @@ class Exposition(Collector):
             "reason",
             context.connections.refused,
         )
-        active = len(context.alerts.active)
+        active = len(context.alerts.open_alerts)
         yield _gauge("aegisd_alerts_active", "Alerts that are not resolved.", value=active)
         yield _counter(
             "aegisd_alert_actions",

@@ -318,7 +318,7 @@ async def test_alerts_are_listed_newest_first_and_one_by_one(serving, dsn):
     async with serving(dsn=dsn) as web:
         web.take(*[request(status=500)] * 10)
         web.context.alerts.check()
-        await web.context.alerts.synchronize()
+        await web.context.alerts.restore_and_save()
         (alert,) = await web.data("/api/alerts")
         assert (await web.data("/api/alerts?status=active&limit=1")) == [alert]
         assert (await web.data("/api/alerts?status=resolved")) == []
