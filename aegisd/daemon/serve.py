@@ -21,7 +21,7 @@ from attrs import evolve
 from aegisd import __version__
 from aegisd.alerts import Archive, Manager
 from aegisd.config.address import is_loopback, split_address
-from aegisd.config.load import Directories
+from aegisd.config.directories import Directories
 from aegisd.config.settings import Address, Http, Settings
 from aegisd.daemon import systemd
 from aegisd.daemon.descriptors import Shares, provide

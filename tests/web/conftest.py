@@ -16,7 +16,8 @@ from web.streams import WAIT_SECONDS, rest_of, until
 
 from aegisd.alerts.archive import Archive
 from aegisd.alerts.manager import Manager
-from aegisd.config.load import Directories, load
+from aegisd.config.directories import Directories
+from aegisd.config.load import load
 from aegisd.daemon.losses import Losses
 from aegisd.ingest import sockets
 from aegisd.ingest.datagram import DatagramListener

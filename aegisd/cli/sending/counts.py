@@ -1,4 +1,4 @@
-"""What became of a run's events: how many were sent, and what was lost for which reason."""
+"""Counts what a run of ``send`` or ``import`` sent, and what failed for which reason."""
 
 import sys
 from collections import Counter
@@ -6,50 +6,53 @@ from enum import Enum
 
 from attrs import Factory, define
 
+from aegisd.cli.printable import clean
 from aegisd.cli.sending.rejects import Rejects
-from aegisd.cli.top.cells import clean
 
 MAX_SHOWN = 5
-"""Lines that are shown of each kind of loss; a log may have thousands, much alike."""
+"""Lines that are shown of each kind of failure; a log may have thousands, most of them alike."""
 
 
-class Loss(Enum):
-    """Why a line is not among what was taken."""
+class Failure(Enum):
+    """Why the daemon has not taken a line's event."""
 
-    UNREAD = "could not be read"
+    UNREADABLE = "could not be read"
     UNSENT = "could not be sent"
     REJECTED = "rejected"
 
 
 @define
-class Tally:
-    """Counts events and lost lines, and shows the first of these on standard error."""
+class SendCounts:
+    """Counts events and failed lines, and shows the first failures on standard error."""
 
     sent: int = 0
-    lost: Counter[Loss] = Factory(Counter)
+    failed: Counter[Failure] = Factory(Counter)
 
-    def lose(self, loss: Loss, line: int, why: str) -> None:
-        """The line with this number is lost."""
-        self.lost[loss] += 1
-        if self.lost[loss] <= MAX_SHOWN:
+    def count_failure(self, failure: Failure, line: int, why: str) -> None:
+        """Count the line with this number as failed."""
+        self.failed[failure] += 1
+        if self.failed[failure] <= MAX_SHOWN:
             print(clean(f"line {line} {why}"), file=sys.stderr)
 
-    def send(self, lines: list[int], rejects: Rejects) -> None:
-        """The events of these lines were sent, and so many of them rejected."""
+    def count_sent(self, lines: list[int], rejects: Rejects) -> None:
+        """Count the events of these lines as sent, and those in ``rejects`` as rejected."""
         self.sent += len(lines)
         for index, why in rejects.listed:
-            self.lose(Loss.REJECTED, lines[index], f"was rejected: {why}")
-        self.lost[Loss.REJECTED] += rejects.count - len(rejects.listed)
+            self.count_failure(Failure.REJECTED, lines[index], f"was rejected: {why}")
+        self.failed[Failure.REJECTED] += rejects.count - len(rejects.listed)
 
     @property
-    def whole(self) -> bool:
-        """Whether nothing is lost."""
-        return not self.lost.total()
+    def complete(self) -> bool:
+        """Whether nothing failed."""
+        return not self.failed.total()
 
     def summary(self, sent: str) -> str:
-        """All counts; ``sent`` says how the events went."""
-        text = f"{self.sent} events {sent}, {self.lost[Loss.UNREAD]} lines {Loss.UNREAD.value}"
-        for loss in (Loss.UNSENT, Loss.REJECTED):
-            if self.lost[loss]:
-                text += f", {self.lost[loss]} {loss.value}"
+        """All counts in a line; ``sent`` is the sender's word for its events."""
+        text = (
+            f"{self.sent} events {sent}, "
+            f"{self.failed[Failure.UNREADABLE]} lines {Failure.UNREADABLE.value}"
+        )
+        for failure in (Failure.UNSENT, Failure.REJECTED):
+            if self.failed[failure]:
+                text += f", {self.failed[failure]} {failure.value}"
         return text

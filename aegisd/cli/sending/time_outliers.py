@@ -1,10 +1,13 @@
-"""Times in a log that are strays: written by a clock that was wrong. Pure.
+"""Finds the times in a log that a wrong clock wrote. Pure.
 
-A log is written in order, give or take how long a request takes. Where its times jump ahead, the
-lines around the jump tell what it is: behind a quiet night they go on from there, behind a stray
-they go back to where the log stood. So a time is a stray where it is far ahead of most lines
-around it, and far is measured by how widely these lie. Of a log only so many lines are held at a
-time as stand around one.
+A log is written in order, except that a line waits for its request to end. Where its times jump
+ahead, the lines after the jump tell why:
+
+1. After a quiet night the times go on from there: no outlier.
+2. After a wrong time they go back to where the log was: the jump is an outlier.
+
+So a time is an outlier where it is far ahead of most lines around it. What is far depends on how
+widely these lie. Only the lines around one are held in memory.
 """
 
 from collections import deque
@@ -16,43 +19,45 @@ from aegisd.events.protocol import MAX_AHEAD_SECONDS
 T = TypeVar("T")
 
 NEIGHBOURS = 20
-"""Lines before a jump, and lines behind it, that are looked at. Nine strays in a row are found."""
+"""Lines looked at before a jump, and as many after it: up to nine outliers in a row are found."""
 
 FAR_SPREADS = 8
-"""So many times as far ahead of the middle as the lower quarter is behind it is far. With evenly
-spaced lines in reverse the first is two times as far ahead."""
+"""Far is 8 times as far ahead of the median as the lower quartile is behind it. Of evenly spaced
+lines in reverse order, the first is 2 times as far ahead."""
 
 FAR_AT_THE_END_SECONDS = 30 * 86_400
-"""Where no line behind goes back, a jump of less may be a log that was quiet. After more, not both
-sides of it can be kept with the default retention, and the side with more lines is."""
+"""Where no later line goes back, a jump of less may be a pause of the log. The default retention
+is 30 days: of a longer jump it can't keep both sides, and the side with more lines is kept."""
 
 
-def judged(timed: Iterable[tuple[float, T]]) -> Iterator[tuple[bool, T]]:
-    """Each item, in order, and whether its time is a stray."""
+def find_outliers(timed: Iterable[tuple[float, T]]) -> Iterator[tuple[bool, T]]:
+    """Each item, in order, and whether its time is an outlier."""
     newest: float | None = None
     before: deque[float] = deque(maxlen=NEIGHBOURS)
-    behind: deque[tuple[float, T]] = deque()
+    following: deque[tuple[float, T]] = deque()
     source = iter(timed)
     while True:
-        while len(behind) <= NEIGHBOURS and (following := next(source, None)) is not None:
-            behind.append(following)
-        if not behind:
+        while len(following) <= NEIGHBOURS and (read := next(source, None)) is not None:
+            following.append(read)
+        if not following:
             return
-        time, item = behind.popleft()
-        # a stray that is no further ahead would move the others by no more than clocks differ
+        time, item = following.popleft()
+        # a smaller jump would shift the others by no more than clocks may differ
         jumps = newest is None or time > newest + MAX_AHEAD_SECONDS
-        stray = jumps and _is_stray(time, before, [other for other, _ in behind])
-        if not stray:
+        outlier = jumps and _is_outlier(time, before, [other for other, _ in following])
+        if not outlier:
             before.append(time)
             newest = time if newest is None else max(newest, time)
-        yield stray, item
+        yield outlier, item
 
 
-def _is_stray(time: float, before: Sequence[float], behind: list[float]) -> bool:
-    around = sorted([*before, *behind])
+def _is_outlier(time: float, before: Sequence[float], following: list[float]) -> bool:
+    around = sorted([*before, *following])
     if len(around) < 2:
-        return False  # of two times either may be wrong
-    middle, lower = around[len(around) // 2], around[len(around) // 4]
-    goes_back = behind and sorted(behind)[(len(behind) - 1) // 2] < time - MAX_AHEAD_SECONDS
+        return False  # of two times either may be the wrong one
+    median, lower_quartile = around[len(around) // 2], around[len(around) // 4]
+    goes_back = (
+        following and sorted(following)[(len(following) - 1) // 2] < time - MAX_AHEAD_SECONDS
+    )
     far = MAX_AHEAD_SECONDS if goes_back else FAR_AT_THE_END_SECONDS
-    return time - middle > max(far, FAR_SPREADS * (middle - lower))
+    return time - median > max(far, FAR_SPREADS * (median - lower_quartile))
