@@ -17,6 +17,32 @@ from aegisd.store.write import Writer
 
 
 @frozen
+class StorageFigures:
+    """What storage tells of itself at one moment. Times are in seconds since 1970."""
+
+    waiting: int  # events in the backlog
+    journal_bytes: int
+    no_room: int  # events dropped because neither the journal nor memory had room
+    lost_with_files: int  # events in files of the journal that can't be read
+    append_error: str | None  # why the journal can't be written now
+    sync_error: str | None  # why the journal can't be synced now
+    connected: bool  # whether the database can be used
+    batches: int  # committed
+    rows: int  # committed
+    failures: int  # of flushes
+    refused: int  # events whose rows Postgres would not take
+    sampled_out: int  # requests that sampling leaves out
+    last_flush: float | None
+    last_error: str | None  # of the database; may name addresses, roles and paths
+    last_error_kind: str | None  # what of that error anybody may see
+
+    @property
+    def dropped(self) -> int:
+        """Events that were accepted, and are lost before they reached the database."""
+        return self.no_room + self.lost_with_files
+
+
+@frozen
 class Storage:
     """The parts, and the one door into them."""
 
@@ -52,6 +78,34 @@ class Storage:
             self.backlog.append(blocks)
             self.sync.notice()
             self.writer.notice()
+
+    def figures(self) -> StorageFigures:
+        """A snapshot of what storage tells of itself; reads no file."""
+        backlog, written = self.backlog, self.writer.figures
+        return StorageFigures(
+            waiting=backlog.events,
+            journal_bytes=self.journal.figures.bytes,
+            no_room=backlog.figures.dropped,
+            lost_with_files=backlog.lost_with_files,
+            append_error=backlog.figures.error,
+            sync_error=self.sync.error,
+            connected=written.connected,
+            batches=written.batches,
+            rows=written.rows,
+            failures=written.failures,
+            refused=written.refused,
+            sampled_out=written.sampled_out,
+            last_flush=written.last_flush,
+            last_error=written.last_error,
+            last_error_kind=written.last_kind,
+        )
+
+    def find_oldest(self) -> int | None:
+        """When the oldest waiting event came, in seconds since 1970; None where none waits.
+
+        Reads a record of the journal where memory does not have it: so it is not in ``figures``.
+        """
+        return self.backlog.find_oldest()
 
     def close(self) -> None:
         """Close the journal's files, and let another process have it."""

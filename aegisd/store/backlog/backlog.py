@@ -251,7 +251,14 @@ class Backlog:
 
     @property
     def oldest(self) -> int | None:
-        """When the oldest that waits came, in seconds since 1970."""
+        """What ``find_oldest`` finds."""
+        return self.find_oldest()
+
+    def find_oldest(self) -> int | None:
+        """When the oldest waiting event came, in seconds since 1970; None where none waits.
+
+        Reads its record into memory where it is in the journal alone.
+        """
         with suppress(OSError):  # the writer finds it, and says so
             if self.events and self.next_batch(1) is not None:
                 return self._front[0].since
