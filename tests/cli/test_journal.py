@@ -7,7 +7,7 @@ import msgpack
 import pytest
 from store.journals import add, opened
 
-from aegisd.store.journal.payload import pack
+from aegisd.store.journal import pack_blocks
 from aegisd.wire.decode import Decoder
 
 NOW = 1_790_000_000_000_000
@@ -43,7 +43,7 @@ def keep(directory: Path, *paths: str) -> None:
     message = msgpack.packb([{"method": "GET", "path": path, "status_code": 200} for path in paths])
     with opened(directory) as journal:
         for decoded in Decoder(2**62).decode([message], NOW):
-            add(journal, pack(decoded.blocks), events=len(paths))
+            add(journal, pack_blocks(decoded.blocks), events=len(paths))
 
 
 @pytest.mark.parametrize("hostile", HOSTILE)

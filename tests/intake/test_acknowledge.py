@@ -193,7 +193,7 @@ async def test_as_many_events_as_frames_may_stand_for_are_read_back(tmp_path: Pa
             read += sum(block.size for block in blocks_of(batch))
             again.backlog.commit(batch.end)
         assert read == rows * frames
-        assert again.backlog.lost_with_files == 0
+        assert again.backlog.figures.lost_with_files == 0
 
 
 def blocks_of(batch: Any) -> list[Block]:

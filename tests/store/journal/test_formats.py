@@ -13,7 +13,8 @@ import msgpack
 import numpy as np
 import pytest
 from sample_events import rows
-from store.journals import SECOND, aside, files, opened
+from store.journals import SECOND, files, opened, set_aside
+from structlog.testing import capture_logs
 
 from aegisd.events.block import ABSENT, Block, Text
 from aegisd.events.protocol import BACKEND, KINDS, RATE_LIMIT, REQUEST, SYSTEM
@@ -21,7 +22,7 @@ from aegisd.store.journal import segments
 from aegisd.store.journal.cursor import Cursor
 from aegisd.store.journal.marks import ANY_UID, Marks, pack_moved
 from aegisd.store.journal.note import Note
-from aegisd.store.journal.payload import pack, unpack
+from aegisd.store.journal.payload import pack_blocks, unpack_blocks
 from aegisd.store.journal.segments import Record
 
 JOURNAL = UUID("00112233-4455-6677-8899-aabbccddeeff")
@@ -122,12 +123,12 @@ PAYLOADS = {
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_block_is_packed_to_the_same_bytes(kind: str) -> None:
-    assert pack([BLOCKS[kind]]).hex() == "".join(PAYLOADS[kind].split())
+    assert pack_blocks([BLOCKS[kind]]).hex() == "".join(PAYLOADS[kind].split())
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_stored_payload_is_unpacked_to_the_same_block(kind: str) -> None:
-    (unpacked,) = unpack(bytes.fromhex(PAYLOADS[kind]))
+    (unpacked,) = unpack_blocks(bytes.fromhex(PAYLOADS[kind]))
     block = BLOCKS[kind]
     assert rows([unpacked]) == rows([block])
     assert {name: column.dtype for name, column in unpacked.numbers.items()} == {
@@ -149,7 +150,7 @@ def test_microseconds_are_stored_under_names_of_milliseconds() -> None:
 
 
 def test_payload_of_several_blocks_is_a_list_of_them() -> None:
-    whole = pack(list(BLOCKS.values()))
+    whole = pack_blocks(list(BLOCKS.values()))
     one_by_one = [bytes.fromhex(each).removeprefix(b"\x91") for each in PAYLOADS.values()]
     assert whole == b"\x94" + b"".join(one_by_one)
 
@@ -160,7 +161,9 @@ def test_index_of_a_text_is_stored_in_as_few_bytes_as_its_values_need(
 ) -> None:
     index = np.arange(values, dtype=np.int32)
     text = Text([str(value) for value in range(values)], index)
-    ((_, _, _, texts),) = msgpack.unpackb(pack([Block(SYSTEM, values, {}, {"source": text})]))
+    ((_, _, _, texts),) = msgpack.unpackb(
+        pack_blocks([Block(SYSTEM, values, {}, {"source": text})])
+    )
     assert texts["source"][1:] == [type_, index.astype(type_).tobytes()]
 
 
@@ -211,9 +214,9 @@ RECORDS = [
 
 
 def test_segment_is_written_as_the_same_bytes() -> None:
-    written = [segments.head(JOURNAL, 100, 90)]
+    written = [segments.pack_head(JOURNAL, 100, 90)]
     for record in RECORDS:
-        written += segments.record(
+        written += segments.pack_record(
             record.position, record.events, record.written, record.marks, record.payload
         )
     assert b"".join(written).hex() == SEGMENT.hex()
@@ -222,12 +225,12 @@ def test_segment_is_written_as_the_same_bytes() -> None:
 def test_stored_segment_is_read_record_by_record(tmp_path: Path) -> None:
     path = tmp_path / "00000000000000000100.segment"
     path.write_bytes(SEGMENT)
-    assert segments.segments(tmp_path) == [segments.Segment(path, 100)]
-    assert segments.segment(tmp_path, 100).path == path
+    assert segments.list_segments(tmp_path) == [segments.Segment(path, 100)]
+    assert segments.segment_named(tmp_path, 100).path == path
     with path.open("rb") as file:
-        assert segments.check_head(file, JOURNAL) == 90
+        assert segments.read_head(file, JOURNAL) == 90
         read, offset = [], segments.HEAD_BYTES
-        while (record := segments.record_at(file, offset)) is not None:
+        while (record := segments.read_record(file, offset)) is not None:
             read.append(record)
             offset = record.after
     assert read == RECORDS
@@ -293,7 +296,7 @@ def stored(tmp_path: Path) -> Path:
 
 
 def test_stored_journal_is_opened_and_read(stored: Path) -> None:
-    with opened(stored) as journal:
+    with capture_logs() as logs, opened(stored) as journal:
         assert (journal.uuid, journal.start, journal.committed) == (JOURNAL, 100, 101)
         assert {source: journal.marks.get(source) for source in MOVED} == {
             (1000, "gateway"): 13,
@@ -308,7 +311,7 @@ def test_stored_journal_is_opened_and_read(stored: Path) -> None:
             (103, 2, b"more"),
             None,
         ]
-        assert (journal.figures.corrupt_files, aside(stored)) == (0, [])
+        assert (logs, set_aside(stored)) == ([], [])
 
 
 def test_stored_journal_goes_on_in_a_segment_of_the_same_bytes(stored: Path) -> None:
