@@ -1,20 +1,14 @@
-"""Pushes live figures to dashboards over WebSocket.
+"""One WebSocket connection: what the client says, and what it is sent.
 
-The hub makes each topic once an interval, whoever subscribes to it, and puts the message into
-each client's slot. For those who subscribe in between it makes them a few times more, and then
-sends the latest again: so nobody can have them made over and over. A slot holds the latest message
-only: a slow client misses some and costs nothing. Alerts wait in a short queue of their own.
+Three tasks share the connection. ``read`` answers the client's messages and ends the session when
+the connection ends. ``send_pending`` sends what the hub has put into the client's slots. ``watch``
+pings every PING_SECONDS and closes after SILENCE_SECONDS without a message or a pong.
 """
 
 import json
-from collections import Counter, deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import cached_property
 from typing import Any
 
 import trio
-from attrs import define, field
 from trio_websocket import (
     ConnectionClosed,
     HandshakeError,
@@ -22,31 +16,10 @@ from trio_websocket import (
     wrap_server_stream,
 )
 
-from aegisd.alerts import Alert, as_json
-from aegisd.config.settings import WebSocket
-from aegisd.live import LiveState, Overview, Series
-from aegisd.store.history import Range
-from aegisd.times import rfc3339
-from aegisd.web import views
-from aegisd.web.http.message import to_json
+from aegisd.web.http import to_json
+from aegisd.web.websocket.hub import ALERTS, Client, Hub
+from aegisd.web.websocket.topics import TOPICS
 
-TOPICS = (
-    "overview",
-    "requestRate",
-    "latencyPercentiles",
-    "statusDistribution",
-    "topEndpoints",
-    "backends",
-)
-ALERTS = "alerts"
-FROM_THE_START = frozenset({"overview", ALERTS})
-
-MOMENTS = 5
-"""Times in an interval that figures are made anew for somebody who subscribes. It bounds what
-subscribing costs; beyond, the latest are sent again."""
-
-TOP_ENDPOINTS = 10
-MAX_ALERTS_WAITING = 100
 MAX_MESSAGE_BYTES = 4096  # a subscription is a few hundred
 HANDSHAKE_SECONDS = 10
 SEND_SECONDS = 10
@@ -55,155 +28,13 @@ SILENCE_SECONDS = 60
 CLOSE_SECONDS = 2
 
 
-@define(eq=False)
-class Client:
-    """What waits for one client."""
-
-    topics: frozenset[str] = FROM_THE_START
-    latest: str | None = None
-    alerts: deque[str] = field(factory=lambda: deque(maxlen=MAX_ALERTS_WAITING))
-    something: trio.Event = field(factory=trio.Event)
-
-    def wake(self) -> None:
-        """Something waits."""
-        self.something.set()
-
-    async def wait(self) -> None:
-        """Until something waits."""
-        await self.something.wait()
-        self.something = trio.Event()
-
-
-class Moment:
-    """The topics as of ``now`` (microseconds since 1970), each made when it is first asked for."""
-
-    def __init__(self, live: LiveState, now: int) -> None:
-        self._live = live
-        self._now = now
-        self._made: dict[str, str] = {}
-
-    def message(self, topics: frozenset[str]) -> str:
-        """A metrics message with these topics."""
-        wanted = [topic for topic in TOPICS if topic in topics]
-        data = ",".join(f'"{topic}":{self._topic(topic)}' for topic in wanted)
-        return f'{{"type":"metrics","timestamp":"{rfc3339(self._now)}","data":{{{data}}}}}'
-
-    def _topic(self, topic: str) -> str:
-        if topic not in self._made:
-            self._made[topic] = to_json(self._figures(topic))
-        return self._made[topic]
-
-    def _figures(self, topic: str) -> Any:
-        match topic:
-            case "overview":
-                return views.overview(self._overview)
-            case "requestRate":
-                return views.live_request_rate(*self._series)
-            case "latencyPercentiles":
-                return views.live_latency(*self._series)
-            case "statusDistribution":
-                return views.live_status_distribution(*self._series)
-            case "topEndpoints":
-                return views.live_endpoints(self._live.top_endpoints(TOP_ENDPOINTS))
-            case _:
-                return views.backends(self._overview.backends)
-
-    @cached_property
-    def _overview(self) -> Overview:
-        return self._live.overview()
-
-    @cached_property
-    def _series(self) -> tuple[Range, Series]:
-        return views.live_series(self._live, self._now)
-
-
-class Hub:
-    """All clients, and what they are sent.
-
-    ``now`` moves the live state on, and gives the time in microseconds since 1970.
-    """
-
-    def __init__(self, live: LiveState, now: Callable[[], int], settings: WebSocket) -> None:
-        self._live = live
-        self._now = now
-        self._clients: set[Client] = set()
-        self._per_address: Counter[str] = Counter()
-        self._interval = settings.update_interval_ms / 1000
-        self._limit = settings.max_connections_per_ip
-        self._moment: Moment | None = None
-        self._left = MOMENTS
-        self._somebody = trio.Event()
-
-    @property
-    def count(self) -> int:
-        """How many clients there are."""
-        return len(self._clients)
-
-    async def run(self) -> None:
-        """Send to all, every interval, until cancelled."""
-        next_time = trio.current_time()
-        while True:
-            if not self._clients:
-                self._somebody = trio.Event()
-                await self._somebody.wait()
-                next_time = trio.current_time()
-            next_time = max(next_time + self._interval, trio.current_time())
-            await trio.sleep_until(next_time)
-            self._publish()
-
-    def _publish(self) -> None:
-        self._moment, self._left = Moment(self._live, self._now()), MOMENTS
-        messages: dict[frozenset[str], str] = {}
-        for client in self._clients:
-            if client.topics not in messages:
-                messages[client.topics] = self._moment.message(client.topics)
-            client.latest = messages[client.topics]
-            client.wake()
-
-    def message(self, topics: frozenset[str]) -> str:
-        """A metrics message with these topics, as of now or of within an interval."""
-        if self._moment is None or self._left:
-            self._moment = Moment(self._live, self._now())
-            self._left -= 1
-        return self._moment.message(topics)
-
-    def announce(self, alert: Alert) -> None:
-        """Send an alert to all who want alerts, at once."""
-        message = to_json(
-            {"type": "alert", "timestamp": rfc3339(self._now()), "data": as_json(alert)}
-        )
-        for client in self._clients:
-            if ALERTS in client.topics:
-                client.alerts.append(message)
-                client.wake()
-
-    def has_room(self, address: str) -> bool:
-        """Whether one more client may come from this address."""
-        return self._per_address[address] < self._limit
-
-    @contextmanager
-    def joined(self, address: str) -> Iterator[Client]:
-        """A new client from this address, for as long as the block lasts."""
-        client = Client()
-        self._clients.add(client)
-        self._somebody.set()
-        self._per_address[address] += 1
-        try:
-            yield client
-        finally:
-            self._clients.remove(client)
-            self._per_address[address] -= 1
-            if not self._per_address[address]:
-                del self._per_address[address]
-
-
 async def serve_websocket(stream: trio.abc.Stream, address: str, hub: Hub) -> None:
-    """One client's session, from the handshake to the end of the connection."""
+    """Serve one client from the handshake to the end of the connection."""
     with hub.joined(address) as client:
         try:
             await _serve(stream, client, hub)
         except* (ConnectionClosed, HandshakeError):
-            pass  # the client broke the protocol, or left, within the handshake
+            pass  # the client broke the protocol or left during the handshake
 
 
 async def _serve(stream: trio.abc.Stream, client: Client, hub: Hub) -> None:
@@ -212,14 +43,14 @@ async def _serve(stream: trio.abc.Stream, client: Client, hub: Hub) -> None:
             request = await wrap_server_stream(nursery, stream, max_message_size=MAX_MESSAGE_BYTES)
             connection = await request.accept()
         session = Session(connection, client, hub)
-        nursery.start_soon(session.send_what_waits)
+        nursery.start_soon(session.send_pending)
         nursery.start_soon(session.watch)
         await session.read()
         nursery.cancel_scope.cancel()
 
 
 class Session:
-    """What goes over one connection."""
+    """The tasks of one connection."""
 
     def __init__(self, connection: WebSocketConnection, client: Client, hub: Hub) -> None:
         self._connection = connection
@@ -239,8 +70,8 @@ class Session:
         except (ConnectionClosed, HandshakeError, trio.TooSlowError):
             pass
 
-    async def send_what_waits(self) -> None:
-        """Send alerts and the latest metrics as they come."""
+    async def send_pending(self) -> None:
+        """Send alerts and the latest metrics message whenever the hub has put some there."""
         client = self._client
         try:
             while True:
@@ -254,7 +85,7 @@ class Session:
             await self.close()
 
     async def watch(self) -> None:
-        """Ping now and then; close when the client was silent for too long."""
+        """Ping regularly; close the connection when the client was silent for too long."""
         async with trio.open_nursery() as nursery:
             while trio.current_time() - self._heard < SILENCE_SECONDS:
                 nursery.start_soon(self._ping)
@@ -270,7 +101,7 @@ class Session:
         self._heard = trio.current_time()
 
     async def close(self) -> None:
-        """End the connection, by the rules where that is quick."""
+        """Close the connection, with a close frame where that takes no longer than its deadline."""
         with trio.move_on_after(CLOSE_SECONDS):
             await self._connection.aclose(1001)
 
@@ -280,10 +111,10 @@ class Session:
 
     def _answers(self, message: str | bytes) -> list[str]:
         try:
-            asked = json.loads(message)
+            parsed = json.loads(message)
         except (ValueError, RecursionError):
             return [_error("bad_message", "not JSON")]
-        match asked:
+        match parsed:
             case {"type": "ping"}:
                 return ['{"type":"pong"}']
             case {"type": "subscribe", "data": dict(wanted)}:
@@ -301,7 +132,7 @@ class Session:
                 return [_error("bad_message", f"{topic} is true or false")]
         on = {topic for topic, value in wanted.items() if value}
         self._client.topics = self._client.topics.difference(wanted) | on
-        self._client.latest = None  # made for the topics until now
+        self._client.latest = None  # it has the topics of before
         subscribed = {topic: topic in self._client.topics for topic in known}
         return [
             to_json({"type": "subscribed", "data": subscribed}),
