@@ -20,6 +20,7 @@ from aegisd.config.settings import Settings
 from aegisd.daemon import http_port
 from aegisd.daemon.descriptors import Shares, provide
 from aegisd.daemon.health import Health
+from aegisd.events.units import DAY_US, SECOND_US
 from aegisd.ingest import MAX_CONNECTIONS as STREAM_CONNECTIONS
 from aegisd.ingest import DatagramListener, Sockets, StreamListener
 from aegisd.intake import Acknowledger, Intake
@@ -45,7 +46,6 @@ from aegisd.web import (
 from aegisd.wire import Decoder, EndpointNamer
 
 CONNECTIONS = Shares(stream=STREAM_CONNECTIONS, http=HTTP_CONNECTIONS)
-DAY_MICROSECONDS = 86_400 * 1_000_000
 
 
 @frozen
@@ -172,8 +172,8 @@ async def build(
                 shares.stream,
             )
             http = await http_port.listen(settings.http, handed.get("http"))
-            upkeep = Maintainer(postgres, settings.metrics, clocks)
             archive = Archive(postgres, node)
+            upkeep = Maintainer(postgres, settings.metrics, clocks, archive)
             hub = Hub(live, advance, settings.dashboard.websocket)
             daemon = Daemon(
                 settings=settings,
@@ -205,13 +205,13 @@ async def build(
 def _advance(live: LiveState) -> int:
     wall, steady = clocks()
     live.advance(wall, steady)
-    return round(wall * 1_000_000)
+    return round(wall * SECOND_US)
 
 
 def _intake(settings: Settings, live: LiveState, storage: Storage) -> Intake:
     paths = settings.paths
     return Intake(
-        Decoder(settings.metrics.retention_days * DAY_MICROSECONDS),
+        Decoder(settings.metrics.retention_days * DAY_US),
         settings.privacy,
         EndpointNamer(templates=paths.templates, patterns=paths.patterns),
         settings.metrics.enabled_metrics,
@@ -233,7 +233,7 @@ def _server(daemon: Daemon) -> Server:
         HistoryAnswers(
             History(daemon.postgres, storage.backlog, daemon.node),
             Exact(daemon.postgres, storage.backlog, daemon.node),
-            lambda: round(clocks()[0] * 1_000_000),
+            lambda: round(clocks()[0] * SECOND_US),
             lambda now: kept_from(daemon.upkeep.policy.rollups, now),
         ),
         AlertAnswers(daemon.archive),

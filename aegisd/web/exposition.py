@@ -14,8 +14,10 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
+from aegisd.events.units import SECOND_US
 from aegisd.live import Overview
 from aegisd.web.figures import DaemonFigures
+from aegisd.web.views import HEALTHY
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -131,7 +133,7 @@ def _upkeep(figures: DaemonFigures) -> Iterator[Metric]:
     yield _gauge(
         "aegisd_clock_ahead_seconds",
         "How far this machine's clock is ahead of the database's.",
-        value=upkeep.clock_ahead,
+        value=upkeep.clock_ahead_seconds,
     )
 
 
@@ -148,14 +150,14 @@ def _requests(live: Overview) -> Iterator[Metric]:
         "aegisd_request_duration_seconds",
         "Durations of the requests that had one.",
         count_value=totals["timed"],
-        sum_value=totals["duration_sum_us"] / 1_000_000,
+        sum_value=totals["duration_sum_us"] / SECOND_US,
     )
     yield _gauge(
         "aegisd_active_connections",
         "Connections of all sources heard of lately.",
         value=live.active_connections,
     )
-    healthy = sum(backend.status == "healthy" for backend in live.backends)
+    healthy = sum(backend.status == HEALTHY for backend in live.backends)
     yield _gauge(
         "aegisd_backends",
         "Backends heard of lately.",

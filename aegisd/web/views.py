@@ -3,6 +3,7 @@
 from typing import Any
 
 from aegisd.events.counters import COLUMN
+from aegisd.events.units import MILLISECOND_US, SECOND_US
 from aegisd.live import BUCKET_SECONDS, BackendState, EndpointFigures, Overview, Series
 from aegisd.stats import sketch
 from aegisd.store.history import (
@@ -16,8 +17,6 @@ from aegisd.store.history import (
     Totals,
 )
 from aegisd.times import rfc3339
-
-MICROSECONDS = 1_000_000
 
 HEALTHY = "healthy"
 
@@ -115,7 +114,7 @@ def status_distribution(range_: Range, buckets: dict[int, StatusCounts]) -> list
 
 def live_range(series: Series, now: int) -> Range:
     """The range that a live series covers: from its first bucket to ``now``."""
-    return Range(int(series.starts[0]) * MICROSECONDS, now, BUCKET_SECONDS)
+    return Range(int(series.starts[0]) * SECOND_US, now, BUCKET_SECONDS)
 
 
 def live_request_rate(range_: Range, series: Series) -> list[dict[str, Any]]:
@@ -169,8 +168,8 @@ def live_endpoints(figures: list[EndpointFigures]) -> list[dict[str, Any]]:
                 f.path,
                 f.requests,
                 f.failed,
-                None if f.average is None else f.average / 1000,
-                None if f.p95 is None else f.p95 / 1000,
+                None if f.average is None else f.average / MILLISECOND_US,
+                None if f.p95 is None else f.p95 / MILLISECOND_US,
             )
             for f in figures
         ]
@@ -192,7 +191,7 @@ def backends(states: list[BackendState]) -> dict[str, Any]:
                 "status": state.status,
                 "responseTimeMs": None
                 if state.response_time is None
-                else state.response_time / 1000,
+                else state.response_time / MILLISECOND_US,
                 "circuitBreaker": state.circuit_breaker,
                 "lastSeen": rfc3339(state.last_seen),
             }
@@ -213,16 +212,16 @@ def rate_limits(checked: int, denied: int, keys: list[KeyTotals]) -> dict[str, A
 
 
 def _starts(series: Series) -> list[int]:
-    return [start * MICROSECONDS for start in series.starts.tolist()]
+    return [start * SECOND_US for start in series.starts.tolist()]
 
 
 def _quantiles(durations: sketch.Counts) -> list[float | None]:
     found = sketch.quantiles(durations, QUANTILES)
-    return [None if micros is None else _ms(micros / 1000) for micros in found]
+    return [None if micros is None else _ms(micros / MILLISECOND_US) for micros in found]
 
 
 def _average(micros: int, timed: int) -> float | None:
-    return _ms(micros / timed / 1000) if timed else None
+    return _ms(micros / timed / MILLISECOND_US) if timed else None
 
 
 def _ms(value: float | None) -> float | None:

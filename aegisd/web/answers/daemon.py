@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from typing import Any, Protocol
 
+from aegisd.events.units import SECOND_US
 from aegisd.times import rfc3339
 from aegisd.web.exposition import CONTENT_TYPE, Exposition
 from aegisd.web.figures import DaemonFigures
@@ -147,14 +148,14 @@ def status(
         },
         "upkeep": {
             "failures": figures.upkeep.failures,
-            "clockAheadSeconds": round(figures.upkeep.clock_ahead, 3),
+            "clockAheadSeconds": round(figures.upkeep.clock_ahead_seconds, 3),
         },
         "degradations": list(degradations),
     }
 
 
 def _time(wall: float) -> str:
-    return rfc3339(round(wall * 1_000_000))
+    return rfc3339(round(wall * SECOND_US))
 
 
 def _time_or_none(wall: float | None) -> str | None:

@@ -1,6 +1,7 @@
 """Reads the parameters of a query. A wrong one is a 400 that says what the parameter takes."""
 
 from aegisd.events.protocol import MILLISECONDS_ABOVE
+from aegisd.events.units import MILLISECOND_US, SECOND_US
 from aegisd.store.history import NAMED_RANGES, Kept, Range, named_range, range_between
 from aegisd.times import parse_rfc3339
 from aegisd.web.http import Request, bad_request
@@ -65,7 +66,7 @@ def _moment(parameter: str, text: str) -> int:
         except ValueError:
             moment = -1
     else:
-        scaled = number * (1e3 if number > MILLISECONDS_ABOVE else 1e6)
+        scaled = number * (MILLISECOND_US if number > MILLISECONDS_ABOVE else SECOND_US)
         moment = round(scaled) if 0 <= scaled <= MAX_YEAR_9999 else -1
     if not 0 <= moment <= MAX_YEAR_9999:
         raise bad_request(
