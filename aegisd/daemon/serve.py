@@ -90,11 +90,14 @@ async def run(settings: Settings, directories: Directories) -> None:
                 Sockets() as bound,
             ):
                 intake = Intake(
-                    Decoder(settings.metrics.retention_days * DAY_MICROSECONDS),
-                    settings.privacy,
-                    EndpointNamer(
-                        templates=settings.paths.templates, patterns=settings.paths.patterns
+                    Decoder(
+                        settings.metrics.retention_days * DAY_MICROSECONDS,
+                        settings.privacy,
+                        EndpointNamer(
+                            templates=settings.paths.templates, patterns=settings.paths.patterns
+                        ),
                     ),
+                    settings.privacy,
                     settings.metrics.enabled_metrics,
                     live,
                     storage.append,

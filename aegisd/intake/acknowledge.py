@@ -8,7 +8,7 @@ already, or was about to be when the connection broke: it is answered and not co
 
 from collections import deque
 from collections.abc import Collection, Iterator, Sequence
-from itertools import chain, pairwise
+from itertools import pairwise
 
 import trio
 from attrs import define, field, frozen
@@ -162,20 +162,22 @@ class Acknowledger:
 
     async def _process(self, group: list[_Waiting]) -> None:
         taken = _Taken(group)
-        parts, kept = await self._decoded(taken.burst)
+        parts = await self._decoded(taken.burst)
         flows = Flows.concatenate([part.flows for part in parts])
         unreadable = {message for part in parts for message in part.unreadable}
         verdict = judge(taken.places, unreadable, flows, self._storage.marks)
         if taken.leave_out(verdict, unreadable):
-            parts, kept = await self._decoded(taken.burst)
+            parts = await self._decoded(taken.burst)
             flows = Flows.concatenate([part.flows for part in parts])
+        kept: list[Block] = []
         packed: list[bytes] = []
-        for blocks in kept:
+        for part in parts:
+            blocks = self._intake.enabled(part)
+            kept += blocks
             packed += map(pack_block, blocks)
             await trio.lowlevel.checkpoint()
         try:
-            together = list(chain.from_iterable(kept))
-            record = self._storage.append_durably(together, packed, verdict.moved)
+            record = self._storage.append_durably(kept, packed, verdict.moved)
         except JournalUnavailable:
             self._refuse(group)
             return
@@ -187,18 +189,17 @@ class Acknowledger:
             self._some_written.set()
         self._intake.refuse(Reason.BAD_SEQ, verdict.straddling_events)
         known: Told = {}
-        for part, blocks in zip(parts, kept, strict=True):
-            self._intake.account(group[0].listener, taken.burst, part, blocks, known)
+        for part in parts:
+            self._intake.account(group[0].listener, taken.burst, part, known)
             await trio.lowlevel.checkpoint()
 
-    async def _decoded(self, burst: Burst) -> tuple[list[Decoded], list[list[Block]]]:
-        """The parts of a burst, and what may be kept of each."""
-        parts, kept = [], []
-        for decoded in self._intake.decode(burst.messages):
-            parts.append(decoded)
-            kept.append(self._intake.blocks(decoded))
+    async def _decoded(self, burst: Burst) -> list[Decoded]:
+        """The parts of a burst."""
+        parts = []
+        for part in self._intake.decode(burst.messages):
+            parts.append(part)
             await trio.lowlevel.checkpoint()
-        return parts, kept
+        return parts
 
 
 def _answer(group: list[_Waiting]) -> None:

@@ -16,7 +16,7 @@ from aegisd.events.block import Block
 from aegisd.events.protocol import BACKEND, KINDS, RATE_LIMIT, REQUEST, SYSTEM, Reason
 from aegisd.ingest import Burst, Sender
 from aegisd.live import LiveState, Sources
-from aegisd.wire import Decoded, Decoder, EndpointNamer, protect
+from aegisd.wire import Decoded, Decoder
 
 MAX_RECENT_REJECTS = 50
 PREVIEW_BYTES = 64
@@ -70,7 +70,6 @@ class Intake:
         self,
         decoder: Decoder,
         privacy: Privacy,
-        endpoints: EndpointNamer,
         enabled: EnabledMetrics,
         live: LiveState,
         keep: Callable[[list[Block]], None],
@@ -78,7 +77,6 @@ class Intake:
     ) -> None:
         self._decoder = decoder
         self._privacy = privacy
-        self._endpoints = endpoints
         self._enabled = {
             REQUEST: enabled.requests,
             RATE_LIMIT: enabled.rate_limits,
@@ -99,9 +97,8 @@ class Intake:
         parts = self._decoder.decode(burst.messages, round(wall * MICROSECONDS))
         part = next(parts, None)
         while part is not None:
-            blocks = self.blocks(part)
-            self.account(listener, burst, part, blocks, told)
-            self._keep(blocks)
+            self.account(listener, burst, part, told)
+            self._keep(self.enabled(part))
             part = next(parts, None)
             if part is not None:
                 yield
@@ -114,23 +111,12 @@ class Intake:
         self._live.advance(wall, steady)
         return self._decoder.decode(messages, round(wall * MICROSECONDS))
 
-    def blocks(self, decoded: Decoded) -> list[Block]:
-        """The blocks of kinds that are on, as they may be kept, with their endpoints."""
-        return [
-            self._endpoints.name(protect(block, self._privacy))
-            for block in decoded.blocks
-            if self._enabled[block.kind]
-        ]
+    def enabled(self, decoded: Decoded) -> list[Block]:
+        """The blocks of kinds that are on."""
+        return [block for block in decoded.blocks if self._enabled[block.kind]]
 
-    def account(
-        self,
-        listener: Listener,
-        burst: Burst,
-        decoded: Decoded,
-        blocks: list[Block],
-        told: Told,
-    ) -> None:
-        """Count what was decoded, and bring ``blocks`` of it into the live state.
+    def account(self, listener: Listener, burst: Burst, decoded: Decoded, told: Told) -> None:
+        """Count what was decoded, and bring the kinds that are on into the live state.
 
         ``told`` is the same for all parts of the burst.
         """
@@ -142,7 +128,7 @@ class Intake:
             count, message = len(reject.messages), int(reject.messages[0])
             self._reject(listener, reject.reason, reject.field, count, burst, message, told)
         figures.disabled += sum(b.size for b in decoded.blocks if not self._enabled[b.kind])
-        for block in blocks:
+        for block in self.enabled(decoded):
             figures.events[block.kind] += block.size
             self._live.apply(block)
 

@@ -54,9 +54,8 @@ class Taking:
         writer = Writer(postgres, self.backlog, Metrics(), "n", clocks)
         self.storage = Storage(self.journal, self.backlog, Sync(self.journal, 1), writer, True)
         self.intake = Intake(
-            Decoder(MAX_AGE),
+            Decoder(MAX_AGE, Privacy(), EndpointNamer(templates=True)),
             Privacy(),
-            EndpointNamer(templates=True),
             EnabledMetrics(),
             LiveState(100, *clocks()),
             self.storage.append,

@@ -27,9 +27,8 @@ class Way:
         self.kept: list[list[Block]] = []  # a list for each burst
         self.live = LiveState(100, self.wall, self.steady)
         self.intake = Intake(
-            Decoder(MAX_AGE),
+            Decoder(MAX_AGE, privacy, EndpointNamer(templates=True)),
             privacy,
-            EndpointNamer(templates=True),
             enabled,
             self.live,
             self.keep,

@@ -147,9 +147,14 @@ def serving(tmp_path: Path) -> Serving:
                 return round(wall * 1_000_000)
 
             intake = Intake(
-                Decoder(settings.metrics.retention_days * DAY_MICROSECONDS),
+                Decoder(
+                    settings.metrics.retention_days * DAY_MICROSECONDS,
+                    settings.privacy,
+                    EndpointNamer(
+                        templates=settings.paths.templates, patterns=settings.paths.patterns
+                    ),
+                ),
                 settings.privacy,
-                EndpointNamer(templates=settings.paths.templates, patterns=settings.paths.patterns),
                 settings.metrics.enabled_metrics,
                 live,
                 storage.append,

@@ -5,12 +5,13 @@ from typing import Any
 
 from attrs import frozen
 
-from aegisd.wire import Decoder
+from aegisd.config.settings import Privacy
+from aegisd.wire import Decoder, EndpointNamer
 
 ANY_AGE = 2**62
 """How old an event may be is the daemon's own setting."""
 
-_decoder = Decoder(ANY_AGE)
+_decoder = Decoder(ANY_AGE, Privacy(), EndpointNamer(templates=False))
 
 
 @frozen
