@@ -28,7 +28,7 @@ from aegisd.daemon.descriptors import Shares, provide
 from aegisd.daemon.losses import Losses, lost_so_far
 from aegisd.errors import AegisdError
 from aegisd.ingest import MAX_CONNECTIONS as STREAM_CONNECTIONS
-from aegisd.ingest import DatagramListener, Sockets, StreamListener, sockets
+from aegisd.ingest import DatagramListener, Sockets, StreamListener, address_of
 from aegisd.intake import Acknowledger, Intake
 from aegisd.live import LiveState
 from aegisd.store.database import Postgres, open_postgres
@@ -248,7 +248,7 @@ def _as_handed(settings: Http, handed: socket.socket | None) -> Http:
     """The settings with the address of systemd's socket, which keeps the rule for our own."""
     if handed is None:
         return settings
-    address = sockets.address_of(handed).removeprefix("tcp:")
+    address = address_of(handed).removeprefix("tcp:")
     if not settings.tokens and not is_loopback(split_address(address)[0]):
         raise AegisdError(
             f"systemd's http socket listens on {address}: without http.tokens only loopback "
