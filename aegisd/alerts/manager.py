@@ -17,6 +17,7 @@ from attrs import define
 
 from aegisd.alerts.actions import ActionFailed, perform, receiver_of
 from aegisd.alerts.archive import Archive
+from aegisd.alerts.figures import AlertFigures
 from aegisd.alerts.rules import (
     RESOLVED,
     Alert,
@@ -235,6 +236,10 @@ class Manager:
                 self._states[alert.rule_id] = restore(alert, cooldown, now, full)
             elif alert.status != RESOLVED:  # a rule has at most one
                 self._keep(resolved(alert, alert.current_value, now))
+
+    def figures(self) -> AlertFigures:
+        """A snapshot of the counters."""
+        return AlertFigures(len(self.active), self.failed_actions, self.dropped_actions)
 
 
 def _new_id() -> str:

@@ -211,9 +211,12 @@ def _advance(live: LiveState) -> int:
 def _intake(settings: Settings, live: LiveState, storage: Storage) -> Intake:
     paths = settings.paths
     return Intake(
-        Decoder(settings.metrics.retention_days * DAY_US),
+        Decoder(
+            settings.metrics.retention_days * DAY_US,
+            settings.privacy,
+            EndpointNamer(templates=paths.templates, patterns=paths.patterns),
+        ),
         settings.privacy,
-        EndpointNamer(templates=paths.templates, patterns=paths.patterns),
         settings.metrics.enabled_metrics,
         live,
         storage.append,
@@ -226,9 +229,7 @@ def _server(daemon: Daemon) -> Server:
     websocket = settings.dashboard.websocket
     api = Api(
         PageAnswers(websocket),
-        DaemonAnswers(
-            daemon.figures, storage.find_oldest, daemon.health, daemon.stopping.is_set
-        ),
+        DaemonAnswers(daemon.figures, storage.find_oldest, daemon.health, daemon.stopping.is_set),
         LiveAnswers(daemon.overview),
         HistoryAnswers(
             History(daemon.postgres, storage.backlog, daemon.node),

@@ -1,7 +1,7 @@
 """The web interface: HTTP for questions, WebSocket for live pushes, one port for both.
 
-``server`` takes connections and ``api`` finds the answer for a path. The daemon's figures come in
-as values (``figures``), and ``views`` and ``exposition`` turn values into JSON and Prometheus' text.
+``server`` takes connections, ``api`` finds the answer for a path. The daemon's figures come in as
+values (``figures``); ``views`` and ``exposition`` turn values into JSON and Prometheus' text.
 """
 
 from aegisd.web.answers import (

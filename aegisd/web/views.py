@@ -22,7 +22,7 @@ HEALTHY = "healthy"
 
 
 def overview(figures: Overview) -> dict[str, Any]:
-    """The live overview: totals since the daemon's start, rates and latencies of the last minute."""
+    """The live overview: totals since the daemon's start, the rest of the last minute."""
     totals, minute = figures.totals, figures.minute
     counters = minute.counters
     p50, p95, p99 = _quantiles(minute.durations)
@@ -205,9 +205,7 @@ def rate_limits(checked: int, denied: int, keys: list[KeyTotals]) -> dict[str, A
     return {
         "checked": checked,
         "denied": denied,
-        "topKeys": [
-            {"key": key.key, "checked": key.checked, "denied": key.denied} for key in keys
-        ],
+        "topKeys": [{"key": key.key, "checked": key.checked, "denied": key.denied} for key in keys],
     }
 
 

@@ -17,7 +17,7 @@ from aegisd.events.block import Block
 from aegisd.events.protocol import Reason
 from aegisd.ingest.gathering import Sender
 from aegisd.ingest.stream import Answers
-from aegisd.intake.acknowledge import Acknowledger
+from aegisd.intake.acknowledger import Acknowledger
 from aegisd.intake.intake import Intake
 from aegisd.live.state import LiveState
 from aegisd.store.backlog.backlog import Backlog
@@ -54,9 +54,8 @@ class Taking:
         writer = Writer(postgres, self.backlog, Metrics(), "n", clocks)
         self.storage = Storage(self.journal, self.backlog, Sync(self.journal, 1), writer, True)
         self.intake = Intake(
-            Decoder(MAX_AGE),
+            Decoder(MAX_AGE, Privacy(), EndpointNamer(templates=True)),
             Privacy(),
-            EndpointNamer(templates=True),
             EnabledMetrics(),
             LiveState(100, *clocks()),
             self.storage.append,
@@ -70,7 +69,7 @@ class Taking:
 
         async def take(number: int, sender: Sender, frames: list[bytes]) -> None:
             line: Any = Line()
-            answers[number] = await self.acknowledger.take(line, sender, frames)
+            answers[number] = await self.acknowledger.submit(line, sender, frames)
 
         with trio.fail_after(60):
             async with trio.open_nursery() as tasks, trio.open_nursery() as taking:
@@ -143,7 +142,7 @@ async def test_a_frame_behind_a_straddling_one_makes_no_duplicate_of_another_con
     assert (told(broken), broken.close) == (["bad_seq"], True)
     assert told(again) == [(0, 1, False)]
     assert taking.kept() == 3
-    assert taking.intake.figures.rejected[Reason.BAD_SEQ] == 3, "each event of the message"
+    assert taking.intake.figures().rejected[Reason.BAD_SEQ] == 3, "each event of the message"
 
 
 async def test_a_frame_before_a_fault_counts_and_its_resend_is_a_duplicate(taking: Taking) -> None:
@@ -177,7 +176,7 @@ async def test_frames_that_stand_for_more_events_than_they_may_are_rejected(
     """Five of them would have been more than a block of the journal can be read back with."""
     (answers,) = await taking.group((ALICE, [constants(2**22 * i, 2**22) for i in range(5)]))
     assert [accepted for _, accepted, _ in told(answers)] == [0] * 5
-    assert taking.intake.figures.rejected[Reason.OUT_OF_RANGE] == 5
+    assert taking.intake.figures().rejected[Reason.OUT_OF_RANGE] == 5
     assert taking.kept() == 0
 
 

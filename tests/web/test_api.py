@@ -259,7 +259,7 @@ async def test_what_fails_of_the_upkeep_is_shown_as_long_as_it_fails(serving, ds
     async with serving(dsn=dsn) as web:
         web.take(*EVENTS)
         await web.stored(len(EVENTS))
-        upkeep = web.context.upkeep
+        upkeep = web.daemon.upkeep
         names = ("request_pieces", "elsewhere")
         for name, other in (names, names[::-1]):
             await ask(dsn, f"ALTER TABLE {name} RENAME TO {other}")
@@ -280,11 +280,11 @@ async def test_a_database_that_went_away_while_nothing_is_written_is_told(servin
         ready = trio.Event()
         ready.set()
         async with trio.open_nursery() as nursery:
-            postgres = web.context.upkeep._postgres
+            postgres = web.daemon.postgres
             postgres.dsn = AWAY
             postgres.close()
-            nursery.start_soon(web.context.upkeep.run, ready)
-            await until(lambda: web.context.upkeep.duties.fails("database"))
+            nursery.start_soon(web.daemon.upkeep.run, ready)
+            await until(lambda: web.daemon.upkeep.duties.fails("database"))
             told = (await web.data("/readyz"))["degradations"]
             nursery.cancel_scope.cancel()
     assert told == ["the database's upkeep fails (database)"]
@@ -297,7 +297,7 @@ async def test_ranges_go_by_the_policy_of_the_database(serving, dsn):
         keys = ("metrics.rollups.ten_seconds_days", "metrics.rollups.minute_days")
         await ask(dsn, "INSERT INTO aegisd_policy SELECT unnest($1::text[]), 0", keys)
         before = (await web.get("/api/metrics/request-rate?range=24h")).json()["range"]
-        await web.context.upkeep.maintain()
+        await web.daemon.upkeep.maintain()
         after = (await web.get("/api/metrics/request-rate?range=24h")).json()["range"]
     assert (before["bucketSeconds"], after["bucketSeconds"]) == (900, 7200)
 
@@ -317,8 +317,8 @@ async def test_status_tells_what_waits_while_the_database_is_away(serving):
 async def test_alerts_are_listed_newest_first_and_one_by_one(serving, dsn):
     async with serving(dsn=dsn) as web:
         web.take(*[request(status=500)] * 10)
-        web.context.alerts.check()
-        await web.context.alerts.synchronize()
+        web.daemon.alerts.check()
+        await web.daemon.alerts.synchronize()
         (alert,) = await web.data("/api/alerts")
         assert (await web.data("/api/alerts?status=active&limit=1")) == [alert]
         assert (await web.data("/api/alerts?status=resolved")) == []

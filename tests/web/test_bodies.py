@@ -77,8 +77,8 @@ async def test_what_frames_chunks_counts_and_is_bounded(serving, piece):
             endless = 64 * 1024 * 1024
             assert await flood(stream, piece, endless) < endless
         assert (
-            web.context.connections.refused["too_large"]
-            + (web.context.connections.refused["bad_request"])
+            web.daemon.connections.refused["too_large"]
+            + (web.daemon.connections.refused["bad_request"])
             == 1
         )
 
@@ -98,7 +98,7 @@ async def test_a_body_that_comes_too_slowly_is_408(serving, monkeypatch):
 
 
 async def test_a_peer_that_sends_on_after_a_refusal_is_read_within_a_bound(serving, monkeypatch):
-    monkeypatch.setattr("aegisd.web.http.server.LINGER_SECONDS", 60)
+    monkeypatch.setattr("aegisd.web.server.LINGER_SECONDS", 60)
     async with serving() as web, await web.connected() as stream:
         await stream.send_all(head(SIZED, method="POST"))
         endless = 64 * 1024 * 1024

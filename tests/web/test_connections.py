@@ -145,7 +145,7 @@ async def test_a_fault_of_ours_ends_that_connection_only(serving, monkeypatch, c
         def fail() -> list[str]:
             raise RuntimeError("broken")
 
-        monkeypatch.setattr(type(web.context), "degradations", lambda self, admin: fail())
+        monkeypatch.setattr(type(web.daemon.health), "lines", lambda self, admin: fail())
         assert await web.raw(GET.replace(b"/healthz", b"/readyz")) == b""
         assert (await web.get("/healthz")).status_code == 200
     assert "a connection ended by a fault of ours" in "".join(capsys.readouterr())

@@ -33,7 +33,7 @@ async def test_health_is_told_at_once_beside_as_many_idle_ones_as_there_may_be(s
                     await stream.send_all(sent)
             assert await health(web) == 200
             assert await health(web) == 200
-        assert web.context.connections.refused["gave_way"] >= PER_ADDRESS
+        assert web.daemon.connections.refused["gave_way"] >= PER_ADDRESS
 
 
 async def test_the_one_that_has_waited_longest_gives_way(serving):
@@ -57,18 +57,18 @@ async def test_health_is_told_beside_as_many_answers_as_there_may_be(serving, mo
         return []
 
     async with serving(room=ROOM) as web, AsyncExitStack() as stack:
-        monkeypatch.setattr(type(web.context.archive), "list", never)
+        monkeypatch.setattr(type(web.daemon.archive), "list", never)
         ask = LAST.replace(b"/healthz", b"/api/alerts")
         busy = []
         for _ in range(PLACES_PER_ADDRESS):
             busy.append(await stack.enter_async_context(await web.connected()))
             await busy[-1].send_all(ask)
-        await until(lambda: web.context.connections.placed == len(busy))
+        await until(lambda: web.daemon.connections.placed == len(busy))
         for _ in range(PER_ADDRESS):
             await stack.enter_async_context(await web.connected())
         assert answers(await web.raw(ask), "GET")[0][0] == 429
         assert await health(web) == 200
-        assert web.context.connections.placed == len(busy)
+        assert web.daemon.connections.placed == len(busy)
         waiting.set()
         for stream in busy:
             assert (await rest_of(stream)).startswith(b"HTTP/1.1 ")

@@ -53,7 +53,7 @@ async def test_prometheus_can_read_the_figures(serving):
         web.take(REQUEST, REQUEST, REQUEST | {"status_code": 503}, {"method": "GET"})
         web.take({"kind": "backend", "backend_name": "a", "status": "healthy"})
         response = await web.get("/metrics")
-        address = web.context.listeners[0].address
+        address = web.daemon.listeners[0].address
     assert response.headers["content-type"].startswith("text/plain; version=0.0.4")
     samples = {
         (sample.name, *sample.labels.values()): sample.value

@@ -21,7 +21,7 @@ STUCK = "SELECT count(*)::int FROM pg_locks WHERE NOT granted"
 
 
 def postgres_of(web) -> Postgres:
-    return web.context.exact._postgres
+    return web.daemon.postgres
 
 
 @asynccontextmanager

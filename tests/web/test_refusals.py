@@ -107,7 +107,7 @@ async def test_without_the_database_history_is_503_and_the_rest_answers(serving)
 
 
 def told(web) -> bool:
-    return web.context.storage.writer.figures.last_error is not None
+    return web.daemon.storage.writer.figures.last_error is not None
 
 
 async def test_what_postgres_says_is_for_admins_alone(serving, dsn):
@@ -138,7 +138,7 @@ async def test_what_postgres_says_is_for_admins_alone(serving, dsn):
 async def test_what_the_disk_says_is_for_admins_alone(serving):
     secret = "[Errno 28] No space left on device: '/var/lib/secret'"
     async with serving(TOKENS) as web:
-        web.context.storage.sync.error = web.context.storage.backlog.figures.error = secret
+        web.daemon.storage.sync.error = web.daemon.storage.backlog.figures.error = secret
         texts = [
             (await web.get("/readyz")).text,
             (await web.get("/api/status", Authorization="Bearer first")).text,
@@ -159,7 +159,7 @@ async def test_without_tokens_whoever_reaches_loopback_is_told_all(serving):
 
 async def test_readyz_is_503_while_the_daemon_stops(serving):
     async with serving() as web:
-        web.context.stopping = True
+        web.daemon.stop()
         response = await web.get("/readyz")
         assert (await web.get("/healthz")).status_code == 200
     assert (response.status_code, error_of(response)["code"]) == (503, "stopping")

@@ -13,7 +13,7 @@ from trio_websocket import (
 )
 from web.streams import WAIT_SECONDS, rest_of, until
 
-from aegisd.web.websocket import MOMENTS
+from aegisd.web.websocket.hub import MAX_EXTRA_SNAPSHOTS
 
 HANDSHAKE = (
     b"GET /ws/metrics HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -104,7 +104,7 @@ async def test_nothing_comes_for_topics_that_were_left(serving):
 async def test_every_topic_has_the_shape_of_its_http_answer(serving, dsn):
     async with serving(SLOW, dsn) as web, live(web) as connection:
         web.take(*EVENTS)
-        web.context.storage.writer.stop()  # which writes what waits
+        web.daemon.storage.writer.stop()  # which writes what waits
         await web.stored(len(EVENTS))
         await heard(connection)
         await say(connection, subscribe(*TOPICS))
@@ -141,10 +141,10 @@ async def test_an_alert_comes_at_once_to_those_who_want_alerts(serving):
         await say(other, subscribe(off=("alerts",)))
         await heard(other)
         web.take(EVENTS[0])
-        web.context.alerts.check()
+        web.daemon.alerts.check()
         triggered = await heard(one)
         web.take(*[EVENTS[1]] * 100)
-        web.context.alerts.check()
+        web.daemon.alerts.check()
         resolved = await heard(one)
         assert await say(other, {"type": "ping"}) == {"type": "pong"}
     assert triggered.keys() == {"type", "timestamp", "data"}
@@ -171,8 +171,8 @@ async def test_each_topic_is_made_once_an_interval_for_all_clients(serving, monk
             await connection.send_message(json.dumps(subscribe(*TOPICS)))
             while (await heard(connection))["type"] != "subscribed":
                 pass
-        series = calls(monkeypatch, web.context.live, "series")
-        published = calls(monkeypatch, web.context.hub, "_publish")
+        series = calls(monkeypatch, web.daemon.live, "series")
+        published = calls(monkeypatch, web.daemon.hub, "_publish")
         while len(published) < 4:
             await heard(one)
         assert len(series) == len(published)
@@ -181,11 +181,11 @@ async def test_each_topic_is_made_once_an_interval_for_all_clients(serving, monk
 async def test_who_subscribes_over_and_over_has_topics_made_a_few_times(serving, monkeypatch):
     async with serving(SLOW) as web, live(web) as connection:
         await heard(connection)
-        series = calls(monkeypatch, web.context.live, "series")
-        for _ in range(4 * MOMENTS):
+        series = calls(monkeypatch, web.daemon.live, "series")
+        for _ in range(4 * MAX_EXTRA_SNAPSHOTS):
             await say(connection, subscribe(*TOPICS))
             assert (await heard(connection))["data"].keys() == set(TOPICS)
-    assert len(series) < MOMENTS
+    assert len(series) < MAX_EXTRA_SNAPSHOTS
 
 
 async def test_a_ping_is_answered(serving):
@@ -253,7 +253,7 @@ async def test_too_large_a_message_closes_the_connection(serving):
         with trio.fail_after(WAIT_SECONDS), pytest.raises(ConnectionClosed) as closed:
             await connection.get_message()
         assert closed.value.reason.code == 1009
-        await until(lambda: web.context.hub.count == 0)
+        await until(lambda: web.daemon.hub.count == 0)
         nursery.cancel_scope.cancel()
 
 
@@ -266,7 +266,7 @@ async def test_a_client_that_breaks_the_protocol_behind_its_handshake_is_no_faul
                 await stream.send_all(HANDSHAKE + TOO_LARGE_PING)
                 await stream.send_eof()
                 await rest_of(stream)
-        await until(lambda: web.context.hub.count == 0)
+        await until(lambda: web.daemon.hub.count == 0)
     assert "fault of ours" not in "".join(capsys.readouterr())
 
 
@@ -274,5 +274,5 @@ async def test_a_client_that_closes_is_forgotten(serving):
     async with serving(SLOW) as web:
         async with live(web) as connection:
             await heard(connection)
-            assert web.context.hub.count == 1
-        await until(lambda: web.context.hub.count == 0)
+            assert web.daemon.hub.count == 1
+        await until(lambda: web.daemon.hub.count == 0)

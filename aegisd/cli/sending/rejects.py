@@ -5,13 +5,14 @@ from typing import Any
 
 from attrs import frozen
 
+from aegisd.config.settings import Privacy
 from aegisd.events.units import SECOND_US
-from aegisd.wire import Decoder
+from aegisd.wire import Decoder, EndpointNamer
 
 ANY_AGE = 2**62
 """How old an event may be is the daemon's own setting."""
 
-_decoder = Decoder(ANY_AGE)
+_decoder = Decoder(ANY_AGE, Privacy(), EndpointNamer(templates=False))
 
 
 @frozen

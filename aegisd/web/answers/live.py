@@ -8,13 +8,13 @@ from aegisd.web.http import Request, Response, success
 
 
 class LiveAnswers:
-    """``/api/metrics/realtime`` and ``/backends``. ``overview`` gives the live state's, as of now."""
+    """``/api/metrics/realtime`` and ``/backends``; ``overview`` is the live state's, as of now."""
 
     def __init__(self, overview: Callable[[], Overview]) -> None:
         self._overview = overview
 
     async def realtime(self, request: Request) -> Response:
-        """This daemon's overview: totals since its start, rates of the last minute."""
+        """Totals since the daemon's start, rates and latencies of the last minute."""
         del request
         return success(views.overview(self._overview()))
 

@@ -13,9 +13,7 @@ down its sending side after the request, which cannot be told from one that left
 T = TypeVar("T")
 
 
-async def cancel_when_peer_leaves(
-    socket: trio.SocketStream, work: Callable[[], Awaitable[T]]
-) -> T:
+async def cancel_when_peer_leaves(socket: trio.SocketStream, work: Callable[[], Awaitable[T]]) -> T:
     """Return the result of ``work``; cancel it where the peer ends the connection first.
 
     Raises BrokenResourceError then.

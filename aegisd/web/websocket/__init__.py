@@ -1,6 +1,6 @@
 """Pushes live figures and alerts to dashboards over WebSocket.
 
-The hub makes each topic once an interval for all clients; a session reads and writes one connection.
+The hub makes each topic once an interval for all clients. A session serves one connection.
 """
 
 from aegisd.web.websocket.hub import Hub

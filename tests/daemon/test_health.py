@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aegisd.daemon.losses import LASTING_SECONDS, LOG_SECONDS, Loss, Losses
+from aegisd.daemon.health import LASTING_SECONDS, LOG_SECONDS, Loss, Losses
 
 CAUSE = "the moon was full"
 
