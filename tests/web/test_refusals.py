@@ -220,13 +220,6 @@ async def test_loopbacks_names_and_allowed_hosts_pass(serving, host):
         assert (await web.get("/healthz", Host=host)).status_code == 200
 
 
-async def test_the_listening_address_passes(serving):
-    listen = '[http]\nlisten = "10.1.2.3:80"\n' + TOKENS.replace("[http]\n", "")
-    async with serving(listen) as web:
-        assert (await web.get("/healthz", Host="10.1.2.3:80")).status_code == 200
-        assert (await web.get("/healthz", Host="10.1.2.4:80")).status_code == 421
-
-
 async def test_with_tokens_a_valid_one_is_needed(serving):
     async with serving(TOKENS) as web:
         for given in ("", "Bearer", "Bearer second", "Basic first", "first", "Bearer first x"):
