@@ -22,7 +22,11 @@ HEALTHY = "healthy"
 
 
 def overview(figures: Overview) -> dict[str, Any]:
-    """The live overview: totals since the daemon's start, the rest of the last minute."""
+    """The live overview.
+
+    Totals count from the daemon's start, rates and latencies cover the last minute, connections and
+    backends the last 5 minutes.
+    """
     totals, minute = figures.totals, figures.minute
     counters = minute.counters
     p50, p95, p99 = _quantiles(minute.durations)

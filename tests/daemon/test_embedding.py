@@ -1,6 +1,5 @@
 """A daemon inside another program: built, served, asked, stopped, and built again."""
 
-import os
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -79,7 +78,7 @@ async def test_stopped_daemon_keeps_events_for_the_next_one_in_the_same_process(
     async with served(directory) as first:
         await count(first, 3)
         path = unix_datagram_of(first)
-    assert not os.path.lexists(path), "its socket's file is gone"
+    assert not await trio.Path(path).exists(), "its socket's file is gone"
     async with served(directory) as second:
         assert second.figures().storage.waiting == 3
         await count(second, 1)

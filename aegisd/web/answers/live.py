@@ -14,7 +14,7 @@ class LiveAnswers:
         self._overview = overview
 
     async def realtime(self, request: Request) -> Response:
-        """Totals since the daemon's start, rates and latencies of the last minute."""
+        """The overview of this daemon."""
         del request
         return success(views.overview(self._overview()))
 
