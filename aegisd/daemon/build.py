@@ -181,7 +181,7 @@ async def build(
                 node=node,
                 started=started,
                 advance=advance,
-                stopping=stopping or trio.Event(),
+                stopping=trio.Event() if stopping is None else stopping,
                 postgres=postgres,
                 storage=storage,
                 live=live,

@@ -121,7 +121,7 @@ def told(answers: Answers) -> list[Any]:
     return short
 
 
-async def test_a_frame_behind_a_fault_makes_no_duplicate_of_another_connection_s(
+async def test_frame_behind_an_unreadable_one_makes_no_duplicate_on_another_connection(
     taking: Taking,
 ) -> None:
     broken, again = await taking.group(
@@ -132,7 +132,7 @@ async def test_a_frame_behind_a_fault_makes_no_duplicate_of_another_connection_s
     assert taking.kept() == 1
 
 
-async def test_a_frame_behind_a_straddling_one_makes_no_duplicate_of_another_connection_s(
+async def test_frame_behind_a_straddling_one_makes_no_duplicate_on_another_connection(
     taking: Taking,
 ) -> None:
     await taking.group((ALICE, [message("a", 0, EVENT, EVENT)]))
@@ -145,7 +145,9 @@ async def test_a_frame_behind_a_straddling_one_makes_no_duplicate_of_another_con
     assert taking.intake.figures().rejected[Reason.BAD_SEQ] == 3, "each event of the message"
 
 
-async def test_a_frame_before_a_fault_counts_and_its_resend_is_a_duplicate(taking: Taking) -> None:
+async def test_frame_before_an_unreadable_one_counts_and_its_resend_is_a_duplicate(
+    taking: Taking,
+) -> None:
     broken, again = await taking.group(
         (ALICE, [message("s", 0), GARBAGE]), (ALICE, [message("s", 0), message("s", 1)])
     )
@@ -154,7 +156,7 @@ async def test_a_frame_before_a_fault_counts_and_its_resend_is_a_duplicate(takin
     assert taking.kept() == 2
 
 
-async def test_another_user_s_mark_moves_nothing_of_this_one_s(taking: Taking) -> None:
+async def test_mark_of_another_uid_does_not_move_this_one(taking: Taking) -> None:
     await taking.group((BOB, [pack({"source": "s", "seq": 2**40, "events": []})]))
     (answers,) = await taking.group((ALICE, [message("s", 0)]))
     assert told(answers) == [(0, 1, False)]
@@ -170,7 +172,7 @@ def constants(seq: int, rows: int, padding: int = 0) -> bytes:
     return pack(head | {"columns": columns})
 
 
-async def test_frames_that_stand_for_more_events_than_they_may_are_rejected(
+async def test_frame_with_too_many_rows_for_its_bytes_is_rejected(
     taking: Taking,
 ) -> None:
     """Five of them would have been more than a block of the journal can be read back with."""
@@ -180,7 +182,7 @@ async def test_frames_that_stand_for_more_events_than_they_may_are_rejected(
     assert taking.kept() == 0
 
 
-async def test_as_many_events_as_frames_may_stand_for_are_read_back(tmp_path: Path) -> None:
+async def test_largest_group_is_read_back_from_the_journal(tmp_path: Path) -> None:
     rows, frames = 65_536, 20
     async with _opened(tmp_path) as taking:
         sent = [constants(rows * i, rows, padding=rows) for i in range(frames)]
