@@ -6,7 +6,17 @@ the database.
 
 from aegisd.alerts.actions import as_json
 from aegisd.alerts.archive import Archive
+from aegisd.alerts.figures import AlertFigures
 from aegisd.alerts.manager import Manager
 from aegisd.alerts.rules import ACKNOWLEDGED, ACTIVE, RESOLVED, Alert
 
-__all__ = ["ACKNOWLEDGED", "ACTIVE", "RESOLVED", "Alert", "Archive", "Manager", "as_json"]
+__all__ = [
+    "ACKNOWLEDGED",
+    "ACTIVE",
+    "RESOLVED",
+    "Alert",
+    "AlertFigures",
+    "Archive",
+    "Manager",
+    "as_json",
+]

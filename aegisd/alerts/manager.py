@@ -17,6 +17,7 @@ from attrs import define
 
 from aegisd.alerts.actions import ActionFailed, perform, receiver_of
 from aegisd.alerts.archive import Archive
+from aegisd.alerts.figures import AlertFigures
 from aegisd.alerts.rules import (
     RESOLVED,
     Alert,
@@ -31,6 +32,7 @@ from aegisd.alerts.rules import (
 )
 from aegisd.config.settings import WINDOW_SECONDS, Action, Alerts, Rule
 from aegisd.errors import DatabaseUnavailable, DataRefused
+from aegisd.events.units import SECOND_US
 from aegisd.live import LiveState
 
 MAX_ACTIONS_WAITING = 200  # for one receiver
@@ -104,7 +106,7 @@ class Manager:
     def check(self) -> None:
         """Check every rule once, against the live windows."""
         now = self._now()
-        self._live.advance(now.wall / 1_000_000, now.steady)
+        self._live.advance(now.wall / SECOND_US, now.steady)
         for rule in self._settings.rules:
             if rule.enabled:
                 self._check(rule, now)
@@ -116,7 +118,7 @@ class Manager:
 
     def _now(self) -> Now:
         wall, steady = self._clocks()
-        return Now(round(wall * 1_000_000), steady)
+        return Now(round(wall * SECOND_US), steady)
 
     def _check(self, rule: Rule, now: Now) -> None:
         sums = self._live.window(rule.condition.window)
@@ -234,6 +236,10 @@ class Manager:
                 self._states[alert.rule_id] = restore(alert, cooldown, now, full)
             elif alert.status != RESOLVED:  # a rule has at most one
                 self._keep(resolved(alert, alert.current_value, now))
+
+    def figures(self) -> AlertFigures:
+        """A snapshot of the counters."""
+        return AlertFigures(len(self.active), self.failed_actions, self.dropped_actions)
 
 
 def _new_id() -> str:

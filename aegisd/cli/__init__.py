@@ -127,12 +127,11 @@ def _parser() -> argparse.ArgumentParser:
 def _run(options: argparse.Namespace) -> None:
     import trio  # noqa: PLC0415
 
-    from aegisd.daemon import logs  # noqa: PLC0415
-    from aegisd.daemon import serve as daemon  # noqa: PLC0415
+    from aegisd.daemon import configure_log, run  # noqa: PLC0415
 
     settings = load(options.config)
-    logs.configure(settings.log)
-    trio.run(daemon.run, settings, Directories.here())
+    configure_log(settings.log)
+    trio.run(run, settings, Directories.here())
 
 
 def _check_config(options: argparse.Namespace) -> None:
@@ -149,12 +148,11 @@ def _config(options: argparse.Namespace) -> None:
 def _migrate(options: argparse.Namespace) -> None:
     import trio  # noqa: PLC0415
 
-    from aegisd.daemon import logs  # noqa: PLC0415
-    from aegisd.daemon import serve as daemon  # noqa: PLC0415
+    from aegisd.daemon import configure_log, migrate  # noqa: PLC0415
 
     settings = load(options.config)
-    logs.configure(settings.log)
-    trio.run(daemon.migrate, settings, Directories.here(), options.grant)
+    configure_log(settings.log)
+    trio.run(migrate, settings, Directories.here(), options.grant)
 
 
 def _policy(options: argparse.Namespace) -> None:

@@ -8,7 +8,7 @@ import trio
 from support import Daemon, query, wait_until
 
 from aegisd.config.load import Directories, load
-from aegisd.daemon.serve import migrate
+from aegisd.daemon import migrate
 
 CONFIG = '[storage]\ndsn = "{dsn}"\nschema = "elsewhere"\n[metrics]\nretention_days = {days}\n'
 DEFAULT = (

@@ -68,11 +68,6 @@ class BacklogFigures:
     lost_with_files: int = 0  # events in the journal that can't be read any more
     error: str | None = None  # why the journal can't be written now
 
-    @property
-    def dropped(self) -> int:
-        """For web and daemon, until they read ``Storage.figures``."""
-        return self.no_room
-
 
 class Backlog:
     """The backlog over a journal. ``clock`` gives seconds since 1970."""
@@ -109,20 +104,6 @@ class Backlog:
     def events(self) -> int:
         """How many events wait."""
         return self._journal.events_from(self._committed)
-
-    # for web and daemon, until they read ``Storage.figures``
-
-    @property
-    def dropped(self) -> int:  # noqa: D102
-        return self.figures.no_room + self.figures.lost_with_files
-
-    @property
-    def lost_with_files(self) -> int:  # noqa: D102
-        return self.figures.lost_with_files
-
-    @property
-    def oldest(self) -> int | None:  # noqa: D102
-        return self.find_oldest()
 
     # in
 

@@ -35,6 +35,7 @@ from pathlib import Path
 import structlog
 
 from aegisd.errors import AegisdError
+from aegisd.events.units import SECOND_US
 from aegisd.store.journal import opening
 from aegisd.store.journal.last_segment import LastSegment
 from aegisd.store.journal.marks import Marks, Source, pack_moved
@@ -51,7 +52,6 @@ from aegisd.store.journal.segments import (
 SEGMENT_BYTES = 64 * 1024 * 1024
 """Where a new segment is begun: disk space comes back a segment at a time."""
 
-MICROSECONDS = 1_000_000
 
 log = structlog.get_logger()
 
@@ -75,7 +75,7 @@ class Journal:
         self.directory = directory
         self.max_bytes = max_bytes
         self.marks = Marks()
-        self._now = now // MICROSECONDS  # when the last record was appended, for segments' marks
+        self._now = now // SECOND_US  # when the last record was appended, for segments' marks
         self._full = False
         self._damaged: set[Segment] = set()
         self._marks_on_disk: Segment | None = None  # the newest segment whose beginning is synced
@@ -98,11 +98,6 @@ class Journal:
             raise AegisdError(
                 f"can't use the journal in {directory}: {error.strerror}; set storage.journal"
             ) from None
-
-    @property
-    def figures(self) -> "Journal":
-        """For web, until it reads ``Storage.figures``."""
-        return self
 
     # writing
 

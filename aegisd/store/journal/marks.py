@@ -13,7 +13,9 @@ from typing import Any
 
 import msgpack
 
-KEEP_SECONDS = 24 * 3600
+from aegisd.events.units import DAY_SECONDS
+
+KEEP_SECONDS = DAY_SECONDS
 MAX_SOURCES = 100_000
 """With more, the uid that has the most sources loses the one that was silent longest."""
 

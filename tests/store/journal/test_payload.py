@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sample_events import MAX_AGE, decoded_by, events, rows, texts
+from sample_events import decoded_by, events, open_decoder, rows, texts
 from store.databases import NODE, NOON, block
 
 from aegisd.events.block import ABSENT, Block, Text, concatenate
@@ -15,7 +15,6 @@ from aegisd.events.protocol import BACKEND, KINDS, RATE_LIMIT, REQUEST, SYSTEM
 from aegisd.store.journal.payload import MAX_EVENTS, pack_blocks, unpack_blocks
 from aegisd.store.write.rows import table_rows
 from aegisd.wire.careful.table import MAX_READ_ROWS
-from aegisd.wire.decode import Decoder
 
 NUMBERS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
     REQUEST: {
@@ -90,7 +89,7 @@ def test_what_is_packed_comes_back(held: list[Block]) -> None:
 @given(st.lists(events(), min_size=1, max_size=6))
 def test_what_was_decoded_comes_back(sent: list[tuple[Any, Any]]) -> None:
     message = msgpack.packb([event for event, _ in sent])
-    held = decoded_by(Decoder(MAX_AGE), [message]).blocks
+    held = decoded_by(open_decoder(), [message]).blocks
     assert_same(unpack_blocks(pack_blocks(held)), held)
 
 
@@ -222,7 +221,7 @@ def test_what_is_packed_is_always_taken_back_however_large(
 ) -> None:
     monkeypatch.setattr("aegisd.store.journal.payload.MAX_EVENTS", 3)
     sent = [{"method": "GET", "path": f"/{i}", "status_code": 200} for i in range(10)]
-    (block,) = decoded_by(Decoder(MAX_AGE), [msgpack.packb(sent)]).blocks
+    (block,) = decoded_by(open_decoder(), [msgpack.packb(sent)]).blocks
     held = unpack_blocks(pack_blocks([block]))
     assert [part.size for part in held] == [3, 3, 3, 1]
     assert rows(held) == rows([block])
