@@ -5,6 +5,16 @@
 
 from aegisd.alerts.alert import ACKNOWLEDGED, ACTIVE, RESOLVED, Alert, as_json
 from aegisd.alerts.archive import Archive
+from aegisd.alerts.figures import AlertFigures
 from aegisd.alerts.manager import Manager
 
-__all__ = ["ACKNOWLEDGED", "ACTIVE", "RESOLVED", "Alert", "Archive", "Manager", "as_json"]
+__all__ = [
+    "ACKNOWLEDGED",
+    "ACTIVE",
+    "RESOLVED",
+    "Alert",
+    "AlertFigures",
+    "Archive",
+    "Manager",
+    "as_json",
+]

@@ -24,6 +24,7 @@ import trio
 from aegisd.alerts.alert import RESOLVED, Alert
 from aegisd.alerts.archive import Archive
 from aegisd.alerts.delivery import Delivery
+from aegisd.alerts.figures import AlertFigures
 from aegisd.alerts.metrics import value_of
 from aegisd.alerts.rules import (
     Now,
@@ -36,6 +37,7 @@ from aegisd.alerts.rules import (
 )
 from aegisd.config.settings import WINDOW_SECONDS, Alerts, Rule
 from aegisd.errors import DatabaseUnavailable, DataRefused
+from aegisd.events.units import SECOND_US
 from aegisd.live import LiveState
 
 MAX_UNSAVED = 1000
@@ -74,15 +76,9 @@ class Manager:
         """The alerts that are not resolved."""
         return [s.alert for s in self._states.values() if s.alert.status != RESOLVED]
 
-    @property
-    def failed_actions(self) -> int:
-        """How many actions did not reach their receiver."""
-        return self._delivery.failed
-
-    @property
-    def dropped_actions(self) -> int:
-        """How many actions found their receiver's queue full."""
-        return self._delivery.dropped
+    def figures(self) -> AlertFigures:
+        """A snapshot of the counters."""
+        return AlertFigures(len(self.open_alerts), self._delivery.failed, self._delivery.dropped)
 
     async def run(self, database_ready: trio.Event) -> None:
         """Check until cancelled."""
@@ -99,7 +95,7 @@ class Manager:
     def check(self) -> None:
         """Check every rule once, against the live windows."""
         now = self._now()
-        self._live.advance(now.wall / 1_000_000, now.steady)
+        self._live.advance(now.wall / SECOND_US, now.steady)
         for rule in self._settings.rules:
             if rule.enabled:
                 self._check(rule, now)
@@ -124,7 +120,7 @@ class Manager:
 
     def _now(self) -> Now:
         wall, steady = self._clocks()
-        return Now(round(wall * 1_000_000), steady)
+        return Now(round(wall * SECOND_US), steady)
 
     def _check(self, rule: Rule, now: Now) -> None:
         sums = self._live.window(rule.condition.window)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from attrs import frozen
 
 from aegisd.config.settings import Condition
+from aegisd.events.units import MILLISECOND_US
 from aegisd.live import WindowSums
 from aegisd.stats import sketch
 
@@ -55,7 +56,7 @@ def _milliseconds(quantile: float) -> Callable[[WindowSums], float | None]:
 
     def value(sums: WindowSums) -> float | None:
         (microseconds,) = sketch.quantiles(sums.durations, (quantile,))
-        return None if microseconds is None else microseconds / 1000
+        return None if microseconds is None else microseconds / MILLISECOND_US
 
     return value
 

@@ -34,6 +34,7 @@ from attrs import evolve, frozen
 from aegisd.alerts.alert import ACTIVE, RESOLVED, Alert
 from aegisd.alerts.metrics import METRICS
 from aegisd.config.settings import Rule
+from aegisd.events.units import SECOND_US
 
 _OPERATORS: dict[str, Callable[[float, float], bool]] = {
     ">": operator.gt,
@@ -119,7 +120,7 @@ def resolve(alert: Alert, value: float, now: Now) -> Alert:
 
 def restore(alert: Alert, cooldown: float, now: Now, resolvable_steady: float) -> State:
     """The state of an alert that an earlier run of the daemon left."""
-    age = max(0.0, (now.wall - alert.triggered_at) / 1_000_000)
+    age = max(0.0, (now.wall - alert.triggered_at) / SECOND_US)
     # repeats keep the beat they would have had, had the daemon run all the time
     since_notified = age % cooldown
     return State(

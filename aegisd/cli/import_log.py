@@ -34,6 +34,7 @@ from aegisd.cli.sending import (
 )
 from aegisd.errors import AegisdError, ConfigError
 from aegisd.events.protocol import MAX_AHEAD_SECONDS
+from aegisd.events.units import DAY_SECONDS
 
 MAX_EVENTS_A_MESSAGE = 50
 MAX_LINE_BYTES = 16 * 1024  # servers take requests of 8 KiB
@@ -41,7 +42,7 @@ SHOWN_CHARACTERS = 80  # of a line that could not be read
 MIN_SPEED = 0.001
 """A log of a day then takes three years. Slower replays would wait longer than clocks can count."""
 
-DEFAULT_RETENTION_SECONDS = 30 * 86_400
+DEFAULT_RETENTION_SECONDS = 30 * DAY_SECONDS
 
 NumberedEvent = tuple[int, Event]
 """An event, and the number of its line."""

@@ -14,17 +14,16 @@ from aegisd.config.load import load
 from aegisd.errors import AegisdError
 from aegisd.events.block import ABSENT, Block
 from aegisd.events.protocol import KINDS
+from aegisd.events.units import MILLISECOND_US, SECOND_US
 from aegisd.store.journal import (
-    journal_files,
-    lock_journal,
-    mend_segment,
+    hold_journal,
+    inspect_file,
+    list_files,
     read_file,
-    report_file,
+    repair_file,
     unpack_blocks,
 )
 from aegisd.times import rfc3339
-
-MICROSECONDS = 1_000_000
 
 _FIELDS = {field.column: field.name for fields in KINDS.values() for field in fields}
 
@@ -32,15 +31,15 @@ _FIELDS = {field.column: field.name for fields in KINDS.values() for field in fi
 def journal(config: Path | None, action: str) -> None:
     """Inspect, repair or export the configured journal. Raises AegisdError while it is in use."""
     directory = Path(Directories.here().expand(load(config).storage.journal))
-    lock_journal(directory)
+    hold_journal(directory)
     {"inspect": _inspect, "repair": _repair, "export": _export}[action](directory)
 
 
 def _inspect(directory: Path) -> None:
-    for report in map(report_file, journal_files(directory)):
+    for report in map(inspect_file, list_files(directory)):
         line = f"{report.path.name}: {report.events} events in {report.records} entries"
         if report.written is not None:
-            first, last = (rfc3339(when * MICROSECONDS) for when in report.written)
+            first, last = (rfc3339(when * SECOND_US) for when in report.written)
             line += f", positions {report.first} to {report.end}, written {first} to {last}"
         if report.damaged:
             line += f"; {report.damaged} bytes are damaged"
@@ -48,14 +47,14 @@ def _inspect(directory: Path) -> None:
 
 
 def _repair(directory: Path) -> None:
-    for path in journal_files(directory):
-        if path.suffix == ".segment" and (cut := mend_segment(path)):
+    for path in list_files(directory):
+        if path.suffix == ".segment" and (cut := repair_file(path)):
             print(f"{path.name}: {cut} damaged bytes cut out; as it was: {path.name}.damaged")
 
 
 def _export(directory: Path) -> None:
     """Print all events, also those of files that were set aside."""
-    for path in journal_files(directory):
+    for path in list_files(directory):
         records, damaged = read_file(path)
         if damaged:
             message = f"{path.name}: {damaged} bytes are damaged and left out"
@@ -77,7 +76,7 @@ def _events(block: Block) -> Iterator[dict[str, Any]]:
     columns: dict[str, list[Any]] = {name: text.rows() for name, text in block.texts.items()}
     for name, column in block.numbers.items():
         absent = (column == ABSENT) | np.isnan(column)
-        scale = MICROSECONDS if name == "timestamp" else 1000 if name.endswith("_us") else 1
+        scale = SECOND_US if name == "timestamp" else MILLISECOND_US if name.endswith("_us") else 1
         values = column.tolist() if scale == 1 else (column / scale).tolist()
         columns[_FIELDS.get(name, name)] = [
             None if gone else value for gone, value in zip(absent.tolist(), values, strict=True)

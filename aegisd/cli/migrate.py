@@ -6,12 +6,12 @@ import trio
 
 from aegisd.config.directories import Directories
 from aegisd.config.load import load
-from aegisd.daemon import logs
-from aegisd.daemon import serve as daemon
+from aegisd.daemon import configure_log
+from aegisd.daemon import migrate as migrate_database
 
 
 def migrate(config: Path | None, grant: str | None) -> None:
     """Create or upgrade the schema; let the role ``grant`` run the daemon."""
     settings = load(config)
-    logs.configure(settings.log)
-    trio.run(daemon.migrate, settings, Directories.here(), grant)
+    configure_log(settings.log)
+    trio.run(migrate_database, settings, Directories.here(), grant)

@@ -6,12 +6,12 @@ import trio
 
 from aegisd.config.directories import Directories
 from aegisd.config.load import load
-from aegisd.daemon import logs
-from aegisd.daemon import serve as daemon
+from aegisd.daemon import configure_log
+from aegisd.daemon import run as run_daemon
 
 
 def run(config: Path | None) -> None:
     """Run until a signal stops it."""
     settings = load(config)
-    logs.configure(settings.log)
-    trio.run(daemon.run, settings, Directories.here())
+    configure_log(settings.log)
+    trio.run(run_daemon, settings, Directories.here())

@@ -11,14 +11,13 @@ from attrs import frozen
 from numpy.typing import NDArray
 
 from aegisd.events.block import ABSENT, Block, Integers
+from aegisd.events.units import SECOND_US
 
 SILENCE_SECONDS = 300
 MAX_BACKENDS = 1000
 MAX_CONNECTION_SOURCES = 10_000
 
 NO_SOURCE = ""
-
-MICROSECONDS = 1_000_000
 
 
 @frozen
@@ -37,7 +36,7 @@ T = TypeVar("T")
 
 def _oldest(now: int) -> int:
     """The first microsecond that is not silent too long in the second ``now``."""
-    return (now - SILENCE_SECONDS + 1) * MICROSECONDS
+    return (now - SILENCE_SECONDS + 1) * SECOND_US
 
 
 class Latest(Generic[T]):

@@ -5,8 +5,7 @@ from attrs import frozen
 from numpy.typing import NDArray
 
 from aegisd.events.block import Integers, Mask
-
-MICROSECONDS = 1_000_000
+from aegisd.events.units import SECOND_US
 
 
 @frozen(eq=False)
@@ -26,11 +25,11 @@ class Seconds:
 
         ``steps`` are the seconds by which the wall clock is ahead of the line.
         """
-        first = int(timestamps.min()) // MICROSECONDS
-        last = int(timestamps.max()) // MICROSECONDS
+        first = int(timestamps.min()) // SECOND_US
+        last = int(timestamps.max()) // SECOND_US
         if first == last:
             return cls(np.array([first - steps]), None)
-        row = (timestamps - first * MICROSECONDS) // MICROSECONDS
+        row = (timestamps - first * SECOND_US) // SECOND_US
         if last - first < len(timestamps):  # close together: no need to sort them
             return cls(np.arange(first, last + 1) - steps, row)
         distinct, row = np.unique(row, return_inverse=True)

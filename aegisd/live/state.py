@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from aegisd.events.block import Block, Integers, Mask, Text
 from aegisd.events.counters import CLASS_ADDS, CLASS_FAILS, COLUMN, COUNTERS, STATUS_CLASS, Counters
 from aegisd.events.protocol import BACKEND, RATE_LIMIT, REQUEST, SYSTEM
+from aegisd.events.units import SECOND_US
 from aegisd.live.busiest import BusiestEndpoints, EndpointFigures
 from aegisd.live.presence import BackendState, Presence
 from aegisd.live.seconds import Seconds
@@ -19,7 +20,6 @@ from aegisd.live.waiting import Waiting
 from aegisd.live.windows import LONGEST, Series, Windows, WindowSums
 from aegisd.stats.durations import Durations
 
-MICROSECONDS = 1_000_000
 BUCKET_SECONDS = 10
 SERIES_SECONDS = 900
 
@@ -75,7 +75,7 @@ class LiveState:
     def _times(self, block: Block) -> Integers:
         """The events' times on the line, in microseconds."""
         timestamps = block.numbers["timestamp"].astype(np.int64, copy=False)
-        return timestamps - self._steps * MICROSECONDS
+        return timestamps - self._steps * SECOND_US
 
     def _seconds(self, block: Block) -> Seconds:
         timestamps = block.numbers["timestamp"].astype(np.int64, copy=False)
@@ -133,7 +133,7 @@ class LiveState:
         """The figures of the moment last observed."""
         self._count_waiting()
         return Overview(
-            now=round(self._wall * MICROSECONDS),
+            now=round(self._wall * SECOND_US),
             totals=dict(self._totals),
             minute=self._windows.sums("1m"),
             active_connections=sum(self._presence.connections.values()),

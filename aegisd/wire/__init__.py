@@ -8,6 +8,5 @@ clock, no log.
 from aegisd.wire.careful.envelopes import most_rows
 from aegisd.wire.decode import Decoded, Decoder
 from aegisd.wire.naming.endpoints import EndpointNamer
-from aegisd.wire.privacy import protect
 
-__all__ = ["Decoded", "Decoder", "EndpointNamer", "most_rows", "protect"]
+__all__ = ["Decoded", "Decoder", "EndpointNamer", "most_rows"]

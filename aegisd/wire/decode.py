@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 from attrs import Factory, define, evolve, frozen
 
+from aegisd.config.settings import Privacy
 from aegisd.events.block import Block, Integers, Text, concatenate
 from aegisd.events.flows import Flows
 from aegisd.events.protocol import BACKEND, KINDS, SOURCE, SYSTEM, FieldType
@@ -25,6 +26,8 @@ from aegisd.wire.careful.envelopes import Burst, Message, Reject
 from aegisd.wire.careful.opening import Head, Whole, opening
 from aegisd.wire.careful.plans import Plan, grouped
 from aegisd.wire.careful.table import MAX_READ_ROWS, read_tables
+from aegisd.wire.naming.endpoints import EndpointNamer
+from aegisd.wire.privacy import protect
 from aegisd.wire.quick import Quick
 
 MAX_PART_EVENTS = 2048
@@ -53,13 +56,17 @@ class Decoded:
 
 
 class Decoder:
-    """Decodes bursts. It remembers how sets of known keys are read, and nothing of the events.
+    """Decodes bursts into blocks that may be kept.
 
-    ``max_age`` is the age in microseconds beyond which an event is out of range.
+    ``max_age`` is the age in microseconds beyond which an event is out of range. ``privacy`` says
+    what is removed from requests, ``namer`` gives them their endpoints. The decoder remembers how
+    sets of known keys are read; of the events only the namer remembers something, the paths.
     """
 
-    def __init__(self, max_age: int) -> None:
+    def __init__(self, max_age: int, privacy: Privacy, namer: EndpointNamer) -> None:
         self._max_age = max_age
+        self._privacy = privacy
+        self._namer = namer
         self._quick = Quick()
         self._plans: dict[tuple[str, tuple[str, ...]], Plan] = {}
 
@@ -73,7 +80,7 @@ class Decoder:
             within_bytes = MAX_PART_BYTES * len(events.events) // events.nbytes + 1
             size = min(within_bytes, MAX_PART_EVENTS)
             for block, numbers, counts in events.parts(size, clock):
-                part.add(block)
+                part.add(*self._kept(block))
                 part.count(numbers, counts)
                 if part.size >= size:
                     yield part.decoded()
@@ -85,7 +92,7 @@ class Decoder:
                 continue
             blocks = self._blocks(burst, clock)
             for block in (piece for whole in blocks for piece in whole.bounded(MAX_PART_EVENTS)):
-                part.add(block)
+                part.add(*self._kept(block))
                 if part.size >= MAX_PART_EVENTS:
                     yield part.decoded()
                     part = _Part()
@@ -115,6 +122,11 @@ class Decoder:
         for kind, parts in kinds.items():
             yield from _whole(kind, parts, burst).parts(MAX_READ_ROWS)
 
+    def _kept(self, block: Block) -> tuple[Block, int]:
+        """The block as it may be kept, and how many of its texts had to be altered."""
+        tidied, altered = _tidy(block)
+        return self._namer.name(protect(tidied, self._privacy)), altered
+
     def _plan(self, kind: str, keys: tuple[str, ...]) -> "Plan":
         plan = self._plans.get((kind, keys))
         if plan is None:
@@ -135,11 +147,10 @@ class _Part:
     counts: list[int] = Factory(list)
     unreadable: list[int] = Factory(list)
 
-    def add(self, block: Block) -> None:
-        """Take a block, as it may be kept."""
-        tidied, changed = _tidy(block)
-        self.blocks.append(tidied)
-        self.altered += changed
+    def add(self, block: Block, altered: int) -> None:
+        """Take a block that may be kept; ``altered`` of its texts are not as they were sent."""
+        self.blocks.append(block)
+        self.altered += altered
         self.size += block.size
 
     def count(self, numbers: list[int], counts: list[int]) -> None:
@@ -229,6 +240,7 @@ def _filled(text: Text, other: Text) -> Text:
 
 
 def _tidy(block: Block) -> tuple[Block, int]:
+    """The block with its texts cut to their limits, and how many of them were altered."""
     texts = dict(block.texts)
     altered = 0
     for field in KINDS[block.kind]:

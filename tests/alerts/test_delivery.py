@@ -83,7 +83,9 @@ async def test_failing_actions_do_not_delay_other_receivers(
         run.see(BAD)
         with capture_logs() as logs:
             async with at_work(run, trio.Event()):
-                await eventually(lambda: server.received and run.manager.failed_actions == 12)
+                await eventually(
+                    lambda: server.received and run.manager.figures().failed_actions == 12
+                )
     events = [line["event"] for line in logs]
     assert events.count("an alert action failed") == 12
     assert events.count("alert triggered") == 1
@@ -105,7 +107,7 @@ async def test_receivers_with_many_queued_actions_take_turns_with_others(
         run.see(BAD)
         with capture_logs() as logs:
             async with at_work(run, trio.Event()):
-                await eventually(lambda: run.manager.failed_actions == len(slow) * 3)
+                await eventually(lambda: run.manager.figures().failed_actions == len(slow) * 3)
     events = [line["event"] for line in logs]
     assert events.index("alert triggered") <= len(slow)
 
@@ -139,7 +141,7 @@ async def test_receiver_that_answers_429_is_paused_and_delays_no_other() -> None
             await eventually(lambda: server.received)
             await eventually(lambda: busy.received)
             assert len(busy.received) == 1  # the others wait for the first
-            assert run.manager.failed_actions == 0
+            assert run.manager.figures().failed_actions == 0
 
 
 @bounded
@@ -152,13 +154,13 @@ async def test_action_is_tried_three_times_and_the_next_one_still_arrives(
         run = Run(postgres, rules=(rule(actions=(SlackAction(webhook_url=server.url),) * 2),))
         run.see(BAD)
         async with at_work(run, trio.Event()):
-            await eventually(lambda: run.manager.failed_actions == 1)
+            await eventually(lambda: run.manager.figures().failed_actions == 1)
             assert len(server.received) >= delivery.MAX_TRIES
             server.status = 200
             await eventually(lambda: not run.manager._delivery._queues)
     bodies = [received.body for received in server.received]
     assert len(bodies) <= 2 * delivery.MAX_TRIES
-    assert run.manager.failed_actions == 1
+    assert run.manager.figures().failed_actions == 1
 
 
 @bounded
@@ -183,7 +185,7 @@ async def test_actions_over_the_queue_limit_are_dropped_and_counted(
         run.see(BAD)
         with capture_logs() as logs:
             run.check()
-            assert run.manager.dropped_actions == 2
+            assert run.manager.figures().dropped_actions == 2
             async with at_work(run, trio.Event()):
                 await eventually(lambda: len(logs) == 5)
     assert [line["event"] for line in logs] == [

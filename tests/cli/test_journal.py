@@ -5,10 +5,10 @@ from pathlib import Path
 
 import msgpack
 import pytest
+from sample_events import open_decoder
 from store.journals import add, opened
 
-from aegisd.store.journal.payload import pack
-from aegisd.wire.decode import Decoder
+from aegisd.store.journal import pack_blocks
 
 NOW = 1_790_000_000_000_000
 HOSTILE = [
@@ -42,8 +42,8 @@ def keep(directory: Path, *paths: str) -> None:
     """Write a journal with a request for each path, as the daemon keeps it."""
     message = msgpack.packb([{"method": "GET", "path": path, "status_code": 200} for path in paths])
     with opened(directory) as journal:
-        for decoded in Decoder(2**62).decode([message], NOW):
-            add(journal, pack(decoded.blocks), events=len(paths))
+        for decoded in open_decoder(2**62).decode([message], NOW):
+            add(journal, pack_blocks(decoded.blocks), events=len(paths))
 
 
 @pytest.mark.parametrize("hostile", HOSTILE)

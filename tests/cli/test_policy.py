@@ -9,7 +9,7 @@ from support import Daemon, query, wait_until
 
 from aegisd.config.directories import Directories
 from aegisd.config.load import load
-from aegisd.daemon.serve import migrate
+from aegisd.daemon import migrate
 
 CONFIG = '[storage]\ndsn = "{dsn}"\nschema = "elsewhere"\n[metrics]\nretention_days = {days}\n'
 DEFAULT = (

@@ -17,7 +17,7 @@ from aegisd.events.block import Block
 from aegisd.events.protocol import Reason
 from aegisd.ingest.gathering import Sender
 from aegisd.ingest.stream import Answers
-from aegisd.intake.acknowledge import Acknowledger
+from aegisd.intake.acknowledger import Acknowledger
 from aegisd.intake.intake import Intake
 from aegisd.live.state import LiveState
 from aegisd.store.backlog.backlog import Backlog
@@ -54,9 +54,8 @@ class Taking:
         writer = Writer(postgres, self.backlog, Metrics(), "n", clocks)
         self.storage = Storage(self.journal, self.backlog, Sync(self.journal, 1), writer, True)
         self.intake = Intake(
-            Decoder(MAX_AGE),
+            Decoder(MAX_AGE, Privacy(), EndpointNamer(templates=True)),
             Privacy(),
-            EndpointNamer(templates=True),
             EnabledMetrics(),
             LiveState(100, *clocks()),
             self.storage.append,
@@ -70,7 +69,7 @@ class Taking:
 
         async def take(number: int, sender: Sender, frames: list[bytes]) -> None:
             line: Any = Line()
-            answers[number] = await self.acknowledger.take(line, sender, frames)
+            answers[number] = await self.acknowledger.submit(line, sender, frames)
 
         with trio.fail_after(60):
             async with trio.open_nursery() as tasks, trio.open_nursery() as taking:
@@ -122,7 +121,7 @@ def told(answers: Answers) -> list[Any]:
     return short
 
 
-async def test_a_frame_behind_a_fault_makes_no_duplicate_of_another_connection_s(
+async def test_frame_behind_an_unreadable_one_makes_no_duplicate_on_another_connection(
     taking: Taking,
 ) -> None:
     broken, again = await taking.group(
@@ -133,7 +132,7 @@ async def test_a_frame_behind_a_fault_makes_no_duplicate_of_another_connection_s
     assert taking.kept() == 1
 
 
-async def test_a_frame_behind_a_straddling_one_makes_no_duplicate_of_another_connection_s(
+async def test_frame_behind_a_straddling_one_makes_no_duplicate_on_another_connection(
     taking: Taking,
 ) -> None:
     await taking.group((ALICE, [message("a", 0, EVENT, EVENT)]))
@@ -143,10 +142,12 @@ async def test_a_frame_behind_a_straddling_one_makes_no_duplicate_of_another_con
     assert (told(broken), broken.close) == (["bad_seq"], True)
     assert told(again) == [(0, 1, False)]
     assert taking.kept() == 3
-    assert taking.intake.figures.rejected[Reason.BAD_SEQ] == 3, "each event of the message"
+    assert taking.intake.figures().rejected[Reason.BAD_SEQ] == 3, "each event of the message"
 
 
-async def test_a_frame_before_a_fault_counts_and_its_resend_is_a_duplicate(taking: Taking) -> None:
+async def test_frame_before_an_unreadable_one_counts_and_its_resend_is_a_duplicate(
+    taking: Taking,
+) -> None:
     broken, again = await taking.group(
         (ALICE, [message("s", 0), GARBAGE]), (ALICE, [message("s", 0), message("s", 1)])
     )
@@ -155,7 +156,7 @@ async def test_a_frame_before_a_fault_counts_and_its_resend_is_a_duplicate(takin
     assert taking.kept() == 2
 
 
-async def test_another_user_s_mark_moves_nothing_of_this_one_s(taking: Taking) -> None:
+async def test_mark_of_another_uid_does_not_move_this_one(taking: Taking) -> None:
     await taking.group((BOB, [pack({"source": "s", "seq": 2**40, "events": []})]))
     (answers,) = await taking.group((ALICE, [message("s", 0)]))
     assert told(answers) == [(0, 1, False)]
@@ -171,17 +172,17 @@ def constants(seq: int, rows: int, padding: int = 0) -> bytes:
     return pack(head | {"columns": columns})
 
 
-async def test_frames_that_stand_for_more_events_than_they_may_are_rejected(
+async def test_frame_with_too_many_rows_for_its_bytes_is_rejected(
     taking: Taking,
 ) -> None:
     """Five of them would have been more than a block of the journal can be read back with."""
     (answers,) = await taking.group((ALICE, [constants(2**22 * i, 2**22) for i in range(5)]))
     assert [accepted for _, accepted, _ in told(answers)] == [0] * 5
-    assert taking.intake.figures.rejected[Reason.OUT_OF_RANGE] == 5
+    assert taking.intake.figures().rejected[Reason.OUT_OF_RANGE] == 5
     assert taking.kept() == 0
 
 
-async def test_as_many_events_as_frames_may_stand_for_are_read_back(tmp_path: Path) -> None:
+async def test_largest_group_is_read_back_from_the_journal(tmp_path: Path) -> None:
     rows, frames = 65_536, 20
     async with _opened(tmp_path) as taking:
         sent = [constants(rows * i, rows, padding=rows) for i in range(frames)]
@@ -193,7 +194,7 @@ async def test_as_many_events_as_frames_may_stand_for_are_read_back(tmp_path: Pa
             read += sum(block.size for block in blocks_of(batch))
             again.backlog.commit(batch.end)
         assert read == rows * frames
-        assert again.backlog.lost_with_files == 0
+        assert again.backlog.figures.lost_with_files == 0
 
 
 def blocks_of(batch: Any) -> list[Block]:

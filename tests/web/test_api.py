@@ -59,7 +59,7 @@ EVENTS = [
 
 
 @pytest.mark.parametrize("path", ["realtime", "overview"])
-async def test_an_overview_of_nothing_has_null_latencies_and_zero_rates(serving, dsn, path):
+async def test_overview_without_events_has_null_latencies_and_zero_rates(serving, dsn, path):
     async with serving(dsn=dsn) as web:
         overview = await web.data(f"/api/metrics/{path}")
     assert overview.keys() == OVERVIEW
@@ -70,7 +70,7 @@ async def test_an_overview_of_nothing_has_null_latencies_and_zero_rates(serving,
 
 
 @pytest.mark.parametrize("path", ["realtime", "overview?range=5m", "overview?range=5m&node=here"])
-async def test_an_overview_has_the_figures_of_its_events(serving, dsn, path):
+async def test_overview_has_figures_of_its_events(serving, dsn, path):
     async with serving(dsn=dsn) as web:
         web.take(*EVENTS)
         await web.stored(len(EVENTS))
@@ -92,7 +92,7 @@ async def test_an_overview_has_the_figures_of_its_events(serving, dsn, path):
     assert overview["activeConnections"] == 7
 
 
-async def test_another_nodes_figures_are_none(serving, dsn):
+async def test_overview_of_another_node_is_empty(serving, dsn):
     async with serving(dsn=dsn) as web:
         web.take(*EVENTS)
         await web.stored(len(EVENTS))
@@ -111,7 +111,7 @@ async def test_another_nodes_figures_are_none(serving, dsn):
         ),
     ],
 )
-async def test_a_series_has_a_point_for_each_bucket_also_of_nothing(serving, dsn, path, names):
+async def test_series_without_events_has_a_point_for_each_bucket(serving, dsn, path, names):
     async with serving(dsn=dsn) as web:
         for name, count in POINTS.items():
             series = await web.data(f"/api/metrics/{path}?range={name}")
@@ -125,7 +125,7 @@ async def test_a_series_has_a_point_for_each_bucket_also_of_nothing(serving, dsn
         assert len(await web.data(f"/api/metrics/{path}")) in (60, 61)
 
 
-async def test_the_series_hold_every_event(serving, dsn):
+async def test_series_hold_every_event(serving, dsn):
     async with serving(dsn=dsn) as web:
         web.take(*EVENTS)
         await web.stored(len(EVENTS))
@@ -147,7 +147,7 @@ async def test_the_series_hold_every_event(serving, dsn):
     }
 
 
-async def test_the_busiest_endpoints_come_first_by_template(serving, dsn):
+async def test_busiest_endpoint_comes_first_under_its_template(serving, dsn):
     async with serving(dsn=dsn) as web:
         web.take(*EVENTS)
         await web.stored(len(EVENTS))
@@ -167,7 +167,7 @@ async def test_the_busiest_endpoints_come_first_by_template(serving, dsn):
     assert one == both[:1]
 
 
-async def test_backends_are_the_latest_reports(serving):
+async def test_backends_show_latest_report_of_each(serving):
     async with serving() as web:
         assert await web.data("/api/metrics/backends") == {
             "summary": {"total": 0, "healthy": 0, "unhealthy": 0},
@@ -183,7 +183,7 @@ async def test_backends_are_the_latest_reports(serving):
     ]
 
 
-async def test_rate_limits_name_the_keys_with_most_denials(serving, dsn):
+async def test_rate_limits_list_key_with_most_denials_first(serving, dsn):
     async with serving(dsn=dsn) as web:
         web.take(*EVENTS)
         await web.stored(len(EVENTS))
@@ -198,7 +198,7 @@ async def test_rate_limits_name_the_keys_with_most_denials(serving, dsn):
     }
 
 
-async def test_ingest_accounts_for_what_came(serving):
+async def test_ingest_counts_events_rejects_and_altered_texts(serving):
     async with serving() as web:
         web.take(*EVENTS, {"method": "GET"}, request("/\0"))
         web.take_messages(b"\xc1", oversize=2)
@@ -225,7 +225,7 @@ async def test_ingest_accounts_for_what_came(serving):
     assert TIME.fullmatch(before["timestamp"])
 
 
-async def test_sources_show_what_was_lost(serving):
+async def test_gap_in_seq_shows_as_lost_events_of_the_source(serving):
     import msgpack  # noqa: PLC0415
 
     async with serving() as web:
@@ -236,7 +236,7 @@ async def test_sources_show_what_was_lost(serving):
     assert sources == [{"source": "s", "received": 2, "lost": 4}]
 
 
-async def test_status_tells_how_the_daemon_does(serving, dsn):
+async def test_status_of_a_healthy_daemon_has_no_degradation(serving, dsn):
     async with serving(dsn=dsn) as web:
         web.take(*EVENTS)
         await web.stored(len(EVENTS))
@@ -255,11 +255,11 @@ async def test_status_tells_how_the_daemon_does(serving, dsn):
     assert status["degradations"] == []
 
 
-async def test_what_fails_of_the_upkeep_is_shown_as_long_as_it_fails(serving, dsn):
+async def test_failing_fold_is_shown_until_it_works_again(serving, dsn):
     async with serving(dsn=dsn) as web:
         web.take(*EVENTS)
         await web.stored(len(EVENTS))
-        upkeep = web.context.upkeep
+        upkeep = web.daemon.upkeep
         names = ("request_pieces", "elsewhere")
         for name, other in (names, names[::-1]):
             await ask(dsn, f"ALTER TABLE {name} RENAME TO {other}")
@@ -273,36 +273,36 @@ async def test_what_fails_of_the_upkeep_is_shown_as_long_as_it_fails(serving, ds
             assert any("(fold)" in line for line in status["degradations"]) == bool(failing)
 
 
-async def test_a_database_that_went_away_while_nothing_is_written_is_told(serving, dsn):
+async def test_database_that_went_away_without_writes_is_a_degradation(serving, dsn):
     async with serving(dsn=dsn) as web:
         web.take(*EVENTS)
         await web.stored(len(EVENTS))
         ready = trio.Event()
         ready.set()
         async with trio.open_nursery() as nursery:
-            postgres = web.context.upkeep._postgres
+            postgres = web.daemon.postgres
             postgres.dsn = AWAY
             postgres.close()
-            nursery.start_soon(web.context.upkeep.run, ready)
-            await until(lambda: web.context.upkeep.duties.fails("database"))
+            nursery.start_soon(web.daemon.upkeep.run, ready)
+            await until(lambda: web.daemon.upkeep.duties.fails("database"))
             told = (await web.data("/readyz"))["degradations"]
             nursery.cancel_scope.cancel()
     assert told == ["the database's upkeep fails (database)"]
 
 
-async def test_ranges_go_by_the_policy_of_the_database(serving, dsn):
+async def test_policy_of_the_database_decides_buckets_of_a_range(serving, dsn):
     async with serving(dsn=dsn) as web:
         web.take(*EVENTS)
         await web.stored(len(EVENTS))
         keys = ("metrics.rollups.ten_seconds_days", "metrics.rollups.minute_days")
         await ask(dsn, "INSERT INTO aegisd_policy SELECT unnest($1::text[]), 0", keys)
         before = (await web.get("/api/metrics/request-rate?range=24h")).json()["range"]
-        await web.context.upkeep.maintain()
+        await web.daemon.upkeep.maintain()
         after = (await web.get("/api/metrics/request-rate?range=24h")).json()["range"]
     assert (before["bucketSeconds"], after["bucketSeconds"]) == (900, 7200)
 
 
-async def test_status_tells_what_waits_while_the_database_is_away(serving):
+async def test_status_shows_waiting_events_while_the_database_is_away(serving):
     async with serving() as web:
         before = (await web.data("/api/status"))["journal"]
         web.take(*EVENTS)
@@ -314,11 +314,11 @@ async def test_status_tells_what_waits_while_the_database_is_away(serving):
     assert 0 <= status["database"]["lagSeconds"] < 120
 
 
-async def test_alerts_are_listed_newest_first_and_one_by_one(serving, dsn):
+async def test_alerts_are_listed_by_status_and_found_by_id(serving, dsn):
     async with serving(dsn=dsn) as web:
         web.take(*[request(status=500)] * 10)
-        web.context.alerts.check()
-        await web.context.alerts.restore_and_save()
+        web.daemon.alerts.check()
+        await web.daemon.alerts.restore_and_save()
         (alert,) = await web.data("/api/alerts")
         assert (await web.data("/api/alerts?status=active&limit=1")) == [alert]
         assert (await web.data("/api/alerts?status=resolved")) == []
@@ -339,7 +339,7 @@ async def test_alerts_are_listed_newest_first_and_one_by_one(serving, dsn):
 
 
 @pytest.mark.parametrize("path", SERIES)
-async def test_an_answer_tells_its_range_in_whole_rollups(serving, dsn, path):
+async def test_answer_has_its_range_in_whole_rollups(serving, dsn, path):
     async with serving(dsn=dsn) as web:
         free = (await web.get(f"/api/metrics/{path}?from=1000000003&to=1000000031")).json()
         named = (await web.get(f"/api/metrics/{path}?range=1h")).json()["range"]
@@ -355,7 +355,7 @@ async def test_an_answer_tells_its_range_in_whole_rollups(serving, dsn, path):
 
 
 @pytest.mark.parametrize("path", [*SERIES, "overview?exact=true", "latency?exact=true"])
-async def test_an_answer_tells_until_when_it_is_complete(serving, dsn, monkeypatch, path):
+async def test_answer_is_complete_until_the_first_unbuffered_event(serving, dsn, monkeypatch, path):
     """What waits on the disk alone is not counted; of exact answers, nothing that waits is."""
     monkeypatch.setattr(backlog, "MAX_BUFFERED_BYTES", 0)
     async with serving("[metrics]\nflush_interval_ms = 3600000", dsn=dsn) as web:
@@ -368,7 +368,7 @@ async def test_an_answer_tells_until_when_it_is_complete(serving, dsn, monkeypat
     assert before <= parse_rfc3339(until) / 1_000_000 <= after
 
 
-async def test_exact_answers_are_those_of_the_raw_rows(serving, dsn):
+async def test_exact_answers_equal_those_of_raw_rows(serving, dsn):
     async with serving(dsn=dsn) as web:
         web.take(*EVENTS)
         await web.stored(len(EVENTS))
@@ -386,7 +386,7 @@ async def test_exact_answers_are_those_of_the_raw_rows(serving, dsn):
     }
 
 
-async def test_rate_limits_show_as_many_keys_as_asked_for(serving, dsn):
+async def test_limit_bounds_keys_of_rate_limits(serving, dsn):
     async with serving(dsn=dsn) as web:
         web.take(*EVENTS)
         answer = await web.data("/api/metrics/rate-limits?limit=1")
@@ -394,7 +394,7 @@ async def test_rate_limits_show_as_many_keys_as_asked_for(serving, dsn):
     assert answer["topKeys"] == [{"key": "k", "checked": 2, "denied": 1}]
 
 
-async def test_free_ranges_take_every_way_to_write_a_time(serving, dsn):
+async def test_from_takes_every_form_of_a_time(serving, dsn):
     now = int(time.time())
     iso = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now - 60))
     ahead = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now - 60 + 19_800))

@@ -28,7 +28,7 @@ CHUNKED = "Transfer-Encoding: chunked"
         ({"path": "/nothing"}, 401),
     ],
 )
-async def test_a_refusal_comes_before_any_byte_of_the_body(serving, start, status, announced):
+async def test_refusal_is_sent_before_the_body_is_read(serving, start, status, announced):
     async with serving(TOKENS) as web:
         received = await web.raw(head(announced, **start))
     ((answered, headers, _),) = answers(received, start.get("method", "GET"))
@@ -36,13 +36,13 @@ async def test_a_refusal_comes_before_any_byte_of_the_body(serving, start, statu
     assert headers["connection"] == "close"
 
 
-async def test_a_body_that_is_announced_too_large_is_413_before_any_byte_of_it(serving):
+async def test_too_large_content_length_is_413_before_the_body_is_read(serving):
     async with serving() as web:
         received = await web.raw(head(f"Content-Length: {exchange.MAX_BODY_BYTES + 1}"))
     assert answers(received, "GET")[0][0] == 413
 
 
-async def test_a_refusal_without_a_body_leaves_the_connection_open(serving):
+async def test_refusal_without_a_body_leaves_the_connection_open(serving):
     async with serving(TOKENS) as web:
         received = await web.raw(head(path="/api/status") + head("Connection: close"))
     assert [status for status, _, _ in answers(received, "GET", "GET")] == [401, 200]
@@ -70,35 +70,35 @@ async def flood(stream: trio.SocketStream, piece: bytes, limit: int) -> int:
     ],
     ids=["extensions", "chunks", "extension", "trailers"],
 )
-async def test_what_frames_chunks_counts_and_is_bounded(serving, piece):
+async def test_endless_chunk_framing_is_refused_at_the_bound(serving, piece):
     async with serving() as web:
         async with await web.connected() as stream:
             await stream.send_all(head(CHUNKED))
             endless = 64 * 1024 * 1024
             assert await flood(stream, piece, endless) < endless
         assert (
-            web.context.connections.refused["too_large"]
-            + (web.context.connections.refused["bad_request"])
+            web.daemon.connections.refused["too_large"]
+            + (web.daemon.connections.refused["bad_request"])
             == 1
         )
 
 
-async def test_a_body_of_chunks_within_the_bound_is_let_go(serving):
+async def test_chunked_body_within_the_bound_is_dropped_and_answered(serving):
     async with serving() as web:
         chunks = b"1;note=yes\r\na\r\n" * 1000 + b"0\r\n\r\n"
         received = await web.raw(head(CHUNKED) + chunks + head("Connection: close"))
     assert [status for status, _, _ in answers(received, "GET", "GET")] == [200, 200]
 
 
-async def test_a_body_that_comes_too_slowly_is_408(serving, monkeypatch):
+async def test_slow_body_is_408(serving, monkeypatch):
     monkeypatch.setattr(exchange, "BODY_SECONDS", 0.05)
     async with serving() as web:
         received = await web.raw(head(SIZED))
     assert answers(received, "GET")[0][0] == 408
 
 
-async def test_a_peer_that_sends_on_after_a_refusal_is_read_within_a_bound(serving, monkeypatch):
-    monkeypatch.setattr("aegisd.web.http.server.LINGER_SECONDS", 60)
+async def test_peer_that_sends_on_after_a_refusal_is_cut_off_at_the_bound(serving, monkeypatch):
+    monkeypatch.setattr("aegisd.web.server.LINGER_SECONDS", 60)
     async with serving() as web, await web.connected() as stream:
         await stream.send_all(head(SIZED, method="POST"))
         endless = 64 * 1024 * 1024

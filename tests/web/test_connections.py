@@ -11,7 +11,7 @@ GET = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
 LAST = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 
 
-async def test_one_connection_serves_many_requests(serving):
+async def test_one_connection_serves_twenty_one_requests(serving):
     async with serving() as web, await web.connected() as stream:
         for _ in range(20):
             await stream.send_all(GET)
@@ -31,7 +31,7 @@ async def test_pipelined_requests_are_answered_in_order(serving):
     assert [status for status, _, _ in found] == [200, 404, 200, 405, 200, 200]
 
 
-async def test_a_request_may_come_byte_by_byte(serving):
+async def test_request_sent_byte_by_byte_is_answered(serving):
     async with serving() as web:
         received = await web.raw(*(bytes([byte]) for byte in LAST))
     assert answers(received, "GET")[0][0] == 200
@@ -43,7 +43,7 @@ async def test_http_1_0_is_answered_and_closed(serving):
     assert answers(received, "GET")[0][0] == 200
 
 
-async def test_an_offer_of_another_protocol_is_passed_over(serving):
+async def test_offer_of_http2_is_ignored(serving):
     offer = b"\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: A\r\n\r\n"
     async with serving() as web:
         received = await web.raw(GET.replace(b"\r\n\r\n", offer) + LAST)
@@ -66,7 +66,7 @@ async def test_an_offer_of_another_protocol_is_passed_over(serving):
         (b"OPTIONS * HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", 404),
     ],
 )
-async def test_garbage_is_refused_and_the_server_goes_on(serving, garbage, status):
+async def test_garbage_gets_an_error_and_the_server_goes_on(serving, garbage, status):
     async with serving() as web:
         stream = await web.connected()
         async with stream:
@@ -77,33 +77,33 @@ async def test_garbage_is_refused_and_the_server_goes_on(serving, garbage, statu
         assert (await web.get("/healthz")).status_code == 200
 
 
-async def test_an_error_after_good_requests_ends_the_connection_with_an_answer(serving):
+async def test_garbage_after_good_requests_gets_an_error_and_ends_the_connection(serving):
     async with serving() as web:
         received = await web.raw(GET + GET + b"garbage\r\n\r\n" + GET)
     assert [s for s, _, _ in answers(received, "GET", "GET", "GET")] == [200, 200, 400]
 
 
-async def test_a_head_over_the_limit_is_431(serving):
+async def test_head_over_the_limit_is_431(serving):
     async with serving() as web:
         large = b"X: " + b"x" * exchange.MAX_HEAD_BYTES
         received = await web.raw(GET.replace(b"\r\n\r\n", b"\r\n" + large * 3))
     assert answers(received, "GET")[0][0] == 431
 
 
-async def test_a_slow_head_is_cut_off(serving, monkeypatch):
+async def test_slow_head_ends_the_connection(serving, monkeypatch):
     monkeypatch.setattr(exchange, "HEAD_SECONDS", 0.05)
     async with serving() as web:
         assert await web.raw(GET[:20]) == b""
         assert await web.raw() == b""
 
 
-async def test_an_idle_connection_is_ended(serving, monkeypatch):
+async def test_idle_connection_is_ended(serving, monkeypatch):
     monkeypatch.setattr(exchange, "IDLE_SECONDS", 0.05)
     async with serving() as web:
         assert answers(await web.raw(GET), "GET")[0][0] == 200
 
 
-async def test_a_client_that_takes_no_answer_is_let_go(serving, monkeypatch):
+async def test_client_that_reads_no_answer_loses_its_connection(serving, monkeypatch):
     monkeypatch.setattr(exchange, "SEND_SECONDS", 0.05)
     page = GET.replace(b"/healthz", b"/assets/app.js")
     async with serving() as web:
@@ -115,7 +115,7 @@ async def test_a_client_that_takes_no_answer_is_let_go(serving, monkeypatch):
         assert (await web.get("/healthz")).status_code == 200
 
 
-async def test_clients_that_leave_at_any_moment_harm_nobody(serving, capsys):
+async def test_reset_at_any_moment_leaves_the_server_answering(serving, capsys):
     async with serving() as web:
         for sent in (b"", GET[:10], GET, GET + GET[:10], GET * 100):
             stream = await web.connected()
@@ -139,13 +139,13 @@ async def test_a_hundred_connections_are_served_at_once(serving):
             await stream.aclose()
 
 
-async def test_a_fault_of_ours_ends_that_connection_only(serving, monkeypatch, capsys):
+async def test_exception_in_an_answer_ends_that_connection_only(serving, monkeypatch, capsys):
     async with serving() as web:
 
         def fail() -> list[str]:
             raise RuntimeError("broken")
 
-        monkeypatch.setattr(type(web.context), "degradations", lambda self, admin: fail())
+        monkeypatch.setattr(type(web.daemon.health), "lines", lambda self, admin: fail())
         assert await web.raw(GET.replace(b"/healthz", b"/readyz")) == b""
         assert (await web.get("/healthz")).status_code == 200
     assert "a connection ended by a fault of ours" in "".join(capsys.readouterr())

@@ -24,7 +24,7 @@ async def health(web: Any) -> int:
 
 
 @pytest.mark.parametrize("sent", [b"", GET[:20], GET], ids=["silent", "in a head", "served"])
-async def test_health_is_told_at_once_beside_as_many_idle_ones_as_there_may_be(serving, sent):
+async def test_health_check_is_answered_beside_the_most_idle_connections(serving, sent):
     async with serving(room=ROOM) as web, AsyncExitStack() as stack:
         for _ in range(2):
             for _ in range(PER_ADDRESS + 5):
@@ -33,10 +33,10 @@ async def test_health_is_told_at_once_beside_as_many_idle_ones_as_there_may_be(s
                     await stream.send_all(sent)
             assert await health(web) == 200
             assert await health(web) == 200
-        assert web.context.connections.refused["gave_way"] >= PER_ADDRESS
+        assert web.daemon.connections.refused["gave_way"] >= PER_ADDRESS
 
 
-async def test_the_one_that_has_waited_longest_gives_way(serving):
+async def test_longest_waiting_connection_gives_way(serving):
     async with serving(room=ROOM) as web, AsyncExitStack() as stack:
         first = await stack.enter_async_context(await web.connected())
         others = []
@@ -48,7 +48,7 @@ async def test_the_one_that_has_waited_longest_gives_way(serving):
             assert answers(await rest_of(stream), "GET")[0][0] == 200
 
 
-async def test_health_is_told_beside_as_many_answers_as_there_may_be(serving, monkeypatch):
+async def test_health_check_is_answered_while_all_places_are_held(serving, monkeypatch):
     """Answers under way keep their connections; what asks for one more is told so."""
     waiting = trio.Event()
 
@@ -57,18 +57,18 @@ async def test_health_is_told_beside_as_many_answers_as_there_may_be(serving, mo
         return []
 
     async with serving(room=ROOM) as web, AsyncExitStack() as stack:
-        monkeypatch.setattr(type(web.context.archive), "list", never)
+        monkeypatch.setattr(type(web.daemon.archive), "list", never)
         ask = LAST.replace(b"/healthz", b"/api/alerts")
         busy = []
         for _ in range(PLACES_PER_ADDRESS):
             busy.append(await stack.enter_async_context(await web.connected()))
             await busy[-1].send_all(ask)
-        await until(lambda: web.context.connections.placed == len(busy))
+        await until(lambda: web.daemon.connections.placed == len(busy))
         for _ in range(PER_ADDRESS):
             await stack.enter_async_context(await web.connected())
         assert answers(await web.raw(ask), "GET")[0][0] == 429
         assert await health(web) == 200
-        assert web.context.connections.placed == len(busy)
+        assert web.daemon.connections.placed == len(busy)
         waiting.set()
         for stream in busy:
             assert (await rest_of(stream)).startswith(b"HTTP/1.1 ")
@@ -85,7 +85,7 @@ async def test_health_is_told_beside_as_many_answers_as_there_may_be(serving, mo
         ("::1", "::/64"),
     ],
 )
-def test_an_address_counts_as_itself_or_as_its_network(address, group):
+def test_ipv4_address_counts_as_itself_and_ipv6_as_its_network(address, group):
     assert group_of(address) == group
 
 
@@ -100,7 +100,7 @@ class Crowd:
         return self.stack.enter_context(self.connections.joined(address))
 
 
-async def test_one_address_never_ends_anothers_connections():
+async def test_flood_from_one_network_ends_only_its_own_connections():
     crowd = Crowd()
     mine = crowd.come("192.0.2.1")
     theirs = [crowd.come(f"2001:db8::{n:x}") for n in range(2 * ROOM)]
@@ -109,7 +109,7 @@ async def test_one_address_never_ends_anothers_connections():
     assert ended == [True] * (len(theirs) - PER_ADDRESS) + ([False] * PER_ADDRESS)
 
 
-async def test_of_many_addresses_the_longest_waiting_gives_way_and_the_newest_stays():
+async def test_new_connection_at_the_limit_ends_the_longest_waiting_one():
     crowd = Crowd()
     old = [crowd.come(f"10.0.{n // 250}.{n % 250}") for n in range(ROOM)]
     new = crowd.come("192.0.2.1")
@@ -117,7 +117,7 @@ async def test_of_many_addresses_the_longest_waiting_gives_way_and_the_newest_st
     assert not new.scope.cancel_called
 
 
-async def test_who_holds_a_place_stays_and_places_are_bounded():
+async def test_connection_with_a_place_is_never_ended_and_places_are_bounded():
     crowd = Crowd()
     for n in range(PLACES):
         connection = crowd.come(f"10.0.{n // 250}.{n % 250}")
@@ -131,7 +131,7 @@ async def test_who_holds_a_place_stays_and_places_are_bounded():
     assert caught.value.status == 503
 
 
-async def test_places_and_room_come_back():
+async def test_places_and_room_are_free_after_connections_end():
     crowd = Crowd()
     with crowd.stack:
         for _ in range(3):
@@ -141,7 +141,7 @@ async def test_places_and_room_come_back():
 
 
 @pytest.mark.parametrize("room", [1, 2, 3, 5, 7])
-async def test_whoever_comes_is_taken_however_little_room_there_is(room):
+async def test_new_connection_is_taken_at_any_small_limit(room):
     """Also where all places are held, by as many addresses as one likes."""
     crowd = Crowd(room)
     for n in range(20):

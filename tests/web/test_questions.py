@@ -21,7 +21,7 @@ STUCK = "SELECT count(*)::int FROM pg_locks WHERE NOT granted"
 
 
 def postgres_of(web) -> Postgres:
-    return web.context.exact._postgres
+    return web.daemon.postgres
 
 
 @asynccontextmanager
@@ -40,7 +40,7 @@ async def asked(web, dsn) -> AsyncIterator[list[trio.SocketStream]]:
         yield streams
 
 
-async def test_slow_questions_beyond_the_queue_are_refused_and_quick_ones_answered(serving, dsn):
+async def test_full_queue_refuses_slow_questions_and_answers_quick_ones(serving, dsn):
     async with serving(dsn=dsn) as web, asked(web, dsn):
         refused = await web.get(EXACT)
         quick = {path: (await web.get(path)).status_code for path in QUICK}
@@ -55,7 +55,7 @@ async def test_slow_questions_beyond_the_queue_are_refused_and_quick_ones_answer
 
 
 @pytest.mark.parametrize("who", [0, -1])
-async def test_a_client_that_leaves_frees_its_place(serving, dsn, monkeypatch, who):
+async def test_client_that_leaves_frees_its_place(serving, dsn, monkeypatch, who):
     """Running or waiting, and with the next request sent already."""
     monkeypatch.setattr(leaving, "LOOK_SECONDS", 0.01)
     async with serving(dsn=dsn) as web, asked(web, dsn) as streams:

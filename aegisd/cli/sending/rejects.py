@@ -5,12 +5,14 @@ from typing import Any
 
 from attrs import frozen
 
-from aegisd.wire import Decoder
+from aegisd.config.settings import Privacy
+from aegisd.events.units import SECOND_US
+from aegisd.wire import Decoder, EndpointNamer
 
 ANY_AGE = 2**62
 """How old an event may be is the daemon's own setting (retention), which is not known here."""
 
-_decoder = Decoder(ANY_AGE)
+_decoder = Decoder(ANY_AGE, Privacy(), EndpointNamer(templates=False))
 
 
 @frozen
@@ -40,7 +42,7 @@ def certain_rejects(message: bytes) -> Rejects:
     """What every daemon rejects of a message, whatever its settings are."""
     found = [
         (int(index), f"{reject.reason.value} {reject.field}".strip())
-        for decoded in _decoder.decode([message], round(time.time() * 1_000_000))
+        for decoded in _decoder.decode([message], round(time.time() * SECOND_US))
         for reject in decoded.rejects
         for index in reject.indexes
     ]

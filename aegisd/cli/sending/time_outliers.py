@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from aegisd.events.protocol import MAX_AHEAD_SECONDS
+from aegisd.events.units import DAY_SECONDS
 
 T = TypeVar("T")
 
@@ -25,7 +26,7 @@ FAR_SPREADS = 8
 """Far is 8 times as far ahead of the median as the lower quartile is behind it. Of evenly spaced
 lines in reverse order, the first is 2 times as far ahead."""
 
-FAR_AT_THE_END_SECONDS = 30 * 86_400
+FAR_AT_THE_END_SECONDS = 30 * DAY_SECONDS
 """Where no later line goes back, a jump of less may be a pause of the log. The default retention
 is 30 days: of a longer jump it can't keep both sides, and the side with more lines is kept."""
 

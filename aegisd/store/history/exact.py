@@ -8,11 +8,11 @@ smallest duration at which the weights of all that are no longer reach its share
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+from aegisd.events.units import SECOND_US
 from aegisd.store.backlog import Backlog
 from aegisd.store.database import Postgres, Session
 from aegisd.store.history.figures import Answer, Latency, Totals
 from aegisd.store.history.ranges import Range
-from aegisd.store.schema import SECOND
 
 T = TypeVar("T")
 
@@ -95,8 +95,8 @@ class Exact:
         """What ``work`` makes of the rows: complete up to what waited when they were read."""
 
         async def query(session: Session) -> Answer[T]:
-            oldest = self._backlog.oldest if node in (None, self._node) else None
-            return Answer(await work(session), None if oldest is None else oldest * SECOND)
+            oldest = self._backlog.find_oldest() if node in (None, self._node) else None
+            return Answer(await work(session), None if oldest is None else oldest * SECOND_US)
 
         return await self._postgres.answer(query, slow=True)
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from aegisd.errors import DatabaseUnavailable
 from aegisd.events.block import Block, concatenate
 from aegisd.events.protocol import RATE_LIMIT, REQUEST
+from aegisd.events.units import SECOND_US
 from aegisd.stats import sketch
 from aegisd.store.backlog import Backlog
 from aegisd.store.database import Postgres, Session
@@ -39,7 +40,7 @@ from aegisd.store.history.figures import (
 from aegisd.store.history.ranges import Range
 from aegisd.store.history.ranking import Ranking
 from aegisd.store.rollups import Rollups, fine, named_endpoints, named_keys
-from aegisd.store.schema import DAY, ENDPOINTS, KEYS, REQUESTS, SECOND, Kind, floor
+from aegisd.store.schema import DAY, ENDPOINTS, KEYS, REQUESTS, Kind, floor
 
 _STATE = (
     "SELECT hours_closed, days_closed, (SELECT position FROM journals WHERE journal = $1)"
@@ -227,7 +228,7 @@ class History:
             own = node in (None, self._node)
             unheld = self._backlog.unbuffered() if own else []
             entries = self._backlog.buffered() if own else []
-            found = await session.fetch(_STATE, self._backlog.journal)
+            found = await session.fetch(_STATE, self._backlog.journal_uuid)
             if not found:
                 raise DatabaseUnavailable(
                     "the table rollup_progress has lost its row; the next fold puts it back"
@@ -236,7 +237,7 @@ class History:
             position = stored or 0
             blocks = (block for e in entries if e.end > position for block in e.after(position))
             waiting = concatenate(b.only(needed[b.kind]) for b in blocks if b.kind in needed)
-            missing = (since * SECOND for end, since in unheld if end > position)
+            missing = (since * SECOND_US for end, since in unheld if end > position)
             figures = await work(session, Progress(hours, days), waiting)
             return Answer(figures, next(missing, None))
 

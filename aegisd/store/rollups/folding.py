@@ -19,6 +19,7 @@ from datetime import UTC, datetime, timedelta
 
 from attrs import frozen
 
+from aegisd.events.units import SECOND_US
 from aegisd.store.database import Session
 from aegisd.store.rollups.adding import insertion
 from aegisd.store.schema import (
@@ -30,7 +31,6 @@ from aegisd.store.schema import (
     MINUTE,
     PARTITIONED,
     REQUESTS,
-    SECOND,
     TIMESCALEDB,
     Kind,
     Partition,
@@ -90,7 +90,7 @@ _TURN = (
 
 
 def _turn(now: int) -> tuple[int, int]:
-    return now - FOLD_INTERVAL_SECONDS * SECOND, now + CLOCKS_APART_SECONDS * SECOND
+    return now - FOLD_INTERVAL_SECONDS * SECOND_US, now + CLOCKS_APART_SECONDS * SECOND_US
 
 
 async def days_to_fold(session: Session, now: int) -> frozenset[int] | None:
@@ -104,7 +104,7 @@ async def days_to_fold(session: Session, now: int) -> frozenset[int] | None:
         f" FROM {REQUESTS.table(MINUTE)} WHERE NOT summed AND bucket >= {literal(hours)}"
     )
     first = await _first(session, _whole_minutes(now))
-    pieces = set() if first is None else {first // (DAY * SECOND)}
+    pieces = set() if first is None else {first // (DAY * SECOND_US)}
     return frozenset(pieces | {day for (day,) in found})
 
 
@@ -117,14 +117,14 @@ async def fold(session: Session, portion: Portion) -> Folded | None:
         return None
     until = whole = _whole_minutes(now)
     first = await _first(session, until)
-    if first is not None and first // (DAY * SECOND) not in portion.days:  # came just now
+    if first is not None and first // (DAY * SECOND_US) not in portion.days:  # came just now
         return Folded(more=True, full=False)
     ((hours, days),) = turn
-    hours = await _close(session, HOUR, MINUTE, hours, floor(now - CLOSE_SECONDS * SECOND, HOUR))
+    hours = await _close(session, HOUR, MINUTE, hours, floor(now - CLOSE_SECONDS * SECOND_US, HOUR))
     days = await _close(session, DAY, HOUR, days, floor(hours, DAY))
     full = False
     if first is not None:
-        until = end = min(until, floor(first, DAY) + DAY * SECOND)
+        until = end = min(until, floor(first, DAY) + DAY * SECOND_US)
         for kind in KINDS:
             until = await _cut(session, kind, until, portion.pieces)
         full = until < end
@@ -141,7 +141,7 @@ async def fold(session: Session, portion: Portion) -> Folded | None:
 
 def _whole_minutes(now: int) -> int:
     """Up to where minutes are over, and what they hold has come."""
-    return floor(now - LATE_SECONDS * SECOND, MINUTE)
+    return floor(now - LATE_SECONDS * SECOND_US, MINUTE)
 
 
 async def _first(session: Session, until: int) -> int | None:
@@ -160,7 +160,7 @@ async def _cut(session: Session, kind: Kind, until: int, pieces: int) -> int:
         " ORDER BY bucket LIMIT 1 OFFSET $1",
         pieces,
     )
-    return min(until, floor(beyond[0][0], MINUTE) + MINUTE * SECOND) if beyond else until
+    return min(until, floor(beyond[0][0], MINUTE) + MINUTE * SECOND_US) if beyond else until
 
 
 async def _fold_pieces(
@@ -202,8 +202,8 @@ def _place(table: str, low: int, high: int, layout: str) -> str:
         return "true"
     if layout == TIMESCALEDB:
         return between(low, high, "t.bucket")
-    partition = Partition.of(table, low // (DAY * SECOND))
-    return between(partition.day * DAY * SECOND, partition.end * DAY * SECOND, "t.bucket")
+    partition = Partition.of(table, low // (DAY * SECOND_US))
+    return between(partition.day * DAY * SECOND_US, partition.end * DAY * SECOND_US, "t.bucket")
 
 
 async def _close(session: Session, level: int, finer: int, closed: int, until: int) -> int:
@@ -226,7 +226,7 @@ async def _restore(session: Session) -> None:
     closed = []
     for level in (HOUR, DAY):
         ((last,),) = await session.fetch(f"SELECT max(bucket) FROM {REQUESTS.table(level)}")
-        closed.append(0 if last is None else last + level * SECOND)
+        closed.append(0 if last is None else last + level * SECOND_US)
     await session.execute(
         "INSERT INTO rollup_progress (hours_closed, days_closed, folded_at) VALUES ($1, $2, $3)"
         " ON CONFLICT DO NOTHING",

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from aegisd.events.block import Block, Integers, Mask, Text
 from aegisd.events.counters import CLASS_ADDS, COLUMN, OTHER, STATUS_CLASS
 from aegisd.events.protocol import RATE_LIMIT, REQUEST
+from aegisd.events.units import SECOND_US
 from aegisd.stats import sketch
 from aegisd.stats.durations import Durations
 
-SECOND = 1_000_000  # microseconds
 FINE_SECONDS = 10
 NAMED_SECONDS = 60
 
@@ -171,7 +171,7 @@ def fine(blocks: Sequence[Block]) -> Rollups:
         durations = _durations(requests, groups)
     if decisions is not None:
         counters |= _count_decisions(decisions, _within(starts, spans[-1]))
-    return Rollups(starts * FINE_SECONDS * SECOND, {}, counters, durations)
+    return Rollups(starts * FINE_SECONDS * SECOND_US, {}, counters, durations)
 
 
 def _within(codes: Integers, groups: _Groups) -> _Groups:
@@ -200,7 +200,7 @@ def named_endpoints(blocks: Sequence[Block]) -> Named | None:
     groups = _bounded(groups, busy, np.zeros_like(busy), other)
     minute, name = np.divmod(groups.codes, other + 1)
     return Named(
-        minute * NAMED_SECONDS * SECOND,
+        minute * NAMED_SECONDS * SECOND_US,
         {
             "method": _or_other(methods, name // width),
             "endpoint": _or_other(paths, np.where(name == other, width, name % width)),
@@ -229,7 +229,7 @@ def named_keys(blocks: Sequence[Block]) -> Named | None:
     groups = _bounded(groups, counters["denied"], counters["checked"], other)
     minute, name = np.divmod(groups.codes, other + 1)
     return Named(
-        minute * NAMED_SECONDS * SECOND,
+        minute * NAMED_SECONDS * SECOND_US,
         {"key": _or_other(names, name)},
         _count_decisions(block, groups),
         block,
@@ -247,12 +247,12 @@ def _or_other(text: Text, index: Integers) -> Text:
 
 
 def _spans(block: Block, seconds: int) -> _Groups:
-    return _grouped(block.numbers["timestamp"].astype(np.int64) // (seconds * SECOND))
+    return _grouped(block.numbers["timestamp"].astype(np.int64) // (seconds * SECOND_US))
 
 
 def _named(block: Block, names: Integers, other: int) -> _Groups:
     """Groups by minute and name; a code is minute * (other + 1) + name."""
-    minutes = block.numbers["timestamp"].astype(np.int64) // (NAMED_SECONDS * SECOND)
+    minutes = block.numbers["timestamp"].astype(np.int64) // (NAMED_SECONDS * SECOND_US)
     return _grouped(minutes * (other + 1) + names)
 
 

@@ -5,9 +5,9 @@ Times are in microseconds since 1970, lengths in seconds.
 
 from attrs import frozen
 
-SECOND = 1_000_000  # microseconds
+from aegisd.events.units import DAY_SECONDS, HOUR_SECONDS, MINUTE_SECONDS, SECOND_US
 
-FINE, MINUTE, HOUR, DAY = 10, 60, 3600, 86_400
+FINE, MINUTE, HOUR, DAY = 10, MINUTE_SECONDS, HOUR_SECONDS, DAY_SECONDS
 
 SUFFIXES = {FINE: "10s", MINUTE: "1m", HOUR: "1h", DAY: "1d"}
 """What the levels' tables end with."""
@@ -63,7 +63,7 @@ KINDS = (REQUESTS, ENDPOINTS, KEYS)
 
 def floor(moment: int, level: int) -> int:
     """The start of the bucket of ``level`` seconds that ``moment`` lies in."""
-    return moment - moment % (level * SECOND)
+    return moment - moment % (level * SECOND_US)
 
 
 def ceil(moment: int, level: int) -> int:

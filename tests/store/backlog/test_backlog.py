@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from store.databases import block, requests
-from store.journals import UID, add, aside, files, flip, opened
+from store.journals import UID, add, files, flip_byte, opened, set_aside
 from structlog.testing import capture_logs
 from support import short_directory
 
@@ -19,7 +19,7 @@ from aegisd.store.backlog import backlog as backlog_module
 from aegisd.store.backlog.backlog import Backlog
 from aegisd.store.backlog.batch import Batch
 from aegisd.store.journal import journal as journal_module
-from aegisd.store.journal import payload
+from aegisd.store.journal import pack_blocks
 from aegisd.store.journal.journal import Journal, JournalUnavailable
 
 ALL = 10**9
@@ -42,7 +42,12 @@ def numbered(first: int, count: int) -> Block:
 
 def put_durably(backlog: Backlog, blocks: list[Block], moved: dict[str, int]) -> int:
     named = {(UID, name): mark for name, mark in moved.items()}
-    return backlog.append_durably(blocks, payload.pack(blocks), named)
+    return backlog.append_durably(blocks, pack_blocks(blocks), named)
+
+
+def lost_by(backlog: Backlog) -> int:
+    """Events that were accepted, and found no room or can't be read any more."""
+    return backlog.figures.no_room + backlog.figures.lost_with_files
 
 
 def numbers(batch: Batch | None) -> list[int]:
@@ -105,7 +110,7 @@ def test_nothing_put_is_nothing(tmp_path: Path) -> None:
         size = files(tmp_path)[0].stat().st_size
         backlog.append([])
         backlog.append([numbered(0, 0)])
-        assert (backlog.events, backlog.oldest, backlog.next_batch(ALL)) == (0, None, None)
+        assert (backlog.events, backlog.find_oldest(), backlog.next_batch(ALL)) == (0, None, None)
         assert files(tmp_path)[0].stat().st_size == size
 
 
@@ -124,9 +129,9 @@ def test_what_was_not_stored_is_there_after_another_start(tmp_path: Path) -> Non
     with waiting(tmp_path) as backlog:
         backlog.resume_from(37)
         backlog.append([numbered(100, 1)])
-        assert backlog.oldest == 50
+        assert backlog.find_oldest() == 50
         assert drain(backlog) == list(range(37, 101))
-        assert backlog.dropped == 0
+        assert lost_by(backlog) == 0
 
 
 def test_durable_ones_come_in_order_with_the_others(tmp_path: Path) -> None:
@@ -150,7 +155,7 @@ def test_more_than_memory_holds_is_read_from_the_journal(
             backlog.append([numbered(first, 10)])
             assert backlog._buffered_bytes <= backlog_module.MAX_BUFFERED_BYTES
         assert drain(backlog, 30) == list(range(1000))
-        assert (backlog.dropped, backlog._buffered_bytes) == (0, 0)
+        assert (lost_by(backlog), backlog._buffered_bytes) == (0, 0)
 
 
 def test_what_comes_while_the_journal_is_read_waits_for_its_turn(
@@ -231,7 +236,7 @@ def test_after_a_start_what_waits_is_in_the_journal_alone_but_for_the_first_entr
         put_tens(backlog, 3)
     with ticking(tmp_path) as backlog:
         backlog.resume_from(10)
-        assert backlog.oldest == 2
+        assert backlog.find_oldest() == 2
         assert backlog.unbuffered() == [(backlog.end, 2)]
         put_tens(backlog, 1)
         assert backlog.unbuffered() == [(backlog.end - 10, 2)]
@@ -250,11 +255,15 @@ def test_a_full_journal_leaves_it_to_memory_and_what_finds_no_room_is_counted(
     with capture_logs() as logs, waiting(tmp_path, max_bytes=1) as backlog:
         for first in range(0, 50, 10):
             backlog.append([numbered(first, 10)])
-        assert (backlog.dropped, backlog.events, backlog.lost_with_files) == (20, 30, 0)
+        assert (backlog.figures.no_room, backlog.events, backlog.figures.lost_with_files) == (
+            20,
+            30,
+            0,
+        )
         assert backlog.figures.error == "it is full (storage.journal_max_bytes)"
         with pytest.raises(JournalUnavailable):
             put_durably(backlog, [whole], {"a": 1})
-        assert backlog.dropped == 20, "who hears of it has them still"
+        assert lost_by(backlog) == 20, "who hears of it has them still"
         assert drain(backlog) == list(range(30))
     assert [line["log_level"] for line in logs] == ["error"]
 
@@ -274,7 +283,7 @@ def test_a_journal_that_can_be_written_again_is_told_once(
         for first in range(6, 9):
             backlog.append([numbered(first, 1)])
         assert backlog.figures.error is None
-        assert (backlog.events, backlog.dropped) == (9, 0)
+        assert (backlog.events, lost_by(backlog)) == (9, 0)
         assert drain(backlog) == list(range(9))
         backlog.close()
     assert [line["log_level"] for line in logs] == ["error", "info"]
@@ -296,7 +305,7 @@ def test_the_first_after_a_start_may_be_in_memory_alone(
         backlog.append([numbered(6, 3)])
         backlog.append([numbered(9, 3)])
         assert drain(backlog) == list(range(3, 12))
-        assert backlog.dropped == 0
+        assert lost_by(backlog) == 0
         backlog.close()
 
 
@@ -313,7 +322,7 @@ def test_what_memory_alone_held_is_counted_as_lost_after_a_crash(
     with capture_logs(), waiting(tmp_path) as backlog:
         backlog.resume_from(0)
         assert drain(backlog) == [0, 1, 2, 7, 8]
-        assert (backlog.lost_with_files, backlog.events) == (4, 0)
+        assert (backlog.figures.lost_with_files, backlog.events) == (4, 0)
 
 
 @pytest.fixture
@@ -345,20 +354,20 @@ def test_what_stands_behind_damage_is_counted_as_lost_once(
             backlog.append([numbered(first, 10)])
     spans = [int(path.stem) for path in files(tmp_path)]
     starts, end = spans[: damaged + 1], [*spans[1:], 90][damaged]
-    flip(files(tmp_path)[damaged], -1)
+    flip_byte(files(tmp_path)[damaged], -1)
     last = max(starts[-1], end - 10)  # the last record of the file
     expected = [n for n in range(90) if not last <= n < min(end, 90)]
     with capture_logs(), waiting(tmp_path) as backlog:
         for _ in range(2):
             backlog.resume_from(0)
             assert numbers(backlog.next_batch(ALL)) == expected
-            assert backlog.lost_with_files == 90 - len(expected)
+            assert backlog.figures.lost_with_files == 90 - len(expected)
     with capture_logs(), waiting(tmp_path) as backlog:  # as after a crash
         backlog.resume_from(0)
         assert drain(backlog, 10) == expected
-        assert backlog.lost_with_files == 90 - len(expected)
+        assert backlog.figures.lost_with_files == 90 - len(expected)
         assert backlog.events == 0
-    assert len(aside(tmp_path)) == 1
+    assert len(set_aside(tmp_path)) == 1
 
 
 def test_a_missing_segment_is_counted_as_lost(
@@ -373,7 +382,7 @@ def test_a_missing_segment_is_counted_as_lost(
     with capture_logs(), waiting(tmp_path) as backlog:
         backlog.resume_from(0)
         assert drain(backlog) == [n for n in range(90) if not middle[0] <= n < middle[1]]
-        assert backlog.lost_with_files == middle[1] - middle[0]
+        assert backlog.figures.lost_with_files == middle[1] - middle[0]
 
 
 def test_when_only_lost_events_wait_nothing_waits(
@@ -383,10 +392,14 @@ def test_when_only_lost_events_wait_nothing_waits(
     monkeypatch.setattr(backlog_module, "MAX_BUFFERED_BYTES", 0)
     with capture_logs(), waiting(tmp_path) as backlog:
         backlog.append([numbered(0, 10)])
-        flip(files(tmp_path)[0], -1)
+        flip_byte(files(tmp_path)[0], -1)
         assert backlog.events == 10
-        assert backlog.oldest is None
-        assert (backlog.next_batch(ALL), backlog.events, backlog.lost_with_files) == (None, 0, 10)
+        assert backlog.find_oldest() is None
+        assert (backlog.next_batch(ALL), backlog.events, backlog.figures.lost_with_files) == (
+            None,
+            0,
+            10,
+        )
         backlog.append([numbered(10, 2)])
         assert drain(backlog) == [10, 11]
 
@@ -394,21 +407,21 @@ def test_when_only_lost_events_wait_nothing_waits(
 def test_damage_costs_nothing_that_memory_holds(tmp_path: Path) -> None:
     with capture_logs(), waiting(tmp_path) as backlog:
         backlog.append([numbered(0, 10)])
-        flip(files(tmp_path)[0], -1)
+        flip_byte(files(tmp_path)[0], -1)
         assert drain(backlog) == list(range(10))
-        assert backlog.dropped == 0
+        assert lost_by(backlog) == 0
 
 
 def test_an_entry_that_is_none_is_counted_as_lost_and_left_behind(tmp_path: Path) -> None:
     """As one that a later release has written."""
     with opened(tmp_path) as journal:
-        add(journal, payload.pack([numbered(0, 5)]), b"\xc1", events=5)
-        add(journal, payload.pack([numbered(10, 5)]), events=5)
+        add(journal, pack_blocks([numbered(0, 5)]), b"\xc1", events=5)
+        add(journal, pack_blocks([numbered(10, 5)]), events=5)
     with capture_logs(), waiting(tmp_path) as backlog:
         for _ in range(2):
             backlog.resume_from(0)
             assert numbers(backlog.next_batch(ALL)) == [*range(5), *range(10, 15)]
-        assert backlog.lost_with_files == 5
+        assert backlog.figures.lost_with_files == 5
         batch = backlog.next_batch(ALL)
         assert batch is not None
         backlog.commit(batch.end)
@@ -513,7 +526,7 @@ class World:
     def _put(self, count: int, *, durably: bool) -> None:
         made = list(range(self.put, self.put + count))
         self.put += count
-        dropped = self.backlog.dropped
+        dropped = lost_by(self.backlog)
         if durably:
             try:
                 put_durably(self.backlog, [numbered(made[0], count)] if made else [], {"a": 1})
@@ -521,7 +534,7 @@ class World:
                 return
         else:
             self.backlog.append([numbered(made[0], count)])
-        if self.backlog.dropped == dropped:
+        if lost_by(self.backlog) == dropped:
             self.accepted += made
             if self.backlog.figures.error is not None:
                 self.in_memory |= set(made)

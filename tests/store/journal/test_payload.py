@@ -7,15 +7,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sample_events import MAX_AGE, decoded_by, events, rows, texts
+from sample_events import decoded_by, events, open_decoder, rows, texts
 from store.databases import NODE, NOON, block
 
 from aegisd.events.block import ABSENT, Block, Text, concatenate
 from aegisd.events.protocol import BACKEND, KINDS, RATE_LIMIT, REQUEST, SYSTEM
-from aegisd.store.journal.payload import MAX_EVENTS, pack, unpack
+from aegisd.store.journal.payload import MAX_EVENTS, pack_blocks, unpack_blocks
 from aegisd.store.write.rows import table_rows
 from aegisd.wire.careful.table import MAX_READ_ROWS
-from aegisd.wire.decode import Decoder
 
 NUMBERS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
     REQUEST: {
@@ -84,20 +83,20 @@ def assert_same(unpacked: list[Block], packed: list[Block]) -> None:
 
 @given(st.lists(blocks(), max_size=4))
 def test_what_is_packed_comes_back(held: list[Block]) -> None:
-    assert_same(unpack(pack(held)), held)
+    assert_same(unpack_blocks(pack_blocks(held)), held)
 
 
 @given(st.lists(events(), min_size=1, max_size=6))
 def test_what_was_decoded_comes_back(sent: list[tuple[Any, Any]]) -> None:
     message = msgpack.packb([event for event, _ in sent])
-    held = decoded_by(Decoder(MAX_AGE), [message]).blocks
-    assert_same(unpack(pack(held)), held)
+    held = decoded_by(open_decoder(), [message]).blocks
+    assert_same(unpack_blocks(pack_blocks(held)), held)
 
 
 @given(st.lists(blocks(), max_size=3), st.data())
 def test_parts_of_blocks_are_packed_as_they_are(held: list[Block], data: st.DataObject) -> None:
     parts = [b.part(data.draw(st.integers(0, b.size)), b.size) for b in held]
-    assert_same(unpack(pack(parts)), parts)
+    assert_same(unpack_blocks(pack_blocks(parts)), parts)
 
 
 @given(st.lists(blocks(), max_size=4))
@@ -111,7 +110,7 @@ def test_what_comes_back_makes_the_same_rows_for_the_database(held: list[Block])
     sane = [b for b in held if b.size]
     for each in sane:
         each.numbers["timestamp"][:] = NOON
-    assert copied(unpack(pack(sane))) == copied(sane)
+    assert copied(unpack_blocks(pack_blocks(sane))) == copied(sane)
 
 
 @pytest.mark.parametrize("count", [1, 2, 255, 256, 257, 65_535, 65_536, 65_537])
@@ -120,16 +119,16 @@ def test_an_index_has_room_for_all_values(count: int) -> None:
     held = block("backend", [{}] * count).with_text(
         "backend_name", Text(values, np.arange(count, dtype=np.int32)[::-1])
     )
-    (back,) = unpack(pack([held]))
+    (back,) = unpack_blocks(pack_blocks([held]))
     assert back.texts["backend_name"].rows() == values[::-1]
 
 
 def test_what_is_the_same_in_all_rows_takes_the_room_of_one() -> None:
-    few, many = (len(pack([block("request", [{}] * n)])) for n in (300, 60_000))
+    few, many = (len(pack_blocks([block("request", [{}] * n)])) for n in (300, 60_000))
     assert many - few < 10
 
 
-GOOD = msgpack.unpackb(pack([block("system", [{"source": "a"}, {"source": None}])]))
+GOOD = msgpack.unpackb(pack_blocks([block("system", [{"source": "a"}, {"source": None}])]))
 
 
 @given(st.binary(max_size=200))
@@ -182,12 +181,12 @@ def test_a_column_that_is_something_else_is_told(name: str, value: Any) -> None:
 def test_a_text_that_is_something_else_is_told(text: Any) -> None:
     kind, size, numbers, _ = GOOD[0]
     with pytest.raises(ValueError, match="no payload of format 1"):
-        unpack(msgpack.packb([[kind, size, numbers, {"source": text}]]))
+        unpack_blocks(msgpack.packb([[kind, size, numbers, {"source": text}]]))
 
 
 @given(st.data())
 def test_an_entry_with_a_changed_byte_is_told_or_read(data: st.DataObject) -> None:
-    whole = bytearray(pack([block("request", [{"path": "/a"}, {"path": "/b"}])]))
+    whole = bytearray(pack_blocks([block("request", [{"path": "/a"}, {"path": "/b"}])]))
     place = data.draw(st.integers(0, len(whole) - 1))
     whole[place] ^= data.draw(st.integers(1, 255))
     assert_harmless(bytes(whole))
@@ -199,13 +198,13 @@ def test_a_size_that_none_has_is_told(size: Any) -> None:
     kind, _, _, _ = GOOD[0]
     constant = ["<i8", bytes(8)]
     with pytest.raises(ValueError, match="no payload of format 1"):
-        unpack(msgpack.packb([[kind, size, {"timestamp": constant}, {}]]))
+        unpack_blocks(msgpack.packb([[kind, size, {"timestamp": constant}, {}]]))
 
 
 def assert_harmless(data: bytes) -> None:
     """Bytes give blocks whose every row can be looked at, or a ValueError."""
     try:
-        found = unpack(data)
+        found = unpack_blocks(data)
     except ValueError:
         return
     for each in found:
@@ -222,8 +221,8 @@ def test_what_is_packed_is_always_taken_back_however_large(
 ) -> None:
     monkeypatch.setattr("aegisd.store.journal.payload.MAX_EVENTS", 3)
     sent = [{"method": "GET", "path": f"/{i}", "status_code": 200} for i in range(10)]
-    (block,) = decoded_by(Decoder(MAX_AGE), [msgpack.packb(sent)]).blocks
-    held = unpack(pack([block]))
+    (block,) = decoded_by(open_decoder(), [msgpack.packb(sent)]).blocks
+    held = unpack_blocks(pack_blocks([block]))
     assert [part.size for part in held] == [3, 3, 3, 1]
     assert rows(held) == rows([block])
 

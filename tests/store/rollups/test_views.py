@@ -12,8 +12,9 @@ from store.cluster import bounded
 from store.databases import DAY, ask, database, database_name
 from store.weeks import EVENTS, NOW, Event, fill
 
+from aegisd.events.units import SECOND_US
 from aegisd.stats import sketch
-from aegisd.store.schema.levels import SECOND, floor
+from aegisd.store.schema.levels import floor
 from aegisd.store.schema.schema import Partition
 
 LEVELS = {"minute": 60, "hour": 3600, "day": 86_400}
@@ -73,7 +74,7 @@ def expected(view: str) -> dict[tuple[Any, ...], dict[str, Any]]:
     names, holds = KINDS[kind]
     groups = defaultdict(list)
     for event in filter(holds, EVENTS):
-        bucket = floor(event.moment, LEVELS[level]) / SECOND
+        bucket = floor(event.moment, LEVELS[level]) / SECOND_US
         node = [event.node] if by else []
         groups[(bucket, *node, *(getattr(event, name) for name in names))].append(event)
     return {key: figures(events) for key, events in groups.items()}
@@ -126,7 +127,7 @@ async def test_of_a_day_only_its_partitions_are_read_and_over_an_index(dsn: str)
     # the planner is to take an index wherever there is one, though the tables are small
     await ask(dsn, f"ALTER DATABASE {database_name(dsn)} SET enable_seqscan = off")
     ((days,),) = await ask(
-        dsn, "SELECT extract(epoch FROM now() - to_timestamp($1))::float8 / 86400", NOW / SECOND
+        dsn, "SELECT extract(epoch FROM now() - to_timestamp($1))::float8 / 86400", NOW / SECOND_US
     )
     for view in VIEWS:
         ((answer,),) = await ask(
