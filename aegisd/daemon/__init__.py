@@ -6,8 +6,8 @@
 
 from aegisd.daemon.build import Daemon, build
 from aegisd.daemon.logs import configure as configure_log
-from aegisd.daemon.migrate import migrate
-from aegisd.daemon.run import run
+from aegisd.daemon.migration import migrate
+from aegisd.daemon.process import run
 from aegisd.daemon.serve import serve
 
 __all__ = ["Daemon", "build", "configure_log", "migrate", "run", "serve"]

@@ -148,9 +148,55 @@ async def build(
     the daemon. ``connections`` are what clients may have. Raises AegisdError.
     """
     started = clocks()
-    handed = handed or {}
+    handed = dict(handed or {})
     settings = evolve(settings, http=http_port.with_address_of(handed.get("http"), settings.http))
-    node, stored = directories.expand(settings.node), settings.storage
+    node = directories.expand(settings.node)
+    async with _open(settings, directories, node) as (postgres, storage, sockets):
+        live = LiveState(settings.paths.max_endpoints, *started)
+        advance = partial(_advance, live)
+        intake = _intake(settings, live, storage)
+        acknowledger = Acknowledger(intake, storage)
+        shares = provide(connections)
+        datagrams, streams = sockets.listen(
+            settings.ingest, directories, handed, intake.process, acknowledger.submit, shares.stream
+        )
+        http = await http_port.listen(settings.http, handed.get("http"))
+        archive = Archive(postgres, node)
+        upkeep = Maintainer(postgres, settings.metrics, clocks, archive)
+        hub = Hub(live, advance, settings.dashboard.websocket)
+        daemon = Daemon(
+            settings=settings,
+            directories=directories,
+            node=node,
+            started=started,
+            advance=advance,
+            stopping=trio.Event() if stopping is None else stopping,
+            postgres=postgres,
+            storage=storage,
+            live=live,
+            intake=intake,
+            acknowledger=acknowledger,
+            sockets=sockets,
+            datagrams=datagrams,
+            streams=streams,
+            upkeep=upkeep,
+            archive=archive,
+            hub=hub,
+            alerts=Manager(settings.alerts, live, archive, hub.announce, clocks),
+            health=Health([*datagrams, *streams], intake, storage, upkeep, settings.metrics),
+            http=http,
+            connections=Connections(shares.http),
+        )
+        daemon.server = _server(daemon)
+        yield daemon
+
+
+@asynccontextmanager
+async def _open(
+    settings: Settings, directories: Directories, node: str
+) -> AsyncIterator[tuple[Postgres, Storage, Sockets]]:
+    """What is closed at the end: connections to Postgres, the journal, the sockets' files."""
+    stored = settings.storage
     async with open_postgres(
         migrate=stored.migrate, layout=stored.layout, schema=stored.schema
     ) as postgres:
@@ -158,48 +204,7 @@ async def build(
             open_storage(settings, directories, postgres, node, clocks) as storage,
             Sockets() as sockets,
         ):
-            live = LiveState(settings.paths.max_endpoints, *started)
-            advance = partial(_advance, live)
-            intake = _intake(settings, live, storage)
-            acknowledger = Acknowledger(intake, storage)
-            shares = provide(connections)
-            datagrams, streams = sockets.listen(
-                settings.ingest,
-                directories,
-                dict(handed),
-                intake.process,
-                acknowledger.submit,
-                shares.stream,
-            )
-            http = await http_port.listen(settings.http, handed.get("http"))
-            archive = Archive(postgres, node)
-            upkeep = Maintainer(postgres, settings.metrics, clocks, archive)
-            hub = Hub(live, advance, settings.dashboard.websocket)
-            daemon = Daemon(
-                settings=settings,
-                directories=directories,
-                node=node,
-                started=started,
-                advance=advance,
-                stopping=trio.Event() if stopping is None else stopping,
-                postgres=postgres,
-                storage=storage,
-                live=live,
-                intake=intake,
-                acknowledger=acknowledger,
-                sockets=sockets,
-                datagrams=datagrams,
-                streams=streams,
-                upkeep=upkeep,
-                archive=archive,
-                hub=hub,
-                alerts=Manager(settings.alerts, live, archive, hub.announce, clocks),
-                health=Health([*datagrams, *streams], intake, storage, upkeep, settings.metrics),
-                http=http,
-                connections=Connections(shares.http),
-            )
-            daemon.server = _server(daemon)
-            yield daemon
+            yield postgres, storage, sockets
 
 
 def _advance(live: LiveState) -> int:

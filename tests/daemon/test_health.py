@@ -1,9 +1,16 @@
-"""When a loss is told, and for how long it shows."""
+"""Health's lines, when a loss is logged, and for how long it shows."""
 
+from typing import Any
+
+import pytest
+from attrs import define, evolve
 from hypothesis import given
 from hypothesis import strategies as st
+from web.figures import INTAKE, STORAGE
 
-from aegisd.daemon.health import LASTING_SECONDS, LOG_SECONDS, Loss, Losses
+from aegisd.config.settings import Metrics
+from aegisd.daemon.health import LASTING_SECONDS, LOG_SECONDS, Health, Loss, Losses
+from aegisd.events.protocol import Reason
 
 CAUSE = "the moon was full"
 
@@ -47,3 +54,70 @@ def test_logged_losses_sum_up_to_all_losses(steps: list[tuple[int, float]]) -> N
         total, now = total + more, now + seconds
         told += sum(loss.lost for loss in losses.observe({CAUSE: total}, now))
     assert told == total
+
+
+@define
+class Part:
+    """A part whose figures the test sets."""
+
+    value: Any
+
+    def figures(self) -> Any:
+        return self.value
+
+
+class Upkeep:
+    """An upkeep without failures."""
+
+    def lines(self, *, admin: bool, away_is_told: bool) -> list[str]:
+        del admin, away_is_told
+        return []
+
+    @property
+    def duties(self) -> "Upkeep":
+        return self
+
+
+def health(storage: Part, intake: Part | None = None, *, enabled: bool = True) -> Health:
+    parts: Any = ([], intake or Part(INTAKE), storage, Upkeep())
+    return Health(*parts, Metrics(enabled=enabled))
+
+
+def test_daemon_without_faults_has_no_lines() -> None:
+    assert health(Part(STORAGE)).lines(admin=True) == []
+
+
+def test_database_away_is_a_line_with_its_error_for_admins_and_its_kind_for_others() -> None:
+    away = evolve(STORAGE, connected=False, last_error="10.0.0.1: refused", last_error_kind="X")
+    watched = health(Part(away))
+    assert watched.lines(admin=True) == ["the database can't be used: 10.0.0.1: refused"]
+    assert watched.lines(admin=False) == ["the database can't be used: X"]
+
+
+def test_database_away_is_no_line_where_nothing_is_stored() -> None:
+    away = evolve(STORAGE, connected=False)
+    assert health(Part(away), enabled=False).lines(admin=True) == []
+
+
+@pytest.mark.parametrize(
+    ("field", "what"), [("append_error", "written"), ("sync_error", "brought to the disk")]
+)
+def test_journal_error_is_a_line_with_its_reason_for_admins_only(field: str, what: str) -> None:
+    watched = health(Part(evolve(STORAGE, **{field: "/journal: full"})))
+    assert watched.lines(admin=True) == [f"the journal can't be {what}: /journal: full"]
+    assert watched.lines(admin=False) == [f"the journal can't be {what}"]
+
+
+def test_loss_is_a_line_until_a_minute_after_its_last_growth(capsys: Any) -> None:
+    intake = Part(INTAKE)
+    watched = health(Part(STORAGE), intake)
+    watched.watch(1000.0)
+    assert watched.lines(admin=False) == []
+    intake.value = evolve(INTAKE, rejected={Reason.MALFORMED: 3})
+    for now in (1001.0, 1060.0):
+        watched.watch(now)
+        (line,) = watched.lines(admin=False)
+        assert line == "events were rejected; GET /api/ingest shows why: 3 so far"
+    watched.watch(1061.0)
+    assert watched.lines(admin=False) == []
+    assert "".join(capsys.readouterr()).count("events were rejected") == 1

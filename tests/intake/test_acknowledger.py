@@ -1,4 +1,4 @@
-"""The acknowledged stream's groups: verdicts, closings and answers, on a real journal."""
+"""Groups of the acknowledged stream on a real journal: what is answered, what is kept."""
 
 import time
 from collections.abc import AsyncIterator
@@ -34,7 +34,7 @@ GARBAGE = b"\xc1"
 ALICE, BOB = Sender(10, 1000), Sender(11, 1001)
 
 
-class Line:
+class FakeListener:
     """A listener's name."""
 
     address = "stream:test"
@@ -44,7 +44,7 @@ def clocks() -> tuple[float, float]:
     return time.time(), time.monotonic()
 
 
-class Taking:
+class Harness:
     """An acknowledger on a journal of its own; groups are put together by the test."""
 
     def __init__(self, directory: Path) -> None:
@@ -67,23 +67,23 @@ class Taking:
         """What each connection's frames get, which were all there at once."""
         answers: dict[int, Answers] = {}
 
-        async def take(number: int, sender: Sender, frames: list[bytes]) -> None:
-            line: Any = Line()
-            answers[number] = await self.acknowledger.submit(line, sender, frames)
+        async def submit(number: int, sender: Sender, frames: list[bytes]) -> None:
+            listener: Any = FakeListener()
+            answers[number] = await self.acknowledger.submit(listener, sender, frames)
 
         with trio.fail_after(60):
-            async with trio.open_nursery() as tasks, trio.open_nursery() as taking:
+            async with trio.open_nursery() as tasks, trio.open_nursery() as submitting:
                 for number, (sender, frames) in enumerate(connections):
-                    taking.start_soon(take, number, sender, frames)
+                    submitting.start_soon(submit, number, sender, frames)
                     await trio.testing.wait_all_tasks_blocked()  # in this order
                 tasks.start_soon(self.acknowledger.run)
                 tasks.start_soon(self.storage.sync.run)
-                while len(answers) < len(connections):  # noqa: ASYNC110 # nobody tells
+                while len(answers) < len(connections):  # noqa: ASYNC110 # submit has no event
                     await trio.sleep(0.001)
                 tasks.cancel_scope.cancel()
         return [answers[number] for number in range(len(connections))]
 
-    def kept(self) -> int:
+    def events_in_journal(self) -> int:
         """Events in the journal, as they are read back."""
         self.backlog.resume_from(self.backlog.committed)
         batch = self.backlog.next_batch(2**62)
@@ -91,16 +91,16 @@ class Taking:
 
 
 @asynccontextmanager
-async def _opened(directory: Path) -> AsyncIterator[Taking]:
-    taking = Taking(directory)
+async def _opened(directory: Path) -> AsyncIterator[Harness]:
+    harness = Harness(directory)
     try:
-        yield taking
+        yield harness
     finally:
-        taking.storage.close()
+        harness.storage.close()
 
 
 @pytest.fixture
-async def taking(tmp_path: Path) -> AsyncIterator[Taking]:
+async def harness(tmp_path: Path) -> AsyncIterator[Harness]:
     async with _opened(tmp_path) as made:
         yield made
 
@@ -109,8 +109,8 @@ def message(source: str, seq: int, *events: object) -> bytes:
     return pack({"source": source, "seq": seq, "events": list(events or [EVENT])})
 
 
-def told(answers: Answers) -> list[Any]:
-    """The answers in short: what was acknowledged and how much accepted, or an error's code."""
+def in_short(answers: Answers) -> list[Any]:
+    """Of each answer: seq, accepted events and whether a duplicate; or an error's code."""
     short: list[Any] = []
     for answer in answers.payloads:
         assert isinstance(answer, dict)
@@ -122,47 +122,47 @@ def told(answers: Answers) -> list[Any]:
 
 
 async def test_frame_behind_an_unreadable_one_makes_no_duplicate_on_another_connection(
-    taking: Taking,
+    harness: Harness,
 ) -> None:
-    broken, again = await taking.group(
+    broken, again = await harness.group(
         (ALICE, [GARBAGE, message("s", 0)]), (ALICE, [message("s", 0)])
     )
-    assert (told(broken), broken.close) == (["malformed"], True)
-    assert (told(again), again.close) == ([(0, 1, False)], False)
-    assert taking.kept() == 1
+    assert (in_short(broken), broken.close) == (["malformed"], True)
+    assert (in_short(again), again.close) == ([(0, 1, False)], False)
+    assert harness.events_in_journal() == 1
 
 
 async def test_frame_behind_a_straddling_one_makes_no_duplicate_on_another_connection(
-    taking: Taking,
+    harness: Harness,
 ) -> None:
-    await taking.group((ALICE, [message("a", 0, EVENT, EVENT)]))
-    broken, again = await taking.group(
+    await harness.group((ALICE, [message("a", 0, EVENT, EVENT)]))
+    broken, again = await harness.group(
         (ALICE, [message("a", 1, EVENT, EVENT, EVENT), message("s", 0)]), (ALICE, [message("s", 0)])
     )
-    assert (told(broken), broken.close) == (["bad_seq"], True)
-    assert told(again) == [(0, 1, False)]
-    assert taking.kept() == 3
-    assert taking.intake.figures().rejected[Reason.BAD_SEQ] == 3, "each event of the message"
+    assert (in_short(broken), broken.close) == (["bad_seq"], True)
+    assert in_short(again) == [(0, 1, False)]
+    assert harness.events_in_journal() == 3
+    assert harness.intake.figures().rejected[Reason.BAD_SEQ] == 3, "each event of the message"
 
 
 async def test_frame_before_an_unreadable_one_counts_and_its_resend_is_a_duplicate(
-    taking: Taking,
+    harness: Harness,
 ) -> None:
-    broken, again = await taking.group(
+    broken, again = await harness.group(
         (ALICE, [message("s", 0), GARBAGE]), (ALICE, [message("s", 0), message("s", 1)])
     )
-    assert told(broken) == [(0, 1, False), "malformed"]
-    assert told(again) == [(0, 0, True), (1, 1, False)]
-    assert taking.kept() == 2
+    assert in_short(broken) == [(0, 1, False), "malformed"]
+    assert in_short(again) == [(0, 0, True), (1, 1, False)]
+    assert harness.events_in_journal() == 2
 
 
-async def test_mark_of_another_uid_does_not_move_this_one(taking: Taking) -> None:
-    await taking.group((BOB, [pack({"source": "s", "seq": 2**40, "events": []})]))
-    (answers,) = await taking.group((ALICE, [message("s", 0)]))
-    assert told(answers) == [(0, 1, False)]
-    both = await taking.group((BOB, [message("s", 2**40)]), (ALICE, [message("s", 1)]))
-    assert [told(answers) for answers in both] == [[(2**40, 1, False)], [(1, 1, False)]]
-    assert taking.kept() == 3
+async def test_mark_of_another_uid_does_not_move_this_one(harness: Harness) -> None:
+    await harness.group((BOB, [pack({"source": "s", "seq": 2**40, "events": []})]))
+    (answers,) = await harness.group((ALICE, [message("s", 0)]))
+    assert in_short(answers) == [(0, 1, False)]
+    both = await harness.group((BOB, [message("s", 2**40)]), (ALICE, [message("s", 1)]))
+    assert [in_short(answers) for answers in both] == [[(2**40, 1, False)], [(1, 1, False)]]
+    assert harness.events_in_journal() == 3
 
 
 def constants(seq: int, rows: int, padding: int = 0) -> bytes:
@@ -173,21 +173,21 @@ def constants(seq: int, rows: int, padding: int = 0) -> bytes:
 
 
 async def test_frame_with_too_many_rows_for_its_bytes_is_rejected(
-    taking: Taking,
+    harness: Harness,
 ) -> None:
     """Five of them would have been more than a block of the journal can be read back with."""
-    (answers,) = await taking.group((ALICE, [constants(2**22 * i, 2**22) for i in range(5)]))
-    assert [accepted for _, accepted, _ in told(answers)] == [0] * 5
-    assert taking.intake.figures().rejected[Reason.OUT_OF_RANGE] == 5
-    assert taking.kept() == 0
+    (answers,) = await harness.group((ALICE, [constants(2**22 * i, 2**22) for i in range(5)]))
+    assert [accepted for _, accepted, _ in in_short(answers)] == [0] * 5
+    assert harness.intake.figures().rejected[Reason.OUT_OF_RANGE] == 5
+    assert harness.events_in_journal() == 0
 
 
 async def test_largest_group_is_read_back_from_the_journal(tmp_path: Path) -> None:
     rows, frames = 65_536, 20
-    async with _opened(tmp_path) as taking:
+    async with _opened(tmp_path) as harness:
         sent = [constants(rows * i, rows, padding=rows) for i in range(frames)]
-        (answers,) = await taking.group((ALICE, sent))
-        assert [accepted for _, accepted, _ in told(answers)] == [rows] * frames
+        (answers,) = await harness.group((ALICE, sent))
+        assert [accepted for _, accepted, _ in in_short(answers)] == [rows] * frames
     async with _opened(tmp_path) as again:
         read = 0
         while (batch := again.backlog.next_batch(2**20)) is not None:
