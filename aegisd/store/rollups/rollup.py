@@ -238,7 +238,7 @@ def named_keys(blocks: Sequence[Block]) -> Named | None:
 
 
 def _distinct(text: Text) -> Text:
-    return Text.coded(text.values, text.index)
+    return text.distinct()
 
 
 def _or_other(text: Text, index: Integers) -> Text:
