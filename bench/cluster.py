@@ -11,11 +11,12 @@ from typing import Any, TypeVar
 import asyncpg
 import trio
 
+from aegisd.events.units import DAY_US
 from aegisd.store.embedded.cluster import embedded_postgres
 from aegisd.store.rollups.folding import PIECES
 from aegisd.store.schema.layouts import PARTITIONS
 from aegisd.store.schema.migrate import bring_up
-from aegisd.store.schema.schema import DAY_MICROSECONDS, SCHEMA, Partition
+from aegisd.store.schema.schema import SCHEMA, Partition
 from bench.receiver import Failed
 
 START_SECONDS = 120
@@ -50,7 +51,7 @@ class Database:
         async def work(connection: Any) -> None:
             async with connection.transaction():
                 await bring_up(connection, migrate=True, layout=PARTITIONS, schema=SCHEMA)
-            today = time.time_ns() // 1000 // DAY_MICROSECONDS
+            today = time.time_ns() // 1000 // DAY_US
             for partition in (Partition(TABLE, today), Partition(TABLE, today + 1)):
                 start, end = partition.bounds
                 await connection.execute(

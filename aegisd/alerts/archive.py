@@ -10,6 +10,7 @@ _COLUMNS = (
     "id, rule_id, rule_name, severity, status, message, current_value, threshold,"
     " triggered_at, resolved_at, acknowledged_at, acknowledged_by"
 )
+_OLD = "FROM alerts WHERE status = 'resolved' AND triggered_at < $1"
 
 
 class Archive:
@@ -69,6 +70,14 @@ class Archive:
         """One alert, or None."""
         rows = await _asked(self._postgres, f"SELECT {_COLUMNS} FROM alerts WHERE id = $1", id_)
         return _alert(rows[0]) if rows else None
+
+    async def any_before(self, moment: int) -> bool:
+        """Whether an alert of any node that ended was triggered before ``moment``."""
+        return bool(await self._postgres.fetch(f"SELECT 1 {_OLD} LIMIT 1", moment))
+
+    async def remove_before(self, moment: int) -> None:
+        """Remove these alerts."""
+        await self._postgres.execute(f"DELETE {_OLD}", moment)
 
 
 async def _asked(postgres: Postgres, sql: str, *args: Any) -> list[tuple[Any, ...]]:

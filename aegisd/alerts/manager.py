@@ -31,6 +31,7 @@ from aegisd.alerts.rules import (
 )
 from aegisd.config.settings import WINDOW_SECONDS, Action, Alerts, Rule
 from aegisd.errors import DatabaseUnavailable, DataRefused
+from aegisd.events.units import SECOND_US
 from aegisd.live import LiveState
 
 MAX_ACTIONS_WAITING = 200  # for one receiver
@@ -104,7 +105,7 @@ class Manager:
     def check(self) -> None:
         """Check every rule once, against the live windows."""
         now = self._now()
-        self._live.advance(now.wall / 1_000_000, now.steady)
+        self._live.advance(now.wall / SECOND_US, now.steady)
         for rule in self._settings.rules:
             if rule.enabled:
                 self._check(rule, now)
@@ -116,7 +117,7 @@ class Manager:
 
     def _now(self) -> Now:
         wall, steady = self._clocks()
-        return Now(round(wall * 1_000_000), steady)
+        return Now(round(wall * SECOND_US), steady)
 
     def _check(self, rule: Rule, now: Now) -> None:
         sums = self._live.window(rule.condition.window)

@@ -12,6 +12,7 @@ from enum import Enum
 from attrs import evolve, frozen
 
 from aegisd.config.settings import Condition, Rule
+from aegisd.events.units import MILLISECOND_US, SECOND_US
 from aegisd.live import WindowSums
 from aegisd.stats import sketch
 
@@ -104,7 +105,7 @@ def value_of(condition: Condition, sums: WindowSums, running: float) -> float | 
         case "latency_p95" | "latency_p99":
             share = 0.95 if condition.metric == "latency_p95" else 0.99
             (micros,) = sketch.quantiles(sums.durations, (share,))
-            return None if micros is None else micros / 1000
+            return None if micros is None else micros / MILLISECOND_US
 
 
 def _percent(part: int, whole: int) -> float:
@@ -165,7 +166,7 @@ def _triggered(rule: Rule, value: float, now: Now, new_id: str) -> State:
 
 def restore(alert: Alert, cooldown: float, now: Now, hold_until: float) -> State:
     """The state of an alert that an earlier run of the daemon left."""
-    age = max(0.0, (now.wall - alert.triggered_at) / 1_000_000)
+    age = max(0.0, (now.wall - alert.triggered_at) / SECOND_US)
     # the last time it was due to be notified, as if we had run all the while
     notified = age % cooldown
     return State(alert, now.steady - age, now.steady - notified, hold_until=hold_until)

@@ -12,10 +12,9 @@ from aegisd.cli.top.cells import clean, escaped, json_escape
 from aegisd.errors import AegisdError
 from aegisd.events.block import ABSENT, Block
 from aegisd.events.protocol import KINDS
+from aegisd.events.units import MILLISECOND_US, SECOND_US
 from aegisd.store.journal import payload, repair
 from aegisd.times import rfc3339
-
-MICROSECONDS = 1_000_000
 
 _FIELDS = {field.column: field.name for fields in KINDS.values() for field in fields}
 
@@ -26,7 +25,7 @@ def inspect(directory: Path) -> None:
     for report in map(repair.report, repair.files(directory)):
         line = f"{report.path.name}: {report.events} events in {report.records} entries"
         if report.written is not None:
-            first, last = (rfc3339(when * MICROSECONDS) for when in report.written)
+            first, last = (rfc3339(when * SECOND_US) for when in report.written)
             line += f", positions {report.first} to {report.end}, written {first} to {last}"
         if report.damaged:
             line += f"; {report.damaged} bytes are damaged"
@@ -66,7 +65,7 @@ def _events(block: Block) -> Iterator[dict[str, Any]]:
     columns: dict[str, list[Any]] = {name: text.rows() for name, text in block.texts.items()}
     for name, column in block.numbers.items():
         gone = (column == ABSENT) | np.isnan(column)
-        scale = MICROSECONDS if name == "timestamp" else 1000 if name.endswith("_us") else 1
+        scale = SECOND_US if name == "timestamp" else MILLISECOND_US if name.endswith("_us") else 1
         values = column.tolist() if scale == 1 else (column / scale).tolist()
         columns[_FIELDS.get(name, name)] = [
             None if g else v for g, v in zip(gone.tolist(), values, strict=True)

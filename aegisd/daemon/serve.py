@@ -27,6 +27,7 @@ from aegisd.daemon import systemd
 from aegisd.daemon.descriptors import Shares, provide
 from aegisd.daemon.losses import Losses, lost_so_far
 from aegisd.errors import AegisdError
+from aegisd.events.units import DAY_US, SECOND_US
 from aegisd.ingest import MAX_CONNECTIONS as STREAM_CONNECTIONS
 from aegisd.ingest import DatagramListener, Sockets, StreamListener, address_of
 from aegisd.intake import Acknowledger, Intake
@@ -56,7 +57,6 @@ TICK_SECONDS = 1.0
 SWITCH_SECONDS = 0.001
 """How long the loop waits for a thread that lays rows out (by default five times as long)."""
 
-DAY_MICROSECONDS = 86_400 * 1_000_000
 
 log = structlog.get_logger()
 
@@ -83,7 +83,7 @@ async def run(settings: Settings, directories: Directories) -> None:
             def now() -> int:
                 wall, steady = clocks()
                 live.advance(wall, steady)
-                return round(wall * 1_000_000)
+                return round(wall * SECOND_US)
 
             with (
                 open_storage(settings, directories, postgres, node, clocks) as storage,
@@ -91,7 +91,7 @@ async def run(settings: Settings, directories: Directories) -> None:
             ):
                 intake = Intake(
                     Decoder(
-                        settings.metrics.retention_days * DAY_MICROSECONDS,
+                        settings.metrics.retention_days * DAY_US,
                         settings.privacy,
                         EndpointNamer(
                             templates=settings.paths.templates, patterns=settings.paths.patterns
@@ -127,7 +127,7 @@ async def run(settings: Settings, directories: Directories) -> None:
                     history=History(postgres, storage.backlog, node),
                     exact=Exact(postgres, storage.backlog, node),
                     archive=archive,
-                    upkeep=Maintainer(postgres, settings.metrics, clocks),
+                    upkeep=Maintainer(postgres, settings.metrics, clocks, archive),
                     alerts=manager,
                     hub=hub,
                     connections=Connections(shares.http),

@@ -14,6 +14,7 @@ from attrs import define, field
 from aegisd.config.settings import EnabledMetrics, Privacy
 from aegisd.events.block import Block
 from aegisd.events.protocol import BACKEND, KINDS, RATE_LIMIT, REQUEST, SYSTEM, Reason
+from aegisd.events.units import SECOND_US
 from aegisd.ingest import Burst, Sender
 from aegisd.live import LiveState, Sources
 from aegisd.wire import Decoded, Decoder
@@ -21,7 +22,6 @@ from aegisd.wire import Decoded, Decoder
 MAX_RECENT_REJECTS = 50
 PREVIEW_BYTES = 64
 
-MICROSECONDS = 1_000_000
 
 _QUERY = re.compile(rb"[?#;]")  # these bytes may also be something else's: then less is shown
 
@@ -94,7 +94,7 @@ class Intake:
         wall, steady = self._clocks()
         self._live.advance(wall, steady)
         told: Told = {}
-        parts = self._decoder.decode(burst.messages, round(wall * MICROSECONDS))
+        parts = self._decoder.decode(burst.messages, round(wall * SECOND_US))
         part = next(parts, None)
         while part is not None:
             self.account(listener, burst, part, told)
@@ -109,7 +109,7 @@ class Intake:
         """Decode messages as of now, part by part; nothing is counted yet."""
         wall, steady = self._clocks()
         self._live.advance(wall, steady)
-        return self._decoder.decode(messages, round(wall * MICROSECONDS))
+        return self._decoder.decode(messages, round(wall * SECOND_US))
 
     def enabled(self, decoded: Decoded) -> list[Block]:
         """The blocks of kinds that are on."""

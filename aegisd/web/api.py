@@ -10,6 +10,7 @@ from aegisd import __version__
 from aegisd.alerts import ACKNOWLEDGED, ACTIVE, RESOLVED, as_json
 from aegisd.errors import DatabaseUnavailable, DataRefused, kind_of
 from aegisd.events.protocol import MILLISECONDS_ABOVE
+from aegisd.events.units import MILLISECOND_US, SECOND_US
 from aegisd.store.database import Busy
 from aegisd.store.history import Exact, History, Kept, Range, earliest, ranges
 from aegisd.store.upkeep import kept_from
@@ -164,7 +165,7 @@ class Api:
                 ],
                 "recentRejects": [
                     {
-                        "timestamp": rfc3339(round(reject.time * 1_000_000)),
+                        "timestamp": rfc3339(round(reject.time * SECOND_US)),
                         "listener": reject.listener,
                         "reason": reject.reason.value,
                         "field": reject.field,
@@ -188,6 +189,7 @@ class Api:
         backlog = context.storage.backlog
         oldest = backlog.oldest
         flushed = figures.last_flush
+        upkeep = context.upkeep.figures()
         error = backlog.figures.error or context.storage.sync.error
         return success(
             {
@@ -213,8 +215,8 @@ class Api:
                     "lastAt": None if flushed is None else _time(flushed),
                 },
                 "upkeep": {
-                    "failures": context.upkeep.duties.counts(),
-                    "clockAheadSeconds": round(context.upkeep.ahead, 3),
+                    "failures": upkeep.failures,
+                    "clockAheadSeconds": round(upkeep.clock_ahead_seconds, 3),
                 },
                 "degradations": context.degradations(admin=admin),
             }
@@ -332,7 +334,7 @@ def _page(html: str, context: Context) -> bytes:
 
 
 def _time(wall: float) -> str:
-    return rfc3339(round(wall * 1_000_000))
+    return rfc3339(round(wall * SECOND_US))
 
 
 def _limit(request: Request) -> int:
@@ -381,7 +383,7 @@ def _moment(parameter: str, text: str) -> int:
         except ValueError:
             moment = -1
     else:
-        scaled = number * (1e3 if number > MILLISECONDS_ABOVE else 1e6)
+        scaled = number * (MILLISECOND_US if number > MILLISECONDS_ABOVE else SECOND_US)
         moment = round(scaled) if 0 <= scaled <= MAX_YEAR_9999 else -1
     if not 0 <= moment <= MAX_YEAR_9999:
         raise bad_request(

@@ -12,6 +12,8 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from aegisd import __version__
+from aegisd.events.counters import STATUS_CLASSES
+from aegisd.events.units import SECOND_US
 from aegisd.ingest import StreamListener
 from aegisd.web.context import Context
 
@@ -118,34 +120,33 @@ class Exposition(Collector):
         yield _gauge("aegisd_journal_bytes", "Bytes of the journal.", value=size)
 
     def _upkeep(self) -> Iterable[Metric]:
-        upkeep = self._context.upkeep
+        upkeep = self._context.upkeep.figures()
         yield _gauge(
             "aegisd_upkeep_failures",
             "What fails now of the database's upkeep.",
             "duty",
-            upkeep.duties.counts(),
+            upkeep.failures,
         )
         yield _gauge(
             "aegisd_clock_ahead_seconds",
             "How far this machine's clock is ahead of the database's.",
-            value=upkeep.ahead,
+            value=upkeep.clock_ahead_seconds,
         )
 
     def _requests(self) -> Iterable[Metric]:
         overview = self._context.live.overview()
         totals = overview.totals
-        classes = ("2xx", "3xx", "4xx", "5xx", "other")
         yield _counter(
             "aegisd_requests",
             "Requests counted, by class of status.",
             "status",
-            {name: totals[f"status_{name}"] for name in classes},
+            {name.removeprefix("status_"): totals[name] for name in STATUS_CLASSES},
         )
         yield SummaryMetricFamily(
             "aegisd_request_duration_seconds",
             "Durations of the requests that had one.",
             count_value=totals["timed"],
-            sum_value=totals["duration_sum_us"] / 1_000_000,
+            sum_value=totals["duration_sum_us"] / SECOND_US,
         )
         yield _gauge(
             "aegisd_active_connections",

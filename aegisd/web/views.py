@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from aegisd.events.counters import COLUMN
+from aegisd.events.counters import COLUMN, STATUS_CLASSES
+from aegisd.events.units import MILLISECOND_US, SECOND_US
 from aegisd.live import BUCKET_SECONDS, BackendState, EndpointFigures, LiveState, Overview, Series
 from aegisd.stats import sketch
 from aegisd.store.history import (
@@ -15,8 +16,6 @@ from aegisd.store.history import (
     Totals,
 )
 from aegisd.times import rfc3339
-
-MICROSECONDS = 1_000_000
 
 HEALTHY = "healthy"
 
@@ -106,7 +105,7 @@ def status_distribution(range_: Range, buckets: dict[int, StatusCounts]) -> list
             "status3xx": point.status_3xx,
             "status4xx": point.status_4xx,
             "status5xx": point.status_5xx,
-            "statusOther": point.other,
+            "statusOther": point.status_other,
         }
         for start, point in points
     ]
@@ -115,7 +114,7 @@ def status_distribution(range_: Range, buckets: dict[int, StatusCounts]) -> list
 def live_series(live: LiveState, now: int) -> tuple[Range, Series]:
     """The last 15 minutes of the live state, and their range."""
     series = live.series()
-    start = int(series.starts[0]) * MICROSECONDS
+    start = int(series.starts[0]) * SECOND_US
     return Range(start, now, BUCKET_SECONDS), series
 
 
@@ -140,8 +139,7 @@ def live_latency(range_: Range, series: Series) -> list[dict[str, Any]]:
 
 def live_status_distribution(range_: Range, series: Series) -> list[dict[str, Any]]:
     """As ``status_distribution``, from memory."""
-    names = ("status_2xx", "status_3xx", "status_4xx", "status_5xx", "status_other")
-    rows = series.counters[:, [COLUMN[name] for name in names]].tolist()
+    rows = series.counters[:, [COLUMN[name] for name in STATUS_CLASSES]].tolist()
     points = {start: StatusCounts(*row) for start, row in zip(_starts(series), rows, strict=True)}
     return status_distribution(range_, points)
 
@@ -170,8 +168,8 @@ def live_endpoints(figures: list[EndpointFigures]) -> list[dict[str, Any]]:
                 f.path,
                 f.requests,
                 f.failed,
-                None if f.average is None else f.average / 1000,
-                None if f.p95 is None else f.p95 / 1000,
+                None if f.average is None else f.average / MILLISECOND_US,
+                None if f.p95 is None else f.p95 / MILLISECOND_US,
             )
             for f in figures
         ]
@@ -193,7 +191,7 @@ def backends(states: list[BackendState]) -> dict[str, Any]:
                 "status": state.status,
                 "responseTimeMs": None
                 if state.response_time is None
-                else state.response_time / 1000,
+                else state.response_time / MILLISECOND_US,
                 "circuitBreaker": state.circuit_breaker,
                 "lastSeen": rfc3339(state.last_seen),
             }
@@ -203,16 +201,16 @@ def backends(states: list[BackendState]) -> dict[str, Any]:
 
 
 def _starts(series: Series) -> list[int]:
-    return [start * MICROSECONDS for start in series.starts.tolist()]
+    return [start * SECOND_US for start in series.starts.tolist()]
 
 
 def _quantiles(durations: sketch.Counts) -> list[float | None]:
     found = sketch.quantiles(durations, QUANTILES)
-    return [None if micros is None else _ms(micros / 1000) for micros in found]
+    return [None if micros is None else _ms(micros / MILLISECOND_US) for micros in found]
 
 
 def _average(micros: int, timed: int) -> float | None:
-    return _ms(micros / timed / 1000) if timed else None
+    return _ms(micros / timed / MILLISECOND_US) if timed else None
 
 
 def _ms(value: float | None) -> float | None:

@@ -27,12 +27,11 @@ from aegisd.events.protocol import (
     FieldType,
     Reason,
 )
+from aegisd.events.units import MILLISECOND_US, SECOND_US
 
 Raw = Sequence[object]
 Floats = NDArray[np.float64]
 
-MICROSECONDS = 1_000_000
-MICROSECONDS_A_MILLISECOND = 1000
 MAX_INT64 = 2**63 - 1
 
 _RANGES: dict[FieldType, tuple[float, float]] = {
@@ -84,7 +83,7 @@ class TimeLimits:
     def __init__(self, now: int, max_age: int) -> None:
         self.now = now
         self.earliest = now - max_age
-        self.latest = now + MAX_AHEAD_SECONDS * MICROSECONDS
+        self.latest = now + MAX_AHEAD_SECONDS * SECOND_US
 
 
 def mark_missing(field: Field, raw: Raw, faults: Faults) -> None:
@@ -128,7 +127,7 @@ def check_numbers(
         faults.mark(outside, Reason.OUT_OF_RANGE, field.name)
         values[outside] = low
     if field.type is FieldType.DURATION:
-        values *= MICROSECONDS_A_MILLISECOND
+        values *= MILLISECOND_US
     column: Integers | Floats = values
     if field.type in (FieldType.DURATION, FieldType.TIMESTAMP):  # now in microseconds
         column = np.rint(values, out=values).astype(np.int64)
@@ -221,9 +220,9 @@ def _outside(values: Integers | Floats, low: float, high: float) -> Mask | None:
 def _microseconds(values: Floats) -> Floats:
     """Timestamps in microseconds; they come in seconds or milliseconds."""
     if _outside(values, 0, MILLISECONDS_ABOVE) is None:
-        values *= MICROSECONDS
+        values *= SECOND_US
         return values
-    scale = np.where(values > MILLISECONDS_ABOVE, MICROSECONDS_A_MILLISECOND, MICROSECONDS)
+    scale = np.where(values > MILLISECONDS_ABOVE, MILLISECOND_US, SECOND_US)
     with np.errstate(over="ignore"):
         return values * scale
 

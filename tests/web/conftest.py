@@ -18,6 +18,7 @@ from aegisd.alerts.archive import Archive
 from aegisd.alerts.manager import Manager
 from aegisd.config.load import Directories, load
 from aegisd.daemon.losses import Losses
+from aegisd.events.units import DAY_US
 from aegisd.ingest import sockets
 from aegisd.ingest.datagram import DatagramListener
 from aegisd.ingest.gathering import Burst
@@ -38,7 +39,6 @@ from aegisd.wire.decode import Decoder
 from aegisd.wire.naming.endpoints import EndpointNamer
 
 AWAY = "postgresql://nobody@/none?host=/nonexistent"
-DAY_MICROSECONDS = 86_400 * 1_000_000
 CONFIG = """
 [metrics]
 flush_interval_ms = 20
@@ -148,7 +148,7 @@ def serving(tmp_path: Path) -> Serving:
 
             intake = Intake(
                 Decoder(
-                    settings.metrics.retention_days * DAY_MICROSECONDS,
+                    settings.metrics.retention_days * DAY_US,
                     settings.privacy,
                     EndpointNamer(
                         templates=settings.paths.templates, patterns=settings.paths.patterns
@@ -175,7 +175,7 @@ def serving(tmp_path: Path) -> Serving:
                 history=History(postgres, storage.backlog, settings.node),
                 exact=Exact(postgres, storage.backlog, settings.node),
                 archive=archive,
-                upkeep=Maintainer(postgres, settings.metrics, clocks),
+                upkeep=Maintainer(postgres, settings.metrics, clocks, archive),
                 alerts=Manager(settings.alerts, live, archive, hub.announce, clocks),
                 hub=hub,
                 connections=Connections(room),

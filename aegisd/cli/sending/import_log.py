@@ -22,6 +22,7 @@ from aegisd.cli.sending.strays import judged
 from aegisd.cli.sending.tally import Loss, Tally
 from aegisd.errors import AegisdError, ConfigError
 from aegisd.events.protocol import MAX_AHEAD_SECONDS
+from aegisd.events.units import DAY_SECONDS
 
 MAX_EVENTS_A_MESSAGE = 50
 MAX_LINE_BYTES = 16 * 1024  # servers take requests of 8 KiB
@@ -31,7 +32,7 @@ MIN_SPEED = 0.001
 
 BAR_WIDTH = 30
 BAR_SECONDS = 0.2
-DEFAULT_RETENTION_SECONDS = 30 * 86_400
+DEFAULT_RETENTION_SECONDS = 30 * DAY_SECONDS
 
 Numbered = tuple[int, Event]
 Lose = Callable[[int, str], None]

@@ -6,6 +6,7 @@ from typing import Any
 from attrs import frozen
 
 from aegisd.config.settings import Privacy
+from aegisd.events.units import SECOND_US
 from aegisd.wire import Decoder, EndpointNamer
 
 ANY_AGE = 2**62
@@ -35,7 +36,7 @@ def foreseen(message: bytes) -> Rejects:
     """What any daemon rejects of a message, whatever its settings are."""
     found = [
         (int(index), f"{reject.reason.value} {reject.field}".strip())
-        for decoded in _decoder.decode([message], round(time.time() * 1_000_000))
+        for decoded in _decoder.decode([message], round(time.time() * SECOND_US))
         for reject in decoded.rejects
         for index in reject.indexes
     ]

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from aegisd.events.protocol import MAX_AHEAD_SECONDS
+from aegisd.events.units import DAY_SECONDS
 
 T = TypeVar("T")
 
@@ -22,7 +23,7 @@ FAR_SPREADS = 8
 """So many times as far ahead of the middle as the lower quarter is behind it is far. With evenly
 spaced lines in reverse the first is two times as far ahead."""
 
-FAR_AT_THE_END_SECONDS = 30 * 86_400
+FAR_AT_THE_END_SECONDS = 30 * DAY_SECONDS
 """Where no line behind goes back, a jump of less may be a log that was quiet. After more, not both
 sides of it can be kept with the default retention, and the side with more lines is."""
 

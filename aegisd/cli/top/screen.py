@@ -12,6 +12,7 @@ from attrs import frozen
 from aegisd.cli.top.cells import Line, Span, Style, cut, fit, line
 from aegisd.cli.top.figures import Alert, Backend, Endpoint, Metrics, Overview
 from aegisd.cli.top.sparkline import Point, peak, sparkline
+from aegisd.events.units import SECOND_US
 
 NONE = "–"
 HEALTHY = "healthy"
@@ -188,7 +189,7 @@ def _backends_head(narrow: bool) -> str:
 
 def _backend(backend: Backend, now: int, narrow: bool) -> Line:
     circuit = (backend.circuit_breaker or NONE).replace("_", " ")
-    age = max(0, now - backend.last_seen) // 1_000_000
+    age = max(0, now - backend.last_seen) // SECOND_US
     figures: list[Span | str] = [
         Span(_right(circuit, 10), Style.PLAIN if circuit in ("closed", NONE) else Style.WARNING),
         f"{_ms(backend.response_time_ms):>9}",
@@ -227,7 +228,7 @@ def _right(text: str, columns: int) -> str:
 
 
 def _clock(microseconds: int) -> str:
-    return f"{datetime.fromtimestamp(microseconds // 1_000_000, UTC):%H:%M:%S}"
+    return f"{datetime.fromtimestamp(microseconds // SECOND_US, UTC):%H:%M:%S}"
 
 
 def _count(value: float) -> str:

@@ -25,6 +25,7 @@ import structlog
 from attrs import define
 
 from aegisd.errors import AegisdError
+from aegisd.events.units import SECOND_US
 from aegisd.store.journal import segments
 from aegisd.store.journal.marks import Marks, Source, pack_moved
 from aegisd.store.journal.note import Note
@@ -36,7 +37,6 @@ SEGMENT_BYTES = 64 * 1024 * 1024
 GAP = 2**32
 """More events than can have been in the page cache when the machine went down."""
 
-MICROSECONDS = 1_000_000
 
 LOCK, IDENTITY, CORRUPT, FRESH = "lock", "identity.json", ".corrupt", ".new"
 
@@ -395,7 +395,7 @@ class Journal:
         self.figures.bytes = sum(s.path.stat().st_size for s in self._segments)
         pairs = zip(self._segments, [None, *self._segments], strict=False)
         self._before = [self._before_of(segment, before) for segment, before in pairs]
-        self._now = now // MICROSECONDS
+        self._now = now // SECOND_US
         self.end = now if end is None else max(now, end + GAP)
         self._written_end = self.end
         self._begin(self.end, self.end if end is None else end)

@@ -9,7 +9,9 @@ from typing import Any
 
 import msgpack
 
-KEEP_SECONDS = 24 * 3600
+from aegisd.events.units import DAY_SECONDS
+
+KEEP_SECONDS = DAY_SECONDS
 MAX_SOURCES = 100_000
 
 ANY_UID = -1

@@ -18,19 +18,17 @@ from aegisd.store.schema.levels import (
     KINDS,
     MINUTE,
     REQUESTS,
-    SECOND,
     Kind,
     ceil,
     floor,
 )
 from aegisd.store.schema.migrate import Home, bring_up
-from aegisd.store.schema.schema import DAY_MICROSECONDS, PARTITIONED, RAW, SCHEMA, Partition
+from aegisd.store.schema.schema import PARTITIONED, RAW, SCHEMA, Partition
 
 __all__ = [
     "APACHE",
     "CITUS",
     "DAY",
-    "DAY_MICROSECONDS",
     "ENDPOINTS",
     "FINE",
     "HOUR",
@@ -41,7 +39,6 @@ __all__ = [
     "RAW",
     "REQUESTS",
     "SCHEMA",
-    "SECOND",
     "TIMESCALEDB",
     "Home",
     "Kind",

@@ -5,9 +5,10 @@ Times are in microseconds since 1970, lengths in seconds.
 
 from attrs import frozen
 
-SECOND = 1_000_000  # microseconds
+from aegisd.events.counters import DECISION_COUNTERS, REQUEST_COUNTERS
+from aegisd.events.units import DAY_SECONDS, HOUR_SECONDS, MINUTE_SECONDS, SECOND_US
 
-FINE, MINUTE, HOUR, DAY = 10, 60, 3600, 86_400
+FINE, MINUTE, HOUR, DAY = 10, MINUTE_SECONDS, HOUR_SECONDS, DAY_SECONDS
 
 SUFFIXES = {FINE: "10s", MINUTE: "1m", HOUR: "1h", DAY: "1d"}
 """What the levels' tables end with."""
@@ -35,16 +36,13 @@ class Kind:
         return f"{self.name}_rollups_{SUFFIXES[level]}"
 
 
-_STATUSES = ("status_2xx", "status_3xx", "status_4xx", "status_5xx", "status_other")
-_COUNTERS = ("requests", *_STATUSES, "failed", "rate_limited")
-
 REQUESTS = Kind(
-    "request", (), (*_COUNTERS, "checked", "denied", "timed"), True, (FINE, MINUTE, HOUR, DAY)
+    "request", (), (*REQUEST_COUNTERS, *DECISION_COUNTERS, "timed"), True, (FINE, MINUTE, HOUR, DAY)
 )
 ENDPOINTS = Kind(
     "endpoint",
     ("method", "endpoint"),
-    (*_COUNTERS, "timed"),
+    (*REQUEST_COUNTERS, "timed"),
     True,
     (MINUTE, HOUR, DAY),
     rank=("requests",),
@@ -53,7 +51,7 @@ ENDPOINTS = Kind(
 KEYS = Kind(
     "rate_limit",
     ("key",),
-    ("checked", "denied"),
+    DECISION_COUNTERS,
     False,
     (MINUTE, HOUR, DAY),
     rank=("denied", "checked"),
@@ -63,7 +61,7 @@ KINDS = (REQUESTS, ENDPOINTS, KEYS)
 
 def floor(moment: int, level: int) -> int:
     """The start of the bucket of ``level`` seconds that ``moment`` lies in."""
-    return moment - moment % (level * SECOND)
+    return moment - moment % (level * SECOND_US)
 
 
 def ceil(moment: int, level: int) -> int:

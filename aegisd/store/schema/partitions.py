@@ -10,7 +10,8 @@ from typing import Any
 
 from attrs import evolve, frozen
 
-from aegisd.store.schema.schema import DAY_MICROSECONDS, PARTITIONED, Partition
+from aegisd.events.units import DAY_US
+from aegisd.store.schema.schema import PARTITIONED, Partition
 
 _LOCK = 7_460_000_002
 """As MIGRATION_LOCK, the same number in every version of aegisd."""
@@ -57,8 +58,8 @@ def missing(wanted: Iterable[Partition], there: Iterable[Child]) -> list[Partiti
         if not any(
             child.table == partition.table
             and not child.default
-            and child.start < partition.end * DAY_MICROSECONDS
-            and partition.day * DAY_MICROSECONDS < child.end
+            and child.start < partition.end * DAY_US
+            and partition.day * DAY_US < child.end
             for child in there
         )
     )

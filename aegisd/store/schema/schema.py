@@ -27,8 +27,6 @@ PARTITIONED = dict.fromkeys(RAW, 1) | {
 }
 """How many days a partition of each table holds."""
 
-DAY_MICROSECONDS = 86_400 * 1_000_000
-
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _PARTITION = re.compile(rf"({'|'.join(PARTITIONED)})_(\d{{8}})(?:_([1-9]\d*))?")
 

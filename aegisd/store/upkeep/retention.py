@@ -6,16 +6,16 @@ Nothing goes that was not announced ten minutes before and was due ever since; e
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from typing import Protocol
 
 import structlog
 from attrs import frozen
 
+from aegisd.events.units import DAY_US, SECOND_US
 from aegisd.store.database import Postgres
 from aegisd.store.schema import (
     APACHE,
     DAY,
-    DAY_MICROSECONDS,
-    SECOND,
     TIMESCALEDB,
     Partition,
     drop_chunks,
@@ -40,6 +40,16 @@ _DEPENDENTS = (
 log = structlog.get_logger()
 
 
+class OldRows(Protocol):
+    """Rows of a table that another room owns, and that become too old: the alerts that ended."""
+
+    async def any_before(self, moment: int) -> bool:
+        """Whether there is an old row of before ``moment`` (microseconds since 1970)."""
+
+    async def remove_before(self, moment: int) -> None:
+        """Remove the old rows of before ``moment``."""
+
+
 @frozen
 class Removal:
     """Something that is due, by the name it is announced under; ``work`` tells whether it went."""
@@ -53,9 +63,10 @@ class Removal:
 class Retention:
     """The removing."""
 
-    def __init__(self, postgres: Postgres, duties: Duties) -> None:
+    def __init__(self, postgres: Postgres, duties: Duties, alerts: OldRows) -> None:
         self._postgres = postgres
         self._duties = duties
+        self._alerts = alerts
         self._announced = Announced()
 
     async def clean_up(self, policy: Policy, now: int, steady: float) -> bool:
@@ -65,7 +76,7 @@ class Retention:
         for duty, find in (
             (DROP, self._partitions),
             (RETENTION, self._chunks),
-            (ALERTS, self._alerts),
+            (ALERTS, self._old_alerts),
         ):
             found = await self._duties.attempt(duty, "", partial(find, policy, now))
             if found is None:
@@ -141,33 +152,36 @@ class Retention:
         for table, days in policy.of_tables().items():
             date = _date(_kept_from(days, now))
             if await self._postgres.fetch(old_chunks(table, date)):
-                work = partial(self._remove, drop_chunks(table, date))
+                work = partial(self._drop_chunks, table, date)
                 due.append(Removal(RETENTION, f"{table} before {date}", work))
         return due
 
-    async def _alerts(self, policy: Policy, now: int) -> list[Removal]:
+    async def _drop_chunks(self, table: str, date: str) -> bool:
+        await self._postgres.execute(drop_chunks(table, date))
+        return True
+
+    async def _old_alerts(self, policy: Policy, now: int) -> list[Removal]:
         start = _kept_from(policy.alerts, now)
-        old = "FROM alerts WHERE status = 'resolved' AND triggered_at < $1"
-        if not await self._postgres.fetch(f"SELECT 1 {old} LIMIT 1", start):
+        if not await self._alerts.any_before(start):
             return []
-        work = partial(self._remove, f"DELETE {old}", start)
+        work = partial(self._remove_alerts, start)
         return [Removal(ALERTS, f"alerts before {_date(start)}", work)]
 
-    async def _remove(self, statement: str, *args: int) -> bool:
-        await self._postgres.execute(statement, *args)
+    async def _remove_alerts(self, start: int) -> bool:
+        await self._alerts.remove_before(start)
         return True
 
 
 def is_old(partition: Partition, policy: Policy, now: int) -> bool:
     """Whether all of it is older than its table is kept."""
     kept = policy.of_tables()[partition.table]
-    return partition.end * DAY_MICROSECONDS <= _kept_from(kept, now)
+    return partition.end * DAY_US <= _kept_from(kept, now)
 
 
 def _kept_from(days: int, now: int) -> int:
     """The start of the first day that is kept, in microseconds since 1970."""
-    return floor(now - days * DAY_MICROSECONDS, DAY)
+    return floor(now - days * DAY_US, DAY)
 
 
 def _date(moment: int) -> str:
-    return f"{datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=moment / SECOND):%Y-%m-%d}"
+    return f"{datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=moment / SECOND_US):%Y-%m-%d}"

@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from aegisd.events.block import ABSENT, Block, Mask, Numbers
 from aegisd.events.protocol import BACKEND, RATE_LIMIT, REQUEST, SYSTEM
+from aegisd.events.units import DAY_US, MILLISECOND_US
 from aegisd.store.database import POSTGRES_EPOCH, TableRows
 from aegisd.store.database import binary as copy
-from aegisd.store.schema import DAY_MICROSECONDS, Partition
+from aegisd.store.schema import Partition
 
 
 @frozen
@@ -80,7 +81,7 @@ def table_rows(block: Block, node: str) -> TableRows:
         else:
             even[column] = copy.fixed(values)
     even |= {name: copy.fixed(_never_null(name, block)) for name in table.never_null}
-    days = np.unique(block.numbers["timestamp"] // DAY_MICROSECONDS)
+    days = np.unique(block.numbers["timestamp"] // DAY_US)
     return TableRows(
         table.name,
         (*varying, *even),
@@ -94,7 +95,7 @@ def table_rows(block: Block, node: str) -> TableRows:
 def _nullable(name: str, values: Numbers) -> tuple[NDArray[Any], Mask]:
     if values.dtype == np.float64:
         return values.astype(np.float32), np.isnan(values)  # a real
-    return values / 1000 if name in _COLUMNS else values, values == ABSENT
+    return values / MILLISECOND_US if name in _COLUMNS else values, values == ABSENT
 
 
 def _never_null(name: str, block: Block) -> NDArray[Any]:

@@ -31,6 +31,7 @@ from store.folds import Time
 
 from aegisd.alerts.archive import Archive
 from aegisd.errors import DatabaseUnavailable
+from aegisd.events.units import SECOND_US
 from aegisd.store.backlog.backlog import Backlog
 from aegisd.store.database import postgres as postgres_module
 from aegisd.store.database.limits import Busy
@@ -38,9 +39,8 @@ from aegisd.store.database.postgres import MAX_QUESTIONS, MAX_SLOW_WAITING, Post
 from aegisd.store.history.exact import Exact
 from aegisd.store.history.history import History
 from aegisd.store.history.ranges import Range
-from aegisd.store.schema.levels import SECOND
 
-RANGE = Range(NOON - 60 * SECOND, NOON + 60 * SECOND, 60)
+RANGE = Range(NOON - 60 * SECOND_US, NOON + 60 * SECOND_US, 60)
 WAITING_FOR_LOCKS = "SELECT count(*)::int FROM pg_locks WHERE NOT granted"
 
 

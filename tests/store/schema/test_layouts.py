@@ -23,6 +23,7 @@ from store.folds import Time
 
 from aegisd.config.settings import Metrics
 from aegisd.errors import SchemaError
+from aegisd.events.units import SECOND_US
 from aegisd.store.backlog.backlog import Backlog
 from aegisd.store.database.postgres import Postgres, open_postgres
 from aegisd.store.history.figures import EndpointTotals, KeyTotals
@@ -31,7 +32,7 @@ from aegisd.store.history.ranges import named
 from aegisd.store.journal.journal import Journal
 from aegisd.store.rollups.folding import PIECES
 from aegisd.store.schema import layouts
-from aegisd.store.schema.levels import KINDS, SECOND
+from aegisd.store.schema.levels import KINDS
 from aegisd.store.schema.schema import PARTITIONED, RAW, migrations
 from aegisd.store.upkeep.policy import Policy, kept_from
 
@@ -173,9 +174,9 @@ async def whole_way(postgres: Postgres, state: Path) -> None:
     time = Time(NOON)
     maintainer = time.keeper(postgres)
     with closing(Journal(state, 1024**3, 0)) as journal:
-        history = History(postgres, Backlog(journal, lambda: time.now / SECOND), "b")
+        history = History(postgres, Backlog(journal, lambda: time.now / SECOND_US), "b")
         for node in ("a", "b"):
-            for moment in (NOON - 2 * DAY, NOON - 90 * SECOND, NOON - SECOND):
+            for moment in (NOON - 2 * DAY, NOON - 90 * SECOND_US, NOON - SECOND_US):
                 decision = block("rate_limit", [{"timestamp": moment, "allowed": False}])
                 await write(
                     postgres,

@@ -5,9 +5,10 @@ from typing import Any
 import pytest
 import trio
 from store.cluster import bounded
-from store.databases import DAY, NOON, ask, block, database, session, until, write
+from store.databases import DAY, NODE, NOON, ask, block, database, session, until, write
 from store.folds import Time
 
+from aegisd.alerts.archive import Archive
 from aegisd.config.settings import Days, Metrics, Rollups
 from aegisd.store.database import postgres as postgres_module
 from aegisd.store.database.postgres import Postgres
@@ -26,7 +27,8 @@ TABLES = (
 
 async def clean_up(postgres: Postgres, now: int = NOON, **settings: Any) -> bool:
     """What is due is announced at first; ten minutes later it goes."""
-    retention, policy = Retention(postgres, Duties(postgres)), Policy.of(Metrics(**settings))
+    policy = Policy.of(Metrics(**settings))
+    retention = Retention(postgres, Duties(postgres), Archive(postgres, NODE))
     await retention.clean_up(policy, now, 0)
     return await retention.clean_up(policy, now, LASTING_SECONDS)
 

@@ -14,12 +14,12 @@ from store.databases import NODE, NOON, ask, block, database, history_of, storag
 
 from aegisd.config.settings import Sampling, Share
 from aegisd.events.block import Block, Text
+from aegisd.events.units import SECOND_US
 from aegisd.live.state import LiveState
 from aegisd.store.backlog.backlog import Backlog
 from aegisd.store.database.postgres import Postgres
 from aegisd.store.history.exact import Exact
 from aegisd.store.history.ranges import Range
-from aegisd.store.schema.levels import SECOND
 from aegisd.store.write import writer as writer_module
 from aegisd.store.write.sampling import Sampler, draws
 
@@ -80,7 +80,7 @@ def test_with_all_stored_all_are_stored() -> None:
 
 def test_every_failure_is_stored_with_weight_one_and_is_what_live_figures_call_one() -> None:
     every = block("request", [{"status_code": status} for status in range(1000)])
-    live = LiveState(1, NOON / SECOND, 0.0)
+    live = LiveState(1, NOON / SECOND_US, 0.0)
     live.apply(every)
     sampled = Sampler(1e-6).sample(every, 0)
     stored = sampled.numbers["status_code"].tolist()
@@ -207,7 +207,7 @@ async def test_history_counts_every_event_and_rows_estimate_them_with_the_failur
 ) -> None:
     whole = numbered(20_000)
     whole.numbers["status_code"][::10] = 429
-    range_ = Range(NOON, NOON + 10 * SECOND, 10)
+    range_ = Range(NOON, NOON + 10 * SECOND_US, 10)
     async with database(dsn) as postgres:
         figures, _ = await written(tmp_path, postgres, dsn, [whole], **sampling(0.3))
         estimated = (await Exact(postgres, empty_backlog, NODE).totals(range_, None)).figures
