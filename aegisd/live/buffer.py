@@ -1,45 +1,43 @@
-"""Requests that wait to be counted together.
+"""Buffers requests that will be counted together.
 
 A call of numpy costs about as much for one event as for a thousand, and bursts are often small.
 """
-
-from collections.abc import Sequence
-from itertools import chain
 
 import numpy as np
 
 from aegisd.events.block import Block, Text
 
 MAX_EVENTS = 8192
-"""So many make the calls cheap, and twice as many hardly cheaper. It bounds the time that counting
-takes at once, and memory: 26 bytes an event and its texts, at most 2 kB each."""
+"""So many events make numpy's calls cheap; twice as many would hardly be cheaper. This bounds how
+long counting takes at once, and memory: 26 bytes an event, and its texts, 2 kB each at most."""
 
 MAX_BLOCKS = 1024
-"""Joining costs time and memory for each block, 2 µs and 1 kB: this bounds both where they are
-small."""
+"""To join blocks costs 2 µs and 1 kB each: this bounds both when blocks are small."""
 
 NUMBERS = ("timestamp", "status_code", "duration_us")
 TEXTS = ("method", "endpoint")
-"""The columns that are counted. Others do not wait: their memory is the store's to bound."""
+"""The columns that are counted. Others are not kept here: the backlog bounds their memory."""
 
 
-class Waiting:
-    """Blocks of requests in the order in which they came."""
+class RequestBuffer:
+    """Blocks of requests, in the order of arrival."""
 
     def __init__(self) -> None:
         self._blocks: list[Block] = []
         self._size = 0
 
-    def add(self, block: Block) -> bool:
-        """Take a block; tell whether no more should wait."""
-        numbers = {name: block.numbers[name] for name in NUMBERS}
-        texts = {name: block.texts[name] for name in TEXTS}
-        self._blocks.append(Block(block.kind, block.size, numbers, texts))
-        self._size += block.size
+    @property
+    def full(self) -> bool:
+        """Whether the buffer is at one of its bounds, and must be emptied."""
         return self._size >= MAX_EVENTS or len(self._blocks) >= MAX_BLOCKS
 
+    def add(self, block: Block) -> None:
+        """Add what is counted of a block."""
+        self._blocks.append(block.only({*NUMBERS, *TEXTS}))
+        self._size += block.size
+
     def take(self) -> Block | None:
-        """All as one block; a text may be among its values more than once."""
+        """All requests as one block, None if there are none; a text may stand twice in a column."""
         blocks, self._blocks, self._size = self._blocks, [], 0
         if len(blocks) < 2:
             return blocks[0] if blocks else None
@@ -47,13 +45,5 @@ class Waiting:
             blocks[0].kind,
             sum(block.size for block in blocks),
             {name: np.concatenate([block.numbers[name] for block in blocks]) for name in NUMBERS},
-            {name: _joined([block.texts[name] for block in blocks]) for name in TEXTS},
+            {name: Text.joined([block.texts[name] for block in blocks]) for name in TEXTS},
         )
-
-
-def _joined(parts: Sequence[Text]) -> Text:
-    """All rows. ``Text.concatenate`` finds equal texts as well, which costs more than the rest."""
-    values = list(chain.from_iterable(part.values for part in parts))
-    sizes = [len(part.index) for part in parts]
-    starts = np.cumsum([0, *(len(part.values) for part in parts[:-1])], dtype=np.int32)
-    return Text(values, np.concatenate([part.index for part in parts]) + np.repeat(starts, sizes))

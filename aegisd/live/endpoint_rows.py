@@ -1,8 +1,8 @@
-"""Finds the rows of many endpoints at once, by method and path.
+"""Finds the rows of a block's endpoints at once.
 
-Each method and each path in use has a code, and a table has the row of each pair of codes. So
-a block costs a look-up for each of its texts, and a few operations over whole arrays for its
-events, however many pairs its texts make.
+Each method and each path in use has a code. A table has the row of each pair of codes. So a block
+costs one look-up for each value of its text columns, and a few operations over whole arrays,
+however many endpoints its values make.
 """
 
 from itertools import repeat
@@ -12,59 +12,65 @@ from numpy.typing import NDArray
 
 from aegisd.events.block import Integers, Text
 
-Name = tuple[str, str]
-"""Method and path."""
+Endpoint = tuple[str, str]
+"""Method, and route, pattern or template: its path."""
 
-NOWHERE = -1
+NO_ROW = -1
 
 MAX_METHODS = 16
-"""Methods with a code: HTTP has nine. ``find`` does not know the endpoints of others, which are
-found by ``rows``: slower, and no bound to what a sender may call a method."""
+"""So many methods get a code; HTTP has nine. ``find`` gives NO_ROW for the endpoints of further
+methods, and ``row_of`` has them: slower, but a sender may use any number of methods."""
 
 
-class Names:
-    """The row of each name; at most ``limit`` have one, and a name has it until it is dropped."""
+class EndpointRows:
+    """The row of each endpoint; at most ``limit`` endpoints have one, until they are dropped.
+
+    ``row_of`` is the truth. The codes and the table are made from it, and may lack the endpoints of
+    methods without a code. Paths that are no longer in use keep their codes until all codes are
+    given: then the codes of all paths in use are given anew.
+    """
 
     def __init__(self, limit: int) -> None:
-        self.rows: dict[Name, int] = {}
-        self._max_paths = 2 * limit  # codes are given anew once a half at least is out of use
+        self.row_of: dict[Endpoint, int] = {}
+        self._max_paths = 2 * limit  # so at least half of the codes are out of use by then
         self._width = self._max_paths + 1
-        # the last line and the last column are those of texts without a code
-        self._table = np.full((MAX_METHODS + 1) * self._width, NOWHERE, np.int64)
-        self._methods: dict[str | None, int] = {}  # where the method's line starts
+        # a line for each method, a column for each path, and the last of both for unknown ones
+        self._table = np.full((MAX_METHODS + 1) * self._width, NO_ROW, np.int64)
+        self._methods: dict[str | None, int] = {}  # a method's code is where its line starts
         self._paths: dict[str | None, int] = {}
 
     def find(self, methods: Text, paths: Text) -> Integers:
-        """The row of each event's name, NOWHERE where it is not known."""
+        """The row of each event's endpoint, NO_ROW if the table has none."""
         at = _codes(self._methods, MAX_METHODS * self._width, methods)
         at += _codes(self._paths, self._max_paths, paths)
         return self._table.take(at)
 
-    def put(self, name: Name, row: int) -> None:
-        """Give ``row`` to a name that has none."""
-        self.rows[name] = row
-        if name[1] not in self._paths and len(self._paths) == self._max_paths:
-            self.replace(self.rows)
+    def put(self, endpoint: Endpoint, row: int) -> None:
+        """Give ``row`` to an endpoint that has none."""
+        self.row_of[endpoint] = row
+        if endpoint[1] not in self._paths and len(self._paths) == self._max_paths:
+            self.replace(self.row_of)
         else:
-            self._encode(name, row)
+            self._encode(endpoint, row)
 
-    def drop(self, name: Name) -> None:
-        """Take a name's row away."""
-        del self.rows[name]
-        method, path = name
+    def drop(self, endpoint: Endpoint) -> None:
+        """Take an endpoint's row away."""
+        del self.row_of[endpoint]
+        method, path = endpoint
         if method in self._methods and path in self._paths:
-            self._table[self._methods[method] + self._paths[path]] = NOWHERE
+            self._table[self._methods[method] + self._paths[path]] = NO_ROW
 
-    def replace(self, rows: dict[Name, int]) -> None:
-        """Forget all names and know these."""
-        self.rows = rows
-        self._table[:] = NOWHERE
+    def replace(self, rows: dict[Endpoint, int]) -> None:
+        """Drop all endpoints and put these."""
+        self.row_of = rows
+        self._table[:] = NO_ROW
         self._methods, self._paths = {}, {}
-        for name, row in rows.items():
-            self._encode(name, row)
+        for endpoint, row in rows.items():
+            self._encode(endpoint, row)
 
-    def _encode(self, name: Name, row: int) -> None:
-        method, path = name
+    def _encode(self, endpoint: Endpoint, row: int) -> None:
+        """Enter an endpoint's row in the table, unless its method gets no code."""
+        method, path = endpoint
         if method not in self._methods and len(self._methods) == MAX_METHODS:
             return
         line = self._methods.setdefault(method, len(self._methods) * self._width)
@@ -73,7 +79,7 @@ class Names:
 
 
 def _codes(codes: dict[str | None, int], unknown: int, text: Text) -> NDArray[np.intp]:
-    """The code of each event's text."""
+    """The code of each row's text, ``unknown`` if it has none."""
     found = np.fromiter(
         map(codes.get, text.values, repeat(unknown)), np.intp, count=len(text.values)
     )
