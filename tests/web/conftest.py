@@ -20,8 +20,8 @@ from aegisd.config.load import Directories, load
 from aegisd.daemon.losses import Losses
 from aegisd.events.units import DAY_US
 from aegisd.ingest import sockets
+from aegisd.ingest.burst import Burst
 from aegisd.ingest.datagram import DatagramListener
-from aegisd.ingest.gathering import Burst
 from aegisd.intake.intake import Intake
 from aegisd.live.state import LiveState
 from aegisd.store.database.postgres import open_postgres
