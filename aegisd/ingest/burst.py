@@ -9,8 +9,8 @@ from aegisd.ingest.recvmmsg import CREDENTIALS, Datagrams, Receiver
 
 MAX_BURST_MESSAGES = 4096
 MAX_BURST_BYTES = 1024 * 1024
-"""A burst ends at one of these. The decoder looks at a whole burst before its first part, and nothing
-else runs meanwhile."""
+"""A burst ends at one of these. Nothing else runs while the decoder looks at a whole burst, before
+its first part."""
 
 GATHER_SECONDS = 0.050
 """A burst is gathered for so long at most. No figure that is shown or stored is finer than that."""
