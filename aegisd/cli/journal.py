@@ -13,7 +13,14 @@ from aegisd.errors import AegisdError
 from aegisd.events.block import ABSENT, Block
 from aegisd.events.protocol import KINDS
 from aegisd.events.units import MILLISECOND_US, SECOND_US
-from aegisd.store.journal import payload, repair
+from aegisd.store.journal import (
+    hold_journal,
+    inspect_file,
+    list_files,
+    read_file,
+    repair_file,
+    unpack_blocks,
+)
 from aegisd.times import rfc3339
 
 _FIELDS = {field.column: field.name for fields in KINDS.values() for field in fields}
@@ -21,8 +28,8 @@ _FIELDS = {field.column: field.name for fields in KINDS.values() for field in fi
 
 def inspect(directory: Path) -> None:
     """Say what each file holds."""
-    repair.hold(directory)
-    for report in map(repair.report, repair.files(directory)):
+    hold_journal(directory)
+    for report in map(inspect_file, list_files(directory)):
         line = f"{report.path.name}: {report.events} events in {report.records} entries"
         if report.written is not None:
             first, last = (rfc3339(when * SECOND_US) for when in report.written)
@@ -34,17 +41,17 @@ def inspect(directory: Path) -> None:
 
 def repair_journal(directory: Path) -> None:
     """Cut damage out of the segments."""
-    repair.hold(directory)
-    for path in repair.files(directory):
-        if path.suffix == ".segment" and (cut := repair.mend(path)):
+    hold_journal(directory)
+    for path in list_files(directory):
+        if path.suffix == ".segment" and (cut := repair_file(path)):
             print(f"{path.name}: {cut} damaged bytes cut out; as it was: {path.name}.damaged")
 
 
 def export(directory: Path) -> None:
     """Print all events, those of files that were set aside included."""
-    repair.hold(directory)
-    for path in repair.files(directory):
-        records, damaged = repair.read(path)
+    hold_journal(directory)
+    for path in list_files(directory):
+        records, damaged = read_file(path)
         if damaged:
             message = f"{path.name}: {damaged} bytes are damaged and left out"
             print(clean(message), file=sys.stderr)
@@ -52,7 +59,7 @@ def export(directory: Path) -> None:
             if not record.events:
                 continue
             try:
-                blocks = payload.unpack(record.payload)
+                blocks = unpack_blocks(record.payload)
             except ValueError as error:
                 raise AegisdError(f"{path.name}: {error}") from None
             for block in blocks:

@@ -8,7 +8,7 @@ import pytest
 from sample_events import open_decoder
 from store.journals import add, opened
 
-from aegisd.store.journal.payload import pack
+from aegisd.store.journal import pack_blocks
 
 NOW = 1_790_000_000_000_000
 HOSTILE = [
@@ -43,7 +43,7 @@ def keep(directory: Path, *paths: str) -> None:
     message = msgpack.packb([{"method": "GET", "path": path, "status_code": 200} for path in paths])
     with opened(directory) as journal:
         for decoded in open_decoder(2**62).decode([message], NOW):
-            add(journal, pack(decoded.blocks), events=len(paths))
+            add(journal, pack_blocks(decoded.blocks), events=len(paths))
 
 
 @pytest.mark.parametrize("hostile", HOSTILE)

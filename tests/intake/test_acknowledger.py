@@ -194,7 +194,7 @@ async def test_largest_group_is_read_back_from_the_journal(tmp_path: Path) -> No
             read += sum(block.size for block in blocks_of(batch))
             again.backlog.commit(batch.end)
         assert read == rows * frames
-        assert again.backlog.lost_with_files == 0
+        assert again.backlog.figures.lost_with_files == 0
 
 
 def blocks_of(batch: Any) -> list[Block]:

@@ -130,7 +130,7 @@ class Writer:
     async def _go_on(self) -> None:
         """Go on from where the database is."""
         await self._postgres.prepare()
-        journal, first = self._backlog.journal, self._backlog.committed
+        journal, first = self._backlog.journal_uuid, self._backlog.committed
         self._position = await self._postgres.position(journal, self._node, first)
         if self._tried is not None and self._position >= self._tried.end:
             self._count(self._tried)  # its COMMIT came through, only the answer didn't
@@ -243,7 +243,7 @@ class Writer:
         return self._sampler.sample(block, position)
 
     def _move(self, batch: Batch) -> Move:
-        return Move(self._backlog.journal, self._node, self._position, batch.end)
+        return Move(self._backlog.journal_uuid, self._node, self._position, batch.end)
 
     def _stored(self, batch: Batch) -> None:
         self._position = batch.end

@@ -179,7 +179,7 @@ async def test_what_found_no_room_is_counted_and_the_rest_is_written(
     async with database(dsn) as postgres, storage_in(tmp_path, postgres, max_bytes=1) as storage:
         for _ in range(5):
             storage.append([whole])
-        assert storage.backlog.dropped == 20
+        assert storage.figures().dropped == 20
         assert storage.backlog.events == 30
         storage.writer.stop()
         await storage.writer.run()
@@ -207,7 +207,7 @@ async def test_the_oldest_event_that_waits_is_known(
 
     def clock() -> tuple[float, float]:
         if written:
-            oldest.append(storage.backlog.oldest)  # asked when a batch has been written
+            oldest.append(storage.backlog.find_oldest())  # asked when a batch has been written
         return wall, 0.0
 
     written = False
@@ -215,16 +215,16 @@ async def test_the_oldest_event_that_waits_is_known(
         database(dsn) as postgres,
         storage_in(tmp_path, postgres, clocks=clock) as storage,
     ):
-        assert storage.backlog.oldest is None
+        assert storage.backlog.find_oldest() is None
         for moment in (100.0, 104.0, 107.0):
             wall = moment
             storage.append([requests(1)])
-        assert storage.backlog.oldest == 100
+        assert storage.backlog.find_oldest() == 100
         written = True
         storage.writer.stop()
         await storage.writer.run()
         assert oldest == [100, 104, 107]
-        assert storage.backlog.oldest is None
+        assert storage.backlog.find_oldest() is None
 
 
 @bounded
