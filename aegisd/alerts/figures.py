@@ -1,12 +1,12 @@
-"""What the alerts tell of themselves."""
+"""The figures of the alerts."""
 
 from attrs import frozen
 
 
 @frozen
 class AlertFigures:
-    """A snapshot of the manager's counters."""
+    """Open alerts now, and actions since the start."""
 
-    active: int  # alerts that are not resolved
-    failed_actions: int
-    dropped_actions: int
+    active: int  # alerts that are open: active or acknowledged
+    failed_actions: int  # that did not reach their receiver
+    dropped_actions: int  # whose receiver had too many queued actions

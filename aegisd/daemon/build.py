@@ -15,7 +15,7 @@ from attrs import define, evolve, field, frozen
 
 from aegisd import __version__
 from aegisd.alerts import Archive, Manager
-from aegisd.config.load import Directories
+from aegisd.config.directories import Directories
 from aegisd.config.settings import Settings
 from aegisd.daemon import http_port
 from aegisd.daemon.descriptors import Shares, provide

@@ -1,6 +1,6 @@
 """``aegisd migrate``: brings the database's schema up to this version."""
 
-from aegisd.config.load import Directories
+from aegisd.config.directories import Directories
 from aegisd.config.settings import Settings
 from aegisd.store.database import open_postgres
 from aegisd.store.embedded import EMBEDDED, embedded_postgres

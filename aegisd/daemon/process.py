@@ -12,7 +12,7 @@ import structlog
 import trio
 
 from aegisd import __version__
-from aegisd.config.load import Directories
+from aegisd.config.directories import Directories
 from aegisd.config.settings import Settings
 from aegisd.daemon import systemd
 from aegisd.daemon.build import Daemon, build

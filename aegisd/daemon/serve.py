@@ -121,4 +121,4 @@ async def _write_the_rest(daemon: Daemon, written: trio.Event) -> None:
 async def _save_alerts(daemon: Daemon) -> None:
     with trio.move_on_after(LAST_SAVE_SECONDS):
         if daemon.storage.figures().connected:
-            await daemon.alerts.synchronize()
+            await daemon.alerts.restore_and_save()

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from attrs import frozen
 
-from aegisd.config.load import Directories
+from aegisd.config.directories import Directories
 from aegisd.config.settings import Settings
 from aegisd.events.block import Block
 from aegisd.store.backlog import Backlog

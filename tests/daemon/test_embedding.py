@@ -11,7 +11,8 @@ import msgpack
 import pytest
 import trio
 
-from aegisd.config.load import Directories, load
+from aegisd.config.directories import Directories
+from aegisd.config.load import load
 from aegisd.daemon import Daemon, build, serve
 from aegisd.errors import AegisdError
 

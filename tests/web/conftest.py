@@ -13,7 +13,8 @@ import trio.testing
 from attrs import define, evolve
 from web.streams import WAIT_SECONDS, rest_of, until
 
-from aegisd.config.load import Directories, load
+from aegisd.config.directories import Directories
+from aegisd.config.load import load
 from aegisd.daemon import Daemon, build
 from aegisd.daemon.build import CONNECTIONS
 from aegisd.ingest import Burst

@@ -318,7 +318,7 @@ async def test_alerts_are_listed_by_status_and_found_by_id(serving, dsn):
     async with serving(dsn=dsn) as web:
         web.take(*[request(status=500)] * 10)
         web.daemon.alerts.check()
-        await web.daemon.alerts.synchronize()
+        await web.daemon.alerts.restore_and_save()
         (alert,) = await web.data("/api/alerts")
         assert (await web.data("/api/alerts?status=active&limit=1")) == [alert]
         assert (await web.data("/api/alerts?status=resolved")) == []

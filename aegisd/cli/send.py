@@ -1,25 +1,44 @@
-"""``aegisd send``: events from a shell. They are checked before they go: often nothing answers.
+"""``aegisd send``: sends events from a shell.
 
-Of lines from standard input, one that is no event is counted and shown, and the others are sent.
+Events are checked before they are sent, since over datagrams nothing answers. A line of standard
+input that is no event is counted and shown, and the others are sent.
 """
 
 import json
+from pathlib import Path
 from typing import IO, Any
 
 import msgpack
 
-from aegisd.cli.sending.address import MAX_MESSAGE_BYTES, AnySender, TooLarge
-from aegisd.cli.sending.lines import numbered
-from aegisd.cli.sending.rejects import Rejects, foreseen
-from aegisd.cli.sending.tally import Loss, Tally
+from aegisd.cli.sending import (
+    MAX_MESSAGE_BYTES,
+    Failure,
+    MessageTooLarge,
+    Rejects,
+    SendCounts,
+    Sender,
+    certain_rejects,
+    numbered_lines,
+    open_sender,
+    standard_input,
+)
 from aegisd.errors import AegisdError, ConfigError
 from aegisd.events.protocol import KINDS, REQUEST, FieldType, camel_case
 
 MAX_LINE_BYTES = MAX_MESSAGE_BYTES
-"""An event of which no daemon takes as much is not held in memory either."""
+"""No daemon takes a larger event by default, so no longer line is held in memory."""
 
 
-def send_pairs(sender: AnySender, kind: str | None, pairs: list[str]) -> None:
+def send(address: str | None, config: Path | None, kind: str | None, event: list[str]) -> None:
+    """Send the event given as ``key=value`` pairs; for ``-`` the lines of standard input."""
+    with open_sender(address, config) as sender:
+        if event == ["-"]:
+            _send_lines(sender, kind, standard_input())
+        else:
+            _send_pairs(sender, kind, event)
+
+
+def _send_pairs(sender: Sender, kind: str | None, pairs: list[str]) -> None:
     """Send one event, its fields given as ``key=value``."""
     event: dict[str, Any] = {}
     for pair in pairs:
@@ -38,29 +57,33 @@ def send_pairs(sender: AnySender, kind: str | None, pairs: list[str]) -> None:
         raise AegisdError(f"the event was rejected{why}")
 
 
-def send_lines(sender: AnySender, kind: str | None, lines: IO[bytes]) -> None:
-    """Send an event for each line, a JSON object. Raises AegisdError where one is lost."""
-    tally = Tally()
+def _send_lines(sender: Sender, kind: str | None, lines: IO[bytes]) -> None:
+    """Send an event for each line, a JSON object. Raises AegisdError where one is not taken."""
+    counts = SendCounts()
     try:
-        for number, line in numbered(lines, MAX_LINE_BYTES):
+        for number, line in numbered_lines(lines, MAX_LINE_BYTES):
             if line.strip():
-                _send_line(sender, kind, number, line, tally)
+                _send_line(sender, kind, number, line, counts)
     except AegisdError as error:
-        raise AegisdError(f"{error}\n{tally.summary(sender.sent)}, the rest was not sent") from None
-    if not tally.whole:
-        raise AegisdError("\n".join(filter(None, [tally.summary(sender.sent), sender.note])))
+        raise AegisdError(
+            f"{error}\n{counts.summary(sender.sent)}, the rest was not sent"
+        ) from None
+    if not counts.complete:
+        raise AegisdError("\n".join(filter(None, [counts.summary(sender.sent), sender.note])))
 
 
-def _send_line(sender: AnySender, kind: str | None, number: int, line: bytes, tally: Tally) -> None:
+def _send_line(
+    sender: Sender, kind: str | None, number: int, line: bytes, counts: SendCounts
+) -> None:
     try:
         event = _event(line)
     except ValueError as error:
-        tally.lose(Loss.UNREAD, number, str(error))
+        counts.count_failure(Failure.UNREADABLE, number, str(error))
         return
     try:
-        tally.send([number], _send(sender, _with_kind(event, kind)))
+        counts.count_sent([number], _send(sender, _with_kind(event, kind)))
     except _Unsent as error:
-        tally.lose(Loss.UNSENT, number, str(error))
+        counts.count_failure(Failure.UNSENT, number, str(error))
 
 
 def _event(line: bytes) -> dict[str, Any]:
@@ -81,7 +104,7 @@ def _with_kind(event: dict[str, Any], kind: str | None) -> dict[str, Any]:
 
 
 def _value(kind: str | None, key: str, text: str) -> Any:
-    """``text`` as the field's type wants it; what JSON doesn't know stays text."""
+    """``text`` as a value of the field's type; what is no JSON stays text."""
     for field in KINDS.get(kind or REQUEST, ()):
         is_text = field.type in (FieldType.TEXT, FieldType.CHOICE)
         if is_text and key in (field.name, camel_case(field.name)):
@@ -93,18 +116,18 @@ def _value(kind: str | None, key: str, text: str) -> Any:
 
 
 class _Unsent(Exception):
-    """An event can't be sent, or there is no use in it; its text says why."""
+    """An event can't be sent, or would be rejected; the text says why."""
 
 
-def _send(sender: AnySender, event: dict[str, Any]) -> Rejects:
-    """Send an event. Raises _Unsent, and AegisdError where nobody takes events."""
+def _send(sender: Sender, event: dict[str, Any]) -> Rejects:
+    """Send an event. Raises _Unsent, and AegisdError where no daemon takes events."""
     try:
         data: bytes = msgpack.packb(event)
     except (ValueError, OverflowError, TypeError) as error:
         raise _Unsent(f"can't be sent: {error}") from None
-    for _, why in foreseen(data).listed:
+    for _, why in certain_rejects(data).listed:
         raise _Unsent(f"would be rejected: {why}")
     try:
         return sender.send(event) or Rejects()
-    except TooLarge as error:
+    except MessageTooLarge as error:
         raise _Unsent(f"can't be sent: {error}") from None

@@ -1,4 +1,4 @@
-"""Which times of a log are strays."""
+"""Which times of a log are outliers."""
 
 from collections.abc import Iterator
 
@@ -6,16 +6,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aegisd.cli.sending.strays import NEIGHBOURS, judged
+from aegisd.cli.sending.time_outliers import NEIGHBOURS, find_outliers
 
 MINUTE, HOUR, DAY, YEAR = 60, 3600, 86_400, 365 * 86_400
 NOON = 1_790_000_000.0
 
 
-def strays(times: list[float]) -> list[float]:
-    found = list(judged((time, time) for time in times))
-    assert [time for _, time in found] == times, "each comes once, in order"
-    return [time for stray, time in found if stray]
+def outliers(times: list[float]) -> list[float]:
+    found = list(find_outliers((time, time) for time in times))
+    assert [time for _, time in found] == times, "each item once, in order"
+    return [time for outlier, time in found if outlier]
 
 
 def steady(count: int, step: float = 1, start: float = NOON) -> list[float]:
@@ -24,34 +24,34 @@ def steady(count: int, step: float = 1, start: float = NOON) -> list[float]:
 
 @pytest.mark.parametrize("ahead", [10 * MINUTE, DAY, YEAR, 73 * YEAR])
 @pytest.mark.parametrize("place", [0, 1, 100, 197])
-def test_one_time_ahead_of_lines_that_go_back_is_a_stray(place: int, ahead: float) -> None:
+def test_time_ahead_of_lines_that_go_back_is_an_outlier(place: int, ahead: float) -> None:
     times = steady(200)
     times.insert(place, NOON + 200 + ahead)
-    assert strays(times) == [NOON + 200 + ahead]
+    assert outliers(times) == [NOON + 200 + ahead]
 
 
-def test_the_last_line_is_a_stray_where_the_log_could_not_be_kept_with_it() -> None:
-    assert strays([*steady(20), NOON + YEAR]) == [NOON + YEAR]
-    assert strays([*steady(20), NOON + 20 * DAY]) == []
+def test_last_line_is_an_outlier_only_beyond_the_default_retention() -> None:
+    assert outliers([*steady(20), NOON + YEAR]) == [NOON + YEAR]
+    assert outliers([*steady(20), NOON + 20 * DAY]) == []
 
 
 @pytest.mark.parametrize("place", [0, 1, 50, 95, 100])
-def test_some_strays_in_a_row_are_strays(place: int) -> None:
+def test_five_outliers_in_a_row_are_found(place: int) -> None:
     times = steady(100)
     times[place:place] = steady(5, start=NOON + YEAR)
-    assert strays(times) == steady(5, start=NOON + YEAR)
+    assert outliers(times) == steady(5, start=NOON + YEAR)
 
 
-def test_strays_of_the_past_hide_none_of_the_future() -> None:
+def test_outlier_of_the_future_is_found_beside_times_of_1970() -> None:
     times = steady(60)
     times.insert(30, NOON + YEAR)
     times[28:28] = [0.0] * 3
-    assert strays(times) == [NOON + YEAR]
+    assert outliers(times) == [NOON + YEAR]
 
 
-def test_few_lines_are_enough() -> None:
-    assert strays([NOON + YEAR, NOON, NOON + HOUR]) == [NOON + YEAR]
-    assert strays([NOON, NOON + YEAR, NOON + 2, NOON + YEAR, NOON + 3]) == [NOON + YEAR] * 2
+def test_outlier_is_found_among_three_lines() -> None:
+    assert outliers([NOON + YEAR, NOON, NOON + HOUR]) == [NOON + YEAR]
+    assert outliers([NOON, NOON + YEAR, NOON + 2, NOON + YEAR, NOON + 3]) == [NOON + YEAR] * 2
 
 
 @pytest.mark.parametrize(
@@ -70,17 +70,17 @@ def test_few_lines_are_enough() -> None:
         steady(5000, 7, NOON + DAY) + steady(5000, 7),
     ],
 )
-def test_quiet_sparse_and_reversed_logs_have_no_strays(times: list[float]) -> None:
-    assert strays(times) == []
+def test_quiet_sparse_and_reversed_logs_have_no_outliers(times: list[float]) -> None:
+    assert outliers(times) == []
 
 
 @settings(deadline=None, max_examples=100)
 @given(st.lists(st.floats(0, YEAR), max_size=80).map(sorted))
-def test_a_sorted_log_of_less_than_a_month_has_none(times: list[float]) -> None:
-    assert strays([NOON + time / 13 for time in times]) == []
+def test_sorted_log_of_less_than_a_month_has_no_outliers(times: list[float]) -> None:
+    assert outliers([NOON + time / 13 for time in times]) == []
 
 
-def test_no_more_is_read_ahead_than_is_looked_at() -> None:
+def test_no_more_lines_are_read_ahead_than_neighbours() -> None:
     read = 0
 
     def endless() -> Iterator[tuple[float, None]]:
@@ -89,7 +89,7 @@ def test_no_more_is_read_ahead_than_is_looked_at() -> None:
             read += 1
             yield float(read), None
 
-    lines = judged(endless())
+    lines = find_outliers(endless())
     for _ in range(1000):
         next(lines)
     assert read <= 1000 + NEIGHBOURS

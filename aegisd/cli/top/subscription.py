@@ -1,4 +1,10 @@
-"""What a daemon says over its WebSocket, kept up to date over lost connections."""
+"""A daemon's live metrics and open alerts, over its WebSocket.
+
+A connection that ends is made again, after 0.5 s at first and up to 5 s later; until then the last
+metrics stay. Alerts come in two ways: ``GET /api/alerts`` lists those that were open before, and
+the WebSocket sends each change. What the WebSocket sent over this connection is newer than the
+list.
+"""
 
 import json
 import os
@@ -19,14 +25,23 @@ from trio_websocket import (
     wrap_client_stream,
 )
 
-from aegisd.cli.top.figures import TOPICS, Alert, Metrics, Unreadable, alert, alerts, metrics, parse
+from aegisd.cli.top.api import (
+    TOPICS,
+    Alert,
+    Metrics,
+    UnexpectedAnswer,
+    parse_alert,
+    parse_alerts,
+    parse_metrics,
+    parse_object,
+)
 from aegisd.cli.top.target import Target
 from aegisd.config.load import TOKEN_VARIABLE
 
 CONNECT_SECONDS = 5
-FIRST_SECONDS = 10  # for the first figures: a daemon that answers sends them at once
+FIRST_SECONDS = 10  # for the first metrics; a healthy daemon sends them at once
 PING_SECONDS = 5
-PONG_SECONDS = 5  # one that is silent for 10 s is gone, as for the page
+PONG_SECONDS = 5  # so a daemon is gone after 10 s of silence, as on the dashboard page
 CLOSE_SECONDS = 1
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 5.0
 ALERTS_RETRY_SECONDS = 10
@@ -46,18 +61,26 @@ _REFUSALS: dict[int, str] = {
 }
 
 
-class Lost(Exception):
-    """There is no connection, or no longer; its text says why."""
+class NoConnection(Exception):
+    """The daemon was never reached; the text says why."""
 
 
-class Feed:
-    """The latest figures and the open alerts. ``changed`` is called at each change."""
+class AlertsUnavailable(Exception):
+    """The daemon can't list its alerts now; the text says why."""
+
+
+class Subscription:
+    """The latest metrics and the open alerts. ``changed`` is called at each change.
+
+    ``notice`` says why there is no connection, ``alerts_notice`` why earlier alerts are not known;
+    both are empty where all is well. ``alerts_asked``: the list of alerts was asked for once.
+    """
 
     def __init__(self, target: Target, changed: Callable[[], None]) -> None:
         self._target = target
         self._changed = changed
         self._alerts: dict[str, Alert] = {}
-        self._heard: set[str] = set()  # alerts that came over this connection: newer than a list
+        self._pushed: set[str] = set()  # ids of alerts that came over this connection
         self.metrics: Metrics | None = None
         self.notice = ""
         self.alerts_notice = ""
@@ -65,11 +88,11 @@ class Feed:
 
     @property
     def alerts(self) -> tuple[Alert, ...]:
-        """Those that are not resolved."""
+        """The open alerts."""
         return tuple(self._alerts.values())
 
-    async def follow(self) -> None:
-        """Follow the daemon until cancelled. Raises Lost where it was never reached."""
+    async def run(self) -> None:
+        """Follow the daemon until cancelled. Raises NoConnection where it was never reached."""
         pause = FIRST_PAUSE_SECONDS
         while True:
             try:
@@ -86,48 +109,48 @@ class Feed:
             except* Exception as group:
                 problem = _problem(group)
             if self.metrics is None:
-                raise Lost(problem)
+                raise NoConnection(problem)
             self.notice = f"{LOST} ({problem})"
             self._changed()
             await trio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
 
     async def _read(self, connection: WebSocketConnection) -> bool:
-        """Take one message; whether it had all figures."""
-        message = parse(await connection.get_message())
+        """Take one message; return whether it had all topics."""
+        message = parse_object(await connection.get_message())
         match message.get("type"):
             case "metrics":
-                figures = metrics(message)
-                if figures is None:  # sent before the subscription was read
+                metrics = parse_metrics(message)
+                if metrics is None:  # sent before the daemon read the subscription
                     return False
-                self.metrics, self.notice = figures, ""
+                self.metrics, self.notice = metrics, ""
                 self._changed()
                 return True
             case "alert":
-                self._take(alert(message.get("data")))
+                self._take_alert(parse_alert(message.get("data")))
                 self._changed()
             case "error":
-                raise Unreadable("it doesn't know what was asked for")
+                raise UnexpectedAnswer("it doesn't know what was asked for")
         return False
 
-    def _take(self, told: Alert) -> None:
-        self._heard.add(told.id)
-        self._alerts.pop(told.id, None)
-        if told.status in OPEN and len(self._alerts) < MAX_ALERTS:
-            self._alerts[told.id] = told
+    def _take_alert(self, pushed: Alert) -> None:
+        self._pushed.add(pushed.id)
+        self._alerts.pop(pushed.id, None)
+        if pushed.status in OPEN and len(self._alerts) < MAX_ALERTS:
+            self._alerts[pushed.id] = pushed
 
     async def _load_alerts(self) -> None:
-        """Ask for the alerts that were open before we listened, until there is an answer."""
-        self._heard.clear()
+        """Ask for the alerts that were open before the connection, until there is an answer."""
+        self._pushed.clear()
         while True:
             try:
-                asked = [found for status in OPEN for found in await self._open_alerts(status)]
-            except (httpx.HTTPError, Unreadable, Lost) as error:
-                reason = str(error) if isinstance(error, Lost) else "no answer"
+                listed = [alert for status in OPEN for alert in await self._get_alerts(status)]
+            except (httpx.HTTPError, UnexpectedAnswer, AlertsUnavailable) as error:
+                reason = str(error) if isinstance(error, AlertsUnavailable) else "no answer"
                 self.alerts_notice = f"earlier alerts are not known: {reason}"
             else:
-                newer = {id_: told for id_, told in self._alerts.items() if id_ in self._heard}
-                self._alerts = {a.id: a for a in asked if a.id not in self._heard} | newer
+                newer = {id_: a for id_, a in self._alerts.items() if id_ in self._pushed}
+                self._alerts = {a.id: a for a in listed if a.id not in self._pushed} | newer
                 self.alerts_notice = ""
             self.alerts_asked = True
             self._changed()
@@ -135,7 +158,7 @@ class Feed:
                 return
             await trio.sleep(ALERTS_RETRY_SECONDS)
 
-    async def _open_alerts(self, status: str) -> tuple[Alert, ...]:
+    async def _get_alerts(self, status: str) -> tuple[Alert, ...]:
         url = f"{self._target.url}{self._target.alerts_path}?status={status}&limit={MAX_ALERTS}"
         async with (
             httpx.AsyncClient(
@@ -147,20 +170,20 @@ class Feed:
             client.stream("GET", url) as response,
         ):
             if response.status_code == HTTPStatus.SERVICE_UNAVAILABLE:
-                raise Lost("the database is away")
+                raise AlertsUnavailable("the database is away")
             if response.status_code != HTTPStatus.OK:
-                raise Lost(f"HTTP {response.status_code}")
+                raise AlertsUnavailable(f"HTTP {response.status_code}")
             body = bytearray()
             async for part in response.aiter_bytes():
                 body += part
                 if len(body) > MAX_MESSAGE_BYTES:
-                    raise Unreadable("too long")
-        return alerts(parse(bytes(body)).get("data"))
+                    raise UnexpectedAnswer("too long")
+        return parse_alerts(parse_object(bytes(body)).get("data"))
 
 
 @asynccontextmanager
 async def _connected(target: Target) -> AsyncIterator[WebSocketConnection]:
-    """An open connection, closed in any case."""
+    """An open connection, which is closed at the end."""
     async with trio.open_nursery() as nursery:
         with trio.fail_after(CONNECT_SECONDS):
             stream: trio.SocketStream | trio.SSLStream[trio.SocketStream]
@@ -188,7 +211,7 @@ async def _connected(target: Target) -> AsyncIterator[WebSocketConnection]:
 
 
 async def _keep_alive(connection: WebSocketConnection) -> None:
-    """Ask for a sign of life now and then, however rarely the daemon sends figures."""
+    """Ping the daemon, which may send metrics rarely."""
     while True:
         await trio.sleep(PING_SECONDS)
         with trio.fail_after(PONG_SECONDS):
@@ -196,7 +219,7 @@ async def _keep_alive(connection: WebSocketConnection) -> None:
 
 
 def _problem(error: BaseException) -> str:
-    """Why there is no connection. Texts that the other side chose have no place in it."""
+    """Why there is no connection, without any text that the other side chose."""
     if isinstance(error, BaseExceptionGroup):
         return _problem(error.exceptions[0])
     cause = error.__cause__
@@ -213,7 +236,7 @@ def _problem(error: BaseException) -> str:
             return _problem(cause)
         case trio.BrokenResourceError() | trio.ClosedResourceError():
             return "the connection was closed"
-        case Unreadable() | h11.ProtocolError():  # trio-websocket lets h11's out
+        case UnexpectedAnswer() | h11.ProtocolError():  # trio-websocket passes h11's errors on
             return "it doesn't answer as aegisd does"
         case ssl.SSLError():
             return f"TLS fails ({(error.reason or 'unknown').replace('_', ' ').lower()})"
@@ -221,8 +244,6 @@ def _problem(error: BaseException) -> str:
             return error.strerror or "the name is not known"
         case OSError(errno=int(number)):
             return os.strerror(number)
-        case OSError() if (
-            cause is not None
-        ):  # no attempt to connect succeeded: why the first didn't
+        case OSError() if cause is not None:  # every attempt to connect failed: why the first did
             return _problem(cause)
     raise error

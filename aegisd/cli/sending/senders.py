@@ -1,4 +1,8 @@
-"""Where ``send`` and ``import`` send to: ``unix:PATH``, ``stream:PATH`` or ``udp:HOST:PORT``."""
+"""Sends messages to ``unix:PATH``, ``stream:PATH`` or ``udp:HOST:PORT``.
+
+Over a datagram socket nothing answers. Over the stream each message is acknowledged before the next
+one is sent.
+"""
 
 import errno
 import os
@@ -12,42 +16,43 @@ from typing import Any
 
 import msgpack
 
-from aegisd.cli.sending.rejects import Rejects, answered
+from aegisd.cli.sending.rejects import Rejects, rejects_in_answer
 from aegisd.config.address import split_address
-from aegisd.config.load import Directories, load
+from aegisd.config.directories import Directories
+from aegisd.config.load import load
 from aegisd.config.settings import Ingest
 from aegisd.errors import AegisdError, ConfigError
 
 MAX_GATHERED_BYTES = 32 * 1024
-"""Of events in a message: well under what UDP (65,507) and a Unix socket with default buffers
-carry. Only an event that is larger by itself makes a larger message."""
+"""The limit for events put into one message. It is well below what UDP (65,507) and a Unix socket
+with default buffers carry. A single event may still be larger."""
 
 MAX_MESSAGE_BYTES = Ingest().max_message_bytes
-"""What a daemon takes by default; how much of it a datagram may have, the kernel knows."""
+"""What a daemon takes by default. For a datagram the kernel may have a lower limit."""
 
-ANSWER_SECONDS = 60.0  # a disk that syncs takes moments
+ANSWER_SECONDS = 60.0  # an answer waits for fdatasync, which may take seconds
 
 _FRAME = struct.Struct(">I")
 
 UDP_BYTES_PER_SECOND = 20_000_000
-"""UDP has no back-pressure: a pace that the daemon's receive buffer rides out."""
+"""UDP has no back-pressure: at this pace the daemon's receive buffer bridges its pauses."""
 
 
-class TooLarge(AegisdError):
-    """A message is larger than is taken; others may be sent."""
+class MessageTooLarge(AegisdError):
+    """A message is over the limit; other messages may still be sent."""
 
 
-def packed(message: object) -> bytes:
-    """A message as it is sent: bytes that were no UTF-8 are what they were."""
+def pack(message: object) -> bytes:
+    """A message as MessagePack. Bytes of the input that were no UTF-8 are sent as they were."""
     data: bytes = msgpack.packb(message, unicode_errors="surrogateescape")
     return data
 
 
-class Sender:
-    """Sends messages, each a datagram; waits where the daemon is behind (Unix)."""
+class DatagramSender:
+    """Sends each message as a datagram. A Unix socket blocks while the daemon is behind."""
 
     sent = "sent"
-    """What is known of an event that went."""
+    """What is known of an event that was sent."""
 
     note = (
         "datagrams are not answered: what the daemon rejects of them it counts under /api/ingest, "
@@ -76,16 +81,16 @@ class Sender:
         self._free_at = 0.0
 
     def send(self, message: object) -> None:
-        """Send one message; nothing answers. Raises AegisdError where nobody takes it."""
-        data = packed(message)
+        """Send one message; nothing answers. Raises AegisdError where it can't be delivered."""
+        data = pack(message)
         try:
             self._socket.send(data)
         except OSError as error:
             if error.errno == errno.EMSGSIZE:
-                raise TooLarge(f"{len(data)} bytes are too large for a datagram") from None
+                raise MessageTooLarge(f"{len(data)} bytes are too large for a datagram") from None
             raise self._unreachable(error) from None
         if self._paced:
-            # nobody answers over UDP, but this host's kernel knows at once where nobody listens
+            # nothing answers over UDP, but the kernel reports a port of this host without listener
             if refused := self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
                 raise self._unreachable(OSError(refused, os.strerror(refused)))
             now = time.monotonic()
@@ -105,7 +110,7 @@ class Sender:
 
 
 class StreamSender:
-    """Sends messages over the stream, and waits until each is safe."""
+    """Sends messages over the stream, and waits for each acknowledgement."""
 
     sent = "sent and acknowledged"
     note = ""
@@ -125,13 +130,13 @@ class StreamSender:
     def send(self, message: object) -> Rejects:
         """Send an event, or a list of them. Raises AegisdError where it is not acknowledged."""
         events = message if isinstance(message, list) else [message]
-        data = packed({"source": self._source, "seq": self._seq, "events": events})
+        data = pack({"source": self._source, "seq": self._seq, "events": events})
         if len(data) > MAX_MESSAGE_BYTES:
-            raise TooLarge(f"{len(data)} bytes are too large: {MAX_MESSAGE_BYTES} are taken")
+            raise MessageTooLarge(f"{len(data)} bytes are too large: {MAX_MESSAGE_BYTES} are taken")
         try:
-            answer = self._asked(data)
+            answer = self._exchange(data)
             why = str(answer["error"]["message"]) if "error" in answer else None
-            rejects = answered(answer, len(events)) if why is None else Rejects()
+            rejects = rejects_in_answer(answer, len(events)) if why is None else Rejects()
         except OSError as error:
             raise self._failed(error.strerror or str(error)) from None
         except (ValueError, TypeError, LookupError):
@@ -141,13 +146,13 @@ class StreamSender:
         self._seq += len(events)
         return rejects
 
-    def _asked(self, data: bytes) -> Any:
-        # a daemon that closes the connection may have said why before
+    def _exchange(self, data: bytes) -> Any:
+        # a daemon that closes the connection may have sent its reason before
         with suppress(BrokenPipeError, ConnectionResetError):
             self._socket.sendall(_FRAME.pack(len(data)) + data)
-        return msgpack.unpackb(self._received(_FRAME.unpack(self._received(_FRAME.size))[0]))
+        return msgpack.unpackb(self._receive(_FRAME.unpack(self._receive(_FRAME.size))[0]))
 
-    def _received(self, size: int) -> bytes:
+    def _receive(self, size: int) -> bytes:
         if size > MAX_MESSAGE_BYTES:
             raise ValueError("no answer is so large")
         data = b""
@@ -179,22 +184,22 @@ def _connected(family: int, target: Any) -> socket.socket:
     return connected
 
 
-AnySender = Sender | StreamSender
+Sender = DatagramSender | StreamSender
 
 
 @contextmanager
-def open_sender(address: str | None, config: Path | None) -> Iterator[AnySender]:
-    """A sender to ``address``, by default the first listener of the configuration."""
-    address = address or _configured(config)
-    streams = address.startswith("stream:") and address != "stream:"
-    sender = StreamSender(address) if streams else Sender(address)
+def open_sender(address: str | None, config: Path | None) -> Iterator[Sender]:
+    """A sender to ``address``, by default to the first datagram listener of the configuration."""
+    address = address or _configured_address(config)
+    is_stream = address.startswith("stream:") and address != "stream:"
+    sender = StreamSender(address) if is_stream else DatagramSender(address)
     try:
         yield sender
     finally:
         sender.close()
 
 
-def _configured(config: Path | None) -> str:
+def _configured_address(config: Path | None) -> str:
     ingest = load(config).ingest
     if ingest.unix_datagram:
         return f"unix:{Directories.here().expand(ingest.unix_datagram)}"

@@ -1,4 +1,4 @@
-"""Whom the manager tells, and that one who fails holds up nobody."""
+"""Which changes are delivered, in which order, and that a failing receiver delays no other."""
 
 import json
 from collections.abc import Callable
@@ -13,19 +13,19 @@ from store.cluster import bounded
 from store.databases import database, eventually
 from structlog.testing import capture_logs
 
-from aegisd.alerts import actions
+from aegisd.alerts import actions, delivery
 from aegisd.alerts import manager as manager_module
 from aegisd.config.settings import EmailAction, LogAction, SlackAction, WebhookAction
 
 
-async def heard(course: Callable[[Run], None]) -> list[str]:
-    """What the log action says of a course of checks."""
+async def delivered(course: Callable[[Run], None]) -> list[str]:
+    """What the log action writes about a course of checks."""
     async with database(None) as postgres:
         run = Run(postgres, rules=(rule(),))
         with capture_logs() as logs:
             course(run)
             async with at_work(run, trio.Event()):
-                await eventually(lambda: not run.manager._queues)
+                await eventually(lambda: not run.manager._delivery._queues)
                 await trio.testing.wait_all_tasks_blocked()
     return [line["event"] for line in logs]
 
@@ -37,7 +37,7 @@ def short_times(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @bounded
-async def test_people_hear_of_a_trigger_a_repeat_and_a_resolve() -> None:
+async def test_trigger_repeat_and_resolve_are_delivered() -> None:
     def course(run: Run) -> None:
         run.see(BAD)
         assert run.check() == ["active"]
@@ -47,11 +47,11 @@ async def test_people_hear_of_a_trigger_a_repeat_and_a_resolve() -> None:
         run.see(GOOD)
         assert run.check(1) == ["resolved"]
 
-    assert await heard(course) == ["alert triggered", "alert triggered", "alert resolved"]
+    assert await delivered(course) == ["alert triggered", "alert triggered", "alert resolved"]
 
 
 @bounded
-async def test_people_hear_nothing_of_what_opens_and_ends_again_within_the_cooldown() -> None:
+async def test_reopen_within_cooldown_and_its_resolve_are_not_delivered() -> None:
     def course(run: Run) -> None:
         run.see(BAD)
         run.check()
@@ -62,11 +62,13 @@ async def test_people_hear_nothing_of_what_opens_and_ends_again_within_the_coold
         run.see((200, 1, 200_000))
         assert run.check(1) == ["resolved"]
 
-    assert await heard(course) == ["alert triggered", "alert resolved"]
+    assert await delivered(course) == ["alert triggered", "alert resolved"]
 
 
 @bounded
-async def test_actions_that_fail_hold_up_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_failing_actions_do_not_delay_other_receivers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(actions, "TIMEOUT_SECONDS", 0.5)
     async with http_server() as silent, http_server() as server, database(None) as postgres:
         silent.status = None
@@ -81,7 +83,9 @@ async def test_actions_that_fail_hold_up_no_other(monkeypatch: pytest.MonkeyPatc
         run.see(BAD)
         with capture_logs() as logs:
             async with at_work(run, trio.Event()):
-                await eventually(lambda: server.received and run.manager.failed_actions == 12)
+                await eventually(
+                    lambda: server.received and run.manager.figures().failed_actions == 12
+                )
     events = [line["event"] for line in logs]
     assert events.count("an alert action failed") == 12
     assert events.count("alert triggered") == 1
@@ -89,7 +93,7 @@ async def test_actions_that_fail_hold_up_no_other(monkeypatch: pytest.MonkeyPatc
 
 
 @bounded
-async def test_receivers_of_which_many_things_wait_take_turns_with_the_others(
+async def test_receivers_with_many_queued_actions_take_turns_with_others(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(actions, "TIMEOUT_SECONDS", 0.2)
@@ -97,19 +101,19 @@ async def test_receivers_of_which_many_things_wait_take_turns_with_the_others(
         silent.status = None
         slow = [
             SlackAction(webhook_url=f"{silent.url}/{number}")
-            for number in range(manager_module.MAX_ACTIONS_AT_ONCE)
+            for number in range(delivery.MAX_ACTIONS_AT_ONCE)
         ]
         run = Run(postgres, rules=(rule(actions=(*slow * 3, LogAction())),))
         run.see(BAD)
         with capture_logs() as logs:
             async with at_work(run, trio.Event()):
-                await eventually(lambda: run.manager.failed_actions == len(slow) * 3)
+                await eventually(lambda: run.manager.figures().failed_actions == len(slow) * 3)
     events = [line["event"] for line in logs]
     assert events.index("alert triggered") <= len(slow)
 
 
 @bounded
-async def test_one_addressee_hears_of_things_in_their_order() -> None:
+async def test_receiver_gets_its_actions_in_order() -> None:
     async with http_server() as server, database(None) as postgres:
         run = Run(postgres, rules=(rule(actions=(WebhookAction(url=server.url),)),))
         for _ in range(10):
@@ -124,11 +128,11 @@ async def test_one_addressee_hears_of_things_in_their_order() -> None:
 
 
 @bounded
-async def test_a_receiver_that_has_too_much_to_do_is_told_again_and_holds_up_no_other() -> None:
+async def test_receiver_that_answers_429_is_paused_and_delays_no_other() -> None:
     async with http_server() as busy, http_server() as server, database(None) as postgres:
         busy.status, busy.retry_after = 429, "3600"
         told = (
-            *[SlackAction(webhook_url=busy.url)] * (manager_module.MAX_ACTIONS_AT_ONCE + 2),
+            *[SlackAction(webhook_url=busy.url)] * (delivery.MAX_ACTIONS_AT_ONCE + 2),
             SlackAction(webhook_url=server.url),
         )
         run = Run(postgres, rules=(rule(actions=told),))
@@ -137,11 +141,11 @@ async def test_a_receiver_that_has_too_much_to_do_is_told_again_and_holds_up_no_
             await eventually(lambda: server.received)
             await eventually(lambda: busy.received)
             assert len(busy.received) == 1  # the others wait for the first
-            assert run.manager.failed_actions == 0
+            assert run.manager.figures().failed_actions == 0
 
 
 @bounded
-async def test_an_action_is_tried_a_few_times_and_reaches_who_takes_it_by_then(
+async def test_action_is_tried_three_times_and_the_next_one_still_arrives(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(actions, "PAUSE_SECONDS", 0.01)
@@ -150,17 +154,17 @@ async def test_an_action_is_tried_a_few_times_and_reaches_who_takes_it_by_then(
         run = Run(postgres, rules=(rule(actions=(SlackAction(webhook_url=server.url),) * 2),))
         run.see(BAD)
         async with at_work(run, trio.Event()):
-            await eventually(lambda: run.manager.failed_actions == 1)
-            assert len(server.received) >= manager_module.MAX_TRIES
+            await eventually(lambda: run.manager.figures().failed_actions == 1)
+            assert len(server.received) >= delivery.MAX_TRIES
             server.status = 200
-            await eventually(lambda: not run.manager._queues)
+            await eventually(lambda: not run.manager._delivery._queues)
     bodies = [received.body for received in server.received]
-    assert len(bodies) <= 2 * manager_module.MAX_TRIES
-    assert run.manager.failed_actions == 1
+    assert len(bodies) <= 2 * delivery.MAX_TRIES
+    assert run.manager.figures().failed_actions == 1
 
 
 @bounded
-async def test_an_error_nobody_thought_of_ends_one_action_only() -> None:
+async def test_unforeseen_error_ends_one_action_only() -> None:
     odd = SlackAction(webhook_url=object())  # what no configuration gives
     async with database(None) as postgres:
         run = Run(postgres, rules=(rule(actions=(odd, LogAction())),))
@@ -172,16 +176,16 @@ async def test_an_error_nobody_thought_of_ends_one_action_only() -> None:
 
 
 @bounded
-async def test_actions_that_wait_are_bounded_and_the_rest_counted(
+async def test_actions_over_the_queue_limit_are_dropped_and_counted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(manager_module, "MAX_ACTIONS_WAITING", 3)
+    monkeypatch.setattr(delivery, "MAX_QUEUED_ACTIONS", 3)
     async with database(None) as postgres:
         run = Run(postgres, rules=(rule(actions=(LogAction(),) * 5),))
         run.see(BAD)
         with capture_logs() as logs:
             run.check()
-            assert run.manager.dropped_actions == 2
+            assert run.manager.figures().dropped_actions == 2
             async with at_work(run, trio.Event()):
                 await eventually(lambda: len(logs) == 5)
     assert [line["event"] for line in logs] == [

@@ -1,35 +1,33 @@
-"""``storage.dsn``: which of libpq's parameters are taken, and what fills in those left out.
+"""Which of libpq's parameters ``storage.dsn`` may have, and with which values.
 
-Operators write what libpq takes. A parameter that the driver would hand to the server as a setting,
-or that would be ignored, is refused here instead, before anything connects.
+Operators write what libpq takes, but the driver (asyncpg) knows fewer parameters. It would send an
+unknown one to the server as a setting, or ignore it. So such a parameter is refused here, before
+anything connects, and the refusal says what to write instead.
 """
 
-import difflib
 import re
 from collections.abc import Callable, Mapping
 from ipaddress import ip_address
 
 from attrs import frozen
 
-from aegisd.config import conninfo, services
+from aegisd.config.address import MAX_PORT
 
-MAX_PORT = 65535
-MAX_KEEPALIVE_SECONDS = 32767  # tcp(7): the kernel takes no more
-MAX_KEEPALIVE_COUNT = 127  # as well
+MAX_KEEPALIVE_SECONDS = 32767  # the kernel's limit, tcp(7)
+MAX_KEEPALIVE_COUNT = 127  # the kernel's limit, tcp(7)
 MAX_MILLISECONDS = 2**31 - 1  # setsockopt(2) takes an int
 
-_NAME = re.compile(r"[A-Za-z_][\w.]*", re.ASCII)
-
 Check = Callable[[str], str]
-"""Gives what is wrong with a value, as the rest of the sentence after the parameter's name."""
+"""Gives the problem of a value, as the rest of a sentence that starts with the parameter's name;
+empty where there is none."""
 
 
 @frozen
 class Parameter:
-    """One of libpq's parameters: the variable that fills it in, and what is wrong with a value."""
+    """One of libpq's parameters: its environment variable ("" for none), and its check."""
 
     variable: str
-    problem: Check
+    check: Check
 
 
 def _any(_: str) -> str:
@@ -75,7 +73,7 @@ def _root_certificates(value: str) -> str:
 
 
 def _ports(value: str) -> str:
-    """An error shows no value: it may be the password that should have been escaped."""
+    """The problem shows no value: it may be a part of a password that was not escaped."""
     if all(re.fullmatch(r"0*[0-9]{0,5}", port) for port in value.split(",")) and all(
         1 <= int(port) <= MAX_PORT for port in value.split(",") if port
     ):
@@ -87,7 +85,7 @@ def _ports(value: str) -> str:
 
 
 def _hosts(value: str) -> str:
-    """No host's name holds an @, as a directory may; the end of a password may stand before one."""
+    """No host name has an @, but a directory may; before it may be the end of a password."""
     if not any("@" in host and not host.startswith("/") for host in value.split(",")):
         return ""
     return (
@@ -207,87 +205,4 @@ PARAMETERS: Mapping[str, Parameter] = {
     "tcp_user_timeout": Parameter("", _up_to(MAX_MILLISECONDS)),
     "user": Parameter("PGUSER", _any),
 }
-"""Every parameter of libpq 18 except ``service``; those of 17 are among them."""
-
-
-def complete(text: str, environment: Mapping[str, str]) -> str:
-    """A DSN with what its service and libpq's variables add; as it stands where they add nothing.
-
-    Raises ValueError with all that is wrong, and with nothing that may be of a password.
-    """
-    if not conninfo.is_uri(text) and not re.match(rf"\s*{_NAME.pattern}\s*=", text):
-        raise ValueError("is neither 'embedded' nor a postgresql:// address nor key=value pairs")
-    pairs = conninfo.parse(text)
-    problems = _problems_of_pairs(text, pairs)
-    whole = dict(pairs)
-    if service := whole.pop("service", "") or environment.get("PGSERVICE", ""):
-        file, parameters = services.read(service, environment)
-        problems += _add(whole, {name: (str(file), value) for name, value in parameters.items()})
-    variables = {
-        name: (each.variable, environment[each.variable])
-        for name, each in PARAMETERS.items()
-        if environment.get(each.variable)
-    }
-    problems += _add(whole, variables)
-    problems = problems or _contradictions({n: value for n, value in whole.items() if value})
-    if problems:
-        raise ValueError("; ".join(problems))
-    return text if whole == dict(pairs) else conninfo.render(whole)
-
-
-def _add(whole: dict[str, str], found: Mapping[str, tuple[str, str]]) -> list[str]:
-    """Add what is left out, each from a file or variable; return what is wrong with it."""
-    problems = []
-    for name, (origin, value) in found.items():
-        if name not in whole:
-            whole[name] = value
-            problem = _problem(name, value)
-            problems += [f"{origin}: {problem}"] if problem else []
-    return problems
-
-
-def _problems_of_pairs(text: str, pairs: list[tuple[str, str]]) -> list[str]:
-    problems = []
-    previous = ""
-    for name, value in pairs:
-        problem = _problem(name, value)
-        if problem and ("password" in previous or _escaped_badly(text)):
-            return [conninfo.advice(text)]
-        problems += [problem] if problem else []
-        previous = name
-    return problems
-
-
-def _escaped_badly(text: str) -> bool:
-    """Whether a password's end may have become parameters: an @ comes after the first slash."""
-    return conninfo.is_uri(text) and "@" in text.partition("://")[2].partition("/")[2]
-
-
-def _problem(name: str, value: str) -> str:
-    if name == "service":
-        return ""
-    if name in PARAMETERS:
-        problem = value and PARAMETERS[name].problem(value)
-        return problem and f"{name}{problem}"
-    if not _NAME.fullmatch(name):
-        return "it has a parameter that libpq doesn't have"
-    close = difflib.get_close_matches(name, [*PARAMETERS, "service"], n=1)
-    return (
-        f"libpq has no parameter '{name}'{', the nearest is ' if close else ''}{''.join(close)}; a"
-        " setting of the server is given as options, -c NAME=VALUE (percent-encoded in an address)"
-    )
-
-
-def _contradictions(given: Mapping[str, str]) -> list[str]:
-    """What is wrong with parameters that each alone are right."""
-    problems = []
-    if "host" in given and "hostaddr" in given:
-        problems.append("hostaddr: not beside host; keep host, with its address in /etc/hosts")
-    hosts = len(given.get("hostaddr", given.get("host", "")).split(","))
-    ports = len(given.get("port", "").split(","))
-    if ports not in (1, hosts):
-        problems.append(f"port: {ports} of them, but hosts: {hosts}; give one for each, or one")
-    strict = ("require", "verify-ca", "verify-full")
-    if given.get("sslnegotiation") == "direct" and given.get("sslmode") not in strict:
-        problems.append(f"sslnegotiation='direct' needs an sslmode of {' '.join(strict)}")
-    return problems
+"""Every parameter of libpq 18 except ``service``. They include those of libpq 17."""

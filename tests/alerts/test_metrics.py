@@ -1,13 +1,19 @@
 """The value of each metric over its window."""
 
+from typing import get_args
+
 import pytest
 from alerts.rule import WALL, live_with, requests, rule
 
-from aegisd.alerts.rules import value_of
-from aegisd.config.settings import WINDOW_SECONDS
+from aegisd.alerts.metrics import METRICS, value_of
+from aegisd.config.settings import WINDOW_SECONDS, AlertMetric
 
-LONG = 1e9  # running: every window is full
+LONG = 1e9  # seconds of running: every window is full
 MIXED = ((200, 10, 50), (101, None, 10), (404, 20, 20), (429, 30, 10), (503, 40, 8), (0, None, 2))
+
+
+def test_table_has_exactly_the_metrics_that_settings_allow() -> None:
+    assert tuple(METRICS) == get_args(AlertMetric)
 
 
 @pytest.mark.parametrize("window", WINDOW_SECONDS)
@@ -21,7 +27,7 @@ def test_rates_are_percents_of_all_requests(metric: str, value: float, window: s
 
 
 @pytest.mark.parametrize(("metric", "value"), [("latency_p95", 40), ("latency_p99", 40)])
-def test_latencies_are_those_of_requests_that_have_one(metric: str, value: float) -> None:
+def test_latencies_count_only_requests_with_a_duration(metric: str, value: float) -> None:
     condition = rule(metric).condition
     live = live_with((200, None, 1000), (200, 10, 94), (200, value, 6))
     assert value_of(condition, live.window("5m"), LONG) == pytest.approx(value, rel=0.01)
@@ -50,21 +56,21 @@ def test_request_rate_is_per_second_of_the_window(window: str, seconds: int) -> 
         ("latency_p99", None),
     ],
 )
-def test_a_window_without_requests_has_rate_0_and_no_latency(
+def test_window_without_requests_has_rate_0_and_no_latency(
     metric: str, value: float | None
 ) -> None:
     assert value_of(rule(metric).condition, live_with().window("5m"), LONG) == value
 
 
 @pytest.mark.parametrize("operator", ["<", "<=", "=="])
-def test_a_window_that_is_not_full_yet_shows_no_lack_of_requests(operator: str) -> None:
+def test_window_not_full_has_no_request_rate_for_low_operators(operator: str) -> None:
     condition = rule("request_rate", operator).condition
     window = live_with((200, 1, 30)).window("5m")
     assert value_of(condition, window, 299.9) is None
     assert value_of(condition, window, 300) == 0.1
 
 
-def test_what_has_left_the_window_no_longer_counts() -> None:
+def test_events_older_than_the_window_no_longer_count() -> None:
     live = live_with((500, 10, 10))
     requests(live, (200, 1, 10), at=WALL)
     live.advance(WALL + 59, 59)

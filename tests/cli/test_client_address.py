@@ -1,4 +1,4 @@
-"""The client of a line, whatever stands in front of it."""
+"""The client of a line with virtual hosts or forwarded addresses in front."""
 
 from pathlib import Path
 
@@ -45,7 +45,7 @@ REST = '[24/Nov/2026:10:00:01 +0000] "GET /one HTTP/1.1" 200 512 "-" "agent/1.0"
         ("[2001:db8::7] - -", "2001:db8::7"),
     ],
 )
-def test_the_client_is_the_first_address_or_else_a_name(head: str, client: str | None) -> None:
+def test_client_is_the_first_address_else_the_last_name(head: str, client: str | None) -> None:
     event = parse_combined(f"{head} {REST}")
     assert event is not None
     assert event["client_ip"] == client
@@ -79,7 +79,7 @@ def test_the_client_is_the_first_address_or_else_a_name(head: str, client: str |
         ),
     ],
 )
-def test_the_cases_of_fields_in_front(case: str, clients: list[str]) -> None:
+def test_clients_of_recorded_logs_are_found(case: str, clients: list[str]) -> None:
     if not (CASES / case).exists():
         pytest.skip(f"{case} is not there")
     events = map(parse_combined, (CASES / case).read_text().splitlines())

@@ -14,7 +14,7 @@ from store.cluster import bounded
 from aegisd import __version__
 from aegisd.alerts import actions
 from aegisd.alerts.actions import ActionFailed, perform
-from aegisd.alerts.rules import RESOLVED, Alert
+from aegisd.alerts.alert import RESOLVED, Alert
 from aegisd.config.settings import SlackAction, WebhookAction
 
 ALERT = Alert(
@@ -51,7 +51,7 @@ def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @bounded
-async def test_a_webhook_posts_the_alert_when_it_triggers_and_when_it_resolves() -> None:
+async def test_webhook_posts_the_alert_when_triggered_and_when_resolved() -> None:
     async with http_server() as server:
         for alert in (ALERT, ENDED):
             await perform(WebhookAction(url=server.url), alert)
@@ -68,7 +68,7 @@ async def test_a_webhook_posts_the_alert_when_it_triggers_and_when_it_resolves()
 
 
 @bounded
-async def test_a_webhooks_secret_signs_the_body() -> None:
+async def test_webhook_secret_signs_the_body() -> None:
     async with http_server() as server:
         await perform(WebhookAction(url=server.url, secret="schlüssel"), ALERT)
     (received,) = server.received
@@ -77,7 +77,7 @@ async def test_a_webhooks_secret_signs_the_body() -> None:
 
 
 @bounded
-async def test_a_webhook_sends_its_headers_and_they_win_whatever_their_case() -> None:
+async def test_webhook_headers_replace_ours_in_any_case() -> None:
     async with http_server() as server:
         headers = {"authorization": "Bearer t", "content-type": "application/cloudevents+json"}
         await perform(WebhookAction(url=server.url, headers=headers), ALERT)
@@ -100,7 +100,7 @@ async def test_slack_gets_a_text() -> None:
 
 @pytest.mark.parametrize("status", [301, 400, 404, 500])
 @bounded
-async def test_any_status_but_a_2xx_is_a_failure(status: int) -> None:
+async def test_status_other_than_2xx_fails_the_action(status: int) -> None:
     async with http_server() as server:
         server.status = status
         with pytest.raises(ActionFailed, match=f"^answered with status {status}$"):
@@ -119,14 +119,14 @@ async def failure(action: SlackAction | WebhookAction) -> str:
 
 
 @bounded
-async def test_a_refused_connection_is_told_without_the_address() -> None:
+async def test_refused_connection_fails_without_naming_the_address() -> None:
     with socket.create_server(("127.0.0.1", 0)) as bound:
         port = bound.getsockname()[1]
     await failure(SlackAction(webhook_url=HttpServer(port).url))
 
 
 @bounded
-async def test_a_server_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_server_that_never_answers_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(actions, "TIMEOUT_SECONDS", 0.3)
     async with http_server() as server:
         server.status = None
@@ -134,7 +134,7 @@ async def test_a_server_that_never_answers_is_given_up(monkeypatch: pytest.Monke
 
 
 @bounded
-async def test_a_server_that_drips_on_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_server_that_answers_byte_by_byte_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(actions, "TIMEOUT_SECONDS", 0.5)
 
     async def drip(stream: trio.SocketStream) -> None:
@@ -162,7 +162,7 @@ async def test_a_server_that_drips_on_is_given_up(monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.parametrize("value", ["S3CRET\n", "S3CRET\r\nX: y", "S3CRETé", "\0S3CRET"])
 @bounded
-async def test_a_header_that_cannot_be_sent_is_told_without_its_value(value: str) -> None:
+async def test_unsendable_header_fails_without_naming_its_value(value: str) -> None:
     async with http_server() as server:
         headers = {"Authorization": value}
         await failure(WebhookAction(url=server.url, headers=headers))
@@ -173,5 +173,5 @@ async def test_a_header_that_cannot_be_sent_is_told_without_its_value(value: str
     "url", ["https://127.0.0.1:1/S3CRET", "http://S3CRET.invalid/", "http://[S3CRET/", "S3CRET://x"]
 )
 @bounded
-async def test_an_address_that_leads_nowhere_is_told_without_it(url: str) -> None:
+async def test_unusable_address_fails_without_naming_it(url: str) -> None:
     await failure(SlackAction(webhook_url=url))

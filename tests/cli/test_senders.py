@@ -1,4 +1,4 @@
-"""What ``aegisd send`` makes of answers on the stream, odd ones among them."""
+"""``aegisd send`` over the stream: acknowledgements, rejects, and malformed answers."""
 
 import socket
 import struct
@@ -34,8 +34,8 @@ def answering(directory: Path) -> Iterator[Callable[[bytes], str]]:
         with connection:
             connection.settimeout(WAIT_SECONDS)
             connection.recv(65_536)
-            with suppress(BrokenPipeError):  # who has read enough is gone
-                for at in range(len(data)):  # an answer may come in pieces
+            with suppress(BrokenPipeError):  # the client may be gone already
+                for at in range(len(data)):  # an answer may arrive byte by byte
                     connection.send(data[at : at + 1])
 
     def start(data: bytes) -> str:
@@ -49,13 +49,13 @@ def answering(directory: Path) -> Iterator[Callable[[bytes], str]]:
     listening.close()
 
 
-def test_an_acknowledged_event_needs_no_word(command, answering) -> None:
+def test_acknowledged_event_prints_nothing(command, answering) -> None:
     address = answering(frame(msgpack.packb(ACCEPTED)))
     outcome = command("send", "--to", address, *REQUEST)
     assert (outcome.code, outcome.out, outcome.err) == (0, "", "")
 
 
-def test_a_reject_is_told(command, answering) -> None:
+def test_listed_reject_is_printed(command, answering) -> None:
     rejected = {"accepted": 0, "rejectedCount": 1, "rejected": [[0, "out_of_range", "timestamp"]]}
     address = answering(frame(msgpack.packb(ACCEPTED | rejected)))
     outcome = command("send", "--to", address, *REQUEST)
@@ -65,7 +65,7 @@ def test_a_reject_is_told(command, answering) -> None:
     )
 
 
-def test_a_reject_that_is_only_counted_is_told_too(command, answering) -> None:
+def test_reject_that_is_only_counted_is_printed(command, answering) -> None:
     address = answering(frame(msgpack.packb(ACCEPTED | {"accepted": 0, "rejectedCount": 1})))
     outcome = command("send", "--to", address, *REQUEST)
     assert (outcome.code, outcome.err) == (1, "aegisd: the event was rejected\n")
@@ -91,7 +91,7 @@ def test_a_reject_that_is_only_counted_is_told_too(command, answering) -> None:
         b"HTTP/1.1 400 Bad Request\r\n\r\n",
     ],
 )
-def test_an_answer_that_is_none_fails_in_one_line(command, answering, data: bytes) -> None:
+def test_malformed_answer_fails_in_one_line(command, answering, data: bytes) -> None:
     address = answering(data)
     outcome = command("send", "--to", address, *REQUEST)
     assert outcome.code == 1
@@ -100,7 +100,7 @@ def test_an_answer_that_is_none_fails_in_one_line(command, answering, data: byte
 
 
 @pytest.mark.parametrize("data", [b"", b"\0\0", struct.pack(">I", 5) + b"abc"])
-def test_an_answer_that_ends_early_fails_in_one_line(command, answering, data: bytes) -> None:
+def test_answer_that_ends_early_fails_in_one_line(command, answering, data: bytes) -> None:
     address = answering(data)
     outcome = command("send", "--to", address, *REQUEST)
     assert (outcome.code, len(outcome.err.splitlines())) == (1, 1)
@@ -108,7 +108,7 @@ def test_an_answer_that_ends_early_fails_in_one_line(command, answering, data: b
 
 
 @pytest.mark.parametrize("hostile", ["\x1b[31m", "\x9b31m", "\u202e", "\u2066", "\r", "\x85"])
-def test_what_a_daemon_says_does_nothing_to_a_terminal(command, answering, hostile: str) -> None:
+def test_unprintable_text_of_the_daemon_is_replaced(command, answering, hostile: str) -> None:
     error = {"error": {"code": "busy", "message": f"no{hostile}room"}}
     outcome = command("send", "--to", answering(frame(msgpack.packb(error))), *REQUEST)
     assert outcome.code == 1

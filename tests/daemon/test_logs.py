@@ -1,4 +1,4 @@
-"""The log's forms, as a process of its own writes them."""
+"""The forms of the log, as a separate process writes them."""
 
 import json
 import os
@@ -38,28 +38,28 @@ def written(form: str, level: str, file: Path, **environment: str) -> list[str]:
 @pytest.mark.parametrize(
     ("level", "count"), [("debug", 5), ("info", 4), ("warning", 3), ("error", 2)]
 )
-def test_the_level_says_what_is_written(level: str, count: int, tmp_path: Path) -> None:
+def test_lines_below_the_level_are_not_written(level: str, count: int, tmp_path: Path) -> None:
     lines = [json.loads(text) for text in written("json", level, tmp_path / "log")]
     assert len(lines) == count
     assert {"event", "level", "timestamp"} <= set(lines[0])
     assert "ZeroDivisionError" in lines[-1]["exception"]
 
 
-def test_a_file_gets_the_console_form_without_colours(tmp_path: Path) -> None:
+def test_file_gets_the_console_form_without_colours(tmp_path: Path) -> None:
     lines = written("auto", "info", tmp_path / "log")
     assert "second" in lines[0]
     assert "figure=5" in lines[0]
     assert "\x1b" not in "".join(lines)
 
 
-def test_the_journals_lines_lead_with_their_priority(tmp_path: Path) -> None:
+def test_journald_lines_start_with_their_priority(tmp_path: Path) -> None:
     lines = written("journald", "debug", tmp_path / "log")
     assert [text[:3] for text in lines[:5]] == ["<7>", "<6>", "<4>", "<3>", "<3>"]
     assert all(text.startswith("<3>") for text in lines[4:])
     assert len(lines) > 5  # the traceback's lines too
 
 
-def test_the_journal_is_recognised_by_its_stream(tmp_path: Path) -> None:
+def test_journald_is_recognised_by_journal_stream(tmp_path: Path) -> None:
     file = tmp_path / "log"
     file.touch()
     status = file.stat()
@@ -90,7 +90,7 @@ trio.run(main)
 
 
 @pytest.mark.parametrize("form", ["console", "json", "journald"])
-def test_a_traceback_shows_no_values_also_beside_rich(form: str) -> None:
+def test_traceback_shows_no_values_even_with_rich_installed(form: str) -> None:
     assert find_spec("rich") is not None  # whose tracebacks show them
     done = subprocess.run(
         [sys.executable, "-c", LEAKING.format(form=form)],

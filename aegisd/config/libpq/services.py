@@ -1,14 +1,14 @@
-"""libpq's connection service files: sets of parameters under a name."""
+"""libpq's service files (``pg_service.conf``): each section is a named set of parameters."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 
-def read(service: str, environment: Mapping[str, str]) -> tuple[Path, dict[str, str]]:
-    """The file that has a service, the user's before the system's, and its parameters.
+def read_service(service: str, environment: Mapping[str, str]) -> tuple[Path, dict[str, str]]:
+    """The first file that has the service, and its parameters. The user's file comes first.
 
-    Raises ValueError where there is none or it can't be read; no line is shown, since one may hold
-    a password.
+    Raises ValueError where no file has it, or a file can't be read. The error shows no line, which
+    may hold a password.
     """
     files = list(_files(environment))
     for file in files:

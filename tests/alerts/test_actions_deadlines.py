@@ -1,4 +1,4 @@
-"""Deliveries end, and hold up nobody: neither the journal nor each other."""
+"""Actions end in time, and delay neither the journal nor each other."""
 
 import threading
 from collections.abc import AsyncIterator
@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import trio
 from alerts.servers import http_server
+from alerts.test_actions import ALERT
 from alerts.test_mail import mail
-from alerts.test_post import ALERT
 from attrs import define
 from store.cluster import bounded
 from store.databases import eventually
@@ -19,7 +19,7 @@ from aegisd.alerts import actions
 from aegisd.alerts.actions import ActionFailed, perform
 from aegisd.store.journal.sync import Sync
 
-TRIOS_THREADS = 40
+TRIO_THREADS = 40
 
 
 @define
@@ -31,7 +31,7 @@ class Dripping:
 
     async def serve(self, stream: trio.SocketStream) -> None:
         self.clients += 1
-        with suppress(trio.BrokenResourceError):  # who gives up leaves
+        with suppress(trio.BrokenResourceError):  # the client gave up
             while True:
                 await stream.send_all(b"220-wait\r\n")
                 await trio.sleep(0.02)
@@ -54,14 +54,14 @@ async def fail(port: int) -> None:
 
 
 @bounded
-async def test_the_journal_is_synced_beside_more_dripping_mails_than_trio_has_threads(
+async def test_journal_syncs_beside_more_slow_mails_than_trio_has_threads(
     tmp_path: Path,
 ) -> None:
     with opened(tmp_path) as journal:
         async with dripping() as server, trio.open_nursery() as nursery:
-            for _ in range(TRIOS_THREADS + 5):
+            for _ in range(TRIO_THREADS + 5):
                 nursery.start_soon(fail, server.port)
-            await eventually(lambda: server.clients >= TRIOS_THREADS)
+            await eventually(lambda: server.clients >= TRIO_THREADS)
             add(journal, b"entry")
             await Sync(journal, 0.01).once()
             assert journal.records_synced == journal.records_appended
@@ -69,7 +69,7 @@ async def test_the_journal_is_synced_beside_more_dripping_mails_than_trio_has_th
 
 
 @bounded
-async def test_a_mail_server_that_drips_on_is_given_up_and_its_thread_ends(
+async def test_slow_mail_server_times_out_and_its_thread_ends(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(actions, "TIMEOUT_SECONDS", 0.3)
@@ -77,7 +77,7 @@ async def test_a_mail_server_that_drips_on_is_given_up_and_its_thread_ends(
         with pytest.raises(ActionFailed, match=r"^no answer within 0.3 s$"):
             await perform(mail(server.port), ALERT)
         await eventually(lambda: server.clients == 0)
-    assert not [thread.name for thread in threading.enumerate() if "_speak" in thread.name]
+    assert not [thread.name for thread in threading.enumerate() if "_send_blocking" in thread.name]
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ async def test_a_mail_server_that_drips_on_is_given_up_and_its_thread_ends(
     ],
 )
 @bounded
-async def test_a_receiver_says_when_to_try_again(
+async def test_retry_after_sets_the_pause(
     status: int, after: str | None, pause: float | None
 ) -> None:
     async with http_server() as server:

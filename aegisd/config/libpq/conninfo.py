@@ -1,6 +1,6 @@
-"""PostgreSQL's connection strings, read as libpq reads them: a URI, or key=value pairs.
+"""Postgres' connection strings, read as libpq reads them: a URI, or key=value pairs.
 
-An error shows no part of a string: where it is malformed, any part may be one of a password.
+An error shows no part of a malformed string, since any part may belong to a password.
 """
 
 import re
@@ -19,8 +19,8 @@ _BAD_PAIRS = (
     " backslash stands before a quote or backslash in it"
 )
 
-_PLACE = re.compile(r"(?:\[([^\]]+)\]|((?!\[)[^:/?,]*))(?::([^/?,]*))?")
-"""One host with its port; libpq ends them at nothing else."""
+_HOST_AND_PORT = re.compile(r"(?:\[([^\]]+)\]|((?!\[)[^:/?,]*))(?::([^/?,]*))?")
+"""One host with its port. As in libpq, only these characters end them."""
 
 _ESCAPE = re.compile(r"%([0-9a-fA-F]{2})?")
 
@@ -30,19 +30,19 @@ _PAIR = re.compile(
 
 
 def is_uri(text: str) -> bool:
-    """Whether a connection string is a URI, and no pairs."""
+    """Whether a connection string is a URI; else it is pairs."""
     return _URI.match(text) is not None
 
 
 def advice(text: str) -> str:
-    """What to look at in a connection string that can't be read as it was meant."""
+    """How to correct a malformed connection string."""
     return _BAD_URI if is_uri(text) else _BAD_PAIRS
 
 
 def parse(text: str) -> list[tuple[str, str]]:
-    """The parameters of a connection string in their order; the last of a name counts.
+    """The parameters of a connection string, in order; of equal names the last one counts.
 
-    Raises ValueError where it can't be read.
+    Raises ValueError where the string is malformed.
     """
     uri = _URI.match(text)
     try:
@@ -64,13 +64,13 @@ def _of_uri(rest: str) -> Iterator[tuple[str, str]]:
     hosts, ports = [], []
     end = -1
     while end < 0 or rest[end : end + 1] == ",":
-        place = _PLACE.match(rest, end + 1)
-        if place is None:
+        found = _HOST_AND_PORT.match(rest, end + 1)
+        if found is None:
             raise ValueError
-        hosts.append(place[1] or place[2])
-        ports.append(place[3] or "")
-        end = place.end()
-    if rest[end : end + 1] not in ("", "/", "?"):  # behind the bracket of an IPv6 address
+        hosts.append(found[1] or found[2])
+        ports.append(found[3] or "")
+        end = found.end()
+    if rest[end : end + 1] not in ("", "/", "?"):  # text behind the bracket of an IPv6 address
         raise ValueError
     path, _, query = rest[end:].partition("?")
     yield from _unless_empty(host=",".join(hosts), port=",".join(ports), dbname=path[1:])
@@ -86,7 +86,7 @@ def _unless_empty(**parameters: str) -> Iterator[tuple[str, str]]:
 
 
 def _as_libpq_names(name: str, value: str) -> tuple[str, str]:
-    """A parameter by libpq's name; JDBC's is one that libpq takes too."""
+    """A parameter by libpq's name. libpq also takes JDBC's ``ssl=true``."""
     return ("sslmode", "require") if (name, value) == ("ssl", "true") else (name, value)
 
 
@@ -115,11 +115,11 @@ def _quoted(value: str) -> str:
 
 _PASSWORD_PARAMETER = re.compile(r"([?&])([^=&]*)=[^&]*")
 _PASSWORD = re.compile(r"^(\w+://(?:[^:/@]*(?=[^/]*@)|[^:/?#@[]*):).*@", re.DOTALL)
-"""Up to the last @: a password may hold what should have been escaped in it."""
+"""Up to the last @, since a password may hold an @ that was not escaped."""
 
 
 def mask(text: str) -> str:
-    """A connection string that may be shown: each password in it masked."""
+    """A connection string with each password in it masked."""
     if "://" in text.partition("=")[0]:
         return _PASSWORD.sub(rf"\1{MASK}@", _PASSWORD_PARAMETER.sub(_masked_parameter, text))
     if "=" not in text:

@@ -1,8 +1,9 @@
-"""``aegisd import``: an access log sent as events.
+"""``aegisd import``: sends an access log as events.
 
-Lines that are none are counted and shown, and so are events that are rejected, as far as that is
-told. With ``--rebase`` a log is read twice: first for its newest time that is no stray, which then
-becomes now. Strays are shifted as the others are, and so they are rejected.
+Lines in another format are counted and shown, and so are rejected events, as far as the daemon
+tells. With ``--rebase`` the log is read twice: first for its newest time that is no outlier
+(``sending.time_outliers``), which then becomes now. Outliers are shifted as all other times are,
+and so the daemon rejects them.
 """
 
 import shutil
@@ -12,14 +13,25 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import IO
 
-from aegisd.cli.sending.access_log import Event, parse_combined
-from aegisd.cli.sending.address import MAX_GATHERED_BYTES, AnySender, TooLarge, packed
-from aegisd.cli.sending.lines import numbered, standard_input
-from aegisd.cli.sending.rejects import foreseen
-from aegisd.cli.sending.strays import judged
-from aegisd.cli.sending.tally import Loss, Tally
+from aegisd.cli.sending import (
+    MAX_GATHERED_BYTES,
+    Event,
+    Failure,
+    MessageTooLarge,
+    ProgressBar,
+    SendCounts,
+    Sender,
+    certain_rejects,
+    find_outliers,
+    numbered_lines,
+    open_sender,
+    pack,
+    parse_combined,
+    standard_input,
+)
 from aegisd.errors import AegisdError, ConfigError
 from aegisd.events.protocol import MAX_AHEAD_SECONDS
 from aegisd.events.units import DAY_SECONDS
@@ -28,38 +40,46 @@ MAX_EVENTS_A_MESSAGE = 50
 MAX_LINE_BYTES = 16 * 1024  # servers take requests of 8 KiB
 SHOWN_CHARACTERS = 80  # of a line that could not be read
 MIN_SPEED = 0.001
-"""A log of a day then takes three years; slower, and waits grow beyond what a clock can tell."""
+"""A log of a day then takes three years. Slower replays would wait longer than clocks can count."""
 
-BAR_WIDTH = 30
-BAR_SECONDS = 0.2
 DEFAULT_RETENTION_SECONDS = 30 * DAY_SECONDS
 
-Numbered = tuple[int, Event]
-Lose = Callable[[int, str], None]
+NumberedEvent = tuple[int, Event]
+"""An event, and the number of its line."""
+
+CountUnreadable = Callable[[int, str], None]
+"""Takes a line's number and why it can't be read."""
 
 
-def import_log(sender: AnySender, name: str, *, rebase: bool, speed: float | None) -> bool:
-    """Send a log's lines as events, and say how many there were; whether none was lost."""
+def import_log(
+    address: str | None, config: Path | None, file: str, *, rebase: bool, speed: float | None
+) -> bool:
+    """Send a log's lines as events, and print how many. Returns whether none failed."""
+    with open_sender(address, config) as sender:
+        return _import(sender, file, rebase=rebase, speed=speed)
+
+
+def _import(sender: Sender, name: str, *, rebase: bool, speed: float | None) -> bool:
     if speed is not None and not speed >= MIN_SPEED:
         raise ConfigError([f"--speed takes a number from {MIN_SPEED} on"])
     with _opened(name, again=rebase) as file:
         shift = _shift(file) if rebase else 0.0
-        sending = _Sending(sender, shift)
-        bar = _Bar(file)
-        events = _events(file, bar, lambda line, why: sending.tally.lose(Loss.UNREAD, line, why))
+        run = _ImportRun(sender, shift)
+        bar = ProgressBar(file)
+        events = _events(file, bar, run.count_unreadable)
         try:
             for batch in _batches(events) if speed is None else _paced(events, speed):
-                sending.send(batch)
+                run.send(batch)
                 bar.show()
         finally:
-            bar.end()
-            sending.report()
-    return sending.tally.whole
+            bar.clear()
+            run.report()
+    return run.counts.complete
 
 
 @contextmanager
 def _opened(name: str, *, again: bool) -> Iterator[IO[bytes]]:
-    """The log, to be read twice where ``again``."""
+    """The log; with ``again`` it can be read twice."""
     with ExitStack() as stack:
         if name == "-":
             file = standard_input()
@@ -68,7 +88,7 @@ def _opened(name: str, *, again: bool) -> Iterator[IO[bytes]]:
                 file = stack.enter_context(open(name, "rb"))
             except OSError as error:
                 raise AegisdError(f"can't read {name}: {error.strerror}") from None
-        if again and (name == "-" or not file.seekable()):  # a pipe may have a name, too
+        if again and (name == "-" or not file.seekable()):  # a named pipe can't seek
             copy = stack.enter_context(tempfile.TemporaryFile())
             try:
                 shutil.copyfileobj(file, copy)
@@ -79,39 +99,41 @@ def _opened(name: str, *, again: bool) -> Iterator[IO[bytes]]:
         yield file
 
 
-def _events(file: IO[bytes], bar: "_Bar | None", lose: Lose) -> Iterator[Numbered]:
+def _events(
+    file: IO[bytes], bar: ProgressBar | None, count_unreadable: CountUnreadable
+) -> Iterator[NumberedEvent]:
     """The events of a log and the numbers of their lines."""
-    for number, line in numbered(file, MAX_LINE_BYTES):
+    for number, line in numbered_lines(file, MAX_LINE_BYTES):
         if bar is not None:
             bar.read += len(line)
         text = line.decode("utf-8", "surrogateescape").rstrip("\r\n")
         if len(line) > MAX_LINE_BYTES:
-            lose(number, f"is longer than {MAX_LINE_BYTES} bytes")
+            count_unreadable(number, f"is longer than {MAX_LINE_BYTES} bytes")
         elif (event := parse_combined(text)) is not None:
             yield number, event
         elif text:
-            lose(number, f"is not in the combined format: {text[:SHOWN_CHARACTERS]!a}")
+            count_unreadable(number, f"is not in the combined format: {text[:SHOWN_CHARACTERS]!a}")
 
 
 def _shift(file: IO[bytes]) -> float:
-    """What brings the log's last time to now; strays don't count."""
+    """The seconds from the log's newest time to now; outliers don't count."""
     timed = _timed(_events(file, None, lambda line, why: None))
-    times = (event["timestamp"] for stray, (_, event) in judged(timed) if not stray)
+    times = (event["timestamp"] for outlier, (_, event) in find_outliers(timed) if not outlier)
     newest = max(times, default=None)
     file.seek(0)
     return 0.0 if newest is None else time.time() - newest
 
 
-def _timed(events: Iterable[Numbered]) -> Iterator[tuple[float, Numbered]]:
+def _timed(events: Iterable[NumberedEvent]) -> Iterator[tuple[float, NumberedEvent]]:
     return ((event["timestamp"], (number, event)) for number, event in events)
 
 
-def _batches(events: Iterable[Numbered]) -> Iterator[list[Numbered]]:
+def _batches(events: Iterable[NumberedEvent]) -> Iterator[list[NumberedEvent]]:
     """Lists of events, each of which fits a message."""
-    batch: list[Numbered] = []
+    batch: list[NumberedEvent] = []
     size = 0
     for number, event in events:
-        bytes_ = len(packed(event))
+        bytes_ = len(pack(event))
         if batch and (len(batch) == MAX_EVENTS_A_MESSAGE or size + bytes_ > MAX_GATHERED_BYTES):
             yield batch
             batch, size = [], 0
@@ -121,39 +143,45 @@ def _batches(events: Iterable[Numbered]) -> Iterator[list[Numbered]]:
         yield batch
 
 
-def _paced(events: Iterable[Numbered], speed: float) -> Iterator[list[Numbered]]:
-    """Each event when it is due; nobody waits for a stray."""
+def _paced(events: Iterable[NumberedEvent], speed: float) -> Iterator[list[NumberedEvent]]:
+    """Each event when it is due; an outlier at once."""
     started, first = time.monotonic(), None
-    for stray, (number, event) in judged(_timed(events)):
-        if not stray:
+    for outlier, (number, event) in find_outliers(_timed(events)):
+        if not outlier:
             first = event["timestamp"] if first is None else first
             due = started + (event["timestamp"] - first) / speed
             time.sleep(max(0.0, due - time.monotonic()))
         yield [(number, event)]
 
 
-class _Sending:
-    """Sends events, shifted, and counts what becomes of them."""
+class _ImportRun:
+    """Sends events, shifted in time, and counts what becomes of them."""
 
-    def __init__(self, sender: AnySender, shift: float) -> None:
+    def __init__(self, sender: Sender, shift: float) -> None:
         self._sender = sender
         self._shift = shift
         self._newest: float | None = None
-        self.tally = Tally()
+        self.counts = SendCounts()
 
-    def send(self, batch: list[Numbered]) -> None:
-        """Send a message. Raises AegisdError where nobody takes it."""
+    def count_unreadable(self, line: int, why: str) -> None:
+        """Count the line with this number as unreadable."""
+        self.counts.count_failure(Failure.UNREADABLE, line, why)
+
+    def send(self, batch: list[NumberedEvent]) -> None:
+        """Send a message. Raises AegisdError where no daemon takes it."""
         lines, events = [line for line, _ in batch], [event for _, event in batch]
         for event in events:
             event["timestamp"] += self._shift
         self._note_newest(events)
         try:
             rejects = self._sender.send(events)
-        except TooLarge as error:
+        except MessageTooLarge as error:
             for line in lines:
-                self.tally.lose(Loss.UNSENT, line, f"can't be sent: {error}")
+                self.counts.count_failure(Failure.UNSENT, line, f"can't be sent: {error}")
         else:
-            self.tally.send(lines, foreseen(packed(events)) if rejects is None else rejects)
+            if rejects is None:  # a datagram is not answered
+                rejects = certain_rejects(pack(events))
+            self.counts.count_sent(lines, rejects)
 
     def _note_newest(self, events: list[Event]) -> None:
         latest = time.time() + MAX_AHEAD_SECONDS
@@ -164,9 +192,9 @@ class _Sending:
                 self._newest = event["timestamp"]
 
     def report(self) -> None:
-        """Say what became of the log."""
-        print(self.tally.summary(self._sender.sent))
-        if not self.tally.sent:
+        """Print what became of the log."""
+        print(self.counts.summary(self._sender.sent))
+        if not self.counts.sent:
             return
         if self._sender.note:
             print(self._sender.note)
@@ -177,31 +205,3 @@ class _Sending:
                 "rejected; --rebase shifts it to now",
                 file=sys.stderr,
             )
-
-
-class _Bar:
-    """A progress bar, on a terminal only."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self.read = 0
-        self._shown_at = 0.0
-        self._total = 0
-        self._on = sys.stderr.isatty()
-        if self._on and file.seekable():
-            here = file.tell()
-            self._total = file.seek(0, 2)
-            file.seek(here)
-
-    def show(self) -> None:
-        """Draw it, not too often."""
-        now = time.monotonic()
-        if self._on and now - self._shown_at >= BAR_SECONDS:
-            self._shown_at = now
-            share = self.read / self._total if self._total else 0.0
-            bar = "#" * round(share * BAR_WIDTH)
-            print(f"\r[{bar:<{BAR_WIDTH}}] {share:4.0%}", end="", file=sys.stderr, flush=True)
-
-    def end(self) -> None:
-        """Take it away."""
-        if self._on:
-            print("\r" + " " * (BAR_WIDTH + 8) + "\r", end="", file=sys.stderr, flush=True)

@@ -1,7 +1,7 @@
-"""What the daemon says over WebSocket and HTTP, read into values. Pure.
+"""The daemon's JSON over WebSocket and HTTP, read into values. Pure.
 
-The names are the API's, in snake case. Nothing is computed here: a message that doesn't have
-what the API promises is refused as a whole.
+The names are the API's, in snake case. Nothing is computed here. JSON that doesn't have all that
+the API promises is refused as a whole (``UnexpectedAnswer``).
 """
 
 import json
@@ -26,22 +26,22 @@ TOPICS = (
 T = TypeVar("T")
 
 LARGEST = 10**18
-"""No true figure is larger, and Python's own limits are far above."""
+"""No real value is larger, and Python can format numbers of this size."""
 
 LATEST = 2**53
-"""A time in the year 2255: far from where dates end."""
+"""In the year 2255; a ``datetime`` ends in 9999."""
 
 Time = NewType("Time", int)
 """Microseconds since 1970."""
 
 
-class Unreadable(ValueError):
-    """A message that is none of aegisd's."""
+class UnexpectedAnswer(ValueError):
+    """JSON that aegisd's API doesn't send."""
 
 
 @frozen
 class Overview:
-    """The figures of the last minute, and the totals since the daemon's start."""
+    """Rates and latencies of the last minute, and the totals since the daemon's start."""
 
     requests_per_second: float
     avg_latency: float | None
@@ -77,7 +77,7 @@ class Latency:
 
 @frozen
 class Statuses:
-    """A bucket's requests by class of status."""
+    """A bucket's requests by status class."""
 
     timestamp: Time
     status_2xx: int
@@ -118,8 +118,8 @@ class Backends:
 
 
 @frozen
-class Figures:
-    """A metrics message with all topics."""
+class Topics:
+    """The data of a metrics message with all topics."""
 
     overview: Overview
     request_rate: tuple[Rate, ...]
@@ -131,15 +131,15 @@ class Figures:
 
 @frozen
 class Metrics:
-    """Figures, and the daemon's time at which they held."""
+    """A metrics message: its data, and the daemon's time."""
 
     timestamp: Time
-    data: Figures
+    data: Topics
 
 
 @frozen
 class Alert:
-    """An alert, as far as it is shown."""
+    """An alert, with the fields that are shown."""
 
     id: str
     rule_name: str
@@ -149,40 +149,40 @@ class Alert:
     triggered_at: Time
 
 
-def parse(text: str | bytes) -> dict[str, Any]:
-    """The JSON object of a message. Raises Unreadable."""
+def parse_object(text: str | bytes) -> dict[str, Any]:
+    """The JSON object of a message. Raises UnexpectedAnswer."""
     try:
         message = json.loads(text)
     except (ValueError, RecursionError):
-        raise Unreadable("not JSON") from None
+        raise UnexpectedAnswer("not JSON") from None
     if not isinstance(message, dict):
-        raise Unreadable("not a JSON object")
+        raise UnexpectedAnswer("not a JSON object")
     return message
 
 
-def metrics(message: dict[str, Any]) -> Metrics | None:
-    """A metrics message; None where it has not all topics yet. Raises Unreadable."""
+def parse_metrics(message: dict[str, Any]) -> Metrics | None:
+    """A metrics message; None where a topic is missing. Raises UnexpectedAnswer."""
     data = message.get("data")
     if isinstance(data, dict) and not all(topic in data for topic in TOPICS):
         return None
-    return _structured(message, Metrics)
+    return _structure(message, Metrics)
 
 
-def alert(data: Any) -> Alert:
-    """An alert. Raises Unreadable."""
-    return _structured(data, Alert)
+def parse_alert(data: Any) -> Alert:
+    """An alert. Raises UnexpectedAnswer."""
+    return _structure(data, Alert)
 
 
-def alerts(data: Any) -> tuple[Alert, ...]:
-    """A list of alerts. Raises Unreadable."""
-    return _structured(data, tuple[Alert, ...])
+def parse_alerts(data: Any) -> tuple[Alert, ...]:
+    """A list of alerts. Raises UnexpectedAnswer."""
+    return _structure(data, tuple[Alert, ...])
 
 
-def _structured(data: Any, type_: type[T]) -> T:
+def _structure(data: Any, type_: type[T]) -> T:
     try:
         return _converter.structure(data, type_)
     except (ValueError, TypeError, LookupError, AttributeError) as error:
-        raise Unreadable(f"{type(error).__name__} at a figure") from None
+        raise UnexpectedAnswer(f"{type(error).__name__} at a value") from None
 
 
 def _camel(name: str) -> str:
@@ -208,14 +208,14 @@ def _time(value: Any, _: Any) -> Time:
     return Time(time)
 
 
-def _hook(converter: Converter, type_: Any) -> Any:
+def _object_hook(converter: Converter, type_: Any) -> Any:
     names: dict[str, Any] = {a.name: override(rename=_camel(a.name)) for a in fields(type_)}
     return make_dict_structure_fn(type_, converter, **names)
 
 
-def _made() -> Converter:
+def _make_converter() -> Converter:
     converter = Converter(detailed_validation=False)
-    converter.register_structure_hook_factory(has, lambda type_: _hook(converter, type_))
+    converter.register_structure_hook_factory(has, lambda type_: _object_hook(converter, type_))
     for type_ in (int, float):
         converter.register_structure_hook(type_, _number)
     converter.register_structure_hook(str, _text)
@@ -223,4 +223,4 @@ def _made() -> Converter:
     return converter
 
 
-_converter = _made()
+_converter = _make_converter()
