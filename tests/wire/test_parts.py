@@ -11,7 +11,7 @@ from aegisd.live.state import LiveState
 from aegisd.store.rollups.rollup import fine
 from aegisd.store.write.writer import MAX_BATCH_EVENTS
 from aegisd.wire.careful.envelopes import MAX_EVENTS as MAX_CAREFUL_EVENTS
-from aegisd.wire.careful.table import MAX_READ_ROWS
+from aegisd.wire.careful.tables import MAX_READ_ROWS
 from aegisd.wire.decode import MAX_PART_BYTES, MAX_PART_EVENTS
 from aegisd.wire.naming.endpoints import EndpointNamer
 

@@ -5,6 +5,7 @@ Times are in microseconds since 1970, lengths in seconds.
 
 from attrs import frozen
 
+from aegisd.events.counters import DECISION_COUNTERS, REQUEST_COUNTERS
 from aegisd.events.units import DAY_SECONDS, HOUR_SECONDS, MINUTE_SECONDS, SECOND_US
 
 FINE, MINUTE, HOUR, DAY = 10, MINUTE_SECONDS, HOUR_SECONDS, DAY_SECONDS
@@ -35,16 +36,13 @@ class Kind:
         return f"{self.name}_rollups_{SUFFIXES[level]}"
 
 
-_STATUSES = ("status_2xx", "status_3xx", "status_4xx", "status_5xx", "status_other")
-_COUNTERS = ("requests", *_STATUSES, "failed", "rate_limited")
-
 REQUESTS = Kind(
-    "request", (), (*_COUNTERS, "checked", "denied", "timed"), True, (FINE, MINUTE, HOUR, DAY)
+    "request", (), (*REQUEST_COUNTERS, *DECISION_COUNTERS, "timed"), True, (FINE, MINUTE, HOUR, DAY)
 )
 ENDPOINTS = Kind(
     "endpoint",
     ("method", "endpoint"),
-    (*_COUNTERS, "timed"),
+    (*REQUEST_COUNTERS, "timed"),
     True,
     (MINUTE, HOUR, DAY),
     rank=("requests",),
@@ -53,7 +51,7 @@ ENDPOINTS = Kind(
 KEYS = Kind(
     "rate_limit",
     ("key",),
-    ("checked", "denied"),
+    DECISION_COUNTERS,
     False,
     (MINUTE, HOUR, DAY),
     rank=("denied", "checked"),

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aegisd.events.block import Block, Text
+from aegisd.events.counters import counted
 
 # SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014): its
 # output number n is a function of n alone.
@@ -41,8 +42,7 @@ class Sampler:
 
         Numbers count the requests of a flow in the order of its blocks.
         """
-        status = block.numbers["status_code"]
-        succeeded = (status >= 1) & (status <= 399)
+        succeeded = counted("succeeded", block.numbers["status_code"])
         kept = ~succeeded | (draws(first, block.size) <= self._last)
         chosen = block.take(kept)
         weight = np.where(succeeded[kept], self.weight, 1.0)

@@ -14,7 +14,7 @@ from aegisd.events.block import ABSENT, Block, Text, concatenate
 from aegisd.events.protocol import BACKEND, KINDS, RATE_LIMIT, REQUEST, SYSTEM
 from aegisd.store.journal.payload import MAX_EVENTS, pack_blocks, unpack_blocks
 from aegisd.store.write.rows import table_rows
-from aegisd.wire.careful.table import MAX_READ_ROWS
+from aegisd.wire.careful.tables import MAX_READ_ROWS
 
 NUMBERS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
     REQUEST: {
