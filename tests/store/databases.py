@@ -101,7 +101,7 @@ async def write(postgres: Postgres, *blocks: Block, node: str = NODE) -> None:
 
 @asynccontextmanager
 async def database(dsn: str | None, *, migrate: bool = True) -> AsyncIterator[Postgres]:
-    async with open_postgres(migrate=migrate) as postgres:
+    async with open_postgres(migrate=migrate, layout="auto", schema="aegisd") as postgres:
         postgres.dsn = dsn
         yield postgres
 

@@ -114,7 +114,7 @@ async def connected_socket(dsn: str) -> AsyncIterator[Any]:
     """The socket of a connection at rest."""
     async with database(dsn) as postgres:
         await postgres.fetch("SELECT 1")
-        (connection,) = postgres._idle
+        (connection,) = postgres._pool.idle
         yield connection._transport.get_extra_info("socket")
 
 
@@ -271,7 +271,7 @@ async def test_certificates_keys_and_versions_of_tls_are_used(
             pass
         async with database(through_it) as postgres:
             await postgres.fetch("SELECT 1")
-            encrypted = postgres._idle[0]._transport.get_extra_info("ssl_object")
+            encrypted = postgres._pool.idle[0]._transport.get_extra_info("ssl_object")
             assert encrypted.version() == "TLSv1.2"
         for name in ("sslrootcert", "sslcert", "sslkey", "sslcrl"):
             assert await failure(through(dsn, port, **{**given, name: "/nowhere"})) == (

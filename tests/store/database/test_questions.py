@@ -33,8 +33,8 @@ from aegisd.alerts.archive import Archive
 from aegisd.errors import DatabaseUnavailable
 from aegisd.events.units import SECOND_US
 from aegisd.store.backlog.backlog import Backlog
-from aegisd.store.database import postgres as postgres_module
-from aegisd.store.database.limits import Busy
+from aegisd.store.database import pool
+from aegisd.store.database.pool import Busy
 from aegisd.store.database.postgres import MAX_QUESTIONS, MAX_SLOW_WAITING, Postgres
 from aegisd.store.history.exact import Exact
 from aegisd.store.history.history import History
@@ -80,7 +80,7 @@ async def test_a_slow_question_that_finds_the_queue_full_is_refused_at_once(
         for question in (exact.totals, exact.latency):
             with pytest.raises(Busy, match="1 running and 5 waiting") as caught:
                 await question(RANGE, None)
-            assert caught.value.seconds == postgres_module.READ_SECONDS
+            assert caught.value.seconds == pool.READ_SECONDS
     assert (await exact.totals(RANGE, None)).figures.requests == 1
 
 
@@ -151,7 +151,7 @@ async def test_the_server_ends_the_statement_of_a_question_that_is_cancelled(
     dsn: str, monkeypatch: pytest.MonkeyPatch, exact: Exact
 ) -> None:
     """Else those who ask and leave would have as many statements running as they like."""
-    monkeypatch.setattr(postgres_module, "READ_SECONDS", 10_000)
+    monkeypatch.setattr(pool, "READ_SECONDS", 10_000)
     postgres = exact._postgres
     await write(postgres, requests())
     async with raw_rows_locked(dsn):
@@ -169,7 +169,7 @@ async def test_who_waits_for_a_place_has_no_more_time_than_who_has_one(
     postgres = exact._postgres
     await write(postgres, requests())
     async with slow_questions(exact, dsn, 1):
-        monkeypatch.setattr(postgres_module, "READ_SECONDS", 0.1)
+        monkeypatch.setattr(pool, "READ_SECONDS", 0.1)
         with pytest.raises(Busy, match=r"1 running, none ended within 0.1 s") as caught:
             await exact.totals(RANGE, None)
         assert caught.value.seconds == 1

@@ -21,14 +21,14 @@ async def leave(error: Exception) -> None:
 
 @bounded
 async def test_an_error_of_a_lost_connection_that_nobody_waits_for_ends_nothing() -> None:
-    async with open_postgres(migrate=False):
+    async with open_postgres(migrate=False, layout="auto", schema="aegisd"):
         await trio_asyncio.aio_as_trio(leave)(asyncpg.ConnectionDoesNotExistError("lost"))
         await trio_asyncio.aio_as_trio(leave)(ConnectionResetError("lost"))
         await trio.testing.wait_all_tasks_blocked()
 
 
 async def fail() -> None:
-    async with open_postgres(migrate=False):
+    async with open_postgres(migrate=False, layout="auto", schema="aegisd"):
         await trio_asyncio.aio_as_trio(leave)(ZeroDivisionError("ours"))
         await trio.sleep_forever()
 

@@ -31,14 +31,15 @@ from aegisd.store.history.history import History
 from aegisd.store.history.ranges import named
 from aegisd.store.journal.journal import Journal
 from aegisd.store.rollups.folding import PIECES
-from aegisd.store.schema import layouts
+from aegisd.store.schema import Installation, Layout, layouts
 from aegisd.store.schema.levels import KINDS
-from aegisd.store.schema.schema import PARTITIONED, RAW, migrations
+from aegisd.store.schema.migrate import migrations
+from aegisd.store.schema.tables import PARTITIONED, RAW
 from aegisd.store.upkeep.policy import Policy, kept_from
 
 REAL = {
-    layouts.TIMESCALEDB: "AEGISD_TEST_TIMESCALEDB",
-    layouts.CITUS: "AEGISD_TEST_CITUS",
+    Layout.TIMESCALEDB: "AEGISD_TEST_TIMESCALEDB",
+    Layout.CITUS: "AEGISD_TEST_CITUS",
 }
 
 NOTED = """
@@ -116,10 +117,10 @@ async def run_script(dsn: str, sql: str) -> None:
 
 @asynccontextmanager
 async def laid_out(dsn: str, layout: str) -> AsyncIterator[Postgres]:
-    async with open_postgres(migrate=True, layout=layout) as postgres:
+    async with open_postgres(migrate=True, layout=layout, schema="aegisd") as postgres:
         postgres.dsn = dsn
         await postgres.prepare()
-        assert postgres.home.layout == layout
+        assert postgres.installation.layout == layout
         yield postgres
 
 
@@ -128,12 +129,12 @@ async def test_the_schema_is_made_by_one_statement_at_a_time(dsn: str) -> None:
     await run_script(dsn, ONE_AT_A_TIME)
     with pytest.raises(asyncpg.PostgresError, match="multiple utility events"):
         await run_script(dsn, "CREATE TABLE a (); CREATE TABLE b ()")
-    async with laid_out(dsn, layouts.PARTITIONS) as postgres:
+    async with laid_out(dsn, Layout.PARTITIONS) as postgres:
         await write(postgres, requests())
     assert await ask(dsn, "SELECT count(*) FROM request_metrics") == [(1,)]
 
 
-@pytest.mark.parametrize("layout", [layouts.TIMESCALEDB, layouts.CITUS])
+@pytest.mark.parametrize("layout", [Layout.TIMESCALEDB, Layout.CITUS])
 @bounded
 async def test_everything_works_in_it_on_plain_postgres(dsn: str, layout: str, state: Path) -> None:
     await make_by_hand(dsn, layout)
@@ -144,7 +145,7 @@ async def test_everything_works_in_it_on_plain_postgres(dsn: str, layout: str, s
     at_once = [count for (count,) in await ask(dsn, made)]
     assert at_once == [1] * len(at_once), "on Citus a partition takes up to a second"
     partitions = await ask(dsn, "SELECT count(*) FROM pg_inherits")
-    assert (partitions[0][0] == 0) == (layout == layouts.TIMESCALEDB)
+    assert (partitions[0][0] == 0) == (layout == Layout.TIMESCALEDB)
 
 
 @pytest.mark.parametrize(
@@ -204,9 +205,9 @@ async def whole_way(postgres: Postgres, state: Path) -> None:
 
 @bounded
 async def test_hypertables_are_made_of_all_that_is_partitioned(dsn: str) -> None:
-    await make_by_hand(dsn, layouts.TIMESCALEDB)
+    await make_by_hand(dsn, Layout.TIMESCALEDB)
     assert await ask(dsn, "SELECT count(*) FROM pg_partitioned_table") == [(0,)]
-    for statement in layouts.set_up(layouts.TIMESCALEDB, layouts.APACHE):
+    for statement in layouts.set_up(Layout.TIMESCALEDB, layouts.APACHE):
         await ask(dsn, statement)
     made = await ask(dsn, "SELECT of, argument FROM noted")
     assert {table for table, _ in made} == set(PARTITIONED)
@@ -218,11 +219,13 @@ async def test_hypertables_are_made_of_all_that_is_partitioned(dsn: str) -> None
 
 @bounded
 async def test_policies_are_for_all_hypertables(dsn: str) -> None:
-    await make_by_hand(dsn, layouts.TIMESCALEDB)
-    made = layouts.set_up(layouts.TIMESCALEDB, "timescale")
+    await make_by_hand(dsn, Layout.TIMESCALEDB)
+    made = layouts.set_up(Layout.TIMESCALEDB, "timescale")
     of_postgres = [statement for statement in made if not statement.startswith("ALTER TABLE")]
     altered = [statement for statement in made if statement.startswith("ALTER TABLE")]
-    of_tables = layouts.retention(Policy.of(Metrics()).of_tables())
+    of_tables = Installation("", "", Layout.TIMESCALEDB, "timescale").retention_policies(
+        Policy.of(Metrics()).of_tables()
+    )
     for statement in of_postgres + [each for pair in of_tables.values() for each in pair]:
         await ask(dsn, statement)
     for function in ("add_compression_policy", "remove_retention_policy", "add_retention_policy"):
@@ -240,8 +243,8 @@ async def test_policies_are_for_all_hypertables(dsn: str) -> None:
 
 @bounded
 async def test_all_that_has_a_node_is_distributed_by_it_and_together(dsn: str) -> None:
-    await make_by_hand(dsn, layouts.CITUS)
-    for statement in layouts.set_up(layouts.CITUS, ""):
+    await make_by_hand(dsn, Layout.CITUS)
+    for statement in layouts.set_up(Layout.CITUS, ""):
         await ask(dsn, statement)
     noted = await ask(dsn, "SELECT of, argument FROM noted")
     first, *others = [argument for _, argument in noted]
@@ -279,7 +282,7 @@ def test_a_layout_that_cannot_be_is_refused() -> None:
 
 @bounded
 async def test_a_wrong_layout_is_told(dsn: str) -> None:
-    async with open_postgres(migrate=True, layout="citus") as postgres:
+    async with open_postgres(migrate=True, layout="citus", schema="aegisd") as postgres:
         postgres.dsn = dsn
         with pytest.raises(SchemaError, match=r'storage.layout = "citus" needs the extension'):
             await postgres.position(uuid4(), "here", 0)

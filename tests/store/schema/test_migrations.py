@@ -10,8 +10,9 @@ from store.databases import ask, database, session
 from aegisd.errors import DatabaseUnavailable, SchemaError
 from aegisd.store.embedded import cluster
 from aegisd.store.embedded.cluster import embedded_postgres
+from aegisd.store.schema import PARTITIONED, RAW, Partition
 from aegisd.store.schema import migrate as migrate_module
-from aegisd.store.schema.schema import PARTITIONED, RAW, Partition, migrations
+from aegisd.store.schema.migrate import migrations
 
 LATEST = migrations()[-1].version
 VERSION = "SELECT max(version) FROM aegisd_schema"

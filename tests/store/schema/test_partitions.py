@@ -15,7 +15,7 @@ from support import WHERE_TABLES_ARE
 
 from aegisd.store.embedded import cluster
 from aegisd.store.embedded.cluster import embedded_postgres
-from aegisd.store.schema.schema import PARTITIONED, RAW, Partition
+from aegisd.store.schema import PARTITIONED, RAW, Partition
 
 WHERE = "SELECT tableoid::regclass::text, count(*) FROM {} GROUP BY 1 ORDER BY 1"
 NEW_YEAR = 20_089 * DAY  # 2025-01-01

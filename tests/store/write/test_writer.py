@@ -19,8 +19,7 @@ from store.databases import (
 )
 
 from aegisd.store.backlog import backlog as backlog_module
-from aegisd.store.database import postgres as postgres_module
-from aegisd.store.database.sifting import Refused
+from aegisd.store.database import Refused, writing
 from aegisd.store.write import writer as writer_module
 
 NEVER_MS = 3_600_000
@@ -160,7 +159,7 @@ async def test_a_batch_that_was_not_through_in_its_time_is_tried_again_in_parts(
         "CREATE TRIGGER dawdle BEFORE INSERT ON request_metrics FOR EACH ROW"
         " EXECUTE FUNCTION dawdle()",
     )
-    monkeypatch.setattr(postgres_module, "WRITE_SECONDS", 1.0)
+    monkeypatch.setattr(writing, "WRITE_SECONDS", 1.0)
     monkeypatch.setattr(writer_module, "MIN_BATCH_EVENTS", 10)
     async with database(dsn) as postgres, storage_in(tmp_path, postgres) as storage:
         storage.append([requests(400)])
