@@ -136,7 +136,7 @@ class Writer:
         self.figures = WriterFigures()
 
     def notice(self) -> None:
-        """Take notice that events were appended to the backlog."""
+        """Wake the writer where a batch is full; called after each append to the backlog."""
         if self._backlog.events >= self._batch_size:
             self._batch_full.set()
 
