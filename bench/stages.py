@@ -19,7 +19,7 @@ from aegisd.ingest.burst import Burst
 from aegisd.intake.intake import Intake
 from aegisd.live.state import LiveState
 from aegisd.store.backlog.backlog import Backlog
-from aegisd.store.journal import payload
+from aegisd.store.journal import pack_blocks
 from aegisd.store.journal.journal import Journal
 from aegisd.wire.decode import Decoder
 from aegisd.wire.naming.endpoints import EndpointNamer
@@ -92,13 +92,13 @@ def run(size: int, frames: list[bytes], directory: Path) -> dict[str, float]:
         now = round(clock.now * 1e6)
         with stages.stage("decode"):
             decoded = list(decoder.decode(burst.messages, now))
-        blocks = [block for part in decoded for block in intake.enabled(part)]
+        blocks = [block for part in decoded for block in intake.enabled_blocks(part)]
         with stages.stage("journal's entry alone"):
-            payload.pack(blocks)
+            pack_blocks(blocks)
     for burst, intake in whole():
         clock.tick()
         with stages.stage("all"):
-            for _ in intake.take(LISTENER, burst):
+            for _ in intake.process(LISTENER, burst):
                 pass
     for _ in range(BURSTS):
         clock.tick()

@@ -16,8 +16,8 @@ from aegisd.store.database.postgres import Session
 from aegisd.store.history import ranges, reading
 from aegisd.store.history.cover import Progress, cover
 from aegisd.store.rollups.statement import add_up, sums
+from aegisd.store.schema import PARTITIONED, Partition
 from aegisd.store.schema.levels import DAY, FINE, HOUR, KINDS, MINUTE, REQUESTS, Kind, ceil, floor
-from aegisd.store.schema.schema import PARTITIONED, Partition
 from bench import events
 from bench.history.answers import PATHS, Asked
 from bench.history.loading import FLUSH_SECONDS, UNFOLDED_SECONDS

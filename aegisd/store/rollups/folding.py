@@ -35,7 +35,6 @@ from aegisd.events.units import DAY_US, SECOND_US
 from aegisd.store.database import Session
 from aegisd.store.rollups.statement import add_up
 from aegisd.store.schema import (
-    CITUS,
     DAY,
     FINE,
     HOUR,
@@ -43,8 +42,8 @@ from aegisd.store.schema import (
     MINUTE,
     PARTITIONED,
     REQUESTS,
-    TIMESCALEDB,
     Kind,
+    Layout,
     Partition,
     floor,
 )
@@ -186,7 +185,7 @@ async def _fold_pieces(
     ``closed`` tells up to where each level takes pieces; what lies beyond reaches an hour or a day
     when that is closed.
     """
-    citus = portion.layout == CITUS
+    citus = portion.layout == Layout.CITUS
     where = between(floor(first, MINUTE), until)
     if citus:
         for kind in KINDS:
@@ -225,7 +224,7 @@ def _merge_where(table: str, low: int, high: int, portion: Portion) -> str:
     """
     if table not in PARTITIONED:
         return "true"
-    if portion.layout == TIMESCALEDB:
+    if portion.layout == Layout.TIMESCALEDB:
         return between(low, high, "t.bucket")
     partition = Partition.of(table, low // DAY_US)
     return between(partition.day * DAY_US, partition.end * DAY_US, "t.bucket")

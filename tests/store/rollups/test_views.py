@@ -16,8 +16,8 @@ from aegisd.events.counters import REQUEST_COUNTERS, STATUS_RANGES, counted, cou
 from aegisd.events.protocol import MAX_STATUS
 from aegisd.events.units import SECOND_US
 from aegisd.stats import sketch
+from aegisd.store.schema import Partition
 from aegisd.store.schema.levels import floor
-from aegisd.store.schema.schema import Partition
 
 LEVELS = {"minute": 60, "hour": 3600, "day": 86_400}
 KINDS = {
