@@ -17,7 +17,7 @@ from aegisd.events.protocol import BACKEND, KINDS, RATE_LIMIT, REQUEST, SYSTEM, 
 from aegisd.wire.careful.envelopes import Reject
 from aegisd.wire.decode import Decoded, Decoder
 from aegisd.wire.naming.endpoints import EndpointNamer
-from aegisd.wire.quick import Quick
+from aegisd.wire.quick import QuickReader
 
 NOW = 1_790_000_000
 """The tests' present, in seconds since 1970."""
@@ -105,7 +105,7 @@ def decode(*messages: Any, now: float = NOW, max_age: int = MAX_AGE) -> Together
     burst = [pack(m) for m in messages]
     quickly = decoded_by(open_decoder(max_age), burst, now)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Quick, "open", lambda _, messages, clock: ([], range(len(messages))))
+        patch.setattr(QuickReader, "open", lambda _, messages, limits: ([], range(len(messages))))
         carefully = decoded_by(open_decoder(max_age), burst, now)
         patch.setattr("aegisd.wire.careful.opening.LARGE_BYTES", -1)
         patch.setattr("aegisd.wire.careful.opening.STEP_EVENTS", 2)

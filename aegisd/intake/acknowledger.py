@@ -99,7 +99,7 @@ class Acknowledger:
             self._appended = trio.Event()
             while self._unsynced:
                 try:
-                    await self._storage.sync.reached(self._unsynced[0].record)
+                    await self._storage.sync.wait_until_synced(self._unsynced[0].record)
                 except JournalUnavailable:
                     _refuse(self._unsynced.popleft().submissions)
                 synced = self._storage.journal.records_synced

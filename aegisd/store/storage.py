@@ -78,8 +78,8 @@ class Storage:
     ) -> int:
         """Keep blocks, with the marks that they move; return their record's number.
 
-        ``packed`` is what ``pack_block`` makes of each block. ``sync.reached`` waits until the
-        record is on the disk. Raises JournalUnavailable; then nothing is kept.
+        ``packed`` is what ``pack_block`` makes of each block. They are on the disk after
+        ``sync.wait_until_synced(number)``. Raises JournalUnavailable; then nothing is kept.
         """
         if not self.enabled:
             blocks, packed = [], []

@@ -14,6 +14,7 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
+from aegisd.events.counters import STATUS_CLASSES
 from aegisd.events.units import SECOND_US
 from aegisd.live import Overview
 from aegisd.web.figures import DaemonFigures
@@ -139,12 +140,11 @@ def _upkeep(figures: DaemonFigures) -> Iterator[Metric]:
 
 def _requests(live: Overview) -> Iterator[Metric]:
     totals = live.totals
-    classes = ("2xx", "3xx", "4xx", "5xx", "other")
     yield _counter(
         "aegisd_requests",
         "Requests counted, by class of status.",
         "status",
-        {name: totals[f"status_{name}"] for name in classes},
+        {name.removeprefix("status_"): totals[name] for name in STATUS_CLASSES},
     )
     yield SummaryMetricFamily(
         "aegisd_request_duration_seconds",

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from aegisd.events.counters import COLUMN
+from aegisd.events.counters import COLUMN, STATUS_CLASSES
 from aegisd.events.units import MILLISECOND_US, SECOND_US
 from aegisd.live import BUCKET_SECONDS, BackendState, EndpointFigures, Overview, Series
 from aegisd.stats import sketch
@@ -110,7 +110,7 @@ def status_distribution(range_: Range, buckets: dict[int, StatusCounts]) -> list
             "status3xx": point.status_3xx,
             "status4xx": point.status_4xx,
             "status5xx": point.status_5xx,
-            "statusOther": point.other,
+            "statusOther": point.status_other,
         }
         for start, point in points
     ]
@@ -142,8 +142,7 @@ def live_latency(range_: Range, series: Series) -> list[dict[str, Any]]:
 
 def live_status_distribution(range_: Range, series: Series) -> list[dict[str, Any]]:
     """What ``status_distribution`` gives, of the live state."""
-    names = ("status_2xx", "status_3xx", "status_4xx", "status_5xx", "status_other")
-    rows = series.counters[:, [COLUMN[name] for name in names]].tolist()
+    rows = series.counters[:, [COLUMN[name] for name in STATUS_CLASSES]].tolist()
     points = {start: StatusCounts(*row) for start, row in zip(_starts(series), rows, strict=True)}
     return status_distribution(range_, points)
 

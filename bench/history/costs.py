@@ -12,8 +12,8 @@ from aegisd.events.units import DAY_US, SECOND_US
 from aegisd.stats import sketch
 from aegisd.store.rollups.pieces import piece_rows
 from aegisd.store.rollups.rollup import roll_up
+from aegisd.store.schema import Partition
 from aegisd.store.schema.levels import DAY, HOUR, MINUTE, floor
-from aegisd.store.schema.schema import Partition
 from aegisd.store.write.writer import MAX_BATCH_EVENTS
 from bench.history.answers import PATHS, Asked
 from bench.history.loading import FLUSH_SECONDS, FOLD_SECONDS, Loader, Node

@@ -15,9 +15,9 @@ from aegisd.stats import sketch
 from aegisd.store.database.postgres import Session
 from aegisd.store.history import ranges, reading
 from aegisd.store.history.cover import Progress, cover
-from aegisd.store.rollups.adding import insertion, sums
+from aegisd.store.rollups.statement import add_up, sums
+from aegisd.store.schema import PARTITIONED, Partition
 from aegisd.store.schema.levels import DAY, FINE, HOUR, KINDS, MINUTE, REQUESTS, Kind, ceil, floor
-from aegisd.store.schema.schema import PARTITIONED, Partition
 from bench import events
 from bench.history.answers import PATHS, Asked
 from bench.history.loading import FLUSH_SECONDS, UNFOLDED_SECONDS
@@ -109,7 +109,16 @@ async def _fill(database: Database, kind: Kind, span: Span, nodes: int, names: i
     for at in range(span.start, span.end, DAY_US):
         until = min(at + DAY_US, span.end)
         where = f"summed AND bucket >= {_at(at)} AND bucket < {_at(until)}"
-        await database.ask(insertion(kind, table, span.level, where, node="''", summed="false"))
+        await database.ask(
+            add_up(
+                kind=kind,
+                source=table,
+                where=where,
+                level=span.level,
+                node="''",
+                summed="false",
+            )
+        )
 
 
 async def _pieces(database: Database, kind: Kind, span: Span, nodes: int, names: int) -> None:

@@ -15,12 +15,13 @@ from store.journals import PLENTY
 from aegisd.config.settings import EnabledMetrics, Metrics, Privacy
 from aegisd.events.block import Block
 from aegisd.events.protocol import Reason
-from aegisd.ingest.gathering import Sender
+from aegisd.ingest.burst import Sender
 from aegisd.ingest.stream import Answers
 from aegisd.intake.acknowledger import Acknowledger
 from aegisd.intake.intake import Intake
 from aegisd.live.state import LiveState
 from aegisd.store.backlog.backlog import Backlog
+from aegisd.store.database.pool import Pool
 from aegisd.store.database.postgres import Postgres
 from aegisd.store.journal.journal import Journal
 from aegisd.store.journal.sync import Sync
@@ -50,7 +51,7 @@ class Harness:
     def __init__(self, directory: Path) -> None:
         self.journal = Journal(directory, PLENTY, time.time_ns() // 1000)
         self.backlog = Backlog(self.journal, time.time)
-        postgres = Postgres(None, migrate=False, layout="auto", schema="aegisd")
+        postgres = Postgres(Pool(None, migrate=False, layout="auto", schema="aegisd"))
         writer = Writer(postgres, self.backlog, Metrics(), "n", clocks)
         self.storage = Storage(self.journal, self.backlog, Sync(self.journal, 1), writer, True)
         self.intake = Intake(

@@ -15,7 +15,7 @@ from aegisd.events.protocol import RATE_LIMIT, REQUEST
 from aegisd.events.units import SECOND_US
 from aegisd.stats import sketch
 from aegisd.store.database.postgres import Postgres, Session
-from aegisd.store.rollups.adding import binned
+from aegisd.store.rollups.statement import binned
 from aegisd.store.schema.levels import DAY, FINE, HOUR, KINDS, MINUTE, Kind, floor
 from aegisd.store.upkeep.maintenance import Maintainer
 

@@ -32,7 +32,7 @@ def add(journal: Journal, *payloads: bytes, events: int = 1, **moved: int) -> No
 
 def numbered_payloads(*ranges: range) -> list[bytes]:
     """Those of the records in the fixture ``three_segments``."""
-    return [b"entry %d" % number for range_ in ranges for number in range_]
+    return [b"block %d" % number for range_ in ranges for number in range_]
 
 
 def placed_payloads(journal: Journal, position: int = 0) -> list[tuple[int, bytes]]:

@@ -9,7 +9,8 @@ from store.databases import ask, session
 from store.databases import until as answered
 from web.streams import until
 
-from aegisd.store.database.postgres import MAX_SLOW_WAITING, READ_SECONDS, Postgres
+from aegisd.store.database.pool import READ_SECONDS
+from aegisd.store.database.postgres import MAX_SLOW_WAITING, Postgres
 from aegisd.web.http import leaving
 
 EXACT = "/api/metrics/overview?exact=true&range=30d"

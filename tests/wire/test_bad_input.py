@@ -201,4 +201,4 @@ def test_the_memory_of_key_sets_is_bounded() -> None:
     decoded = decoded_by(decoder, [packed(shapes)], 0)
     assert len(faults(decoded)) == len(shapes)
     # three fields under either name or none, three under one or none, and the status
-    assert len(decoder._plans) == 3**3 * 2**3 * 2
+    assert len(decoder._careful._group_readers) == 3**3 * 2**3 * 2

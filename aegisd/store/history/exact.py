@@ -8,6 +8,7 @@ smallest duration at which the weights of all that are no longer reach its share
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+from aegisd.events.counters import counted_sql
 from aegisd.events.units import SECOND_US
 from aegisd.store.backlog import Backlog
 from aegisd.store.database import Postgres, Session
@@ -16,7 +17,8 @@ from aegisd.store.history.ranges import Range
 
 T = TypeVar("T")
 
-_SUCCEEDED = "status_code BETWEEN 1 AND 399"
+_SUCCEEDED = counted_sql("succeeded", "status_code")
+_RATE_LIMITED = counted_sql("rate_limited", "status_code")
 _WHERE = '"timestamp" >= $1 AND "timestamp" < $2 AND ($3::text IS NULL OR node = $3)'
 _BUCKET = "date_bin(make_interval(secs => $4::int), \"timestamp\", 'epoch'::timestamptz)"
 
@@ -58,7 +60,7 @@ class Exact:
             ((requests, succeeded, limited, *latency),) = await session.fetch(
                 f"{_with_quantiles(per_bucket=False)}"
                 f" SELECT sum(weight), sum(weight) FILTER (WHERE {_SUCCEEDED}),"
-                f" sum(weight) FILTER (WHERE status_code = 429),"
+                f" sum(weight) FILTER (WHERE {_RATE_LIMITED}),"
                 f" {_quantile(0.5)}, {_quantile(0.95)}, {_quantile(0.99)}, {_AVERAGE} FROM q",
                 *asked,
             )

@@ -66,13 +66,13 @@ class Present:
 
 @frozen
 class StatusCounts:
-    """Requests of a bucket by class of status."""
+    """Requests of a bucket by class of status: a field for each of STATUS_CLASSES."""
 
     status_2xx: int
     status_3xx: int
     status_4xx: int
     status_5xx: int
-    other: int
+    status_other: int
 
 
 @frozen

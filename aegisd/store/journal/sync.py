@@ -55,7 +55,7 @@ class Sync:
         self._ended.set()
         self._ended = trio.Event()
 
-    async def reached(self, record: int) -> None:
+    async def wait_until_synced(self, record: int) -> None:
         """Wait until so many records are on the disk. Raises JournalUnavailable."""
         while self._journal.records_synced < record:
             ended = self._ended

@@ -212,7 +212,9 @@ class Maintainer:
         with suppress(PartitionUnmade):  # what else there is to fold has its places
             await self._postgres.make_partitions(kept_of_them)
         kept = kept_from(self.policy.rollups, settled)
-        portion = Portion(now, kept, touched, self._portions.pieces, self._postgres.home.layout)
+        portion = Portion(
+            now, kept, touched, self._portions.pieces, self._postgres.installation.layout
+        )
 
         async def work(session: Session) -> Folded | None:
             return await fold(session, portion)

@@ -13,16 +13,7 @@ from attrs import frozen
 
 from aegisd.events.units import DAY_US, SECOND_US
 from aegisd.store.database import Postgres
-from aegisd.store.schema import (
-    APACHE,
-    DAY,
-    TIMESCALEDB,
-    Partition,
-    drop_chunks,
-    floor,
-    old_chunks,
-    retention,
-)
+from aegisd.store.schema import DAY, Partition, floor
 from aegisd.store.upkeep.duties import ALERTS, DROP, RETENTION, Duties
 from aegisd.store.upkeep.policy import Policy
 from aegisd.store.upkeep.timekeeping import LASTING_SECONDS, Announced
@@ -105,16 +96,16 @@ class Retention:
 
     async def _keep_policies(self, policy: Policy) -> bool:
         """Tell TimescaleDB's own policies; False where one could not be told."""
-        home, complete = self._postgres.home, True
-        if home.layout == TIMESCALEDB and home.licence != APACHE:
-            for table, statements in retention(policy.of_tables()).items():
+        complete = True
+        policies = self._postgres.installation.retention_policies(policy.of_tables())
+        for table, statements in policies.items():
 
-                async def tell(statements: tuple[str, ...] = statements) -> bool:
-                    for statement in statements:
-                        await self._postgres.execute(statement)
-                    return True
+            async def tell(statements: tuple[str, ...] = statements) -> bool:
+                for statement in statements:
+                    await self._postgres.execute(statement)
+                return True
 
-                complete = bool(await self._duties.attempt(RETENTION, table, tell)) and complete
+            complete = bool(await self._duties.attempt(RETENTION, table, tell)) and complete
         return complete
 
     async def _partitions(self, policy: Policy, now: int) -> list[Removal]:
@@ -145,19 +136,20 @@ class Retention:
 
     async def _chunks(self, policy: Policy, now: int) -> list[Removal]:
         """What TimescaleDB's Apache edition doesn't remove by itself."""
-        home = self._postgres.home
-        if home.layout != TIMESCALEDB or home.licence != APACHE:
+        installation = self._postgres.installation
+        if not installation.leaves_chunks:
             return []
         due = []
         for table, days in policy.of_tables().items():
             date = _date(_kept_from(days, now))
-            if await self._postgres.fetch(old_chunks(table, date)):
-                work = partial(self._drop_chunks, table, date)
+            find, drop = installation.old_chunks(table, date)
+            if await self._postgres.fetch(find):
+                work = partial(self._drop_chunks, drop)
                 due.append(Removal(RETENTION, f"{table} before {date}", work))
         return due
 
-    async def _drop_chunks(self, table: str, date: str) -> bool:
-        await self._postgres.execute(drop_chunks(table, date))
+    async def _drop_chunks(self, statement: str) -> bool:
+        await self._postgres.execute(statement)
         return True
 
     async def _old_alerts(self, policy: Policy, now: int) -> list[Removal]:

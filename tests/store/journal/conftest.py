@@ -24,7 +24,7 @@ def three_segments(tmp_path: Path) -> Path:
         for number in range(10):
             full = number in {4, 8}
             patch.setattr(journal_module, "SEGMENT_BYTES", 0 if full else 2**20)
-            add(journal, b"entry %d" % number, events=10, source=number)
+            add(journal, b"block %d" % number, events=10, source=number)
     assert [int(path.stem) for path in files(directory)] == [0, 40, 80]
     return directory
 

@@ -88,7 +88,7 @@ def test_changed_byte_in_a_middle_segment_costs_the_records_behind_it(three_segm
         flip_byte(middle, offset)
         with capture_logs() as logs, opened(three_segments) as journal:
             found = payloads(journal)
-            before = [entry for entry in numbered_payloads(range(4, 8)) if entry in found]
+            before = [payload for payload in numbered_payloads(range(4, 8)) if payload in found]
             assert before == numbered_payloads(range(4, 4 + len(before)))
             assert found == numbered_payloads(range(4)) + before + numbered_payloads(range(8, 10))
             assert middle.exists(), "until the database has what was read from it"
@@ -174,6 +174,6 @@ def test_file_that_cannot_be_opened_now_is_read_later(
         hidden.rename(middle)
         record_ = cursor.next()
         assert record_ is not None
-        assert record_.payload == b"entry 4"
+        assert record_.payload == b"block 4"
         cursor.close()
     assert logs == []

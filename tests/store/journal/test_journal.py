@@ -107,9 +107,9 @@ def test_any_steps_hold_what_a_list_would(steps: list[tuple[str, int, bytes]]) -
     with short_directory() as directory, pytest.MonkeyPatch.context() as patch:
         patch.setattr(journal_module, "SEGMENT_BYTES", 200)
         journal = journal_module.Journal(directory, 10**9, 0)
-        for step, number, entry in steps:
+        for step, number, payload in steps:
             if step == "append":
-                model.append((journal.append(number, entry, {}, SECOND), entry))
+                model.append((journal.append(number, payload, {}, SECOND), payload))
             elif step == "release":
                 if model:
                     released = max(released, model[min(number, len(model) - 1)][0])
@@ -162,7 +162,7 @@ def test_damaged_segment_is_set_aside_when_its_events_are_committed(
 ) -> None:
     middle = files(three_segments)[1]
     whole = middle.read_bytes()
-    flip_byte(middle, whole.index(b"entry 6"))
+    flip_byte(middle, whole.index(b"block 6"))
     with capture_logs(), opened(three_segments) as journal:
         assert payloads(journal) == numbered_payloads(range(6), range(8, 10))
         journal.trim(60)

@@ -330,10 +330,10 @@ def fill(journal: Journal, size: int) -> list[bytes]:
     """Append until the disk is full; what was appended."""
     made = []
     for number in range(10_000):
-        entry = b"%06d" % number + bytes(size)
+        payload = b"%06d" % number + bytes(size)
         try:
-            add(journal, entry, a=number + 1)
+            add(journal, payload, a=number + 1)
         except OSError:
             return made
-        made.append(entry)
+        made.append(payload)
     pytest.fail("the disk is never full")

@@ -187,7 +187,7 @@ def test_damaged_record_at_the_end_is_kept_beside(three_segments: Path) -> None:
         assert payloads(journal)[-1] == b"more"
     assert [line["event"] for line in logs] == ["the journal's end was damaged and is set aside"]
     (kept,) = set_aside(three_segments)
-    assert b"entry 9"[:-1] in kept.read_bytes()
+    assert b"block 9"[:-1] in kept.read_bytes()
 
 
 @pytest.mark.parametrize("missing", [[0], [1], [2], [0, 1], [1, 2], [0, 2], [0, 1, 2]])
@@ -196,10 +196,10 @@ def test_missing_segment_leaves_the_others(three_segments: Path, missing: list[i
     for number in missing:
         there[number].unlink()
     expected = [
-        entry
+        payload
         for number, range_ in enumerate((range(4), range(4, 8), range(8, 10)))
         if number not in missing
-        for entry in numbered_payloads(range_)
+        for payload in numbered_payloads(range_)
     ]
     with opened(three_segments) as journal:
         assert payloads(journal) == expected

@@ -17,9 +17,8 @@ from aegisd.events.units import SECOND_US
 from aegisd.store.database.postgres import Postgres, Session
 from aegisd.store.rollups import folding
 from aegisd.store.rollups.folding import Folded, Portion
-from aegisd.store.schema.layouts import PARTITIONS, TIMESCALEDB
+from aegisd.store.schema import PARTITIONED, Layout, Partition
 from aegisd.store.schema.levels import DAY, FINE, KINDS, MINUTE, SUFFIXES
-from aegisd.store.schema.schema import PARTITIONED, Partition
 from aegisd.store.upkeep import maintenance
 from aegisd.store.upkeep.policy import kept_from
 
@@ -38,7 +37,7 @@ async def late(postgres: Postgres, count: int, days: int = 28) -> list[folds.Eve
     return made
 
 
-@pytest.mark.parametrize("layout", [PARTITIONS, TIMESCALEDB])
+@pytest.mark.parametrize("layout", [Layout.PARTITIONS, Layout.TIMESCALEDB])
 @bounded
 async def test_no_plan_goes_through_all_pieces_for_each_row_of_a_level(
     dsn: str, layout: str
@@ -172,7 +171,7 @@ async def test_pieces_of_a_day_that_came_after_the_partitions_were_made_wait_for
 
         async def work(session: Session) -> Folded | None:
             days = frozenset({NOW // (DAY * SECOND_US)})
-            return await folding.fold(session, Portion(NOW, kept, days, 1000, PARTITIONS))
+            return await folding.fold(session, Portion(NOW, kept, days, 1000, Layout.PARTITIONS))
 
         assert await postgres.fold(work) == Folded(more=True, full=False)
         assert await Time(NOW).keeper(postgres).fold()

@@ -22,9 +22,8 @@ from aegisd.store.database.postgres import Postgres, Session
 from aegisd.store.rollups import folding
 from aegisd.store.rollups.folding import Folded, Portion
 from aegisd.store.rollups.rollup import MAX_NAMES
-from aegisd.store.schema.layouts import CITUS
+from aegisd.store.schema import PARTITIONED, Layout, Partition
 from aegisd.store.schema.levels import DAY, ENDPOINTS, HOUR, KEYS, KINDS, REQUESTS, Kind
-from aegisd.store.schema.schema import PARTITIONED, Partition
 from aegisd.store.upkeep import maintenance
 from aegisd.store.upkeep.maintenance import Maintainer
 from aegisd.store.upkeep.policy import kept_from
@@ -50,8 +49,8 @@ def maintainer(postgres: Postgres, now: int) -> Maintainer:
         (at(2026, 10, 24, 19), 3, None),  # and back
         (at(2026, 12, 31, 18), 2, None),
         (at(2026, 2, 28, 21), 1, None),
-        (at(2026, 10, 24, 21), 3, CITUS),  # pieces are marked first
-        (at(2026, 7, 14, 10), 1, CITUS),
+        (at(2026, 10, 24, 21), 3, Layout.CITUS),  # pieces are marked first
+        (at(2026, 7, 14, 10), 1, Layout.CITUS),
     ],
 )
 @bounded
@@ -65,7 +64,7 @@ async def test_every_level_holds_each_event_once_whenever_it_is_folded(
     async with database(dsn) as postgres:
         await begin(postgres, start - 3 * DAY * SECOND_US)
         if layout is not None:
-            postgres._home = evolve(postgres.home, layout=layout)
+            postgres._pool.installation = evolve(postgres.installation, layout=layout)
         folded = 0
         for _ in range(12):
             came = folds.events(
@@ -312,7 +311,7 @@ async def test_a_writer_does_not_wait_for_a_fold(dsn: str) -> None:
         await assert_same(postgres, made + late, NODES, kept)
 
 
-@pytest.mark.parametrize("layout", ["partitions", CITUS])
+@pytest.mark.parametrize("layout", ["partitions", Layout.CITUS])
 @bounded
 async def test_what_is_too_much_at_once_is_folded_in_portions(dsn: str, layout: str) -> None:
     """The oldest pieces first: of a day at most, and whole minutes."""
@@ -324,7 +323,7 @@ async def test_what_is_too_much_at_once_is_folded_in_portions(dsn: str, layout: 
     )
     async with database(dsn) as postgres:
         await begin(postgres, now - 3 * DAY * SECOND_US)
-        postgres._home = evolve(postgres.home, layout=layout)
+        postgres._pool.installation = evolve(postgres.installation, layout=layout)
         for event in made + busy:  # a piece each
             await store(postgres, [event])
         left, kept = [210], kept_from(Rollups(), now)

@@ -9,13 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 from store.cluster import bounded
-from store.databases import DAY, ask, database, database_name
+from store.databases import DAY, NOON, ask, block, database, database_name, write
 from store.weeks import EVENTS, NOW, Event, fill
 
+from aegisd.events.counters import REQUEST_COUNTERS, STATUS_RANGES, counted, counted_sql
+from aegisd.events.protocol import MAX_STATUS
 from aegisd.events.units import SECOND_US
 from aegisd.stats import sketch
+from aegisd.store.schema import Partition
 from aegisd.store.schema.levels import floor
-from aegisd.store.schema.schema import Partition
 
 LEVELS = {"minute": 60, "hour": 3600, "day": 86_400}
 KINDS = {
@@ -149,6 +151,30 @@ async def test_of_a_day_only_its_partitions_are_read_and_over_an_index(dsn: str)
 
 SMALL = ("request_pieces", "endpoint_pieces", "rate_limit_pieces", "rollup_progress")
 DAYS = ("request_rollups_1d", "endpoint_rollups_1d", "rate_limit_rollups_1d")
+
+
+@bounded
+async def test_every_status_counts_alike_in_views_in_rows_and_in_python(dsn: str) -> None:
+    """Status s in the minute s, so that each has a row of the view by itself."""
+    minute = 60 * SECOND_US
+    first = floor(NOON, 86_400)
+    statuses = np.arange(MAX_STATUS + 1)
+    events = [
+        {"timestamp": first + minute * status, "status_code": status}
+        for status in statuses.tolist()
+    ]
+    async with database(dsn) as postgres:
+        await write(postgres, block("request", events))
+    counters = ", ".join(f"{name}::int" for name in REQUEST_COUNTERS)
+    rows = await ask(dsn, f"SELECT {counters} FROM requests_per_minute ORDER BY bucket")
+    found = dict(zip(REQUEST_COUNTERS, np.array(rows).T, strict=True))
+    assert (found.pop("requests") == 1).all()
+    for name, column in found.items():
+        assert (column == counted(name, statuses)).all(), name
+    for name in STATUS_RANGES:
+        condition = counted_sql(name, "status_code")
+        holding = await ask(dsn, f"SELECT status_code FROM request_metrics WHERE {condition}")
+        assert {status for (status,) in holding} == {*statuses[counted(name, statuses)]}, name
 
 
 @bounded

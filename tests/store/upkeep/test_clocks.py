@@ -15,7 +15,7 @@ from aegisd.alerts.archive import Archive
 from aegisd.config.settings import Metrics, Rollups
 from aegisd.events.units import SECOND_US
 from aegisd.store.database.postgres import Postgres
-from aegisd.store.schema.schema import Partition
+from aegisd.store.schema import Partition
 from aegisd.store.upkeep.duties import CLOCK
 from aegisd.store.upkeep.maintenance import Maintainer
 from aegisd.store.upkeep.policy import kept_from

@@ -26,10 +26,9 @@ from structlog.testing import capture_logs
 from aegisd.alerts.archive import Archive
 from aegisd.config.settings import Metrics
 from aegisd.errors import DatabaseUnavailable
-from aegisd.store.database import postgres as postgres_module
+from aegisd.store.database import partitioning
 from aegisd.store.database.postgres import Postgres
-from aegisd.store.schema import layouts
-from aegisd.store.schema.schema import Partition
+from aegisd.store.schema import Layout, Partition
 from aegisd.store.upkeep.duties import (
     ALERTS,
     DATABASE,
@@ -216,10 +215,12 @@ async def test_a_database_that_goes_away_within_a_pass_is_no_failure_of_its_duti
 async def test_policies_of_timescaledb_are_told_though_a_fold_and_one_of_them_fail(
     dsn: str, logs: list[Any]
 ) -> None:
-    await make_by_hand(dsn, layouts.TIMESCALEDB)
+    await make_by_hand(dsn, Layout.TIMESCALEDB)
     time = Time(NOON)
-    async with laid_out(dsn, layouts.TIMESCALEDB) as postgres:
-        postgres._home = evolve(postgres.home, layout=layouts.TIMESCALEDB, licence="timescale")
+    async with laid_out(dsn, Layout.TIMESCALEDB) as postgres:
+        postgres._pool.installation = evolve(
+            postgres.installation, layout=Layout.TIMESCALEDB, licence="timescale"
+        )
         await write(postgres, requests(timestamp=NOON - 300_000_000))
         await ask(dsn, "UPDATE rollup_progress SET folded_at = 'epoch'")
         await ask(dsn, "ALTER TABLE endpoint_pieces RENAME TO elsewhere")
@@ -243,9 +244,9 @@ async def test_policies_of_timescaledb_are_told_though_a_fold_and_one_of_them_fa
 async def test_chunks_of_the_apache_edition_go_up_to_the_day_that_was_announced(
     dsn: str, logs: list[Any]
 ) -> None:
-    await make_by_hand(dsn, layouts.TIMESCALEDB)
+    await make_by_hand(dsn, Layout.TIMESCALEDB)
     time = Time(NOON)
-    async with laid_out(dsn, layouts.TIMESCALEDB) as postgres:
+    async with laid_out(dsn, Layout.TIMESCALEDB) as postgres:
         await ask(dsn, "UPDATE rollup_progress SET folded_at = 'epoch'")
         keeper = time.keeper(postgres, retention_days=7)
         await passes(keeper, time, 1)
@@ -261,7 +262,7 @@ async def test_a_partition_that_a_default_one_stands_in_the_way_of_is_told_as_lo
     dsn: str, logs: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     time = Time(NOON)
-    monkeypatch.setattr(postgres_module, "UNMADE_SECONDS", 0.0)
+    monkeypatch.setattr(partitioning, "UNMADE_SECONDS", 0.0)
     tomorrow = Partition.of("backend_metrics", TODAY + 1).name
     async with database(dsn) as postgres:
         await begin(postgres, NOON)

@@ -10,9 +10,10 @@ from store.folds import Time
 
 from aegisd.alerts.archive import Archive
 from aegisd.config.settings import Days, Metrics, Rollups
-from aegisd.store.database import postgres as postgres_module
+from aegisd.store.database import partitioning
 from aegisd.store.database.postgres import Postgres
-from aegisd.store.schema.schema import HOURLY_DAYS, PARTITIONED, RAW, Partition
+from aegisd.store.schema import PARTITIONED, RAW, Partition
+from aegisd.store.schema.tables import HOURLY_DAYS
 from aegisd.store.upkeep.duties import Duties
 from aegisd.store.upkeep.maintenance import DAYS_AHEAD
 from aegisd.store.upkeep.policy import Policy
@@ -84,7 +85,7 @@ async def test_tables_of_others_stay(dsn: str) -> None:
 async def test_a_partition_in_use_stays_until_the_next_time(
     dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(postgres_module, "LOCK_SECONDS", 0.2)
+    monkeypatch.setattr(partitioning, "LOCK_SECONDS", 0.2)
     busy = (
         "DO $$ BEGIN INSERT INTO request_metrics SELECT * FROM request_metrics;"
         " PERFORM pg_sleep(60); EXCEPTION WHEN query_canceled THEN END $$"
@@ -194,7 +195,7 @@ async def test_partitions_are_there_before_they_are_needed(dsn: str) -> None:
 async def test_a_lock_that_is_not_to_be_had_is_tried_for_again_before_the_next_day(
     dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(postgres_module, "LOCK_SECONDS", 0.1)
+    monkeypatch.setattr(partitioning, "LOCK_SECONDS", 0.1)
     time = Time(NOON)
     async with database(dsn) as postgres, session(dsn) as execute:
         await write_days(postgres, -9, 0)

@@ -1,9 +1,11 @@
-"""Checks one field of many events at once, and makes its column.
+"""Checks the values of one field, of many events at once, and makes their column.
 
-Each reader takes the raw values of one field (as msgpack gave them, None where an event had
-none) and returns the column; what is wrong it marks in ``Faults``. The first pass is over the
-set of the values' types, in C: only where something unusual is among them does a loop look at
-each value.
+``read_column`` takes raw values as msgpack gave them, None where an event has none.
+``check_numbers`` takes numbers that are an array already. Both mark what is wrong in ``Faults``,
+and put something harmless in its place.
+
+The first look is at the set of the values' types, which C builds. Only if an unusual type is in
+it does Python look at each value.
 """
 
 import math
@@ -31,7 +33,6 @@ Raw = Sequence[object]
 Floats = NDArray[np.float64]
 
 MAX_INT64 = 2**63 - 1
-REPLACEMENT = "\ufffd"
 
 _RANGES: dict[FieldType, tuple[float, float]] = {
     FieldType.STATUS: (0, MAX_STATUS),
@@ -43,39 +44,41 @@ _RANGES: dict[FieldType, tuple[float, float]] = {
 
 
 class Faults:
-    """Which of ``size`` events are faulty, and why; an event's first fault stays."""
+    """Which of ``size`` events are faulty, and why. Only an event's first fault counts."""
 
     def __init__(self, size: int) -> None:
         self._code = np.zeros(size, np.int16)
         self._names: list[tuple[Reason, str]] = []
 
     def mark(self, rows: Mask, reason: Reason, field: str) -> None:
-        """Mark the rows that have no fault yet."""
+        """Mark ``rows``, except those that have a fault already."""
         fresh = rows & (self._code == 0)
         if fresh.any():
             self._names.append((reason, field))
             self._code[fresh] = len(self._names)
 
-    @property
-    def all(self) -> Mask:
-        """Every row."""
-        return np.ones(len(self._code), np.bool_)
+    def mark_all(self, reason: Reason, field: str) -> None:
+        """Mark every row, except those that have a fault already."""
+        self.mark(np.ones(len(self._code), np.bool_), reason, field)
 
     @property
-    def good(self) -> Mask | None:
-        """The rows without a fault, or None when that is all of them."""
+    def faultless(self) -> Mask | None:
+        """The rows without a fault; None if no row has one."""
         return self._code == 0 if self._names else None
 
-    def groups(self) -> list[tuple[Reason, str, Integers]]:
-        """Reason, field and rows of each kind of fault."""
+    def by_reason(self) -> list[tuple[Reason, str, Integers]]:
+        """The faulty rows, for each reason and field."""
         return [
             (reason, field, np.flatnonzero(self._code == code))
             for code, (reason, field) in enumerate(self._names, 1)
         ]
 
 
-class Clock:
-    """The times that events of one burst may bear, in microseconds since 1970."""
+class TimeLimits:
+    """The timestamps that the events of one burst may have, in microseconds since 1970.
+
+    ``now`` is the timestamp of an event that has none.
+    """
 
     def __init__(self, now: int, max_age: int) -> None:
         self.now = now
@@ -84,13 +87,13 @@ class Clock:
 
 
 def mark_missing(field: Field, raw: Raw, faults: Faults) -> None:
-    """Mark the events whose required field is nil."""
+    """Mark the events that lack this required field."""
     if None in raw:
-        faults.mark(_mask(v is None for v in raw), Reason.MISSING_FIELD, field.name)
+        faults.mark(_nones(raw), Reason.MISSING_FIELD, field.name)
 
 
-def read(field: Field, raw: Raw, faults: Faults, clock: Clock) -> Numbers | Text:
-    """The column of one field, from a raw value an event."""
+def read_column(field: Field, raw: Raw, faults: Faults, limits: TimeLimits) -> Numbers | Text:
+    """The column of raw values, one an event."""
     match field.type:
         case FieldType.TEXT:
             return _texts(raw, field, faults)
@@ -100,22 +103,23 @@ def read(field: Field, raw: Raw, faults: Faults, clock: Clock) -> Numbers | Text
             return _booleans(raw, field, faults)
         case FieldType.STATUS | FieldType.INTEGER | FieldType.COUNT:
             integers, none = _integers(raw, field, faults)
-            return check(field, integers, faults, clock, none)
+            return check_numbers(field, integers, faults, limits, none)
         case _:
             floats, none = _floats(raw, field, faults)
-            return check(field, floats, faults, clock, none)
+            return check_numbers(field, floats, faults, limits, none)
 
 
-def check(
-    field: Field, values: NDArray[Any], faults: Faults, clock: Clock, none: Mask | None = None
+def check_numbers(
+    field: Field, values: NDArray[Any], faults: Faults, limits: TimeLimits, none: Mask | None = None
 ) -> Integers | Floats:
-    """The column of one field, from a number an event: int64 for integers, float64 for others.
+    """The column of numbers, one an event: int64 for integers, float64 for others.
 
-    ``none`` marks the events that have none, whatever their number. ``values`` is written into.
+    ``none`` marks the events without the field; what stands there in ``values`` does not matter.
+    ``values`` is overwritten.
     """
     if field.type is FieldType.TIMESTAMP:
         values = _microseconds(values)
-    low, high = _RANGES.get(field.type, (clock.earliest, clock.latest))
+    low, high = _RANGES.get(field.type, (limits.earliest, limits.latest))
     if none is not None:
         values[none] = low
     outside = _outside(values, low, high)
@@ -128,50 +132,38 @@ def check(
     if field.type in (FieldType.DURATION, FieldType.TIMESTAMP):  # now in microseconds
         column = np.rint(values, out=values).astype(np.int64)
     if none is not None:
-        column[none] = _nothing(field, clock)
+        column[none] = _absent_value(field, limits)
     return column
 
 
-def late_or_early(timestamps: Floats, clock: Clock) -> Mask | None:
-    """Which timestamps, NaN where there is none, are out of range; None where none is."""
+def timestamps_out_of_range(timestamps: Floats, limits: TimeLimits) -> Mask | None:
+    """Which timestamps are out of range; None if none is. NaN is an absent timestamp."""
     none = np.isnan(timestamps)
     if int(np.count_nonzero(none)) == len(none):
         return None
     micros = _microseconds(timestamps.copy())
-    micros[none] = clock.now
-    return _outside(micros, clock.earliest, clock.latest)
+    micros[none] = limits.now
+    return _outside(micros, limits.earliest, limits.latest)
 
 
-def absent(field: Field, size: int, clock: Clock) -> Numbers | Text:
-    """The column of a field that no event has: now for the timestamp."""
+def absent_column(field: Field, size: int, limits: TimeLimits) -> Numbers | Text:
+    """The column of a field that no event has."""
     if field.type in (FieldType.TEXT, FieldType.CHOICE):
         return Text.constant(None, size)
     if field.type is FieldType.PERCENT:
         return np.full(size, np.nan)
-    return np.full(size, _nothing(field, clock), np.int64)
+    return np.full(size, _absent_value(field, limits), np.int64)
 
 
-def _nothing(field: Field, clock: Clock) -> float:
-    """What stands for an absent number: now for the timestamp."""
+def _absent_value(field: Field, limits: TimeLimits) -> float:
+    """What stands for an absent number. An absent timestamp is now."""
     match field.type:
         case FieldType.PERCENT:
             return math.nan
         case FieldType.TIMESTAMP:
-            return clock.now
+            return limits.now
         case _:
             return ABSENT
-
-
-def clean(text: str, limit: int) -> str:
-    """``text`` as it is kept: NUL and what was not UTF-8 as U+FFFD, at most ``limit`` bytes.
-
-    Bytes that were not UTF-8 arrive as lone surrogates (msgpack's ``surrogateescape``).
-    """
-    if len(text) <= limit and text.isascii() and "\0" not in text:
-        return text
-    whole = text.replace("\0", REPLACEMENT).encode("utf-8", "surrogateescape")
-    mended = whole.decode("utf-8", "replace").encode()
-    return mended[:limit].decode("utf-8", "ignore")  # ignore: a character cut in two
 
 
 def _mask(rows: Iterable[bool]) -> Mask:
@@ -192,7 +184,7 @@ def _nones(raw: Raw) -> Mask:
 
 
 def _floats(raw: Raw, field: Field, faults: Faults) -> tuple[NDArray[np.float64], Mask | None]:
-    """Ints and floats as float64, and where they are absent."""
+    """Ints and floats as float64, and which events have none."""
     if _types(raw) <= {int, float}:
         return np.array(raw, np.float64), None
     if field.type is FieldType.TIMESTAMP:
@@ -203,7 +195,7 @@ def _floats(raw: Raw, field: Field, faults: Faults) -> tuple[NDArray[np.float64]
 
 
 def _integers(raw: Raw, field: Field, faults: Faults) -> tuple[Integers, Mask | None]:
-    """Ints as int64, and where they are absent."""
+    """Ints as int64, and which events have none."""
     none: Mask | None = None
     values: list[Any] = list(raw)
     if not _types(raw) <= {int}:
@@ -218,7 +210,7 @@ def _integers(raw: Raw, field: Field, faults: Faults) -> tuple[Integers, Mask | 
 
 
 def _outside(values: Integers | Floats, low: float, high: float) -> Mask | None:
-    """Which values, NaN among them, don't lie within the bounds; None where all do."""
+    """Which values are below ``low``, above ``high`` or NaN; None if none is."""
     if not values.size or (np.minimum.reduce(values) >= low and np.maximum.reduce(values) <= high):
         return None
     outside: Mask = ~((values >= low) & (values <= high))
@@ -226,7 +218,7 @@ def _outside(values: Integers | Floats, low: float, high: float) -> Mask | None:
 
 
 def _microseconds(values: Floats) -> Floats:
-    """Timestamps, in seconds or milliseconds, in microseconds."""
+    """Timestamps in microseconds; they come in seconds or milliseconds."""
     if _outside(values, 0, MILLISECONDS_ABOVE) is None:
         values *= SECOND_US
         return values
@@ -263,15 +255,3 @@ def _choices(raw: Raw, field: Field, faults: Faults) -> Text:
     if not known.all():
         faults.mark(~known[text.index], Reason.OUT_OF_RANGE, field.name)
     return text
-
-
-def tidy(text: Text, limit: int) -> tuple[Text, int]:
-    """The text column as it is kept, and how many of its rows had to be altered."""
-    values = list(filter(None, text.values))
-    joined = "".join(values)
-    short = len(joined) <= limit or max(map(len, values)) <= limit
-    if short and joined.isascii() and "\0" not in joined:
-        return text, 0
-    kept = [None if v is None else clean(v, limit) for v in text.values]
-    changed = np.array([a != b for a, b in zip(text.values, kept, strict=True)], np.bool_)
-    return Text(kept, text.index), int(np.count_nonzero(changed[text.index]))

@@ -1,5 +1,6 @@
-"""Who asks takes no place from the daemon's own work, and slow questions none from quick ones."""
+"""Places for questions and for the daemon's own work; time limits; lost connections."""
 
+import asyncio
 import gc
 import weakref
 from collections.abc import AsyncIterator
@@ -7,8 +8,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 import trio
+import trio.testing
+import trio_asyncio
 from store.cluster import bounded
 from store.databases import (
     DAY,
@@ -33,9 +37,14 @@ from aegisd.alerts.archive import Archive
 from aegisd.errors import DatabaseUnavailable
 from aegisd.events.units import SECOND_US
 from aegisd.store.backlog.backlog import Backlog
-from aegisd.store.database import postgres as postgres_module
-from aegisd.store.database.limits import Busy
-from aegisd.store.database.postgres import MAX_QUESTIONS, MAX_SLOW_WAITING, Postgres
+from aegisd.store.database import pool
+from aegisd.store.database.pool import Busy
+from aegisd.store.database.postgres import (
+    MAX_QUESTIONS,
+    MAX_SLOW_WAITING,
+    Postgres,
+    open_postgres,
+)
 from aegisd.store.history.exact import Exact
 from aegisd.store.history.history import History
 from aegisd.store.history.ranges import Range
@@ -52,7 +61,7 @@ async def exact(dsn: str, empty_backlog: Backlog) -> AsyncIterator[Exact]:
 
 @asynccontextmanager
 async def raw_rows_locked(dsn: str) -> AsyncIterator[None]:
-    """Whatever reads raw requests waits within."""
+    """Within the block, each reader of raw requests waits."""
     async with session(dsn) as execute:
         await execute("BEGIN; LOCK TABLE request_metrics")
         yield
@@ -60,7 +69,7 @@ async def raw_rows_locked(dsn: str) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def slow_questions(exact: Exact, dsn: str, count: int) -> AsyncIterator[trio.Nursery]:
-    """So many slow questions asked, of which the first one is stuck; ended with the block."""
+    """Ask so many slow questions; the first one waits for a lock. They end with the block."""
     async with raw_rows_locked(dsn), trio.open_nursery() as nursery:
         for _ in range(count):
             nursery.start_soon(exact.totals, RANGE, None)
@@ -71,7 +80,7 @@ async def slow_questions(exact: Exact, dsn: str, count: int) -> AsyncIterator[tr
 
 
 @bounded
-async def test_a_slow_question_that_finds_the_queue_full_is_refused_at_once(
+async def test_slow_question_is_refused_at_once_when_the_queue_is_full(
     dsn: str, exact: Exact
 ) -> None:
     postgres = exact._postgres
@@ -80,12 +89,12 @@ async def test_a_slow_question_that_finds_the_queue_full_is_refused_at_once(
         for question in (exact.totals, exact.latency):
             with pytest.raises(Busy, match="1 running and 5 waiting") as caught:
                 await question(RANGE, None)
-            assert caught.value.seconds == postgres_module.READ_SECONDS
+            assert caught.value.seconds == pool.READ_SECONDS
     assert (await exact.totals(RANGE, None)).figures.requests == 1
 
 
 @bounded
-async def test_quick_questions_folds_and_alerts_go_on_beside_slow_questions(
+async def test_slow_questions_hold_up_no_quick_question_fold_or_alert(
     dsn: str, tmp_path: Path, exact: Exact
 ) -> None:
     postgres = exact._postgres
@@ -101,7 +110,7 @@ async def test_quick_questions_folds_and_alerts_go_on_beside_slow_questions(
 
 
 @bounded
-async def test_the_daemons_own_work_goes_on_beside_as_many_questions_as_there_are_places(
+async def test_full_places_of_questions_hold_up_no_work_of_the_daemon(
     dsn: str, tmp_path: Path
 ) -> None:
     async with database(dsn) as postgres:
@@ -120,7 +129,7 @@ async def test_the_daemons_own_work_goes_on_beside_as_many_questions_as_there_ar
 async def questions_held(
     postgres: Postgres, dsn: str, history: History
 ) -> AsyncIterator[trio.Nursery]:
-    """One question more than there are places for is asked, and none is answered within."""
+    """Ask one question more than there are places; none is answered within the block."""
     async with session(dsn) as execute, trio.open_nursery() as nursery:
         await execute("BEGIN; LOCK TABLE system_metrics")
         for _ in range(MAX_QUESTIONS + 1):
@@ -132,7 +141,7 @@ async def questions_held(
 
 
 @bounded
-async def test_who_stops_waiting_leaves_the_queue(dsn: str, exact: Exact) -> None:
+async def test_cancelled_question_leaves_the_queue(dsn: str, exact: Exact) -> None:
     postgres = exact._postgres
     await write(postgres, requests())
     async with slow_questions(exact, dsn, MAX_SLOW_WAITING) as nursery:
@@ -147,11 +156,11 @@ async def test_who_stops_waiting_leaves_the_queue(dsn: str, exact: Exact) -> Non
 
 
 @bounded
-async def test_the_server_ends_the_statement_of_a_question_that_is_cancelled(
+async def test_cancelled_question_ends_its_statement_in_the_server(
     dsn: str, monkeypatch: pytest.MonkeyPatch, exact: Exact
 ) -> None:
-    """Else those who ask and leave would have as many statements running as they like."""
-    monkeypatch.setattr(postgres_module, "READ_SECONDS", 10_000)
+    """Otherwise clients that ask and leave could have any number of statements running."""
+    monkeypatch.setattr(pool, "READ_SECONDS", 10_000)
     postgres = exact._postgres
     await write(postgres, requests())
     async with raw_rows_locked(dsn):
@@ -163,13 +172,13 @@ async def test_the_server_ends_the_statement_of_a_question_that_is_cancelled(
 
 
 @bounded
-async def test_who_waits_for_a_place_has_no_more_time_than_who_has_one(
+async def test_question_waits_for_a_place_no_longer_than_its_time_limit(
     dsn: str, monkeypatch: pytest.MonkeyPatch, exact: Exact
 ) -> None:
     postgres = exact._postgres
     await write(postgres, requests())
     async with slow_questions(exact, dsn, 1):
-        monkeypatch.setattr(postgres_module, "READ_SECONDS", 0.1)
+        monkeypatch.setattr(pool, "READ_SECONDS", 0.1)
         with pytest.raises(Busy, match=r"1 running, none ended within 0.1 s") as caught:
             await exact.totals(RANGE, None)
         assert caught.value.seconds == 1
@@ -177,8 +186,8 @@ async def test_who_waits_for_a_place_has_no_more_time_than_who_has_one(
 
 
 @bounded
-async def test_both_parts_of_an_exact_answer_are_of_one_state(dsn: str, exact: Exact) -> None:
-    """A denial that comes after the requests were counted is not counted."""
+async def test_both_parts_of_an_exact_answer_see_one_state(dsn: str, exact: Exact) -> None:
+    """A denial committed after the requests were counted is not counted."""
     found: list[Any] = []
     decision = "INSERT INTO rate_limit_metrics (timestamp, key, allowed, node)"
     postgres = exact._postgres
@@ -198,8 +207,10 @@ async def test_both_parts_of_an_exact_answer_are_of_one_state(dsn: str, exact: E
 
 
 @bounded
-async def test_a_question_that_waits_for_a_place_holds_no_events(dsn: str, tmp_path: Path) -> None:
-    """However many wait, what the writer has written meanwhile is not kept for them."""
+async def test_question_waiting_for_a_place_keeps_no_written_events_in_memory(
+    dsn: str, tmp_path: Path
+) -> None:
+    """However many questions wait, they keep no written events in memory."""
     async with database(dsn) as postgres, storage_in(tmp_path, postgres) as storage:
         await begin(postgres, NOON - DAY)
         history = History(postgres, storage.backlog, NODE)
@@ -214,3 +225,30 @@ async def test_a_question_that_waits_for_a_place_holds_no_events(dsn: str, tmp_p
             await eventually(lambda: not storage.backlog.events)
             gc.collect()
             assert entry() is None
+
+
+async def leave_unawaited(error: Exception) -> None:
+    """Leave a future with an error that nobody awaits, as asyncpg does when COPY is cut off."""
+    asyncio.get_running_loop().create_future().set_exception(error)
+    gc.collect()
+
+
+@bounded
+async def test_unawaited_error_of_a_lost_connection_ends_nothing() -> None:
+    async with open_postgres(migrate=False, layout="auto", schema="aegisd"):
+        await trio_asyncio.aio_as_trio(leave_unawaited)(asyncpg.ConnectionDoesNotExistError("lost"))
+        await trio_asyncio.aio_as_trio(leave_unawaited)(ConnectionResetError("lost"))
+        await trio.testing.wait_all_tasks_blocked()
+
+
+async def fail_unawaited() -> None:
+    async with open_postgres(migrate=False, layout="auto", schema="aegisd"):
+        await trio_asyncio.aio_as_trio(leave_unawaited)(ZeroDivisionError("ours"))
+        await trio.sleep_forever()
+
+
+@bounded
+async def test_any_other_unawaited_error_ends_the_daemon() -> None:
+    with pytest.raises(ExceptionGroup) as caught:
+        await fail_unawaited()
+    assert caught.group_contains(ZeroDivisionError)

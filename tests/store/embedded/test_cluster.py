@@ -1,4 +1,4 @@
-"""The embedded Postgres: what it is and who gets in, with real processes."""
+"""The embedded Postgres, with real processes: what it is, and who can connect."""
 
 import os
 import re
@@ -24,7 +24,7 @@ from aegisd.store.embedded.cluster import embedded_postgres
 
 
 @bounded
-async def test_makes_a_cluster_and_answers(state: Path) -> None:
+async def test_first_start_makes_cluster_with_database_in_utf8(state: Path) -> None:
     async with embedded_postgres(state) as dsn:
         sql = "select current_user, current_database(), current_setting('server_encoding')"
         assert await query(dsn, sql) == "aegisd|aegisd|UTF8"
@@ -33,7 +33,7 @@ async def test_makes_a_cluster_and_answers(state: Path) -> None:
 
 
 @bounded
-async def test_the_dsn_is_whole_for_asyncpg_whatever_the_environment_says(
+async def test_dsn_connects_asyncpg_whatever_pg_variables_say(
     state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("PGHOST", "PGPORT", "PGUSER", "PGPASSWORD", "PGDATABASE", "PGPASSFILE"):
@@ -45,7 +45,7 @@ async def test_the_dsn_is_whole_for_asyncpg_whatever_the_environment_says(
 
 
 @bounded
-async def test_keeps_data_over_a_restart(state: Path) -> None:
+async def test_data_is_there_after_a_restart(state: Path) -> None:
     async with embedded_postgres(state) as dsn:
         await query(dsn, "create table kept as select 42 as answer")
     async with embedded_postgres(state) as dsn:
@@ -53,14 +53,14 @@ async def test_keeps_data_over_a_restart(state: Path) -> None:
 
 
 @bounded
-async def test_durability_settings_hold(state: Path) -> None:
+async def test_server_has_fsync_on_and_jit_off(state: Path) -> None:
     async with embedded_postgres(state) as dsn:
         for name, value in (("fsync", "on"), ("full_page_writes", "on"), ("jit", "off")):
             assert await query(dsn, f"show {name}") == value
 
 
 @bounded
-async def test_permissions_keep_others_out(state: Path) -> None:
+async def test_files_are_closed_to_other_users(state: Path) -> None:
     async with embedded_postgres(state) as dsn:
         root = state / "postgres"
         modes = {p.name: stat.S_IMODE(p.stat().st_mode) for p in (root, *root.iterdir())}
@@ -80,7 +80,7 @@ async def test_permissions_keep_others_out(state: Path) -> None:
 
 
 @bounded
-async def test_does_not_listen_on_tcp(state: Path) -> None:
+async def test_server_has_no_internet_socket(state: Path) -> None:
     async with embedded_postgres(state):
         pid = postmaster_pid(state)
         assert pid is not None
@@ -89,7 +89,7 @@ async def test_does_not_listen_on_tcp(state: Path) -> None:
 
 
 @bounded
-async def test_refuses_a_wrong_password(state: Path) -> None:
+async def test_wrong_password_is_refused(state: Path) -> None:
     async with embedded_postgres(state) as dsn:
         wrong = re.sub(":[^:@]+@", ":wrong@", dsn)
         done = await psql(wrong, "select 1")
@@ -98,7 +98,7 @@ async def test_refuses_a_wrong_password(state: Path) -> None:
 
 
 @bounded
-async def test_people_reach_it_with_the_passfile(state: Path) -> None:
+async def test_psql_connects_with_the_passfile_and_not_without(state: Path) -> None:
     async with embedded_postgres(state) as dsn:
         bare = re.sub(":[^:@]+@", "@", dsn)
         assert (await psql(bare, "select 1")).returncode != 0
@@ -106,7 +106,7 @@ async def test_people_reach_it_with_the_passfile(state: Path) -> None:
 
 
 @bounded
-async def test_a_second_daemon_is_refused(state: Path) -> None:
+async def test_second_daemon_is_refused_and_the_first_goes_on(state: Path) -> None:
     async with holder(state) as (process, dsn):
         with pytest.raises(AegisdError, match=rf"pid {process.pid}: stop that one") as caught:
             async with embedded_postgres(state):

@@ -1,8 +1,8 @@
 """Reads ``columns`` messages: many events of one kind that come as columns already.
 
-``open_table`` finds what a message's columns are and refuses it where they don't fit its rows.
-``read_tables`` then checks the values: those of messages of one make, with the same columns in
-the same forms, at once.
+``open_table`` finds the form of each column, and refuses a message whose columns don't have ``n``
+rows. ``read_tables`` checks the values: those of all tables with the same columns in the same forms
+at once.
 """
 
 from collections.abc import Iterable, Iterator
@@ -13,14 +13,15 @@ from attrs import frozen
 
 from aegisd.events.block import Block, Integers, Numbers, Text
 from aegisd.events.protocol import KINDS, FieldType, Reason, aliases
-from aegisd.wire.careful.columns import Clock, Faults, absent
 from aegisd.wire.careful.forms import LISTED, Form, Refused, form_of, packed_forms
+from aegisd.wire.checks import Faults, TimeLimits, absent_column
 
 MAX_READ_ROWS = 32_768
-"""Read at once: some milliseconds, in which nothing else runs. More at once is hardly cheaper."""
+"""So many are read at once: that takes some milliseconds, in which nothing else runs. More at once
+would hardly be cheaper."""
 
 MAX_LISTED_ROWS = 8192
-"""The same where a column is a list, each value of which is looked at."""
+"""The same if a column is a list, since Python looks at each of its values."""
 
 _PLACES = {
     kind: {
@@ -31,7 +32,7 @@ _PLACES = {
     }
     for kind, fields in KINDS.items()
 }
-"""Of each kind, the fields' numbers in the protocol's order, by every name they have."""
+"""For each kind: the place of each field in the protocol's order, by all names of the field."""
 
 _TEXTS = (FieldType.TEXT, FieldType.CHOICE)
 
@@ -40,15 +41,19 @@ _FIELDS = {kind: [(field, packed_forms(field)) for field in KINDS[kind]] for kin
 
 @frozen(eq=False)
 class Table:
-    """``size`` events of one kind: of each of its fields the column's form, and the column."""
+    """``size`` events of one kind, as one message has them.
+
+    ``columns`` are as they were sent, a field each in the protocol's order; ``forms`` are their
+    forms. Both are None for a field that the message does not have.
+    """
 
     kind: str
     size: int
-    forms: tuple[Form | None, ...]  # None where no event has the field
+    forms: tuple[Form | None, ...]
     columns: list[Any]
 
     def part(self, start: int, stop: int) -> "Table":
-        """The events from one number to another."""
+        """The events from ``start`` to before ``stop``."""
         if (start, stop) == (0, self.size):
             return self
         columns = [
@@ -59,9 +64,10 @@ class Table:
 
 
 def open_table(kind: str, size: int, table: object) -> Table:
-    """The columns of ``size`` events; ``kind`` is theirs unless ``table`` names one.
+    """The table of ``size`` events that a message's ``columns`` are.
 
-    Raises ``Refused`` for an unknown kind and for a column that can't be one of ``size`` rows.
+    ``kind`` is the kind of the events unless ``table`` names another. Raises ``Refused`` for an
+    unknown kind, and for a column that can't have ``size`` rows.
     """
     if type(table) is not dict:
         raise Refused(Reason.MALFORMED, "columns")
@@ -86,41 +92,41 @@ def open_table(kind: str, size: int, table: object) -> Table:
 
 
 def read_tables(
-    tables: Iterable[tuple[Table, int]], clock: Clock
+    tables: Iterable[tuple[Table, int]], limits: TimeLimits
 ) -> Iterator[tuple[Block, Faults, Integers]]:
-    """Blocks, what is wrong with which of their events, and the events' positions.
+    """Blocks, the faults of their events, and the events' positions.
 
-    Each table comes with the position of its first event.
+    With each table comes the position of its first event.
     """
     alike: dict[tuple[str, tuple[Form | None, ...]], list[tuple[Table, int]]] = {}
     for table, start in tables:
         alike.setdefault((table.kind, table.forms), []).append((table, start))
     for (_, forms), group in alike.items():
-        for some in _bounded(group, MAX_LISTED_ROWS if LISTED in forms else MAX_READ_ROWS):
-            block, faults = _read([table for table, _ in some], clock)
-            positions = [np.arange(start, start + table.size) for table, start in some]
+        for run in _runs(group, MAX_LISTED_ROWS if LISTED in forms else MAX_READ_ROWS):
+            block, faults = _read([table for table, _ in run], limits)
+            positions = [np.arange(start, start + table.size) for table, start in run]
             yield block, faults, positions[0] if len(positions) == 1 else np.concatenate(positions)
 
 
-def _bounded(tables: list[tuple[Table, int]], most: int) -> Iterator[list[tuple[Table, int]]]:
-    """Runs of tables of at most so many rows; a larger table comes in pieces."""
+def _runs(tables: list[tuple[Table, int]], max_rows: int) -> Iterator[list[tuple[Table, int]]]:
+    """The tables in runs of at most ``max_rows`` rows; a larger table comes in parts."""
     run: list[tuple[Table, int]] = []
     rows = 0
     for table, start in tables:
-        for first in range(0, table.size, most):
-            piece = table.part(first, min(first + most, table.size))
-            if run and rows + piece.size > most:
+        for first in range(0, table.size, max_rows):
+            part = table.part(first, min(first + max_rows, table.size))
+            if run and rows + part.size > max_rows:
                 yield run
                 run, rows = [], 0
-            run.append((piece, start + first))
-            rows += piece.size
+            run.append((part, start + first))
+            rows += part.size
     if run:
         yield run
 
 
 @np.errstate(invalid="ignore")  # a signalling NaN is a NaN: refused, without a warning
-def _read(tables: list[Table], clock: Clock) -> tuple[Block, Faults]:
-    """One block of tables of one kind and the same forms."""
+def _read(tables: list[Table], limits: TimeLimits) -> tuple[Block, Faults]:
+    """One block of all tables, which have the same kind and forms."""
     kind, forms = tables[0].kind, tables[0].forms
     sizes = [table.size for table in tables]
     size = sum(sizes)
@@ -134,17 +140,17 @@ def _read(tables: list[Table], clock: Clock) -> tuple[Block, Faults]:
         if not field.required:
             continue
         if column is None:
-            faults.mark(faults.all, Reason.MISSING_FIELD, field.name)
+            faults.mark_all(Reason.MISSING_FIELD, field.name)
             return Block(kind, size), faults
         column.mark_missing(field, faults)
     numbers: dict[str, Numbers] = {}
     texts: dict[str, Text] = {}
-    nothing = Text.constant(None, size)  # one for all fields: most texts are absent
+    no_text = Text.constant(None, size)  # one for all fields: most texts are absent
     for field, column in zip(KINDS[kind], joined, strict=True):
         if column is not None:
-            made = column.read(field, faults, clock)
+            made = column.read(field, faults, limits)
         else:
-            made = nothing if field.type in _TEXTS else absent(field, size, clock)
+            made = no_text if field.type in _TEXTS else absent_column(field, size, limits)
         if isinstance(made, Text):
             texts[field.column] = made
         else:

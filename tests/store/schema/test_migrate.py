@@ -1,4 +1,4 @@
-"""The schema: made, verified, and exactly what others hold on to."""
+"""Migrations: applied, verified, refused; and the columns that others hold on to."""
 
 from pathlib import Path
 
@@ -6,12 +6,14 @@ import pytest
 import trio
 from store.cluster import bounded
 from store.databases import ask, database, session
+from store.proxy import proxied
 
 from aegisd.errors import DatabaseUnavailable, SchemaError
-from aegisd.store.embedded import cluster
+from aegisd.store.embedded import server
 from aegisd.store.embedded.cluster import embedded_postgres
+from aegisd.store.schema import PARTITIONED, RAW, Partition
 from aegisd.store.schema import migrate as migrate_module
-from aegisd.store.schema.schema import PARTITIONED, RAW, Partition, migrations
+from aegisd.store.schema.migrate import migrations
 
 LATEST = migrations()[-1].version
 VERSION = "SELECT max(version) FROM aegisd_schema"
@@ -34,7 +36,7 @@ TABLES = {
 
 
 def promised(table: str) -> dict[str, tuple[str, str]]:
-    """Column to its type and whether it may be null."""
+    """By column, its type and whether it may be NULL."""
     found = {}
     for column in TABLES[table].split(","):
         name, type_ = column.strip().split(" ", 1)
@@ -45,7 +47,7 @@ def promised(table: str) -> dict[str, tuple[str, str]]:
 
 
 @bounded
-async def test_tables_have_the_promised_columns(dsn: str) -> None:
+async def test_tables_have_the_columns_of_the_contract(dsn: str) -> None:
     async with database(dsn) as postgres:
         await postgres.prepare()
     sql = (
@@ -71,7 +73,7 @@ async def test_metric_tables_are_partitioned_by_time(dsn: str) -> None:
 
 
 @bounded
-async def test_a_second_start_changes_nothing(dsn: str) -> None:
+async def test_second_start_changes_nothing(dsn: str) -> None:
     everything = "SELECT oid, relname::text FROM pg_class ORDER BY 1"
     async with database(dsn) as postgres:
         await postgres.prepare()
@@ -85,7 +87,7 @@ async def test_a_second_start_changes_nothing(dsn: str) -> None:
 async def test_twenty_starts_at_once_make_one_schema(
     state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(cluster.SETTINGS, "max_connections", "40")
+    monkeypatch.setitem(server.SETTINGS, "max_connections", "40")
 
     async def start(dsn: str) -> None:
         async with database(dsn) as postgres:
@@ -99,7 +101,7 @@ async def test_twenty_starts_at_once_make_one_schema(
 
 
 @bounded
-async def test_without_migrate_an_empty_database_is_left_alone(dsn: str) -> None:
+async def test_empty_database_without_migrate_is_refused_and_left_alone(dsn: str) -> None:
     async with database(dsn, migrate=False) as postgres:
         with pytest.raises(SchemaError, match=r"has version 0, .* run 'aegisd migrate'"):
             await postgres.prepare()
@@ -107,7 +109,7 @@ async def test_without_migrate_an_empty_database_is_left_alone(dsn: str) -> None
 
 
 @bounded
-async def test_without_migrate_a_schema_that_is_up_to_date_is_used(dsn: str) -> None:
+async def test_schema_up_to_date_is_used_without_migrate(dsn: str) -> None:
     async with database(dsn) as postgres:
         await postgres.prepare()
     async with database(dsn, migrate=False) as postgres:
@@ -117,7 +119,7 @@ async def test_without_migrate_a_schema_that_is_up_to_date_is_used(dsn: str) -> 
 
 @pytest.mark.parametrize("migrate", [True, False])
 @bounded
-async def test_a_newer_schema_is_refused_and_left_alone(dsn: str, migrate: bool) -> None:
+async def test_newer_schema_is_refused_and_left_alone(dsn: str, migrate: bool) -> None:
     async with database(dsn) as postgres:
         await postgres.prepare()
     await ask(dsn, "INSERT INTO aegisd_schema VALUES (1000, 'of the future')")
@@ -128,7 +130,7 @@ async def test_a_newer_schema_is_refused_and_left_alone(dsn: str, migrate: bool)
 
 
 @bounded
-async def test_a_migration_that_fails_leaves_nothing(dsn: str) -> None:
+async def test_failed_migration_leaves_nothing(dsn: str) -> None:
     await ask(dsn, "CREATE SCHEMA aegisd")
     await ask(dsn, "CREATE TABLE aegisd.alerts (of_somebody_else text)")
     async with database(dsn) as postgres:
@@ -140,7 +142,21 @@ async def test_a_migration_that_fails_leaves_nothing(dsn: str) -> None:
 
 
 @bounded
-async def test_a_role_that_may_not_create_is_told_in_one_line(dsn: str) -> None:
+async def test_schema_whose_commit_failed_is_made_by_the_next_connection(
+    dsn: str, directory: Path
+) -> None:
+    async with database(None) as postgres, proxied(dsn, directory) as proxy:
+        postgres.dsn = proxy.dsn
+        proxy.cut_at(b"INSERT INTO aegisd_schema", b"COMMIT", delivered=False)
+        with pytest.raises(DatabaseUnavailable):
+            await postgres.prepare()
+        proxy.restore()
+        await postgres.prepare()
+        assert await postgres.fetch(VERSION) == [(LATEST,)]
+
+
+@bounded
+async def test_role_that_may_not_create_a_schema_gets_the_remedy_in_one_line(dsn: str) -> None:
     role = f"poor_{dsn.partition('/test_')[2].partition('?')[0]}"
     await ask(dsn, f"CREATE ROLE {role} LOGIN PASSWORD 'pw'")
     try:
@@ -154,8 +170,8 @@ async def test_a_role_that_may_not_create_is_told_in_one_line(dsn: str) -> None:
 
 
 @bounded
-async def test_a_wide_sketch_pushes_no_name_out_of_its_row(dsn: str) -> None:
-    """Each would be one more read, for every row of a list of endpoints."""
+async def test_wide_sketch_moves_no_name_out_of_its_row(dsn: str) -> None:
+    """Each name outside would be one more read for each row of a list of endpoints."""
     tables = ["endpoint_rollups_1m", "endpoint_rollups_1h", "endpoint_rollups_1d"]
     async with database(dsn) as postgres:
         await postgres.prepare()
@@ -183,7 +199,7 @@ async def test_a_wide_sketch_pushes_no_name_out_of_its_row(dsn: str) -> None:
 
 
 @bounded
-async def test_an_upgrade_waits_for_no_long_reader_and_is_tried_again(
+async def test_upgrade_gives_up_on_a_locked_table_and_succeeds_later(
     dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(migrate_module, "LOCK_SECONDS", 1)

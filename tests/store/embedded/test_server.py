@@ -1,4 +1,4 @@
-"""The embedded Postgres after kills, cancellations and failures."""
+"""The server process after kills, cancellations and failures: adopted, restarted, stopped."""
 
 import os
 import signal
@@ -12,23 +12,23 @@ from store.cluster import (
     PROJECT,
     UNDER_ROOT,
     bounded,
-    gone,
     holder,
     kill,
-    names,
+    names_matching,
     postgres_processes,
     postmaster_pid,
     psql,
     query,
+    wait_until_gone,
 )
 from structlog.testing import capture_logs
 
-from aegisd.store.embedded import cluster
+from aegisd.store.embedded import server
 from aegisd.store.embedded.cluster import embedded_postgres
 
 
 @bounded
-async def test_adopts_the_postgres_of_a_killed_daemon(state: Path) -> None:
+async def test_postgres_of_a_killed_daemon_is_adopted(state: Path) -> None:
     async with holder(state) as (process, dsn):
         await query(dsn, "create table kept as select 42 as answer")
         pid = postmaster_pid(state)
@@ -40,20 +40,20 @@ async def test_adopts_the_postgres_of_a_killed_daemon(state: Path) -> None:
 
 
 @bounded
-async def test_an_orphan_with_other_settings_is_started_anew(
+async def test_orphan_with_other_settings_is_restarted(
     state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with holder(state) as (process, _):
         pid = postmaster_pid(state)
         await kill(process)
-    monkeypatch.setitem(cluster.SETTINGS, "max_connections", "13")
+    monkeypatch.setitem(server.SETTINGS, "max_connections", "13")
     async with embedded_postgres(state) as dsn:
         assert postmaster_pid(state) != pid
         assert await query(dsn, "show max_connections") == "13"
 
 
 @bounded
-async def test_recovers_after_everything_was_killed(state: Path) -> None:
+async def test_killed_daemon_and_postgres_recover_all_data(state: Path) -> None:
     async with holder(state) as (process, dsn):
         await query(dsn, "create table kept as select generate_series(1, 10000)")
         pid = postmaster_pid(state)
@@ -67,10 +67,10 @@ async def test_recovers_after_everything_was_killed(state: Path) -> None:
 
 
 @bounded
-async def test_a_postgres_that_dies_is_brought_back(
+async def test_postgres_that_dies_is_started_again(
     state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cluster, "WATCH_POLL", 0.1)
+    monkeypatch.setattr(server, "WATCH_POLL_SECONDS", 0.1)
     with capture_logs() as logs:
         async with embedded_postgres(state) as dsn:
             await query(dsn, "create table kept as select 42 as answer")
@@ -87,11 +87,9 @@ async def test_a_postgres_that_dies_is_brought_back(
 
 
 @bounded
-async def test_a_postgres_that_cant_be_brought_back_is_tried_again(
-    state: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(cluster, "WATCH_POLL", 0.1)
-    monkeypatch.setattr(cluster, "RESTART_PAUSE", 0.1)
+async def test_failed_restart_is_tried_again(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "WATCH_POLL_SECONDS", 0.1)
+    monkeypatch.setattr(server, "RESTART_PAUSE_SECONDS", 0.1)
     with capture_logs() as logs:
         async with embedded_postgres(state) as dsn:
             configuration = state / "postgres/data/postgresql.conf"
@@ -109,7 +107,7 @@ async def test_a_postgres_that_cant_be_brought_back_is_tried_again(
 
 
 @bounded
-async def test_waits_for_a_busy_child_of_a_killed_postgres(state: Path) -> None:
+async def test_start_waits_for_busy_child_of_a_killed_postgres(state: Path) -> None:
     busy = "do $$ begin while clock_timestamp() < now() + interval '1.5 s' loop end loop; end $$"
     async with trio.open_nursery() as nursery:
         async with embedded_postgres(state) as dsn:
@@ -120,14 +118,14 @@ async def test_waits_for_a_busy_child_of_a_killed_postgres(state: Path) -> None:
             pid = postmaster_pid(state)
             assert pid is not None
             os.kill(pid, signal.SIGKILL)
-            await gone(pid)
+            await wait_until_gone(pid)
         async with embedded_postgres(state) as dsn:
             assert await query(dsn, "select 1") == "1"
     assert "still in use" in (state / "postgres/log").read_text()
 
 
 @bounded
-async def test_a_stale_pidfile_with_the_pid_of_another_process_does_not_matter(
+async def test_stale_pidfile_with_pid_of_another_process_hinders_no_start(
     state: Path,
 ) -> None:
     async with embedded_postgres(state):
@@ -135,7 +133,7 @@ async def test_a_stale_pidfile_with_the_pid_of_another_process_does_not_matter(
         owner = data.stat()
         files = [data / "postmaster.pid", data / ".s.PGSQL.5432.lock"]
         texts = [file.read_text() for file in files]
-    # The very account of Postgres must own the other process: that is the case Postgres refuses.
+    # Postgres refuses to start where a process of its own account has the pid: this one must be.
     other = await trio.lowlevel.open_process(
         ["sleep", "600"], user=owner.st_uid if UNDER_ROOT else None, start_new_session=True
     )
@@ -151,25 +149,25 @@ async def test_a_stale_pidfile_with_the_pid_of_another_process_does_not_matter(
 
 
 @bounded
-async def test_an_interrupted_initdb_leaves_nothing(state: Path) -> None:
+async def test_killed_initdb_leaves_no_data_and_is_swept_later(state: Path) -> None:
     async with trio.open_nursery() as nursery:
         process = await trio.lowlevel.open_process(
             [sys.executable, "-c", HOLDER, str(state)],
             env={**os.environ, "PYTHONPATH": str(PROJECT), "PYTHONDONTWRITEBYTECODE": "1"},
         )
         nursery.start_soon(process.wait)
-        while not names(state, "data-*.new/data/PG_VERSION"):
+        while not names_matching(state, "data-*.new/data/PG_VERSION"):
             await trio.lowlevel.checkpoint()
         process.kill()
     assert not (state / "postgres/data").exists()
     async with embedded_postgres(state) as dsn:
         assert await query(dsn, "select 1") == "1"
     async with embedded_postgres(state):
-        assert not names(state, "*.new")
+        assert not names_matching(state, "*.new")
 
 
 @bounded
-async def test_a_cancelled_first_start_can_be_repeated(state: Path) -> None:
+async def test_cancelled_first_start_leaves_no_server_and_can_be_repeated(state: Path) -> None:
     with trio.move_on_after(0.3) as scope:
         async with embedded_postgres(state):
             await trio.sleep_forever()
@@ -180,7 +178,7 @@ async def test_a_cancelled_first_start_can_be_repeated(state: Path) -> None:
 
 
 @bounded
-async def test_a_start_cancelled_during_pg_ctl_leaves_no_postgres(state: Path) -> None:
+async def test_start_cancelled_during_pg_ctl_leaves_no_server(state: Path) -> None:
     async with embedded_postgres(state):
         pass
     starting: list[int] = []
@@ -197,14 +195,14 @@ async def test_a_start_cancelled_during_pg_ctl_leaves_no_postgres(state: Path) -
             async with embedded_postgres(state):
                 await trio.sleep_forever()
     for pid in starting:
-        await gone(pid)
+        await wait_until_gone(pid)
 
 
 @bounded
-async def test_a_postgres_that_does_not_stop_in_time_is_stopped_at_once(
+async def test_server_that_does_not_stop_in_time_is_stopped_at_once_and_recovers(
     state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cluster, "FAST_STOP_LIMIT", 1.0)
+    monkeypatch.setattr(server, "FAST_STOP_SECONDS", 1.0)
     async with embedded_postgres(state) as dsn:
         await query(dsn, "create table kept as select 42 as answer")
         sql = "select pid from pg_stat_activity where backend_type = 'checkpointer'"
@@ -215,7 +213,7 @@ async def test_a_postgres_that_does_not_stop_in_time_is_stopped_at_once(
 
 
 @bounded
-async def test_a_failure_in_the_body_stops_postgres_and_passes(state: Path) -> None:
+async def test_error_in_the_body_stops_the_server_and_is_raised(state: Path) -> None:
     with pytest.raises(OSError, match="of the caller"):
         async with embedded_postgres(state):
             raise OSError("of the caller")
@@ -223,7 +221,7 @@ async def test_a_failure_in_the_body_stops_postgres_and_passes(state: Path) -> N
 
 
 @bounded
-async def test_postgres_runs_in_a_session_of_its_own(state: Path) -> None:
+async def test_server_has_its_own_session_and_no_lock(state: Path) -> None:
     async with embedded_postgres(state):
         pid = postmaster_pid(state)
         assert pid is not None
@@ -233,7 +231,9 @@ async def test_postgres_runs_in_a_session_of_its_own(state: Path) -> None:
 
 
 @bounded
-async def test_hands_no_environment_on(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_server_gets_nothing_of_our_environment(
+    state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PGPORT", "1")
     monkeypatch.setenv("SOME_SECRET", "secret")
     async with embedded_postgres(state):
