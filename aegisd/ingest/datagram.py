@@ -63,19 +63,10 @@ class DatagramListener:
 
     def figures(self) -> ListenerFigures:
         """What came since the start; ``finish`` keeps it."""
+        gatherer = self._gatherer
         return ListenerFigures(
-            self.address, self.messages, self.bytes, self.kernel_dropped(), refused=None
+            self.address, gatherer.messages, gatherer.bytes, self._kernel_dropped(), refused=None
         )
-
-    @property
-    def messages(self) -> int:
-        """Datagrams received."""
-        return self._gatherer.messages
-
-    @property
-    def bytes(self) -> int:
-        """Their bytes."""
-        return self._gatherer.bytes
 
     async def run(self) -> None:
         """Hand on bursts until cancelled."""
@@ -122,10 +113,10 @@ class DatagramListener:
                 self._take_at_once(burst)
                 if monotonic() >= deadline:
                     break
-        self._dropped_at_the_end = self.kernel_dropped()
+        self._dropped_at_the_end = self._kernel_dropped()
         self._socket.close()
 
-    def kernel_dropped(self) -> int:
+    def _kernel_dropped(self) -> int:
         """Datagrams that the kernel dropped because the socket's buffer was full (UDP only)."""
         if self._unix:
             return 0  # senders to a full Unix socket wait, or get an error

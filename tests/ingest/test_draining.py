@@ -45,7 +45,7 @@ async def test_what_waits_is_one_burst_in_the_order_of_sending(make: Make) -> No
         taken.sender.send(message)
     await drained(taken, lambda: bool(taken.bursts))
     assert taken.bursts == [sent]
-    assert (taken.listener.messages, taken.listener.bytes) == (5, 5)
+    assert (taken.listener.figures().messages, taken.listener.figures().bytes) == (5, 5)
 
 
 async def test_a_burst_ends_at_its_bound_in_messages(
@@ -81,7 +81,7 @@ async def test_an_oversize_datagram_is_counted_and_its_neighbours_are_kept(
     await drained(taken, lambda: bool(taken.bursts))
     assert taken.messages == [b"x" * 64, b"x"]
     assert taken.oversize == 2
-    assert (taken.listener.messages, taken.listener.bytes) == (4, 1130)
+    assert (taken.listener.figures().messages, taken.listener.figures().bytes) == (4, 1130)
 
 
 async def test_an_oversize_datagram_alone_is_handed_over_too(
@@ -172,19 +172,19 @@ async def test_other_tasks_run_while_senders_never_pause(make: Make) -> None:
 async def test_the_kernel_counts_what_did_not_fit_a_udp_buffer(make_udp: Make) -> None:
     taken = make_udp()
     widen(taken.bound, 4096)
-    assert taken.listener.kernel_dropped() == 0
+    assert taken.listener.figures().kernel_dropped == 0
     for _ in range(100):
         taken.sender.send(b"x" * 1000)
-    dropped = taken.listener.kernel_dropped()
+    dropped = taken.listener.figures().kernel_dropped
     assert 0 < dropped < 100
     await drained(taken, lambda: len(taken.messages) == 100 - dropped)
-    assert taken.listener.kernel_dropped() == dropped
+    assert taken.listener.figures().kernel_dropped == dropped
 
 
 def test_nothing_is_dropped_on_a_unix_socket_since_its_senders_wait(make_unix: Make) -> None:
     taken = make_unix()
     assert taken.fill() > 0
-    assert taken.listener.kernel_dropped() == 0
+    assert taken.listener.figures().kernel_dropped == 0
 
 
 def test_a_listener_makes_its_socket_non_blocking(opened: ExitStack) -> None:

@@ -98,8 +98,8 @@ def test_the_figures_can_be_asked_for_after_the_end(make: Make) -> None:
     taken = make()
     taken.sender.send(b"x")
     taken.listener.finish(1.0)
-    assert taken.listener.messages == 1
-    assert taken.listener.kernel_dropped() == 0
+    assert taken.listener.figures().messages == 1
+    assert taken.listener.figures().kernel_dropped == 0
 
 
 def test_the_kernels_drops_are_remembered_after_the_end(make_udp: Make) -> None:
@@ -107,9 +107,9 @@ def test_the_kernels_drops_are_remembered_after_the_end(make_udp: Make) -> None:
     taken.bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     for _ in range(100):
         taken.sender.send(b"x" * 1000)
-    dropped = taken.listener.kernel_dropped()
+    dropped = taken.listener.figures().kernel_dropped
     taken.listener.finish(10.0)
-    assert taken.listener.kernel_dropped() == dropped > 0
+    assert taken.listener.figures().kernel_dropped == dropped > 0
 
 
 async def test_a_burst_that_was_being_taken_is_taken_to_its_end(make: Make) -> None:

@@ -68,7 +68,7 @@ async def test_half_a_frame_and_silence_ends_the_connection_with_its_reason(
             (answer,) = await received(stream)
             assert answer["error"]["code"] == "timeout"
             await stream.aclose()
-        assert listener.messages == 0
+        assert listener.figures().messages == 0
 
 
 async def test_a_frame_that_comes_byte_by_byte_gets_no_more_time(
@@ -107,7 +107,7 @@ async def test_a_quiet_connection_between_frames_stays(
                 while True:
                     assert await quiet.receive_some(2000), "the connection was closed"
             assert waited.cancelled_caught
-        assert listener.messages == 3
+        assert listener.figures().messages == 3
 
 
 async def test_a_client_that_never_reads_is_held_up_and_then_closed_and_others_are_served(
@@ -147,7 +147,7 @@ async def test_a_frame_too_long_is_refused_by_its_length_alone(directory: Path) 
             assert last["error"]["code"] == "oversize"
             assert str(length) in last["error"]["message"]
             await stream.aclose()
-        assert listener.messages == 2
+        assert listener.figures().messages == 2
 
 
 async def test_no_more_connections_of_a_user_are_taken_than_there_is_room_for(
@@ -168,7 +168,7 @@ async def test_no_more_connections_of_a_user_are_taken_than_there_is_room_for(
         monkeypatch.undo()
         (answer,) = await received(await connect())
         assert answer["error"]["code"] == "too_many_connections"
-        assert listener.refused == 2
+        assert listener.figures().refused == 2
         for stream in held:
             await stream.aclose()
         while listener.connections > 1:  # noqa: ASYNC110 # nobody tells
