@@ -73,14 +73,14 @@ class DatagramListener:
         if self._thread is not None:
             async with self._thread.running():
                 while True:
-                    await self._hand_over(await self._thread.next())
+                    await self._hand_on(await self._thread.next())
         capacity, gather = _capacity(self._socket), _gather_seconds(self._socket)
         while True:
             await trio.lowlevel.wait_readable(self._socket)
             seconds = SHORTEST_SECONDS  # datagrams may have started suddenly
             await trio.sleep(seconds)
             while (burst := self._read()) is not None:
-                await self._hand_over(burst)
+                await self._hand_on(burst)
                 if burst.full:
                     continue
                 # when many come, bursts are large anyway, and the buffer is full soon
@@ -129,7 +129,7 @@ class DatagramListener:
         self._gatherer.read(only_held=only_held)
         return self._gatherer.take()
 
-    async def _hand_over(self, burst: Burst) -> None:
+    async def _hand_on(self, burst: Burst) -> None:
         """Hand on a burst; if this is cancelled, ``finish`` hands on the rest."""
         self._taking = self._handle(self, burst)
         for _ in self._taking:

@@ -8,7 +8,7 @@ from fuzz.flood import CONFIG, Flood
 from fuzz.mutate import EVENT_START, MAX_BYTES, Mutator
 from fuzz.oracle import check, failure, framed, unframed
 from fuzz.seeds import seeds
-from sample_events import NOW, decoded_by, open_decoder
+from sample_events import NOW, decoded_by, keep_all_decoder
 from support import Daemon
 
 SEED = 7460
@@ -63,7 +63,7 @@ def test_mutants_cover_all_kinds_and_reasons() -> None:
     """A mutator that only breaks messages would find nothing behind the first check."""
     mutator = Mutator(Random(SEED), SEEDS)
     mutants = [mutator.message() for _ in range(MESSAGES)]
-    decoded = decoded_by(open_decoder(10**18), mutants)
+    decoded = decoded_by(keep_all_decoder(10**18), mutants)
     assert {block.kind for block in decoded.blocks} == {
         "request",
         "rate_limit",

@@ -3,7 +3,17 @@
 from typing import Any
 
 import pytest
-from sample_events import GOOD, NOW, Together, decoded_by, faults, flows, open_decoder, pack, rows
+from sample_events import (
+    GOOD,
+    NOW,
+    DecodedBurst,
+    decoded_by,
+    faults,
+    flows,
+    keep_all_decoder,
+    pack,
+    rows,
+)
 
 from aegisd.events.block import Text, concatenate
 from aegisd.events.protocol import MAX_DURATION_MS, MAX_ROWS
@@ -19,15 +29,15 @@ REQUEST = GOOD["request"]
 NIL, EMPTY_MAP = b"\xc0", b"\x80"
 
 
-def parts_of(*messages: Any) -> Together:
-    return decoded_by(open_decoder(), [pack(message) for message in messages])
+def parts_of(*messages: Any) -> DecodedBurst:
+    return decoded_by(keep_all_decoder(), [pack(message) for message in messages])
 
 
 def list_of(item: bytes, count: int) -> bytes:
     return b"\xdd" + count.to_bytes(4, "big") + item * count
 
 
-def sizes(burst: Together) -> list[int]:
+def sizes(burst: DecodedBurst) -> list[int]:
     return [sum(block.size for block in part.blocks) for part in burst.parts]
 
 
