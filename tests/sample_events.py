@@ -1,4 +1,4 @@
-"""Events for tests: valid ones of every kind, generated, and what decoding must make of them."""
+"""Events for tests: valid events of every kind, and the rows that decoding must make of them."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -101,7 +101,7 @@ def decoded_by(decoder: Decoder, messages: Sequence[bytes], now: float = NOW) ->
 
 
 def decode(*messages: Any, now: float = NOW, max_age: int = MAX_AGE) -> DecodedBurst:
-    """Decode messages as one burst, on all ways: they must lead to the same."""
+    """Decode messages as one burst, the quick way and the careful way, which must give the same."""
     burst = [pack(m) for m in messages]
     quickly = decoded_by(keep_all_decoder(max_age), burst, now)
     with pytest.MonkeyPatch.context() as patch:
@@ -119,7 +119,7 @@ def decode(*messages: Any, now: float = NOW, max_age: int = MAX_AGE) -> DecodedB
 
 
 def content(decoded: DecodedBurst) -> Any:
-    """All that was decoded, comparable; only where the latest report counts there is an order."""
+    """All that was decoded, to be compared; only reports have an order, since the latest counts."""
     held = rows(decoded.blocks)
     ordered = [[row for row in held if row["kind"] == kind] for kind in (BACKEND, SYSTEM)]
     return (

@@ -1,7 +1,7 @@
-"""Mutated datagrams at a live daemon: every one is counted as it should be, and memory is level.
+"""Mutated datagrams at a live daemon: each is counted as it should be, and memory stays level.
 
-They go in windows. What becomes of a window the decoder in this process says; the daemon's
-figures must have grown by just that. So a failure names the window, and keeps its datagrams.
+They are sent in windows. The decoder in this process tells what becomes of a window; the daemon's
+figures must grow by exactly that. So a failure names the window, and keeps its datagrams.
 """
 
 import socket

@@ -1,7 +1,7 @@
-"""The quick way through a burst: it reads what is plain, and nothing differently.
+"""The quick way: it reads every plain message, and reads nothing differently.
 
-``events.decode`` decodes on all ways and compares; so here is tested that what should be read
-quickly is, and what might mislead it is compared.
+``sample_events.decode`` decodes in both ways and compares them. So these tests check which way a
+message goes, and compare messages that might mislead the quick way.
 """
 
 import math
