@@ -16,7 +16,7 @@ from urllib.parse import quote, urlencode
 
 from attrs import frozen
 
-from aegisd.config import conninfo
+from aegisd.config.libpq import conninfo
 
 APPLICATION_NAME = "aegisd"
 

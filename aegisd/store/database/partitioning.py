@@ -8,10 +8,10 @@ When a partition can't be made, there are three cases:
 
 1. The table has a default partition. Rows go there. The next try is after ``UNMADE_SECONDS``,
    since a try may look through all rows of the default partition, under a lock.
-2. It has none, and the fault lasts: a name that is taken, missing rights. Rows are refused and left
-   out. Each batch tries again, as there is nothing to look through.
-3. It has none, and the fault passes: the database is away, a lock is held. The error is raised, and
-   the batch waits.
+2. It has none, and the fault lasts, such as a name that is taken. Rows are refused and left out.
+   Each batch tries again, as there is nothing to look through.
+3. It has none, and the fault may pass: the database is away, a lock is held, the role has not got
+   the rights yet. The error is raised, and the batch waits.
 """
 
 from collections.abc import Awaitable, Callable, Iterable
@@ -133,6 +133,6 @@ async def _make(partition: Partition, connection: Any) -> None:
 
 
 def _lasts(error: DatabaseUnavailable) -> bool:
-    """Whether the same would fail again; a table that is not there may be on its way."""
+    """Whether the next try would fail as well; a parent table that is gone may come back."""
     cause = error.__cause__ or error
     return is_refusal(cause) and not isinstance(cause, UndefinedTable)

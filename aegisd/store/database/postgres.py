@@ -1,19 +1,16 @@
 """``Postgres``: everything that the other rooms ask of the database.
 
-Connections and places. The writer has a connection of its own. All other work runs in places, so
-that no kind of work waits for another:
+The writer has a connection of its own. All other work runs in places, so that no kind of work waits
+for another:
 
-=====================  ======  ========  =======================================================
-work                   places  queue     why
-=====================  ======  ========  =======================================================
-the daemon's own       2       any       upkeep and alerts: neither waits for the other
-questions of clients   3       any       a page asks several things at once, each takes milliseconds
-slow questions         1       5         one query of raw rows keeps a core and a disk busy
-=====================  ======  ========  =======================================================
+    work                   places  queue
+    the daemon's own            2    any  upkeep and alerts: neither waits for the other
+    questions of clients        3    any  a page asks several at once, each takes milliseconds
+    slow questions              1      5  one query of raw rows keeps a core and a disk busy
 
-Time limits: 30 s for a read, 120 s for a write and a fold, 600 s for migrations. ``pool`` says how
-they are held, and why a connection is terminated after any error. The parts are ``pool``
-(connections), ``writing`` (the writer's transaction), ``partitioning`` and ``transactions``.
+A read may take 30 s, a write or a fold 120 s, migrations 600 s. ``pool`` says how these limits are
+held, and why each error ends its connection. The other parts are ``writing`` (the writer's
+transaction), ``partitioning`` and ``transactions``.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence

@@ -1,4 +1,4 @@
-"""The layouts of TimescaleDB and Citus: their SQL, and the whole way through them.
+"""The layouts of TimescaleDB and Citus: their SQL, and all work in them.
 
 Neither extension can be installed everywhere. So what differs from plain Postgres is run here on
 plain Postgres, with functions of the extensions' names that note how they were called; and on the
@@ -84,11 +84,11 @@ END
 $body$;
 CREATE EVENT TRIGGER one_at_a_time ON ddl_command_start EXECUTE FUNCTION one_at_a_time();
 """
-"""What Citus refuses: statements that change tables, together in one command."""
+"""Refuses what Citus refuses: two statements in one command that change tables."""
 
 
 async def make_by_hand(dsn: str, layout: str) -> None:
-    """The schema of a layout, made as ``bring_up`` would where the extension is."""
+    """The schema of a layout, made as ``prepare_schema`` makes it where the extension is."""
     await run_script(dsn, NOTED)
     await ask(
         dsn,
@@ -125,7 +125,7 @@ async def laid_out(dsn: str, layout: str) -> AsyncIterator[Postgres]:
 
 
 @bounded
-async def test_the_schema_is_made_by_one_statement_at_a_time(dsn: str) -> None:
+async def test_each_statement_that_changes_tables_is_sent_alone(dsn: str) -> None:
     await run_script(dsn, ONE_AT_A_TIME)
     with pytest.raises(asyncpg.PostgresError, match="multiple utility events"):
         await run_script(dsn, "CREATE TABLE a (); CREATE TABLE b ()")
@@ -136,11 +136,13 @@ async def test_the_schema_is_made_by_one_statement_at_a_time(dsn: str) -> None:
 
 @pytest.mark.parametrize("layout", [Layout.TIMESCALEDB, Layout.CITUS])
 @bounded
-async def test_everything_works_in_it_on_plain_postgres(dsn: str, layout: str, state: Path) -> None:
+async def test_layout_works_from_writing_to_history_on_plain_postgres(
+    dsn: str, layout: str, state: Path
+) -> None:
     await make_by_hand(dsn, layout)
     await run_script(dsn, ONE_AT_A_TIME)
     async with laid_out(dsn, layout) as postgres:
-        await whole_way(postgres, state)
+        await work_from_writing_to_history(postgres, state)
     made = "SELECT count(*) FROM changes WHERE tag = 'CREATE TABLE' GROUP BY transaction"
     at_once = [count for (count,) in await ask(dsn, made)]
     assert at_once == [1] * len(at_once), "on Citus a partition takes up to a second"
@@ -161,17 +163,19 @@ async def test_everything_works_in_it_on_plain_postgres(dsn: str, layout: str, s
     ],
 )
 @bounded
-async def test_everything_works_in_the_real_one(layout: str, state: Path) -> None:
+async def test_layout_works_from_writing_to_history_on_the_real_extension(
+    layout: str, state: Path
+) -> None:
     dsn = os.environ[REAL[layout]]
     await ask(dsn, "DROP SCHEMA public CASCADE")
     await ask(dsn, "CREATE SCHEMA public")
     await ask(dsn, f"CREATE EXTENSION IF NOT EXISTS {layout}")
     async with laid_out(dsn, layout) as postgres:
-        await whole_way(postgres, state)
+        await work_from_writing_to_history(postgres, state)
 
 
-async def whole_way(postgres: Postgres, state: Path) -> None:
-    """Rows and pieces of two nodes, folded and late, read back as history, cleaned up."""
+async def work_from_writing_to_history(postgres: Postgres, state: Path) -> None:
+    """Write rows and pieces of two nodes, fold them, read them as history, clean up."""
     time = Time(NOON)
     maintainer = time.keeper(postgres)
     with closing(Journal(state, 1024**3, 0)) as journal:
@@ -204,7 +208,7 @@ async def whole_way(postgres: Postgres, state: Path) -> None:
 
 
 @bounded
-async def test_hypertables_are_made_of_all_that_is_partitioned(dsn: str) -> None:
+async def test_each_partitioned_table_becomes_a_hypertable(dsn: str) -> None:
     await make_by_hand(dsn, Layout.TIMESCALEDB)
     assert await ask(dsn, "SELECT count(*) FROM pg_partitioned_table") == [(0,)]
     for statement in layouts.set_up(Layout.TIMESCALEDB, layouts.APACHE):
@@ -218,7 +222,7 @@ async def test_hypertables_are_made_of_all_that_is_partitioned(dsn: str) -> None
 
 
 @bounded
-async def test_policies_are_for_all_hypertables(dsn: str) -> None:
+async def test_each_hypertable_gets_compression_and_retention_policies(dsn: str) -> None:
     await make_by_hand(dsn, Layout.TIMESCALEDB)
     made = layouts.set_up(Layout.TIMESCALEDB, "timescale")
     of_postgres = [statement for statement in made if not statement.startswith("ALTER TABLE")]
@@ -242,7 +246,7 @@ async def test_policies_are_for_all_hypertables(dsn: str) -> None:
 
 
 @bounded
-async def test_all_that_has_a_node_is_distributed_by_it_and_together(dsn: str) -> None:
+async def test_tables_with_a_node_are_distributed_by_it_and_colocated(dsn: str) -> None:
     await make_by_hand(dsn, Layout.CITUS)
     for statement in layouts.set_up(Layout.CITUS, ""):
         await ask(dsn, statement)
@@ -267,13 +271,13 @@ async def test_all_that_has_a_node_is_distributed_by_it_and_together(dsn: str) -
         ("timescaledb", {"timescaledb"}, "timescaledb", "timescaledb"),
     ],
 )
-def test_the_layout_goes_by_what_is_there(
+def test_auto_layout_follows_the_extensions_and_an_existing_layout_stays(
     wanted: str, extensions: set[str], found: str | None, chosen: str
 ) -> None:
     assert layouts.choose(wanted, extensions, found) == chosen
 
 
-def test_a_layout_that_cannot_be_is_refused() -> None:
+def test_layout_without_its_extension_or_other_than_the_existing_is_refused() -> None:
     with pytest.raises(SchemaError, match="run CREATE EXTENSION citus"):
         layouts.choose("citus", {"timescaledb"}, None)
     with pytest.raises(SchemaError, match=r'set storage.layout = "partitions", or take another'):
@@ -281,7 +285,7 @@ def test_a_layout_that_cannot_be_is_refused() -> None:
 
 
 @bounded
-async def test_a_wrong_layout_is_told(dsn: str) -> None:
+async def test_layout_without_its_extension_makes_no_schema(dsn: str) -> None:
     async with open_postgres(migrate=True, layout="citus", schema="aegisd") as postgres:
         postgres.dsn = dsn
         with pytest.raises(SchemaError, match=r'storage.layout = "citus" needs the extension'):

@@ -1,4 +1,4 @@
-"""The writer against a server that stalls, and tables that are locked: nothing hangs."""
+"""The writer against a server that stalls, and against locked tables."""
 
 from pathlib import Path
 
@@ -33,7 +33,7 @@ def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @bounded
-async def test_a_server_that_stalls_while_a_statement_waits_never_hangs_the_writer(
+async def test_writer_gives_up_on_a_server_that_stalls_while_a_statement_waits(
     tmp_path: Path, dsn: str, directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lock = f"SELECT pg_advisory_xact_lock({partitions.PARTITION_LOCK}), pg_sleep(60)"
@@ -68,7 +68,7 @@ async def test_a_server_that_stalls_while_a_statement_waits_never_hangs_the_writ
 
 
 @bounded
-async def test_a_stalled_server_never_hangs_the_writer(
+async def test_writer_gives_up_on_a_stalled_server_and_writes_all_later(
     tmp_path: Path, dsn: str, directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with (
@@ -96,7 +96,7 @@ async def test_a_stalled_server_never_hangs_the_writer(
 
 
 @bounded
-async def test_a_write_to_a_stalled_server_can_be_cancelled(
+async def test_write_to_a_stalled_server_can_be_cancelled(
     tmp_path: Path, dsn: str, directory: Path
 ) -> None:
     async with (
@@ -116,7 +116,7 @@ async def test_a_write_to_a_stalled_server_can_be_cancelled(
 
 
 @bounded
-async def test_a_locked_table_is_given_up_by_client_and_server(
+async def test_write_to_a_locked_table_is_given_up_by_client_and_server(
     tmp_path: Path, dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with (
@@ -147,7 +147,7 @@ async def hold_lock(
     release: trio.Event,
     task_status: trio.TaskStatus[None],
 ) -> None:
-    """Lock a table against all others until told."""
+    """Lock a table against all others until ``release`` is set."""
     sql = (
         f"DO $$ BEGIN LOCK {table}; PERFORM pg_sleep(60); EXCEPTION WHEN query_canceled THEN END $$"
     )
