@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 import trio
 
-from aegisd.ingest import datagram, gathering
-from aegisd.ingest.gathering import Sender
-from aegisd.ingest.receive import SLOTS
+from aegisd.ingest import burst as bursts
+from aegisd.ingest import datagram
+from aegisd.ingest.burst import Sender
+from aegisd.ingest.recvmmsg import SLOTS
 from aegisd.ingest.sockets import widen
 
 LIMIT = 20
@@ -50,7 +51,7 @@ async def test_what_waits_is_one_burst_in_the_order_of_sending(make: Make) -> No
 async def test_a_burst_ends_at_its_bound_in_messages(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gathering, "MAX_BURST_MESSAGES", 3)
+    monkeypatch.setattr(bursts, "MAX_BURST_MESSAGES", 3)
     taken = make()
     for number in range(8):
         taken.sender.send(b"%d" % number)
@@ -62,7 +63,7 @@ async def test_a_burst_ends_at_its_bound_in_messages(
 async def test_a_burst_ends_with_the_message_that_passes_its_bound_in_bytes(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gathering, "MAX_BURST_BYTES", 100)
+    monkeypatch.setattr(bursts, "MAX_BURST_BYTES", 100)
     taken = make()
     for _ in range(5):
         taken.sender.send(b"x" * 60)
@@ -244,4 +245,4 @@ def test_a_small_udp_buffer_is_left_alone_for_less_time(make_udp: Make) -> None:
     room = large.bound.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
     assert datagram._gather_seconds(small.bound) == datagram.SHORTEST_SECONDS
     most = room / datagram.SMALL_DATAGRAM_BYTES / datagram.SUDDEN_RATE
-    assert datagram._gather_seconds(large.bound) == min(gathering.GATHER_SECONDS, most)
+    assert datagram._gather_seconds(large.bound) == min(bursts.GATHER_SECONDS, most)

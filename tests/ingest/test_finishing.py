@@ -12,7 +12,7 @@ import trio
 import trio.testing
 from support import wait_until
 
-from aegisd.ingest import gathering
+from aegisd.ingest import burst as bursts
 
 LIMIT = 30
 
@@ -22,7 +22,7 @@ Make = Callable[..., Any]
 def test_all_that_waits_in_a_unix_socket_is_taken_whatever_the_time(
     make_unix: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gathering, "MAX_BURST_MESSAGES", 2)
+    monkeypatch.setattr(bursts, "MAX_BURST_MESSAGES", 2)
     taken = make_unix()
     sent = taken.fill()
     assert sent > 2

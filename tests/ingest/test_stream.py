@@ -11,7 +11,7 @@ import pytest
 import trio
 import trio.testing
 
-from aegisd.ingest.gathering import Sender
+from aegisd.ingest.burst import Sender
 from aegisd.ingest.stream import Answers, StreamListener
 
 MAX_MESSAGE_BYTES = 64 * 1024

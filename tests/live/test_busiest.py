@@ -4,8 +4,8 @@ from live_state import Live
 from sample_events import GOOD, word
 
 from aegisd.events.counters import OTHER
-from aegisd.live import busiest as endpoints
-from aegisd.live.names import MAX_METHODS
+from aegisd.live import busiest
+from aegisd.live.endpoint_rows import MAX_METHODS
 
 
 def requests(*paths: str, **fields: object) -> list[dict[str, object]]:
@@ -181,6 +181,6 @@ def test_latencies_of_the_hour_are_those_of_all_its_slots() -> None:
 def test_newcomers_that_wait_for_a_place_are_bounded() -> None:
     live = Live(limit=1)
     live.burst(requests("/real", "/real"))
-    scan(live, 3 * endpoints.MAX_CANDIDATES)
-    assert len(live.state._endpoints._candidates) <= endpoints.MAX_CANDIDATES
-    assert live.top() == {"/real": 2, OTHER: -(-3 * endpoints.MAX_CANDIDATES // 500) * 500}
+    scan(live, 3 * busiest.MAX_CANDIDATES)
+    assert len(live.state._endpoints._candidates) <= busiest.MAX_CANDIDATES
+    assert live.top() == {"/real": 2, OTHER: -(-3 * busiest.MAX_CANDIDATES // 500) * 500}

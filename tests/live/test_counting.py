@@ -13,9 +13,9 @@ from aegisd.config.settings import WINDOW_SECONDS
 from aegisd.events.block import ABSENT, Block, Text
 from aegisd.events.counters import COUNTERS, OTHER
 from aegisd.events.protocol import MAX_AHEAD_SECONDS, REQUEST
-from aegisd.live import waiting
+from aegisd.live import buffer
 from aegisd.live.busiest import EndpointFigures
-from aegisd.live.names import MAX_METHODS
+from aegisd.live.endpoint_rows import MAX_METHODS
 from aegisd.live.state import LiveState
 from aegisd.live.windows import FEW_SECONDS, LONGEST
 from aegisd.stats import sketch
@@ -170,7 +170,7 @@ def test_every_request_counts_once_in_its_own_second_and_endpoint(
     assert totals["duration_sum_us"] == sum(r[2] for r in model.requests if r[2] != ABSENT)
 
 
-@pytest.mark.parametrize("size", [waiting.MAX_EVENTS - 1, waiting.MAX_EVENTS, 3001])
+@pytest.mark.parametrize("size", [buffer.MAX_EVENTS - 1, buffer.MAX_EVENTS, 3001])
 @pytest.mark.parametrize("span", ["one second", "a few seconds", "the hour and more"])
 def test_blocks_of_any_size_are_counted_whole(size: int, span: str) -> None:
     live, model = LiveState(len(METHODS) * ENDPOINTS, NOW, 0.0), Model()
