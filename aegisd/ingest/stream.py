@@ -104,10 +104,9 @@ class StreamListener:
         self._max_message_bytes = max_message_bytes
         self._max_connections = max_connections
         self.address = address
-        self.messages = 0
-        self.bytes = 0
-        self.refused = 0
-        """Connections that were not taken."""
+        self._messages = 0
+        self._bytes = 0
+        self._refused = 0
         self._sessions: set[_Session] = set()
         self._of_uid: Counter[int] = Counter()
         self._waiting_bytes = 0
@@ -115,17 +114,13 @@ class StreamListener:
     def figures(self) -> ListenerFigures:
         """What came since the start. A full stream makes its senders wait: nothing is dropped."""
         return ListenerFigures(
-            self.address, self.messages, self.bytes, kernel_dropped=0, refused=self.refused
+            self.address, self._messages, self._bytes, kernel_dropped=0, refused=self._refused
         )
 
     @property
     def connections(self) -> int:
         """How many connections are open, without refused ones."""
         return len(self._sessions)
-
-    def kernel_dropped(self) -> int:
-        """Nothing: a full stream makes its senders wait."""
-        return 0
 
     async def run(self) -> None:
         """Serve until cancelled."""
@@ -148,7 +143,7 @@ class StreamListener:
             sender = _sender(stream)
             why = self._why_no_room(sender.uid)
             if why is not None:
-                self.refused += 1
+                self._refused += 1
                 await _send(stream, [error("too_many_connections", why)])
                 return
             with self._counted(_Session(stream, sender, trio.current_time())) as session:
@@ -193,8 +188,8 @@ class StreamListener:
             self._set_waiting(session, len(buffer))
             if frames:
                 size = sum(map(len, frames))
-                self.messages += len(frames)
-                self.bytes += size
+                self._messages += len(frames)
+                self._bytes += size
                 session.reading = False
                 self._set_waiting(session, len(buffer) + size)
                 answers = await self._take(self, session.sender, frames)

@@ -10,12 +10,12 @@ from sample_events import (
     MAX_AGE,
     MICROSECONDS,
     NOW,
-    Together,
+    DecodedBurst,
     decode,
     decoded_by,
     faults,
     flows,
-    open_decoder,
+    keep_all_decoder,
     rows,
     sort,
 )
@@ -41,7 +41,7 @@ def check(messages: Sequence[bytes]) -> None:
     comes out is within the protocol's limits.
     """
     together = decode(*messages)
-    alone = [decoded_by(open_decoder(), [data]) for data in messages]
+    alone = [decoded_by(keep_all_decoder(), [data]) for data in messages]
     assert np.diff(together.starts).tolist() == [int(each.starts[-1]) for each in alone]
     assert _content([together], [0]) == _content(alone, together.starts[:-1].tolist())
     for block in together.blocks:
@@ -76,7 +76,7 @@ def unframed(data: bytes) -> list[bytes]:
     return messages
 
 
-def _content(parts: list[Together], starts: list[int]) -> object:
+def _content(parts: list[DecodedBurst], starts: list[int]) -> object:
     """All that was decoded; where only the latest report counts, in the order of arrival."""
     held = [row for part in parts for row in rows(part.blocks)]
     ordered = {kind: [row for row in held if row["kind"] == kind] for kind in (BACKEND, SYSTEM)}

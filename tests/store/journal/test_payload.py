@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sample_events import decoded_by, events, open_decoder, rows, texts
+from sample_events import decoded_by, events, keep_all_decoder, rows, texts
 from store.databases import NODE, NOON, block
 
 from aegisd.events.block import ABSENT, Block, Text, concatenate
@@ -89,7 +89,7 @@ def test_packed_blocks_are_unpacked_equal(held: list[Block]) -> None:
 @given(st.lists(events(), min_size=1, max_size=6))
 def test_decoded_blocks_are_unpacked_equal(sent: list[tuple[Any, Any]]) -> None:
     message = msgpack.packb([event for event, _ in sent])
-    held = decoded_by(open_decoder(), [message]).blocks
+    held = decoded_by(keep_all_decoder(), [message]).blocks
     assert_same(unpack_blocks(pack_blocks(held)), held)
 
 
@@ -221,7 +221,7 @@ def test_block_beyond_the_limit_is_packed_in_parts(
 ) -> None:
     monkeypatch.setattr("aegisd.store.journal.payload.MAX_EVENTS", 3)
     sent = [{"method": "GET", "path": f"/{i}", "status_code": 200} for i in range(10)]
-    (block,) = decoded_by(open_decoder(), [msgpack.packb(sent)]).blocks
+    (block,) = decoded_by(keep_all_decoder(), [msgpack.packb(sent)]).blocks
     held = unpack_blocks(pack_blocks([block]))
     assert [part.size for part in held] == [3, 3, 3, 1]
     assert rows(held) == rows([block])
