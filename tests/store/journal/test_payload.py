@@ -101,7 +101,7 @@ def test_parts_of_blocks_are_unpacked_equal(held: list[Block], data: st.DataObje
 
 @given(st.lists(blocks(), max_size=4))
 def test_unpacked_blocks_make_the_same_rows_for_the_database(held: list[Block]) -> None:
-    """The columns that come back can't be written to: nothing on the way may want to."""
+    """Unpacked columns are read-only: nothing on the way to the rows may write to them."""
 
     def copied(found: list[Block]) -> list[bytes]:
         made = [table_rows(each, NODE) for each in concatenate(found) if each.size]
@@ -202,7 +202,7 @@ def test_impossible_size_raises(size: Any) -> None:
 
 
 def assert_harmless(data: bytes) -> None:
-    """Bytes give blocks whose every row can be looked at, or a ValueError."""
+    """The bytes are unpacked to blocks whose every row can be read, or raise ValueError."""
     try:
         found = unpack_blocks(data)
     except ValueError:
