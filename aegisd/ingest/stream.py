@@ -79,7 +79,7 @@ class Answers:
     close: bool = False
 
 
-def error(code: str, message: str) -> dict[str, dict[str, str]]:
+def error_answer(code: str, message: str) -> dict[str, dict[str, str]]:
     """The answer that a connection gets before it is closed."""
     return {"error": {"code": code, "message": message}}
 
@@ -144,7 +144,7 @@ class StreamListener:
             why = self._why_no_room(sender.uid)
             if why is not None:
                 self._refused += 1
-                await _send(stream, [error("too_many_connections", why)])
+                await _send(stream, [error_answer("too_many_connections", why)])
                 return
             with self._counted(_Session(stream, sender, trio.current_time())) as session:
                 await self._serve_session(session)
@@ -209,17 +209,17 @@ class StreamListener:
             session.last_received = trio.current_time()
             if data is None:
                 why = f"a frame was not complete within {FRAME_SECONDS:.0f} s"
-                await _send(stream, [error("timeout", why)])
+                await _send(stream, [error_answer("timeout", why)])
                 return
             if not data:
                 if session.idle:
                     why = f"nothing came for {IDLE_SECONDS:.0f} s; connect again"
-                    await _send(stream, [error("idle", why)])
+                    await _send(stream, [error_answer("idle", why)])
                 return
             buffer += data
             if self._waiting_bytes - session.waiting_bytes + len(buffer) > MAX_WAITING_BYTES:
                 why = f"frames of {MAX_WAITING_BYTES} bytes wait already; send again later"
-                await _send(stream, [error("busy", why)])
+                await _send(stream, [error_answer("busy", why)])
                 return
 
     def _frames(self, buffer: bytearray) -> tuple[list[bytes], object]:
@@ -235,7 +235,9 @@ class StreamListener:
             (length,) = _LENGTH.unpack_from(buffer, at)
             if length > self._max_message_bytes:
                 limit = self._max_message_bytes
-                fault = error("oversize", f"a frame of {length} bytes; at most {limit} are taken")
+                fault = error_answer(
+                    "oversize", f"a frame of {length} bytes; at most {limit} are taken"
+                )
                 break
             end = at + _LENGTH.size + length
             if end > len(buffer):
