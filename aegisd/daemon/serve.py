@@ -90,7 +90,7 @@ async def _tick(daemon: Daemon) -> None:
     while True:
         daemon.advance()
         _, steady = clocks()
-        daemon.intake.sources.forget(int(steady))
+        daemon.intake.forget_silent_sources(int(steady))
         daemon.storage.marks.forget(steady)
         daemon.health.watch(steady)
         await trio.sleep(TICK_SECONDS)

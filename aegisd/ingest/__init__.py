@@ -10,7 +10,7 @@ from aegisd.ingest.figures import ListenerFigures
 from aegisd.ingest.listen import Sockets
 from aegisd.ingest.recvmmsg import CREDENTIALS
 from aegisd.ingest.sockets import address_of
-from aegisd.ingest.stream import MAX_CONNECTIONS, Answers, StreamListener, error
+from aegisd.ingest.stream import MAX_CONNECTIONS, Answers, StreamListener, error_answer
 
 __all__ = [
     "CREDENTIALS",
@@ -23,5 +23,5 @@ __all__ = [
     "Sockets",
     "StreamListener",
     "address_of",
-    "error",
+    "error_answer",
 ]

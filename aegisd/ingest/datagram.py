@@ -63,33 +63,24 @@ class DatagramListener:
 
     def figures(self) -> ListenerFigures:
         """What came since the start; ``finish`` keeps it."""
+        gatherer = self._gatherer
         return ListenerFigures(
-            self.address, self.messages, self.bytes, self.kernel_dropped(), refused=None
+            self.address, gatherer.messages, gatherer.bytes, self._kernel_dropped(), refused=None
         )
-
-    @property
-    def messages(self) -> int:
-        """Datagrams received."""
-        return self._gatherer.messages
-
-    @property
-    def bytes(self) -> int:
-        """Their bytes."""
-        return self._gatherer.bytes
 
     async def run(self) -> None:
         """Hand on bursts until cancelled."""
         if self._thread is not None:
             async with self._thread.running():
                 while True:
-                    await self._hand_over(await self._thread.next())
+                    await self._hand_on(await self._thread.next())
         capacity, gather = _capacity(self._socket), _gather_seconds(self._socket)
         while True:
             await trio.lowlevel.wait_readable(self._socket)
             seconds = SHORTEST_SECONDS  # datagrams may have started suddenly
             await trio.sleep(seconds)
             while (burst := self._read()) is not None:
-                await self._hand_over(burst)
+                await self._hand_on(burst)
                 if burst.full:
                     continue
                 # when many come, bursts are large anyway, and the buffer is full soon
@@ -122,10 +113,10 @@ class DatagramListener:
                 self._take_at_once(burst)
                 if monotonic() >= deadline:
                     break
-        self._dropped_at_the_end = self.kernel_dropped()
+        self._dropped_at_the_end = self._kernel_dropped()
         self._socket.close()
 
-    def kernel_dropped(self) -> int:
+    def _kernel_dropped(self) -> int:
         """Datagrams that the kernel dropped because the socket's buffer was full (UDP only)."""
         if self._unix:
             return 0  # senders to a full Unix socket wait, or get an error
@@ -138,7 +129,7 @@ class DatagramListener:
         self._gatherer.read(only_held=only_held)
         return self._gatherer.take()
 
-    async def _hand_over(self, burst: Burst) -> None:
+    async def _hand_on(self, burst: Burst) -> None:
         """Hand on a burst; if this is cancelled, ``finish`` hands on the rest."""
         self._taking = self._handle(self, burst)
         for _ in self._taking:

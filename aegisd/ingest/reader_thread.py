@@ -35,7 +35,7 @@ class ReaderThread:
     """
 
     def __init__(self, bound: socket.socket, receiver: Receiver, gatherer: Gatherer) -> None:
-        # blocking; whoever must not wait says so in the call (MSG_DONTWAIT)
+        # blocking; calls that must not wait say so (MSG_DONTWAIT)
         bound.settimeout(None)
         timeout = struct.pack("ll", 0, round(SILENCE_SECONDS * SECOND_US))
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeout)
@@ -49,7 +49,7 @@ class ReaderThread:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Run the thread until the end of the block; then nobody reads the socket."""
+        """Run the thread until the end of the block; after that the socket is not read."""
         self._bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         stop = os.eventfd(0, os.EFD_CLOEXEC)
         try:

@@ -57,7 +57,7 @@ def _bind_unix(
             f"{path}: longer than a Unix socket's path may be ({MAX_UNIX_PATH_BYTES} bytes); "
             f"set a shorter {setting}"
         )
-    gid = _gid_of(group) if group else -1  # which leaves it as it is (chown(2))
+    gid = _gid_of(group) if group else -1  # leaves the group unchanged (chown(2))
     bound = socket.socket(socket.AF_UNIX, type_ | socket.SOCK_NONBLOCK)
     try:
         path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)

@@ -79,7 +79,7 @@ class Answers:
     close: bool = False
 
 
-def error(code: str, message: str) -> dict[str, dict[str, str]]:
+def error_answer(code: str, message: str) -> dict[str, dict[str, str]]:
     """The answer that a connection gets before it is closed."""
     return {"error": {"code": code, "message": message}}
 
@@ -104,10 +104,9 @@ class StreamListener:
         self._max_message_bytes = max_message_bytes
         self._max_connections = max_connections
         self.address = address
-        self.messages = 0
-        self.bytes = 0
-        self.refused = 0
-        """Connections that were not taken."""
+        self._messages = 0
+        self._bytes = 0
+        self._refused = 0
         self._sessions: set[_Session] = set()
         self._of_uid: Counter[int] = Counter()
         self._waiting_bytes = 0
@@ -115,17 +114,13 @@ class StreamListener:
     def figures(self) -> ListenerFigures:
         """What came since the start. A full stream makes its senders wait: nothing is dropped."""
         return ListenerFigures(
-            self.address, self.messages, self.bytes, kernel_dropped=0, refused=self.refused
+            self.address, self._messages, self._bytes, kernel_dropped=0, refused=self._refused
         )
 
     @property
     def connections(self) -> int:
         """How many connections are open, without refused ones."""
         return len(self._sessions)
-
-    def kernel_dropped(self) -> int:
-        """Nothing: a full stream makes its senders wait."""
-        return 0
 
     async def run(self) -> None:
         """Serve until cancelled."""
@@ -148,8 +143,8 @@ class StreamListener:
             sender = _sender(stream)
             why = self._why_no_room(sender.uid)
             if why is not None:
-                self.refused += 1
-                await _send(stream, [error("too_many_connections", why)])
+                self._refused += 1
+                await _send(stream, [error_answer("too_many_connections", why)])
                 return
             with self._counted(_Session(stream, sender, trio.current_time())) as session:
                 await self._serve_session(session)
@@ -193,8 +188,8 @@ class StreamListener:
             self._set_waiting(session, len(buffer))
             if frames:
                 size = sum(map(len, frames))
-                self.messages += len(frames)
-                self.bytes += size
+                self._messages += len(frames)
+                self._bytes += size
                 session.reading = False
                 self._set_waiting(session, len(buffer) + size)
                 answers = await self._take(self, session.sender, frames)
@@ -214,17 +209,17 @@ class StreamListener:
             session.last_received = trio.current_time()
             if data is None:
                 why = f"a frame was not complete within {FRAME_SECONDS:.0f} s"
-                await _send(stream, [error("timeout", why)])
+                await _send(stream, [error_answer("timeout", why)])
                 return
             if not data:
                 if session.idle:
                     why = f"nothing came for {IDLE_SECONDS:.0f} s; connect again"
-                    await _send(stream, [error("idle", why)])
+                    await _send(stream, [error_answer("idle", why)])
                 return
             buffer += data
             if self._waiting_bytes - session.waiting_bytes + len(buffer) > MAX_WAITING_BYTES:
                 why = f"frames of {MAX_WAITING_BYTES} bytes wait already; send again later"
-                await _send(stream, [error("busy", why)])
+                await _send(stream, [error_answer("busy", why)])
                 return
 
     def _frames(self, buffer: bytearray) -> tuple[list[bytes], object]:
@@ -240,7 +235,9 @@ class StreamListener:
             (length,) = _LENGTH.unpack_from(buffer, at)
             if length > self._max_message_bytes:
                 limit = self._max_message_bytes
-                fault = error("oversize", f"a frame of {length} bytes; at most {limit} are taken")
+                fault = error_answer(
+                    "oversize", f"a frame of {length} bytes; at most {limit} are taken"
+                )
                 break
             end = at + _LENGTH.size + length
             if end > len(buffer):

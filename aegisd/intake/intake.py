@@ -71,7 +71,7 @@ class Intake:
         self._altered = 0
         self._disabled = 0
         self._recent_rejects: deque[RecentReject] = deque(maxlen=MAX_RECENT_REJECTS)
-        self.sources = Sources()
+        self._sources = Sources()
 
     def process(self, listener: Listener, burst: Burst) -> Iterator[None]:
         """Decode a burst, count and store it, part by part; yields between two parts."""
@@ -104,7 +104,7 @@ class Intake:
         """
         self._altered += part.altered
         if len(part.flows.counts):
-            self.sources.add(part.flows, int(self._clocks()[1]))
+            self._sources.add(part.flows, int(self._clocks()[1]))
         for reject in part.rejects:
             count, message = len(reject.messages), int(reject.messages[0])
             self._reject(listener, reject.reason, reject.field, count, burst, message, rejects)
@@ -116,6 +116,10 @@ class Intake:
     def count_rejected(self, reason: Reason, count: int) -> None:
         """Count events that were rejected without being decoded into a part."""
         self._rejected[reason] += count
+
+    def forget_silent_sources(self, now: int) -> None:
+        """Forget sources that were silent for long; ``now`` is in steady seconds."""
+        self._sources.forget(now)
 
     def figures(self) -> IntakeFigures:
         """A snapshot of the counters and the latest rejects."""
@@ -131,7 +135,7 @@ class Intake:
         """A snapshot of the sources heard of lately, by name."""
         return [
             SourceFigures(name, source.received, source.lost)
-            for name, source in sorted(self.sources.known.items())
+            for name, source in sorted(self._sources.known.items())
         ]
 
     def _reject(

@@ -31,7 +31,7 @@ MAX_CANDIDATES = 8192
 """So many endpoints without a row are counted."""
 
 
-_REQUESTS, _FAILED, _UNTIMED, _MICROSECONDS = range(4)
+_REQUESTS, _FAILED, _UNTIMED, _DURATION_SUM_US = range(4)
 
 
 @frozen
@@ -135,7 +135,7 @@ class BusiestEndpoints:
         if durations.timed is not None:
             np.add.at(self._counters[_UNTIMED], rows[~durations.timed], 1)
             rows = rows[durations.timed]
-        np.add.at(self._counters[_MICROSECONDS], rows, durations.micros)
+        np.add.at(self._counters[_DURATION_SUM_US], rows, durations.micros)
         sketch.add(self._bins, rows, durations.bins)
 
     def _fill_rows(self, methods: Text, paths: Text, rows: Integers) -> Integers:
@@ -189,7 +189,10 @@ class BusiestEndpoints:
                 rarest = int(np.argmin(requests))
 
     def _count_candidate(self, endpoint: Endpoint, seen: int) -> None:
-        """Note how often a candidate was seen; if there are too many, each loses one (1982)."""
+        """Note how often a candidate was seen; if there are too many, each loses one.
+
+        So Misra and Gries keep counts that are never too high.
+        """
         self._candidates[hash(endpoint)] = seen
         if len(self._candidates) > MAX_CANDIDATES:
             self._candidates = {k: n - 1 for k, n in self._candidates.items() if n > 1}

@@ -10,6 +10,7 @@ from aegisd.config.settings import EnabledMetrics, Privacy
 from aegisd.events.block import Block
 from aegisd.ingest.burst import Burst
 from aegisd.ingest.datagram import DatagramListener
+from aegisd.intake.figures import SourceFigures
 from aegisd.intake.intake import MAX_RECENT_REJECTS, PREVIEW_BYTES, Intake
 from aegisd.live.state import LiveState
 from aegisd.wire.decode import Decoder
@@ -162,8 +163,7 @@ def test_source_counts_received_and_lost_events(harness: Harness) -> None:
     harness.process(
         {"source": "s", "seq": 0, "events": ALL}, {"source": "s", "seq": 9, "events": []}
     )
-    known = harness.intake.sources.known["s"]
-    assert (known.received, known.lost) == (4, 5)
+    assert harness.intake.source_figures() == [SourceFigures("s", 4, 5)]
 
 
 def test_recent_reject_has_time_reason_field_and_preview(harness: Harness) -> None:

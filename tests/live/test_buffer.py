@@ -25,7 +25,7 @@ def block(sent: list[dict[str, object]]) -> Block:
 
 
 @given(st.lists(st.lists(events, min_size=1, max_size=5), max_size=8))
-def test_what_waits_comes_as_one_block_in_order_with_what_is_counted(
+def test_take_gives_one_block_in_order_with_the_counted_columns(
     bursts: list[list[dict[str, object]]],
 ) -> None:
     buffer = RequestBuffer()
@@ -44,7 +44,7 @@ def test_what_waits_comes_as_one_block_in_order_with_what_is_counted(
 
 
 @pytest.mark.parametrize(("blocks", "size"), [(64, MAX_EVENTS // 64), (MAX_BLOCKS, 1)])
-def test_no_more_waits_than_the_bounds(blocks: int, size: int) -> None:
+def test_buffer_is_full_at_its_bounds(blocks: int, size: int) -> None:
     buffer, made = RequestBuffer(), block([GOOD["request"]] * size)
     for _ in range(2):  # the second time as the first
         for number in range(blocks):
@@ -56,7 +56,7 @@ def test_no_more_waits_than_the_bounds(blocks: int, size: int) -> None:
         assert buffer.take() is None
 
 
-def test_texts_without_rows_do_no_harm() -> None:
+def test_values_without_a_row_are_no_row_of_the_joined_text() -> None:
     buffer = RequestBuffer()
     made = block([GOOD["request"]])
     for path in ("/x", "/y"):
