@@ -3,7 +3,7 @@
 The hub makes each topic once an interval for all clients. ``connection`` serves one client.
 """
 
-from aegisd.web.websocket.hub import Hub
 from aegisd.web.websocket.connection import serve_websocket
+from aegisd.web.websocket.hub import Hub
 
 __all__ = ["Hub", "serve_websocket"]
