@@ -1,14 +1,16 @@
-"""Figures as the API shows them: camelCase, latencies in ms, rates in percent."""
+"""Figures as the API shows them: camelCase, latencies in ms, rates in percent. Pure functions."""
 
 from typing import Any
 
 from aegisd.events.counters import COLUMN, STATUS_CLASSES
+from aegisd.events.protocol import HEALTHY
 from aegisd.events.units import MILLISECOND_US, SECOND_US
-from aegisd.live import BUCKET_SECONDS, BackendState, EndpointFigures, LiveState, Overview, Series
+from aegisd.live import BUCKET_SECONDS, BackendState, EndpointFigures, Overview, Series
 from aegisd.stats import sketch
 from aegisd.store.history import (
     QUANTILES,
     EndpointTotals,
+    KeyTotals,
     Latency,
     Present,
     Range,
@@ -17,11 +19,13 @@ from aegisd.store.history import (
 )
 from aegisd.times import rfc3339
 
-HEALTHY = "healthy"
-
 
 def overview(figures: Overview) -> dict[str, Any]:
-    """The overview of the live state: totals since the start, the rest of the last minute."""
+    """The live overview.
+
+    Totals count from the daemon's start, rates and latencies cover the last minute, connections and
+    backends the last 5 minutes.
+    """
     totals, minute = figures.totals, figures.minute
     counters = minute.counters
     p50, p95, p99 = _quantiles(minute.durations)
@@ -39,13 +43,13 @@ def overview(figures: Overview) -> dict[str, Any]:
         "rateLimitedRequests": totals["rate_limited"],
         "rateLimitDenied": totals["denied"],
         "activeConnections": figures.active_connections,
-        "healthyBackends": sum(backend.status == HEALTHY for backend in figures.backends),
+        "healthyBackends": count_healthy(figures.backends),
         "totalBackends": len(figures.backends),
     }
 
 
 def past_overview(now: int, range_: Range, totals: Totals, present: Present) -> dict[str, Any]:
-    """The overview of a range of the past."""
+    """The overview of a range; connections and backends are of the last 5 minutes."""
     failed = totals.requests - totals.succeeded
     return {
         "timestamp": rfc3339(now),
@@ -67,7 +71,7 @@ def past_overview(now: int, range_: Range, totals: Totals, present: Present) -> 
 
 
 def request_rate(range_: Range, buckets: dict[int, int]) -> list[dict[str, Any]]:
-    """A point a bucket, those without requests included."""
+    """One point for each bucket, also where no request was."""
     return [
         {
             "timestamp": rfc3339(start),
@@ -79,7 +83,7 @@ def request_rate(range_: Range, buckets: dict[int, int]) -> list[dict[str, Any]]
 
 
 def latency(range_: Range, buckets: dict[int, Latency]) -> list[dict[str, Any]]:
-    """A point a bucket, null where no request had a duration."""
+    """One point for each bucket, of nulls where no request had a duration."""
     none = Latency(None, None, None, None)
     points = ((start, buckets.get(start, none)) for start in range_.bucket_starts())
     return [
@@ -95,7 +99,7 @@ def latency(range_: Range, buckets: dict[int, Latency]) -> list[dict[str, Any]]:
 
 
 def status_distribution(range_: Range, buckets: dict[int, StatusCounts]) -> list[dict[str, Any]]:
-    """A point a bucket, those without requests included."""
+    """One point for each bucket, also where no request was."""
     none = StatusCounts(0, 0, 0, 0, 0)
     points = ((start, buckets.get(start, none)) for start in range_.bucket_starts())
     return [
@@ -111,21 +115,19 @@ def status_distribution(range_: Range, buckets: dict[int, StatusCounts]) -> list
     ]
 
 
-def live_series(live: LiveState, now: int) -> tuple[Range, Series]:
-    """The last 15 minutes of the live state, and their range."""
-    series = live.series()
-    start = int(series.starts[0]) * SECOND_US
-    return Range(start, now, BUCKET_SECONDS), series
+def live_range(series: Series, now: int) -> Range:
+    """The range that a live series covers: from its first bucket to ``now``."""
+    return Range(int(series.starts[0]) * SECOND_US, now, BUCKET_SECONDS)
 
 
 def live_request_rate(range_: Range, series: Series) -> list[dict[str, Any]]:
-    """As ``request_rate``, from memory."""
+    """What ``request_rate`` gives, of the live state."""
     counts = series.counters[:, COLUMN["requests"]].tolist()
     return request_rate(range_, dict(zip(_starts(series), counts, strict=True)))
 
 
 def live_latency(range_: Range, series: Series) -> list[dict[str, Any]]:
-    """As ``latency``, from memory."""
+    """What ``latency`` gives, of the live state."""
     points = {}
     for start, counters, durations in zip(
         _starts(series), series.counters, series.durations, strict=True
@@ -138,14 +140,14 @@ def live_latency(range_: Range, series: Series) -> list[dict[str, Any]]:
 
 
 def live_status_distribution(range_: Range, series: Series) -> list[dict[str, Any]]:
-    """As ``status_distribution``, from memory."""
+    """What ``status_distribution`` gives, of the live state."""
     rows = series.counters[:, [COLUMN[name] for name in STATUS_CLASSES]].tolist()
     points = {start: StatusCounts(*row) for start, row in zip(_starts(series), rows, strict=True)}
     return status_distribution(range_, points)
 
 
 def endpoints(figures: list[EndpointTotals]) -> list[dict[str, Any]]:
-    """The busiest endpoints."""
+    """Endpoints, in the order they are given in."""
     return [
         {
             "method": endpoint.method,
@@ -160,7 +162,7 @@ def endpoints(figures: list[EndpointTotals]) -> list[dict[str, Any]]:
 
 
 def live_endpoints(figures: list[EndpointFigures]) -> list[dict[str, Any]]:
-    """As ``endpoints``, from memory."""
+    """What ``endpoints`` gives, of the live state."""
     return endpoints(
         [
             EndpointTotals(
@@ -176,9 +178,14 @@ def live_endpoints(figures: list[EndpointFigures]) -> list[dict[str, Any]]:
     )
 
 
+def count_healthy(states: list[BackendState]) -> int:
+    """How many of the backends are healthy."""
+    return sum(state.status == HEALTHY for state in states)
+
+
 def backends(states: list[BackendState]) -> dict[str, Any]:
-    """The backends' latest reports, and how many are well."""
-    healthy = sum(state.status == HEALTHY for state in states)
+    """Backends by their latest reports, and how many are healthy."""
+    healthy = count_healthy(states)
     return {
         "summary": {
             "total": len(states),
@@ -200,6 +207,15 @@ def backends(states: list[BackendState]) -> dict[str, Any]:
     }
 
 
+def rate_limits(checked: int, denied: int, keys: list[KeyTotals]) -> dict[str, Any]:
+    """Rate-limit decisions, and those of single keys."""
+    return {
+        "checked": checked,
+        "denied": denied,
+        "topKeys": [{"key": key.key, "checked": key.checked, "denied": key.denied} for key in keys],
+    }
+
+
 def _starts(series: Series) -> list[int]:
     return [start * SECOND_US for start in series.starts.tolist()]
 
@@ -214,7 +230,7 @@ def _average(micros: int, timed: int) -> float | None:
 
 
 def _ms(value: float | None) -> float | None:
-    """To the microsecond: what is beyond was never measured."""
+    """Round to whole microseconds: durations are kept in these."""
     return None if value is None else round(value, 3)
 
 

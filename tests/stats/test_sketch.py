@@ -191,25 +191,15 @@ def test_a_stored_sketch_is_a_number_with_twelve_digits_a_bin(made: list[dict[in
 
 @given(st.lists(some_bins, min_size=1, max_size=5))
 @settings(max_examples=150)
-def test_stored_sketches_come_back_merged(made: list[dict[int, int]]) -> None:
+def test_stored_sketches_are_read_as_they_were(made: list[dict[int, int]]) -> None:
     sketches = [of(counts) for counts in made]
-    assert (sketch.decode(stored(*sketches)) == np.sum(sketches, axis=0)).all()
+    assert (sketch.decode_each(stored(*sketches)) == np.stack(sketches)).all()
     for one in sketches:
-        assert (sketch.decode(stored(one)) == one).all()
+        assert (sketch.decode_each(stored(one)) == [one]).all()
 
 
-@pytest.mark.parametrize("number", [16, 17, 256, 257, 1000])
-def test_many_sketches_of_the_same_bins_come_back_merged(number: int) -> None:
-    """Their octets are added: also where all of them are as great as they get."""
-    greatest = 255 * 10**8 + 255 * 10**4 + 9983  # octets 00 FF, 00 FF, 26 FF
-    sketches = [of({3: greatest, 5: 9999, 900: sketch.MAX_COUNT})] * number
-    sketches += [of({3: i + 1, 700: greatest}) for i in range(number)] + [of({})]
-    assert (sketch.decode(stored(*sketches)) == np.sum(sketches, axis=0)).all()
-
-
-def test_no_sketches_are_an_empty_one() -> None:
-    assert sketch.decode([]).shape == (sketch.BINS,)
-    assert not sketch.decode([]).any()
+def test_no_stored_sketches_are_read_as_none() -> None:
+    assert sketch.decode_each([]).shape == (0, sketch.BINS)
     nothing = np.zeros(0, np.int64)
     assert len(sketch.encode(nothing, nothing, nothing, 0).octets) == 0
 
@@ -237,7 +227,7 @@ def test_a_count_that_its_digits_cannot_hold_is_refused(bin_: int) -> None:
 )
 def test_numbers_that_are_no_sketches_are_refused(numeric: bytes) -> None:
     with pytest.raises(ValueError, match="no sketch"):
-        sketch.decode([numeric])
+        sketch.decode_each([numeric])
 
 
 def test_few_values_and_many_fall_into_the_same_bins() -> None:

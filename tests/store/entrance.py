@@ -9,7 +9,7 @@ from pathlib import Path
 
 import trio
 
-from aegisd.config import conninfo
+from aegisd.config.libpq import conninfo
 
 SSL_REQUEST = bytes.fromhex("0000000804d2162f")
 

@@ -175,7 +175,9 @@ async def found(session: Session, kind: Kind, level: int, node: str | None, star
     width = 1 + len(kind.names)
     if not kind.timed:
         return {row[:width]: row[width:] for row in answer}
-    return {row[:width]: (*row[width:-1], sketch.decode([row[-1]]).tobytes()) for row in answer}
+    return {
+        row[:width]: (*row[width:-1], sketch.decode_each([row[-1]]).tobytes()) for row in answer
+    }
 
 
 TIMED = ("duration_sum_us", "duration_min_us", "duration_max_us", "sketch")

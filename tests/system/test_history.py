@@ -66,7 +66,7 @@ def generated(now: float) -> list[dict[str, Any]]:
 
 @pytest.fixture
 def filled(make_storing: MakeStoring) -> Daemon:
-    """A daemon that has had them, and written them."""
+    """A daemon that has stored the generated events."""
     daemon = make_storing(NODE="here")
     daemon.start()
     events = generated(time.time())
@@ -98,7 +98,7 @@ def average(exact: float | None) -> Any:
 
 
 class Raw:
-    """The answers as the raw rows give them."""
+    """The answers, computed from raw rows."""
 
     def __init__(self, rows: Rows, range_: dict[str, Any], node: str | None, *, exact: bool):
         self._rows = rows
@@ -111,7 +111,7 @@ class Raw:
         return self._rows(select, self.start, self.end, self._node, *more)
 
     def buckets(self) -> list[datetime]:
-        """Where each starts that has a part in the range."""
+        """The start of each bucket that overlaps the range."""
         step = timedelta(seconds=self.bucket)
         first = self.start - (self.start - datetime.fromtimestamp(0, UTC)) % step
         return [first + i * step for i in range(-(-(self.end - first) // step))]
@@ -136,7 +136,7 @@ class Raw:
         assert data["requestsPerSecond"] == pytest.approx(count / seconds, rel=1e-3)
 
     def series(self, points: list[dict[str, Any]], select: str) -> dict[datetime, Any]:
-        """What each bucket must have; the points are those of all buckets."""
+        """The expected value of each bucket; asserts that the points are those of all buckets."""
         assert [moment(point["timestamp"]) for point in points] == self.buckets()
         rows = self.ask(
             f"SELECT {BUCKET} AS b, {select} FROM request_metrics WHERE {WHERE} GROUP BY b",
@@ -196,7 +196,7 @@ class Raw:
 
 
 def assert_all_paths(daemon: Daemon, rows: Rows) -> None:
-    """Every path at every range, for all nodes, ours, and one that there isn't."""
+    """Every path at every range: for all nodes, for this one, for an unknown one."""
     for range_ in RANGES:
         for path in PATHS:
             assert_same(daemon, rows, path, f"range={range_}")
@@ -225,8 +225,8 @@ def assert_same(
     getattr(raw, path.replace("-", "_"))(data)
 
 
-def test_every_path_at_every_range_answers_as_the_raw_rows_do(filled: Daemon, rows: Rows) -> None:
-    """While they are still pieces, and after a restart, when they are folded."""
+def test_every_path_and_range_agrees_with_raw_rows(filled: Daemon, rows: Rows) -> None:
+    """Before the fold, and after a restart, when pieces are folded."""
     assert_all_paths(filled, rows)
     filled.stop()
     rows("UPDATE rollup_progress SET folded_at = 'epoch'")  # it's time
@@ -240,9 +240,7 @@ def test_every_path_at_every_range_answers_as_the_raw_rows_do(filled: Daemon, ro
     assert_all_paths(filled, rows)
 
 
-def test_a_range_beyond_what_is_kept_is_answered_as_far_as_data_goes(
-    filled: Daemon, rows: Rows
-) -> None:
+def test_range_beyond_retention_is_answered_as_far_as_data_goes(filled: Daemon, rows: Rows) -> None:
     ten_years = int(time.time()) - 10 * 365 * 86_400
     for path in PATHS:
         _, range_ = answer(filled, f"{path}?from={ten_years}")
@@ -253,7 +251,7 @@ def test_a_range_beyond_what_is_kept_is_answered_as_far_as_data_goes(
 
 @pytest.fixture(scope="module")
 def shared(postgres: str) -> Iterator[Daemon]:
-    """A daemon that wrong requests leave as it was."""
+    """A daemon for tests whose requests change nothing."""
     with short_directory() as directory:
         daemon = Daemon(directory, CONFIG, {"AEGISD_STORAGE__DSN": postgres})
         daemon.start()
@@ -275,7 +273,7 @@ def shared(postgres: str) -> Iterator[Daemon]:
         *((f"{path}?range=31d", "range takes one of 5m 15m 1h") for path in PATHS),
     ],
 )
-def test_what_makes_no_sense_is_told(shared: Daemon, path: str, words: str) -> None:
+def test_nonsensical_range_is_400_with_a_reason(shared: Daemon, path: str, words: str) -> None:
     status, body = shared.fetch(f"/api/metrics/{path}")
     assert status == 400
     assert json.loads(body)["error"]["code"] == "bad_request"
@@ -284,7 +282,7 @@ def test_what_makes_no_sense_is_told(shared: Daemon, path: str, words: str) -> N
 
 @contextmanager
 def locked(dsn: str, *tables: str) -> Iterator[None]:
-    """Nobody gets at these tables meanwhile."""
+    """Hold locks that keep others from these tables."""
     held, done = threading.Event(), threading.Event()
 
     async def hold() -> None:
@@ -305,7 +303,7 @@ def locked(dsn: str, *tables: str) -> Iterator[None]:
 
 
 def fetch(daemon: Daemon, path: str) -> tuple[int, str]:
-    """As ``daemon.fetch``, but for an answer that takes its time."""
+    """``daemon.fetch`` with a longer timeout."""
     try:
         with urllib.request.urlopen(daemon.url + path, timeout=TIME_LIMIT) as response:
             return response.status, response.read().decode()
@@ -318,7 +316,7 @@ def assert_unharmed(daemon: Daemon) -> None:
         assert daemon.fetch(path)[0] == 200, path
 
 
-def test_a_slow_database_is_told_in_time_and_harms_nothing(
+def test_slow_database_is_503_within_the_deadline_and_events_are_taken(
     storing: Daemon, dsn: str, rows: Rows
 ) -> None:
     path, one = "/api/metrics/overview?range=1h", {"method": "GET", "path": "/", "status_code": 200}
@@ -343,7 +341,7 @@ def test_a_slow_database_is_told_in_time_and_harms_nothing(
 
 
 @pytest.mark.parametrize("table", ["request_pieces", "rollup_progress", "request_rollups_10s"])
-def test_a_table_that_was_dropped_by_hand_is_told_and_the_rest_lives(
+def test_dropped_table_is_503_and_other_paths_answer(
     storing: Daemon, rows: Rows, table: str
 ) -> None:
     storing.emit({"method": "GET", "path": "/", "status_code": 200})

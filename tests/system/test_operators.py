@@ -45,7 +45,7 @@ def storing(make_storing: MakeStoring) -> Daemon:
     return daemon
 
 
-def waits(daemon: Daemon) -> int:
+def waiting_events(daemon: Daemon) -> int:
     """Events that are not in the database."""
     waiting: int = daemon.get("/api/status")["journal"]["events"]
     return waiting
@@ -56,15 +56,15 @@ def store(daemon: Daemon, *events: dict[str, Any]) -> None:
     before = sum(daemon.get("/api/ingest")["events"].values())
     daemon.emit(*events)
     daemon.wait_for_events(before + len(events))
-    wait_until(lambda: waits(daemon) == 0, f"all is stored: {daemon.log()}")
+    wait_until(lambda: waiting_events(daemon) == 0, f"all is stored: {daemon.log()}")
 
 
-def refused(daemon: Daemon) -> int:
+def refused_events(daemon: Daemon) -> int:
     left_out: int = daemon.get("/api/ingest")["dropped"]["database"]
     return left_out
 
 
-def test_a_late_event_of_a_detached_day_gets_a_partition_of_another_name(
+def test_late_event_of_a_detached_day_gets_a_partition_of_another_name(
     storing: Daemon, rows: Rows
 ) -> None:
     store(storing, request("/before", 10))
@@ -76,20 +76,18 @@ def test_a_late_event_of_a_detached_day_gets_a_partition_of_another_name(
     where = "SELECT tableoid::regclass::text FROM request_metrics WHERE path = '/late'"
     assert rows(where) == [(f"request_metrics_{day(10)}_2",)]
     assert rows(f"SELECT path FROM request_metrics_{day(10)}") == [("/before",)], "the archive's"
-    assert refused(storing) == 0
+    assert refused_events(storing) == 0
 
 
-def test_a_day_that_is_detached_while_it_is_written_is_made_anew(
-    storing: Daemon, rows: Rows
-) -> None:
+def test_day_detached_while_it_is_written_gets_a_new_partition(storing: Daemon, rows: Rows) -> None:
     store(storing, request("/before"))
     rows(f"ALTER TABLE request_metrics DETACH PARTITION request_metrics_{day(0)}")
     store(storing, request("/after"))
     assert rows(PATHS) == [("/after",)]
-    assert refused(storing) == 0
+    assert refused_events(storing) == 0
 
 
-def test_rows_of_days_that_a_default_partition_holds_go_there(storing: Daemon, rows: Rows) -> None:
+def test_rows_of_days_in_a_default_partition_go_there(storing: Daemon, rows: Rows) -> None:
     rows("CREATE TABLE rest PARTITION OF request_metrics DEFAULT")
     moment = f"to_timestamp({NOW - 9 * DAY_SECONDS})"
     columns = '"timestamp", method, path, endpoint, status_code, node'
@@ -102,10 +100,10 @@ def test_rows_of_days_that_a_default_partition_holds_go_there(storing: Daemon, r
     assert storing.log().count("a partition can't be made") == 1, "it is not tried each time"
 
 
-def test_a_partition_of_theirs_takes_what_is_in_it_and_what_is_not_is_left_out(
+def test_foreign_partition_takes_its_rows_and_other_rows_are_left_out(
     storing: Daemon, rows: Rows
 ) -> None:
-    """A month of theirs that begins in the middle of a day: the morning has no place."""
+    """An operator's partition of a month begins at noon: rows of that morning have no place."""
     start = int(NOW - 20 * DAY_SECONDS) // DAY_SECONDS * DAY_SECONDS + DAY_SECONDS // 2
     bounds = f"FROM (to_timestamp({start})) TO (to_timestamp({start + 5 * DAY_SECONDS}))"
     rows(f"CREATE TABLE month PARTITION OF request_metrics FOR VALUES {bounds}")
@@ -117,11 +115,11 @@ def test_a_partition_of_theirs_takes_what_is_in_it_and_what_is_not_is_left_out(
         request("/now"),
     )
     assert rows(PATHS) == [("/evening",), ("/now",)]
-    assert refused(storing) == 1
+    assert refused_events(storing) == 1
     assert "no partition of relation" in storing.log()
 
 
-def test_a_view_on_an_old_partition_keeps_that_one_and_no_other(
+def test_view_on_an_old_partition_keeps_only_that_partition(
     storing: Daemon, dsn: str, rows: Rows
 ) -> None:
     """Forty days pass for a maintainer of the test's, on the daemon's database."""
@@ -195,7 +193,7 @@ CONSTRAINTS = {
 
 
 @pytest.mark.parametrize("kind", CONSTRAINTS)
-def test_rows_that_a_constraint_of_theirs_refuses_are_left_out_and_the_rest_goes_on(
+def test_rows_refused_by_a_constraint_are_left_out_and_others_stored(
     storing: Daemon, rows: Rows, kind: str
 ) -> None:
     for statement in CONSTRAINTS[kind]:
@@ -206,7 +204,7 @@ def test_rows_that_a_constraint_of_theirs_refuses_are_left_out_and_the_rest_goes
     paths = [path for (path,) in rows(PATHS)]
     assert [path for path in paths if path != "/bad"] == [f"/{i:03}" for i in range(200)]
     assert len(paths) == 200
-    assert refused(storing) == 2
+    assert refused_events(storing) == 2
     assert storing.log().count("Postgres refused rows") == 1
     status = storing.get("/api/status")["flush"]
     assert status["rows"] == 200
@@ -214,21 +212,23 @@ def test_rows_that_a_constraint_of_theirs_refuses_are_left_out_and_the_rest_goes
     assert overview["totalRequests"] == 202, "history counts what came, stored or not"
 
 
-def test_a_table_that_takes_nothing_holds_up_no_other(storing: Daemon, rows: Rows) -> None:
+def test_table_that_refuses_all_rows_leaves_other_tables_written(
+    storing: Daemon, rows: Rows
+) -> None:
     rows("ALTER TABLE request_metrics ADD CHECK (false)")
     backend = {"kind": "backend", "backend_name": "b", "status": "healthy"}
     events = [request(f"/{i}") for i in range(2000)]
     store(storing, *events, backend)
     assert rows("SELECT backend_name FROM backend_metrics") == [("b",)]
     assert rows(PATHS) == []
-    assert refused(storing) == 2000
+    assert refused_events(storing) == 2000
     rows("ALTER TABLE request_metrics DROP CONSTRAINT request_metrics_check")
     store(storing, request("/again"))
     assert rows(PATHS) == [("/again",)]
 
 
-def test_rows_wait_while_a_server_behind_the_database_is_away(storing: Daemon, rows: Rows) -> None:
-    """A worker of Citus or a foreign server: the session that tells of it lives on."""
+def test_rows_wait_while_a_foreign_server_is_away(storing: Daemon, rows: Rows) -> None:
+    """A Citus worker or a foreign server is away, and the session to the database lives on."""
     rows(
         "CREATE FUNCTION away() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
         " RAISE EXCEPTION 'could not connect to server' USING ERRCODE = 'connection_failure';"
@@ -237,14 +237,14 @@ def test_rows_wait_while_a_server_behind_the_database_is_away(storing: Daemon, r
     rows("CREATE TRIGGER away BEFORE INSERT ON request_metrics FOR ROW EXECUTE FUNCTION away()")
     storing.emit(request("/waits"))
     wait_until(lambda: "could not connect" in storing.log(), "it is told")
-    assert (waits(storing), refused(storing)) == (1, 0)
+    assert (waiting_events(storing), refused_events(storing)) == (1, 0)
     rows("DROP TRIGGER away ON request_metrics")
-    wait_until(lambda: waits(storing) == 0, "what waited is stored")
+    wait_until(lambda: waiting_events(storing) == 0, "what waited is stored")
     assert rows(PATHS) == [("/waits",)]
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_a_publication_for_all_tables_changes_nothing(
+def test_publication_for_all_tables_changes_no_result(
     make_storing: MakeStoring, rows: Rows, when: str
 ) -> None:
     publish = "CREATE PUBLICATION everything FOR ALL TABLES"
@@ -269,7 +269,7 @@ def test_a_publication_for_all_tables_changes_nothing(
 
 
 @pytest.mark.skipif(pooler.PROGRAM is None, reason="pgbouncer is not installed")
-def test_all_of_it_works_behind_pgbouncer_in_transaction_mode(
+def test_daemon_works_behind_pgbouncer_in_transaction_mode(
     dsn: str, make_storing: MakeStoring, rows: Rows, directory: Path
 ) -> None:
     directory.chmod(0o755)
@@ -291,7 +291,7 @@ def test_all_of_it_works_behind_pgbouncer_in_transaction_mode(
     assert len(rows(PATHS)) == 200
 
 
-def test_a_lesser_role_stores_today_and_tomorrow_once_it_is_granted(
+def test_granted_role_stores_events_of_today_and_tomorrow(
     dsn: str, make_storing: MakeStoring, rows: Rows
 ) -> None:
     role = f"lesser_{uuid4().hex}"
@@ -307,7 +307,7 @@ def test_a_lesser_role_stores_today_and_tomorrow_once_it_is_granted(
         wait_until(lambda: "permission denied" in daemon.log(), "it says what is missing")
         done = owner.run("migrate", "--grant", role)
         assert (done.returncode, done.stderr) == (0, "")
-        wait_until(lambda: waits(daemon) == 0, "what waited is stored")
+        wait_until(lambda: waiting_events(daemon) == 0, "what waited is stored")
         store(daemon, request("/late", 20))
         assert rows(PATHS) == [("/late",), ("/now",)]
         tomorrow = f"SELECT count(*) FROM pg_inherits WHERE inhrelid = 'request_metrics_{day(-1)}'"
@@ -333,13 +333,13 @@ def test_a_lesser_role_stores_today_and_tomorrow_once_it_is_granted(
         rows(f"DROP ROLE {role}")
 
 
-def test_a_role_that_does_not_exist_is_granted_nothing_and_told(make_storing: MakeStoring) -> None:
+def test_grant_to_an_unknown_role_fails_with_its_name(make_storing: MakeStoring) -> None:
     done = make_storing().run("migrate", "--grant", "nobody_here")
     assert done.returncode == 1
     assert "there is no role nobody_here" in done.stderr
 
 
-def test_a_late_event_of_a_day_that_is_a_foreign_table_is_left_out(
+def test_late_event_of_a_day_in_a_foreign_table_is_left_out(
     storing: Daemon, rows: Rows, directory: Path
 ) -> None:
     """Archives are only read: their wrappers take no rows."""
@@ -356,11 +356,11 @@ def test_a_late_event_of_a_day_that_is_a_foreign_table_is_left_out(
     )
     store(storing, request("/late", 10), request("/now"))
     assert rows(f"SELECT path FROM request_metrics_{day(0)}") == [("/now",)]
-    assert refused(storing) == 1
+    assert refused_events(storing) == 1
     assert "foreign-data wrapper" in storing.log()
 
 
-def test_names_that_others_have_taken_are_no_obstacle_in_a_schema_of_our_own(
+def test_tables_of_the_same_names_in_public_are_left_alone(
     make_storing: MakeStoring, rows: Rows
 ) -> None:
     for table in ("journals", "alerts", "request_metrics"):
@@ -371,7 +371,7 @@ def test_names_that_others_have_taken_are_no_obstacle_in_a_schema_of_our_own(
     assert rows(PATHS) == [("/one",)]
 
 
-def test_an_installation_of_before_stays_where_it_is(make_storing: MakeStoring, rows: Rows) -> None:
+def test_existing_installation_stays_in_its_schema(make_storing: MakeStoring, rows: Rows) -> None:
     before = make_storing(STORAGE__SCHEMA="public")
     before.start()
     store(before, request("/before"))
@@ -383,9 +383,7 @@ def test_an_installation_of_before_stays_where_it_is(make_storing: MakeStoring, 
     assert rows("SELECT to_regnamespace('aegisd') IS NULL") == [(True,)]
 
 
-def test_a_row_of_journals_that_is_deleted_has_nothing_stored_twice(
-    storing: Daemon, rows: Rows
-) -> None:
+def test_deleted_row_of_journals_stores_no_event_twice(storing: Daemon, rows: Rows) -> None:
     store(storing, request("/one"))
     rows("DELETE FROM journals")
     store(storing, request("/two"))

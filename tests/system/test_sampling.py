@@ -1,4 +1,4 @@
-"""With sampling, some rows are stored and tell the whole; rollups and live figures have all."""
+"""With sampling, stored rows have weights; rollups and live figures count all events."""
 
 import math
 from collections.abc import Callable
@@ -27,7 +27,7 @@ def near(estimate: int, truth: int) -> bool:
     return abs(estimate - truth) < 5 * math.sqrt(truth * (1 - RATE) / RATE)
 
 
-def test_a_sample_is_stored_that_stands_for_all(
+def test_sample_is_stored_with_weights_that_sum_up_to_all_events(
     make_storing: Callable[..., Daemon], rows: Callable[..., list[tuple[Any, ...]]]
 ) -> None:
     sampled = make_storing(CONFIG)

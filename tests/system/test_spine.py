@@ -1,10 +1,10 @@
-"""The whole way, with the real daemon as a process and a real Postgres."""
+"""An event from the socket to every interface, with the real daemon and a real Postgres."""
 
 import pytest
 from support import Daemon
 
 
-def test_an_event_is_seen_everywhere(daemon: Daemon) -> None:
+def test_event_is_stored_and_shown_by_every_interface(daemon: Daemon) -> None:
     daemon.emit({"method": "GET", "path": "/users/1", "status_code": 200, "duration_ms": 12.5})
     daemon.wait_for_rows(1)
     assert daemon.get("/api/metrics/realtime")["totalRequests"] == 1

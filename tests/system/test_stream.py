@@ -20,7 +20,7 @@ NOWHERE = "postgresql://aegisd@127.0.0.1:1/aegisd"
 
 @pytest.fixture
 def streaming(make_daemon: Callable[..., Daemon]) -> Daemon:
-    """A running daemon whose database is away: what this is about doesn't need one."""
+    """A running daemon without a database: the stream needs none."""
     daemon = make_daemon(environment={"AEGISD_STORAGE__DSN": NOWHERE})
     daemon.start()
     return daemon
@@ -34,7 +34,7 @@ def message(source: str, seq: int, *events: dict[str, Any]) -> dict[str, Any]:
     return {"v": 1, "source": source, "seq": seq, "events": list(events)}
 
 
-def taken(daemon: Daemon) -> int:
+def accepted_events(daemon: Daemon) -> int:
     return sum(daemon.get("/api/ingest")["events"].values())
 
 
@@ -42,7 +42,7 @@ def acknowledgement(seq: int, accepted: int) -> dict[str, Any]:
     return {"ack": seq, "accepted": accepted, "rejectedCount": 0, "rejected": []}
 
 
-def test_each_form_of_message_is_answered_with_what_became_of_it(streaming: Daemon) -> None:
+def test_each_form_of_message_is_answered_with_accepted_and_rejected(streaming: Daemon) -> None:
     statuses = np.array([200, 1000, 404], "<u2").tobytes()
     columns = {"method": "GET", "path": ["/a", "/b", "/c"], "status_code": statuses}
     with Stream(path(streaming)) as stream:
@@ -61,12 +61,12 @@ def test_each_form_of_message_is_answered_with_what_became_of_it(streaming: Daem
             "rejectedCount": 2,
             "rejected": [[i, "out_of_range", "status_code"] for i in range(2)],
         }
-    assert taken(streaming) == 5
+    assert accepted_events(streaming) == 5
     (source,) = streaming.get("/api/ingest")["sources"]
     assert (source["received"], source["lost"]) == (8, 0)
 
 
-def test_rejects_are_counted_in_full_and_the_first_hundred_listed(streaming: Daemon) -> None:
+def test_all_rejects_are_counted_and_the_first_hundred_listed(streaming: Daemon) -> None:
     with Stream(path(streaming)) as stream:
         answer = stream.ask(message("s", 0, GOOD, *[BAD] * 150, {"method": "GET"}))
     assert answer is not None
@@ -74,7 +74,7 @@ def test_rejects_are_counted_in_full_and_the_first_hundred_listed(streaming: Dae
     assert [index for index, _, _ in answer["rejected"]] == list(range(1, 101))
 
 
-def test_what_comes_again_is_answered_and_not_counted_again(streaming: Daemon) -> None:
+def test_message_sent_again_is_a_duplicate_and_not_counted(streaming: Daemon) -> None:
     again = acknowledgement(0, 0) | {"duplicate": True}
     with Stream(path(streaming)) as stream:
         assert stream.ask(message("s", 0, GOOD, GOOD)) == acknowledgement(0, 2)
@@ -86,10 +86,10 @@ def test_what_comes_again_is_answered_and_not_counted_again(streaming: Daemon) -
         assert stream.receive() == acknowledgement(0, 1), "sources have marks of their own"
         assert stream.ask(message("s", 100, GOOD)) == acknowledgement(100, 1), "some were lost"
         assert stream.ask(message("s", 50, GOOD))["duplicate"]
-    assert taken(streaming) == 5
+    assert accepted_events(streaming) == 5
 
 
-def test_a_message_that_straddles_the_mark_ends_the_connection(streaming: Daemon) -> None:
+def test_message_that_straddles_the_mark_ends_the_connection(streaming: Daemon) -> None:
     with Stream(path(streaming)) as stream:
         assert stream.ask(message("s", 0, GOOD, GOOD)) == acknowledgement(0, 2)
         stream.send(message("s", 2, GOOD), message("s", 1, GOOD, GOOD, GOOD), message("s", 4, GOOD))
@@ -98,25 +98,23 @@ def test_a_message_that_straddles_the_mark_ends_the_connection(streaming: Daemon
         assert answer is not None
         assert answer["error"]["code"] == "bad_seq"
         assert stream.receive() is None
-    assert taken(streaming) == 3, "neither it nor what follows"
+    assert accepted_events(streaming) == 3, "neither it nor what follows"
     assert streaming.get("/api/ingest")["rejected"]["bad_seq"] > 0
     with Stream(path(streaming)) as stream:
         assert stream.ask(message("s", 3, GOOD)) == acknowledgement(3, 1)
 
 
-def test_messages_without_seq_are_taken_and_get_no_answer(streaming: Daemon) -> None:
+def test_message_without_seq_is_taken_and_gets_no_answer(streaming: Daemon) -> None:
     with Stream(path(streaming)) as stream:
         stream.send(GOOD, [GOOD, BAD], {"source": "s", "events": [GOOD]}, message("s", 0, GOOD))
         assert stream.receive() == acknowledgement(0, 1)
         stream.send(GOOD)
-    wait_until(lambda: taken(streaming) == 5, "the last one is taken too")
+    wait_until(lambda: accepted_events(streaming) == 5, "the last one is taken too")
     assert streaming.get("/api/ingest")["rejected"]["out_of_range"] == 1
 
 
 @pytest.mark.parametrize("unreadable", [b"", b"\xc1", b"\x81", msgpack.packb({"a": 1}) + b"\0"])
-def test_a_frame_that_is_no_message_ends_the_connection(
-    streaming: Daemon, unreadable: bytes
-) -> None:
+def test_unreadable_frame_ends_the_connection(streaming: Daemon, unreadable: bytes) -> None:
     with Stream(path(streaming)) as stream:
         stream.send(message("s", 0, GOOD), unreadable, message("s", 1, GOOD))
         assert stream.receive() == acknowledgement(0, 1)
@@ -129,7 +127,7 @@ def test_a_frame_that_is_no_message_ends_the_connection(
     assert (ingest["events"]["request"], ingest["rejected"]["malformed"]) == (1, 1)
 
 
-def test_a_frame_that_declares_4_gib_ends_the_connection(streaming: Daemon) -> None:
+def test_frame_that_declares_4_gib_ends_the_connection(streaming: Daemon) -> None:
     with Stream(path(streaming)) as stream:
         stream.socket.sendall(frame(message("s", 0, GOOD)) + LENGTH.pack(2**32 - 1))
         assert stream.receive() == acknowledgement(0, 1)
@@ -137,10 +135,10 @@ def test_a_frame_that_declares_4_gib_ends_the_connection(streaming: Daemon) -> N
         assert answer is not None
         assert answer["error"]["code"] == "oversize"
         assert stream.receive() is None
-    assert taken(streaming) == 1
+    assert accepted_events(streaming) == 1
 
 
-def test_frames_may_come_in_any_pieces(streaming: Daemon) -> None:
+def test_frames_sent_byte_by_byte_are_answered(streaming: Daemon) -> None:
     data = b"".join(frame(message("s", seq, GOOD)) for seq in range(3))
     with Stream(path(streaming)) as stream:
         for byte in data:
@@ -149,24 +147,24 @@ def test_frames_may_come_in_any_pieces(streaming: Daemon) -> None:
             assert stream.receive() == acknowledgement(seq, 1)
 
 
-def test_hundreds_of_frames_may_be_sent_before_the_first_answer_is_read(
+def test_frames_sent_before_the_first_answer_is_read_are_all_answered(
     streaming: Daemon,
 ) -> None:
     with Stream(path(streaming)) as stream:
         stream.send(*(message("s", seq, GOOD) for seq in range(800)))
         for seq in range(800):
             assert stream.receive() == acknowledgement(seq, 1)
-    assert taken(streaming) == 800
+    assert accepted_events(streaming) == 800
 
 
-def test_a_message_of_the_largest_size_is_taken(streaming: Daemon) -> None:
+def test_message_of_the_largest_size_is_taken(streaming: Daemon) -> None:
     events = [GOOD | {"path": "/" + "x" * 2000}] * 500
     assert 1_000_000 < len(msgpack.packb(message("s", 0, *events))) < 1_048_576
     with Stream(path(streaming)) as stream:
         assert stream.ask(message("s", 0, *events)) == acknowledgement(0, 500)
 
 
-def test_hundreds_of_connections_get_their_own_answers(streaming: Daemon) -> None:
+def test_each_of_300_connections_gets_its_own_answers(streaming: Daemon) -> None:
     with ExitStack() as stack:
         streams = [stack.enter_context(Stream(path(streaming))) for _ in range(300)]
         for turn in range(3):
@@ -178,14 +176,14 @@ def test_hundreds_of_connections_get_their_own_answers(streaming: Daemon) -> Non
 
 
 def fill(stream: Stream) -> None:
-    """Send until nothing more fits: then the answers that nobody reads fill the socket too."""
+    """Send until the socket is full in both directions: nobody reads the answers."""
     stream.socket.setblocking(False)
     with suppress(BlockingIOError):
         while True:
             stream.socket.send(frame(GOOD | {"source": "deaf", "seq": 0}))
 
 
-def test_those_that_misbehave_harm_nobody_else(streaming: Daemon) -> None:
+def test_stuck_and_broken_connections_leave_others_answered(streaming: Daemon) -> None:
     with ExitStack() as stack:
         stuck = [stack.enter_context(Stream(path(streaming))) for _ in range(20)]
         for stream in stuck[:10]:
@@ -207,7 +205,7 @@ def test_those_that_misbehave_harm_nobody_else(streaming: Daemon) -> None:
             assert stream.receive()["ack"] == 0
 
 
-def test_a_connection_that_ends_behind_its_frames_gets_their_answers(streaming: Daemon) -> None:
+def test_half_closed_connection_gets_the_answers_of_its_frames(streaming: Daemon) -> None:
     with Stream(path(streaming)) as stream:
         stream.send(message("s", 0, GOOD), message("s", 1, GOOD))
         stream.socket.shutdown(socket.SHUT_WR)
@@ -216,7 +214,7 @@ def test_a_connection_that_ends_behind_its_frames_gets_their_answers(streaming: 
         assert stream.receive() is None
 
 
-def test_a_source_goes_on_over_another_connection(streaming: Daemon) -> None:
+def test_source_continues_over_another_connection(streaming: Daemon) -> None:
     for seq in range(5):
         with Stream(path(streaming)) as stream:
             assert stream.ask(message("s", seq, GOOD)) == acknowledgement(seq, 1)
@@ -225,7 +223,7 @@ def test_a_source_goes_on_over_another_connection(streaming: Daemon) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_marks_outlive_the_daemon(streaming: Daemon, number: signal.Signals) -> None:
+def test_marks_survive_a_restart_and_a_kill(streaming: Daemon, number: signal.Signals) -> None:
     with Stream(path(streaming)) as stream:
         stream.send(*(message(f"s{i}", 0, GOOD, GOOD) for i in range(20)))
         for _ in range(20):
@@ -242,10 +240,10 @@ def test_marks_outlive_the_daemon(streaming: Daemon, number: signal.Signals) -> 
         answer = stream.ask(message("s1", 1, GOOD, GOOD))
         assert answer is not None
         assert answer["error"]["code"] == "bad_seq"
-    assert taken(streaming) == 0
+    assert accepted_events(streaming) == 0
 
 
-def test_what_is_acknowledged_is_stored_once(
+def test_acknowledged_event_is_stored_once(
     make_storing: Callable[..., Daemon], rows: Callable[..., list[tuple[Any, ...]]]
 ) -> None:
     daemon = make_storing()
@@ -260,7 +258,7 @@ def test_what_is_acknowledged_is_stored_once(
     assert rows("SELECT count(*), count(DISTINCT path) FROM request_metrics") == [(1000, 1000)]
 
 
-def test_a_stop_leaves_no_frame_half_answered(streaming: Daemon) -> None:
+def test_frame_unanswered_at_the_stop_is_a_duplicate_or_new_after_it(streaming: Daemon) -> None:
     with Stream(path(streaming)) as stream:
         stream.send(*(message("s", seq, GOOD) for seq in range(500)))
         assert stream.receive() == acknowledgement(0, 1)

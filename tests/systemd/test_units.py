@@ -24,7 +24,7 @@ def verify(folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 def copy_with_a_program_that_exists(unit: Path, folder: Path) -> None:
-    """systemd looks whether what ExecStart names can be run; here it isn't installed."""
+    """systemd-analyze checks that ExecStart can be run, and aegisd is not installed here."""
     lines = unit.read_text().splitlines(keepends=True)
     commands = [line for line in lines if line.startswith("Exec")]
     for line in commands:
@@ -36,7 +36,7 @@ def copy_with_a_program_that_exists(unit: Path, folder: Path) -> None:
 
 
 @pytest.mark.skipif(ANALYZE is None, reason="needs systemd-analyze")
-def test_systemd_finds_no_fault_in_the_units(tmp_path: Path) -> None:
+def test_systemd_analyze_finds_no_fault_in_the_units(tmp_path: Path) -> None:
     units = [UNITS / name for name in NAMES if (UNITS / name).exists()]
     if not units:
         pytest.skip("there are no unit files yet")

@@ -97,7 +97,7 @@ class Exact:
         """What ``work`` makes of the rows: complete up to what waited when they were read."""
 
         async def query(session: Session) -> Answer[T]:
-            oldest = self._backlog.oldest if node in (None, self._node) else None
+            oldest = self._backlog.find_oldest() if node in (None, self._node) else None
             return Answer(await work(session), None if oldest is None else oldest * SECOND_US)
 
         return await self._postgres.answer(query, slow=True)

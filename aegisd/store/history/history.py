@@ -230,7 +230,7 @@ class History:
             own = node in (None, self._node)
             unheld = self._backlog.unbuffered() if own else []
             entries = self._backlog.buffered() if own else []
-            found = await session.fetch(_STATE, self._backlog.journal)
+            found = await session.fetch(_STATE, self._backlog.journal_uuid)
             if not found:
                 raise DatabaseUnavailable(
                     "the table rollup_progress has lost its row; the next fold puts it back"

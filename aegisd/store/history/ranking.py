@@ -41,7 +41,7 @@ class Ranking:
         if named is None:
             return cls([[] for _ in kind.names], [[] for _ in kind.rank], np.zeros(0, np.int64))
         inside = (stretches[0].start <= named.starts) & (named.starts < stretches[-1].end)
-        texts = [Text.coded(text.values, text.index[inside]) for text in named.names.values()]
+        texts = [Text(text.values, text.index[inside]).distinct() for text in named.names.values()]
         codes = np.zeros(np.count_nonzero(inside), np.int64)
         for text in texts:
             codes = codes * len(text.values) + text.index

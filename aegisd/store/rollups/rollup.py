@@ -216,7 +216,7 @@ def _timestamps(block: Block) -> Integers:
 
 
 def _distinct(text: Text) -> Text:
-    return Text.coded(text.values, text.index)
+    return text.distinct()
 
 
 def _with_other(text: Text, index: Integers) -> Text:

@@ -171,7 +171,7 @@ class Writer:
     async def _resume(self) -> None:
         """Read the stored position, and go on from there."""
         await self._postgres.prepare()
-        journal, first = self._backlog.journal, self._backlog.committed
+        journal, first = self._backlog.journal_uuid, self._backlog.committed
         self._position = await self._postgres.position(journal, self._node, first)
         if self._sent is not None and self._position >= self._sent.end:  # case 3
             self._count_written(self._sent)
@@ -280,7 +280,7 @@ class Writer:
         self._commit(batch)
 
     def _move(self, batch: Batch) -> Move:
-        return Move(self._backlog.journal, self._node, self._position, batch.end)
+        return Move(self._backlog.journal_uuid, self._node, self._position, batch.end)
 
     def _commit(self, batch: Batch) -> None:
         self._position = batch.end

@@ -14,8 +14,8 @@ from store.databases import database
 from store.entrance import Certificates, entrance
 from support import Daemon
 
-from aegisd.config import conninfo
-from aegisd.config import dsn as config_dsn
+from aegisd.config.libpq import conninfo
+from aegisd.config.libpq import dsn as config_dsn
 from aegisd.errors import DatabaseUnavailable
 from aegisd.store.database import connecting
 from aegisd.store.database.dsn import hosts
@@ -92,7 +92,7 @@ def through(dsn: str, port: int | str, **parameters: str) -> str:
     """The DSN through a TCP port, with more parameters, completed as a configuration's is."""
     place = {"host": "127.0.0.1", "port": str(port)}
     whole = dict(conninfo.parse(dsn)) | place | parameters
-    return config_dsn.complete(conninfo.render({n: v for n, v in whole.items() if v}), {})
+    return config_dsn.complete_dsn(conninfo.render({n: v for n, v in whole.items() if v}), {})
 
 
 async def answer(dsn: str, sql: str = "SELECT 'here'") -> Any:
@@ -129,7 +129,7 @@ async def test_accepted_parameter_connects_over_tcp_and_unix_socket(dsn: str, na
     async with entrance(dsn) as port:
         assert await answer(through(dsn, port, **{name: PLAIN[name]})) == "here"
     unix = conninfo.render(dict(conninfo.parse(dsn)) | {name: PLAIN[name]})
-    assert await answer(config_dsn.complete(unix, {})) == "here"
+    assert await answer(config_dsn.complete_dsn(unix, {})) == "here"
 
 
 @bounded
@@ -176,7 +176,7 @@ async def test_first_host_that_takes_a_connection_is_used(dsn: str, dead: int) -
         assert await answer(through(dsn, "5432", host=f"/nowhere,{folder}")) == "here"
         before = dsn.partition("@")[0] + f"@127.0.0.1:{dead},[::1]:{dead},127.0.0.1:{port}"
         uri = before + "/" + dict(conninfo.parse(dsn))["dbname"]
-        assert await answer(config_dsn.complete(uri, {})) == "here"
+        assert await answer(config_dsn.complete_dsn(uri, {})) == "here"
 
 
 @bounded
@@ -285,7 +285,7 @@ async def test_complete_dsn_connects_whatever_pg_variables_say(
 
 @bounded
 async def test_impossible_host_name_is_an_error_without_the_password() -> None:
-    dsn = config_dsn.complete(f"postgresql://u:SECRET@{'x' * 64}/d", {})
+    dsn = config_dsn.complete_dsn(f"postgresql://u:SECRET@{'x' * 64}/d", {})
     told = await failure(dsn)
     assert told.startswith("storage.dsn: ")
     assert "SECRET" not in told

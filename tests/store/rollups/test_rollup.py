@@ -221,7 +221,7 @@ async def test_pieces_are_rows_with_the_same_figures(dsn: str) -> None:
                 if rollups.durations is not None:
                     *numbers, numeric, format_ = row[-6:]
                     assert (tuple(numbers), format_) == (figures_[10:14], sketch.FORMAT)
-                    counts = sketch.decode([numeric])
+                    (counts,) = sketch.decode_each([numeric])
                     assert tuple(np.flatnonzero(counts)) == figures_[14]
                     assert counts.sum() == numbers[0]
 

@@ -178,7 +178,7 @@ async def test_events_without_room_are_counted_as_dropped_and_the_others_written
     async with database(dsn) as postgres, storage_in(tmp_path, postgres, max_bytes=1) as storage:
         for _ in range(5):
             storage.append([whole])
-        assert storage.backlog.dropped == 20
+        assert storage.figures().dropped == 20
         assert storage.backlog.events == 30
         storage.writer.stop()
         await storage.writer.run()
@@ -206,7 +206,7 @@ async def test_oldest_is_the_time_of_the_first_event_not_written(
 
     def clock() -> tuple[float, float]:
         if written:
-            oldest.append(storage.backlog.oldest)  # asked when a batch has been written
+            oldest.append(storage.backlog.find_oldest())  # asked when a batch has been written
         return wall, 0.0
 
     written = False
@@ -214,16 +214,16 @@ async def test_oldest_is_the_time_of_the_first_event_not_written(
         database(dsn) as postgres,
         storage_in(tmp_path, postgres, clocks=clock) as storage,
     ):
-        assert storage.backlog.oldest is None
+        assert storage.backlog.find_oldest() is None
         for moment in (100.0, 104.0, 107.0):
             wall = moment
             storage.append([requests(1)])
-        assert storage.backlog.oldest == 100
+        assert storage.backlog.find_oldest() == 100
         written = True
         storage.writer.stop()
         await storage.writer.run()
         assert oldest == [100, 104, 107]
-        assert storage.backlog.oldest is None
+        assert storage.backlog.find_oldest() is None
 
 
 @bounded
