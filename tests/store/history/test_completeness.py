@@ -25,7 +25,7 @@ from aegisd.events.block import Block
 from aegisd.events.units import SECOND_US
 from aegisd.store.backlog import backlog as backlog_module
 from aegisd.store.database.postgres import Session
-from aegisd.store.history.exact import Exact
+from aegisd.store.history.exact import ExactHistory
 from aegisd.store.history.figures import Answer, earliest
 from aegisd.store.history.history import History
 from aegisd.store.history.ranges import Range
@@ -108,7 +108,7 @@ async def test_exact_answers_are_complete_until_the_oldest_that_waits_came(
 ) -> None:
     async with database(dsn) as postgres, storage_in(tmp_path, postgres, clocks=clocks) as storage:
         await postgres.prepare()
-        exact = Exact(postgres, storage.backlog, NODE)
+        exact = ExactHistory(postgres, storage.backlog, NODE)
         for _ in range(2):
             storage.append(entry())
         for ask in (exact.totals, exact.latency):

@@ -47,7 +47,7 @@ from aegisd.store.history.figures import (
     Totals,
 )
 from aegisd.store.history.history import History
-from aegisd.store.history.ranges import NAMED, Range, between, named
+from aegisd.store.history.ranges import NAMED_RANGES, Range, named_range, range_between
 from aegisd.store.schema.levels import FINE, ceil, floor
 from aegisd.store.storage import Storage
 from aegisd.store.upkeep.policy import kept_from
@@ -61,12 +61,12 @@ SPANS = (5 * MINUTE, HOUR, DAY, 7 * DAY, 32 * DAY)
 FOLDED_AT = [NOW - ago for ago in (31 * DAY, 20 * DAY, 8 * DAY, DAY, 3 * HOUR, HOUR, 10 * MINUTE)]
 
 RANGES = [
-    *(named(name, NOW, KEPT) for name in NAMED),
-    between(NOW - 20 * HOUR - 12_345, NOW - 3 * HOUR + 777, NOW, KEPT),
-    between(NOW - 3 * MINUTE, NOW + 2 * MINUTE, NOW, KEPT),
-    between(NOW - 9 * DAY, NOW - 8 * DAY, NOW, KEPT),
-    between(NOW - 31 * DAY, NOW - 31 * DAY + 1, NOW, KEPT),
-    between(NOW - 10 * 365 * DAY, NOW, NOW, KEPT),
+    *(named_range(name, NOW, KEPT) for name in NAMED_RANGES),
+    range_between(NOW - 20 * HOUR - 12_345, NOW - 3 * HOUR + 777, NOW, KEPT),
+    range_between(NOW - 3 * MINUTE, NOW + 2 * MINUTE, NOW, KEPT),
+    range_between(NOW - 9 * DAY, NOW - 8 * DAY, NOW, KEPT),
+    range_between(NOW - 31 * DAY, NOW - 31 * DAY + 1, NOW, KEPT),
+    range_between(NOW - 10 * 365 * DAY, NOW, NOW, KEPT),
 ]
 
 
