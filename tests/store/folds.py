@@ -17,7 +17,7 @@ from aegisd.stats import sketch
 from aegisd.store.database.postgres import Postgres, Session
 from aegisd.store.rollups.statement import binned
 from aegisd.store.schema.levels import DAY, FINE, HOUR, KINDS, MINUTE, Kind, floor
-from aegisd.store.upkeep.maintenance import Maintainer
+from aegisd.store.upkeep.maintainer import Maintainer
 
 Key = tuple[Any, ...]
 Figures = dict[Key, Key]

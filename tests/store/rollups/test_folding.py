@@ -24,8 +24,8 @@ from aegisd.store.rollups.folding import Folded, Portion
 from aegisd.store.rollups.rollup import MAX_NAMES
 from aegisd.store.schema import PARTITIONED, Layout, Partition
 from aegisd.store.schema.levels import DAY, ENDPOINTS, HOUR, KEYS, KINDS, REQUESTS, Kind
-from aegisd.store.upkeep import maintenance
-from aegisd.store.upkeep.maintenance import Maintainer
+from aegisd.store.upkeep import maintainer as maintainer_module
+from aegisd.store.upkeep.maintainer import Maintainer
 from aegisd.store.upkeep.policy import kept_from
 
 NODES = ("a", "b", 'it\'s "c"')
@@ -416,7 +416,7 @@ async def test_a_partition_that_was_dropped_by_hand_is_made_again(dsn: str) -> N
 async def test_what_cannot_be_folded_is_told_once_and_tried_again(
     dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(maintenance, "FOLD_INTERVAL_SECONDS", 0.01)
+    monkeypatch.setattr(maintainer_module, "FOLD_INTERVAL_SECONDS", 0.01)
     now = at(2026, 6, 1, 10)
     ready = trio.Event()
     async with database(dsn) as postgres:

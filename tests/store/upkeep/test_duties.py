@@ -39,7 +39,7 @@ from aegisd.store.upkeep.duties import (
     RETENTION,
     VACUUM,
 )
-from aegisd.store.upkeep.maintenance import Maintainer
+from aegisd.store.upkeep.maintainer import Maintainer
 from aegisd.store.upkeep.timekeeping import LASTING_SECONDS
 
 FAILED = "the database's upkeep failed, it will be tried again"

@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 
 from aegisd.alerts.archive import Archive
 from aegisd.config.settings import Days, Metrics, Rollups
-from aegisd.store.upkeep.maintenance import Maintainer
+from aegisd.store.upkeep.maintainer import Maintainer
 from aegisd.store.upkeep.policy import Policy, differences, put_policy
 from aegisd.store.upkeep.timekeeping import LASTING_SECONDS
 

@@ -15,7 +15,7 @@ from aegisd.store.database.postgres import Postgres
 from aegisd.store.schema import PARTITIONED, RAW, Partition
 from aegisd.store.schema.tables import HOURLY_DAYS
 from aegisd.store.upkeep.duties import Duties
-from aegisd.store.upkeep.maintenance import DAYS_AHEAD
+from aegisd.store.upkeep.maintainer import DAYS_AHEAD
 from aegisd.store.upkeep.policy import Policy
 from aegisd.store.upkeep.retention import Retention
 from aegisd.store.upkeep.timekeeping import LASTING_SECONDS
