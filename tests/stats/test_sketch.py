@@ -81,7 +81,7 @@ def test_every_value_stands_within_one_percent(value: int) -> None:
 
 
 @pytest.mark.parametrize("value", [0, 1, 2, 3, sketch.MAX_VALUE - 1, sketch.MAX_VALUE])
-def test_the_bounds_have_a_bin(value: int) -> None:
+def test_least_and_greatest_duration_have_a_bin(value: int) -> None:
     counts = sketch.count(np.array([value]))
     assert (len(counts), counts.sum()) == (sketch.BINS, 1)
     assert (sketch.quantiles(counts, (0.5,))[0] == 0) == (value == 0)
@@ -119,7 +119,7 @@ def test_an_empty_sketch_has_no_quantiles() -> None:
 
 @given(lists, lists)
 @settings(max_examples=100)
-def test_merged_sketches_are_the_sketch_of_all(one: list[int], two: list[int]) -> None:
+def test_merged_sketches_equal_the_sketch_of_all_values(one: list[int], two: list[int]) -> None:
     merged = sketch.count(np.array(one)) + sketch.count(np.array(two))
     assert (merged == sketch.count(np.array(one + two))).all()
 
@@ -204,7 +204,7 @@ def test_no_stored_sketches_are_read_as_none() -> None:
     assert len(sketch.encode(nothing, nothing, nothing, 0).octets) == 0
 
 
-def test_an_empty_sketch_is_zero() -> None:
+def test_empty_sketch_is_stored_as_zero() -> None:
     assert stored(of({})) == [struct.pack(">HHHH", 0, 0, 0, 0)]
 
 
@@ -241,7 +241,7 @@ def test_few_values_and_many_fall_into_the_same_bins() -> None:
 
 
 @given(st.lists(st.lists(durations, max_size=20), min_size=1, max_size=8))
-def test_quantiles_of_each_are_those_of_one(samples: list[list[int]]) -> None:
+def test_quantiles_of_each_equal_those_of_one_sketch(samples: list[list[int]]) -> None:
     rows = np.stack([sketch.count(np.array(values, np.int64)) for values in samples])
     shares = (0.5, 0.95, 0.99, 1.0)
     assert sketch.quantiles_of_each(rows, shares) == [sketch.quantiles(row, shares) for row in rows]

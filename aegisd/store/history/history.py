@@ -1,7 +1,7 @@
 """Answers about the past, of all nodes: from the rollups of the database, and the events in memory.
 
 An answer is read in one transaction that sees one state of the database. This state tells up to
-which position this daemon's journal is committed. The events in memory behind that position are
+which position this daemon's journal is committed. The buffered events behind that position are
 rolled up here and added, so that each event counts once. Events that only the journal has are left
 out, as they may be gigabytes; the answer tells until when it is complete.
 """
@@ -22,6 +22,7 @@ from aegisd.stats import sketch
 from aegisd.store.backlog import Backlog
 from aegisd.store.database import Postgres, Session
 from aegisd.store.history import presence, queries
+from aegisd.store.history.buffered_names import BufferedNames
 from aegisd.store.history.cover import Progress, Stretch, cover
 from aegisd.store.history.figures import (
     Answer,
@@ -35,7 +36,6 @@ from aegisd.store.history.figures import (
 )
 from aegisd.store.history.ranges import Range
 from aegisd.store.history.sums import Key, Sums, SumsByKey, add_rollups, latencies
-from aegisd.store.history.waiting_names import WaitingNames
 from aegisd.store.rollups import Rollups, decisions_by_key, fine_rollups, requests_by_endpoint
 from aegisd.store.schema import DAY, ENDPOINTS, KEYS, REQUESTS, Kind, floor
 
@@ -149,8 +149,8 @@ class History:
     async def present(self, now: int, node: str | None) -> Answer[Present]:
         """Backends and connections at ``now`` (microseconds since 1970)."""
 
-        async def work(session: Session, _: Progress, waiting: list[Block]) -> Present:
-            return await presence.read(session, now, node, self._node, waiting)
+        async def work(session: Session, _: Progress, buffered: list[Block]) -> Present:
+            return await presence.read(session, now, node, self._node, buffered)
 
         return await self._answer(node, presence.COLUMNS, work)
 
@@ -160,7 +160,7 @@ class History:
         bucket = range_.bucket
 
         async def work(
-            session: Session, progress: Progress, waiting: list[Block]
+            session: Session, progress: Progress, buffered: list[Block]
         ) -> dict[int, Sums]:
             levels = tuple(level for level in REQUESTS.levels if level <= bucket)
             stretches = cover(range_.start, range_.end, levels, progress)
@@ -173,7 +173,7 @@ class History:
                 sketches = _decoded([row[-1] for row in rows])
                 for sums, durations in zip(added.values(), sketches, strict=True):
                     sums.durations = durations
-            rollups = fine_rollups(waiting)
+            rollups = fine_rollups(buffered)
             starts = _keys(rollups, stretches, lambda start, _: (floor(start, bucket),))
             add_rollups(added, rollups, starts, REQUESTS)
             return {int(start): sums for (start,), sums in added.items()}
@@ -186,21 +186,21 @@ class History:
         """The ``limit`` names that rank first; OTHER is at the end, if there is room."""
 
         async def work(
-            session: Session, progress: Progress, waiting: list[Block]
+            session: Session, progress: Progress, buffered: list[Block]
         ) -> list[tuple[Key, Sums]]:
             stretches = cover(range_.start, range_.end, kind.levels, progress)
             named = (
-                requests_by_endpoint(waiting) if kind is ENDPOINTS else decisions_by_key(waiting)
+                requests_by_endpoint(buffered) if kind is ENDPOINTS else decisions_by_key(buffered)
             )
-            waiting_names = WaitingNames.of(kind, named, stretches)
-            sql, args = queries.names(kind, stretches, node, limit, waiting_names.columns)
+            buffered_names = BufferedNames.of(kind, named, stretches)
+            sql, args = queries.names(kind, stretches, node, limit, buffered_names.columns)
             names = len(kind.names)
             stored = {row[:names]: row[names:] for row in await session.fetch(sql, *args)}
             top: SumsByKey = {
                 name: _sums(kind.rank, stored[name]) if name in stored else Sums()
-                for name in waiting_names.rank_with(stored, limit)
+                for name in buffered_names.rank_with(stored, limit)
             }
-            chosen = waiting_names.having(top.keys())
+            chosen = buffered_names.having(top.keys())
             if named is not None and chosen.any():
                 rollups = named.rollups(chosen)
                 add_rollups(top, rollups, _keys(rollups, stretches, _names), kind)
@@ -218,15 +218,15 @@ class History:
     ) -> Answer[T]:
         """What ``work`` makes of the database, and of these ``columns`` of events not yet in it.
 
-        1. The session is there: a question that waits for one keeps no events in memory.
-        2. The events in memory are taken, before the first query.
-        3. The first query settles the state that the session sees. Events that were committed since
-           2 are in both; the position that the state tells parts them.
+        1. Wait for a session. A question holds no events in memory before it has one.
+        2. Take the buffered events, and note which events are not buffered.
+        3. The first query settles the state that the session sees, and tells its position in the
+           journal. Events before the position are in the database; those behind it are added.
         """
 
         async def query(session: Session) -> Answer[T]:
             own = node in (None, self._node)
-            unheld = self._backlog.unbuffered() if own else []
+            unbuffered = self._backlog.unbuffered() if own else []
             entries = self._backlog.buffered() if own else []
             found = await session.fetch(_STATE, self._backlog.journal_uuid)
             if not found:
@@ -236,9 +236,9 @@ class History:
             ((hours, days, stored),) = found
             position = stored or 0
             blocks = (block for e in entries if e.end > position for block in e.after(position))
-            waiting = concatenate(b.only(columns[b.kind]) for b in blocks if b.kind in columns)
-            missing = (since * SECOND_US for end, since in unheld if end > position)
-            figures = await work(session, Progress(hours, days), waiting)
+            buffered = concatenate(b.only(columns[b.kind]) for b in blocks if b.kind in columns)
+            missing = (since * SECOND_US for end, since in unbuffered if end > position)
+            figures = await work(session, Progress(hours, days), buffered)
             return Answer(figures, next(missing, None))
 
         return await self._postgres.answer(query)

@@ -20,11 +20,11 @@ _WHERE = '"timestamp" >= $1 AND "timestamp" < $2 AND ($3::text IS NULL OR node =
 
 
 async def read(
-    session: Session, now: int, node: str | None, own: str, waiting: Sequence[Block]
+    session: Session, now: int, node: str | None, own: str, buffered: Sequence[Block]
 ) -> Present:
     """The connections and backends at ``now`` (microseconds since 1970), by their latest reports.
 
-    ``waiting`` are reports that the node ``own`` accepted and that are not in the database yet.
+    ``buffered`` are reports that the node ``own`` accepted and that are not in the database yet.
     """
     since = now - PRESENCE_SECONDS * SECOND_US
     systems = {
@@ -47,7 +47,7 @@ async def read(
             node,
         )
     }
-    for block in waiting:
+    for block in buffered:
         moments = block.numbers["timestamp"].tolist() if block.kind in (BACKEND, SYSTEM) else []
         for i, moment in enumerate(moments):
             if not since <= moment < now:

@@ -1,6 +1,6 @@
 """Keeps the database in order: folds rollups, makes partitions ahead, removes what is too old.
 
-Every daemon tries about every 20 seconds. The row of ``rollup_progress`` lets one of them at a time do
+Every daemon tries about every 20 s. The row of ``rollup_progress`` lets one of them at a time do
 the upkeep, and any other take over when that one is gone. A pass is:
 
 1. Read the database's clock and policy. A daemon whose own clock tells another time stops here.

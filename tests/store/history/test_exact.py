@@ -133,7 +133,7 @@ def by_bucket(range_: Range, node: str | None) -> dict[int, list[Row]]:
 
 
 @bounded
-async def test_answers_are_those_of_the_rows(exact: ExactHistory) -> None:
+async def test_exact_answers_equal_those_computed_from_the_rows(exact: ExactHistory) -> None:
     for range_ in RANGES:
         for node in (None, *NODES, "nowhere"):
             await same_totals(exact, range_, node)

@@ -83,7 +83,7 @@ def test_a_free_range_gets_no_coarser_buckets_than_it_must(start: int, length: i
 
 @settings(deadline=None)
 @given(moments, lengths, retentions)
-def test_the_parts_of_its_buckets_make_up_the_range(start: int, length: int, kept: Rollups) -> None:
+def test_seconds_in_its_buckets_add_up_to_the_range(start: int, length: int, kept: Rollups) -> None:
     range_ = range_between(start, start + length, NOW, kept_from(kept, NOW))
     parts = [range_.seconds_in(moment) for moment in range_.bucket_starts()]
     assert all(0 < part <= range_.bucket for part in parts)
@@ -94,7 +94,7 @@ def test_the_parts_of_its_buckets_make_up_the_range(start: int, length: int, kep
 @given(
     st.integers(0, 40 * DAY), st.integers(1, 40 * DAY), retentions, st.integers(0, 9), st.booleans()
 )
-def test_no_part_of_a_range_is_read_where_it_is_not_kept(
+def test_range_reads_each_level_only_where_it_is_kept(
     ago: int, length: int, retention: Rollups, late: int, named_levels: bool
 ) -> None:
     """Also while hours and days are closed late, as long as they are before finer ones go."""
@@ -121,7 +121,9 @@ def test_no_part_of_a_range_is_read_where_it_is_not_kept(
         ("30d", 30 * 86_400, 21_600),
     ],
 )
-def test_named_ranges_are_those_promised(name: str, seconds: int, bucket: int) -> None:
+def test_named_range_has_the_length_and_bucket_of_the_contract(
+    name: str, seconds: int, bucket: int
+) -> None:
     kept = kept_from(DEFAULT, NOW)
     range_ = named_range(name, NOW, kept)
     start = NOW - seconds * SECOND_US
@@ -130,14 +132,14 @@ def test_named_ranges_are_those_promised(name: str, seconds: int, bucket: int) -
     assert len(range_.bucket_starts()) <= MAX_BUCKETS + 1
 
 
-def test_there_are_no_other_names() -> None:
+def test_unknown_name_of_a_range_raises_key_error() -> None:
     assert list(NAMED_RANGES) == ["5m", "15m", "1h", "6h", "24h", "7d", "30d"]
     with pytest.raises(KeyError):
         named_range("2h", NOW, kept_from(DEFAULT, NOW))
 
 
 @pytest.mark.parametrize(("ten", "minutes", "hours"), [(1, 1, 1), (2, 3, 9), (2, 30, 730)])
-def test_what_is_kept_begins_with_whole_days(ten: int, minutes: int, hours: int) -> None:
+def test_kept_levels_begin_with_whole_days(ten: int, minutes: int, hours: int) -> None:
     kept = kept_from(Rollups(Days(ten), Days(minutes), Days(hours)), NOW)
     today = NOW - NOW % (DAY * SECOND_US)
     assert kept == {

@@ -93,7 +93,7 @@ async def columns(dsn: str, view: str) -> list[str]:
 
 
 @bounded
-async def test_each_row_is_what_the_events_come_to(dsn: str) -> None:
+async def test_each_row_of_a_view_equals_the_sums_of_its_events(dsn: str) -> None:
     await ask(dsn, f"ALTER DATABASE {database_name(dsn)} SET timezone = 'America/St_Johns'")
     async with database(dsn) as postgres:
         await fill(postgres, dsn)
@@ -123,7 +123,7 @@ def scans(plan: dict[str, Any]) -> Iterable[dict[str, Any]]:
 
 
 @bounded
-async def test_of_a_day_only_its_partitions_are_read_and_over_an_index(dsn: str) -> None:
+async def test_query_of_a_day_reads_only_its_partitions_by_an_index(dsn: str) -> None:
     async with database(dsn) as postgres:
         await fill(postgres, dsn)
     # the planner is to take an index wherever there is one, though the tables are small
@@ -193,7 +193,7 @@ async def test_every_view_and_column_has_a_comment(dsn: str) -> None:
 
 
 @bounded
-async def test_a_sketch_in_plain_sql_is_the_one_of_python(dsn: str) -> None:
+async def test_sketch_functions_of_sql_give_the_quantiles_of_python(dsn: str) -> None:
     chance = np.random.default_rng(7460)
     async with database(dsn) as postgres:
         await postgres.prepare()

@@ -23,7 +23,7 @@ DAY = 86_400.0
         (100, -300, -299, -399),
     ],
 )
-def test_only_what_lies_outside_of_the_question_is_a_difference(
+def test_duration_of_the_question_is_no_difference_of_clocks(
     database: float, before: float, after: float, found: float
 ) -> None:
     assert seconds_ahead(database, before, after) == found
@@ -53,7 +53,7 @@ def test_a_step_back_counts_at_once() -> None:
     assert clock.settled(20) == 1020
 
 
-def test_a_step_that_came_while_nobody_looked_has_lasted_for_no_time() -> None:
+def test_step_between_two_readings_has_not_lasted() -> None:
     clock = DatabaseClock()
     clock.observe(1000, 0)
     clock.observe(1000 + 7200 + DAY, 7200)
@@ -73,7 +73,7 @@ def test_the_settled_time_is_never_ahead_of_the_clock(steps: list[tuple[float, f
         assert clock.settled(steady) <= now + 1e-6
 
 
-def test_what_is_due_is_removed_only_after_it_was_announced_for_long_enough() -> None:
+def test_announcement_has_lasted_only_after_ten_minutes_in_a_row() -> None:
     announced = Announcements()
     assert announced.announce(["a", "b"], 0) == ["a", "b"]
     assert not announced.lasted("a", 599)

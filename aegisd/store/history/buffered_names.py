@@ -1,6 +1,6 @@
-"""The names of events that wait in memory, ranked together with the names stored. Pure.
+"""The names of buffered events, ranked together with the names stored. Pure.
 
-Any number of names may wait. Of each there are only the counters that names rank by; all other
+There may be any number of names. Of each there are only the counters that names rank by; all other
 figures are added up only for the few names that rank first.
 """
 
@@ -23,7 +23,7 @@ StoredNames = dict[Key, tuple[int, ...]]
 
 
 @frozen(eq=False)
-class WaitingNames:
+class BufferedNames:
     """The names of some events within a range, each name once.
 
     ``columns`` has a list for each of the kind's names, ``counters`` one for each counter it ranks
@@ -38,7 +38,7 @@ class WaitingNames:
     @classmethod
     def of(
         cls, kind: Kind, events: EventsByName | None, stretches: Sequence[Stretch]
-    ) -> "WaitingNames":
+    ) -> "BufferedNames":
         """The names of ``events``; none where that is None."""
         if events is None:
             return cls([[] for _ in kind.names], [[] for _ in kind.rank], np.zeros(0, np.int64))
@@ -57,7 +57,7 @@ class WaitingNames:
         return cls(columns, sums.tolist(), place)
 
     def rank_with(self, stored: StoredNames, limit: int) -> list[Key]:
-        """The ``limit`` names that rank first, of those that wait and those stored."""
+        """The ``limit`` names that rank first, of these and those stored."""
         return [name for *_, name in nsmallest(limit, self._ranks(stored))]
 
     def _ranks(self, stored: StoredNames) -> Iterator[tuple[Any, ...]]:
