@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from aegisd.wire.messages import Messages
-
+from aegisd.config.settings import Privacy
 from aegisd.events.block import Block, concatenate
 from aegisd.store.embedded import programs
 from aegisd.store.write import rows
@@ -31,9 +30,9 @@ COLUMNS = (
 
 def blocks(frames: list[bytes], count: int) -> Block:
     """What the daemon makes of messages, over and over up to ``count`` rows, as one block."""
-    decoded = Decoder(MAX_AGE).decode(Messages.of(frames), time.time_ns() // 1000)
-    endpoints = EndpointNamer(templates=True)
-    once = concatenate(endpoints.name(block) for block in decoded.blocks)[0]
+    decoder = Decoder(MAX_AGE, Privacy(), EndpointNamer(templates=True))
+    parts = decoder.decode(frames, time.time_ns() // 1000)
+    once = concatenate(block for part in parts for block in part.blocks)[0]
     repeated = concatenate([once] * -(-count // once.size))[0]
     return repeated.part(0, count)
 

@@ -43,7 +43,7 @@ def test_each_status_is_of_one_class_and_fails_or_succeeds() -> None:
 
 
 @pytest.mark.parametrize("names", [COUNTERS, REQUEST_COUNTERS])
-def test_a_request_adds_to_the_counters_of_its_status(names: tuple[str, ...]) -> None:
+def test_request_adds_to_the_counters_of_its_status(names: tuple[str, ...]) -> None:
     adds = outcome_adds(names)[OUTCOME]
     for column, name in enumerate(names):
         expected = counted(name, STATUSES) if name in STATUS_RANGES else name == "requests"

@@ -51,7 +51,7 @@ def resident() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def test_a_million_distinct_paths_take_bounded_memory_and_are_all_counted() -> None:
+def test_million_distinct_paths_take_bounded_memory_and_are_all_counted() -> None:
     naming = EndpointNamer(templates=True, patterns=["/files/{path*}"])
     live = LiveState(LIMIT, NOW, 0.0)
     growth = {}

@@ -1,23 +1,24 @@
-"""Puts a burst together: messages that are handed over at once, within bounds.
+"""Bursts of datagrams, and what gathers them.
 
-A burst costs hardly more than a message, so datagrams are gathered for a moment.
+A burst costs hardly more than a single message, so datagrams are gathered for a moment.
 """
 
 from attrs import frozen
 
-from aegisd.ingest.receive import CREDENTIALS, Chunk, Receiver
+from aegisd.ingest.recvmmsg import CREDENTIALS, Datagrams, Receiver
 
 MAX_BURST_MESSAGES = 4096
 MAX_BURST_BYTES = 1024 * 1024
-"""What decoding looks at before its first part: this bounds the pause."""
+"""A burst ends at one of these. Nothing else runs while the decoder looks at a whole burst, before
+its first part."""
 
 GATHER_SECONDS = 0.050
-"""How long a burst is gathered. Nothing that is shown or stored is finer than that."""
+"""A burst is gathered for so long at most. No figure that is shown or stored is finer than that."""
 
 
 @frozen
 class Sender:
-    """The process that sent a message, as the kernel knows it."""
+    """The process that sent a message, as the kernel tells."""
 
     pid: int
     uid: int
@@ -25,10 +26,11 @@ class Sender:
 
 @frozen(eq=False)
 class Burst:
-    """Messages that are handed over together.
+    """Messages that a listener hands on together.
 
-    ``senders`` has CREDENTIALS of each message, where the socket tells (unix(7)). ``oversize`` more
-    were larger than any datagram may be and are lost. Where it is ``full``, more may wait.
+    ``senders`` has the CREDENTIALS of each message, or is empty: only Unix sockets tell (unix(7)).
+    ``oversize`` further messages were too large, and are lost. ``full``: the burst is at a bound,
+    and more messages may wait in the kernel.
     """
 
     messages: list[bytes]
@@ -37,21 +39,20 @@ class Burst:
     full: bool = False
 
     def sender(self, message: int) -> Sender | None:
-        """Who sent a message, where the socket tells."""
+        """Who sent a message; None if the socket does not tell."""
         if not self.senders:
             return None
         return Sender(*CREDENTIALS.unpack_from(self.senders, message * CREDENTIALS.size))
 
 
-class Gathering:
-    """The burst that is being gathered from a receiver."""
+class Gatherer:
+    """Gathers bursts from a receiver. ``messages`` and ``bytes`` count all datagrams so far."""
 
     def __init__(self, receiver: Receiver) -> None:
         self._receiver = receiver
-        self._chunks: list[Chunk] = []
-        self._messages = self._bytes = 0
+        self._chunks: list[Datagrams] = []  # of the burst that is being gathered
+        self._messages = self._bytes = 0  # likewise
         self.messages = 0
-        """Datagrams read since the start, and their bytes."""
         self.bytes = 0
 
     @property
@@ -60,7 +61,10 @@ class Gathering:
         return self._messages >= MAX_BURST_MESSAGES or self._bytes >= MAX_BURST_BYTES
 
     def read(self, *, only_held: bool = False) -> None:
-        """Read what the receiver holds, and what waits in the kernel, until the burst is full."""
+        """Add what the receiver holds, and what waits in the kernel, until the burst is full.
+
+        With ``only_held`` nothing is received from the kernel.
+        """
         receiver = self._receiver
         while not self.full and (receiver.holds or not only_held):
             chunk = receiver.take(
@@ -74,8 +78,8 @@ class Gathering:
             if receiver.emptied and not receiver.holds:
                 break
 
-    def burst(self) -> Burst | None:
-        """What was gathered; the next burst begins. None where there is nothing."""
+    def take(self) -> Burst | None:
+        """The burst that was gathered, None if it is empty; the next one begins."""
         chunks, self._chunks = self._chunks, []
         full = self.full
         self.messages += self._messages

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sample_events import FIELDS, NOW, accepted, decode, events, faults, pack, rows, sort
 from tables import binary, coded
-from wire.test_bad_input import packed, values
+from wire.test_decode_bad_input import packed, values
 
 from aegisd.events.protocol import BACKEND, KINDS, SYSTEM, Field, FieldType, camel_case
 from aegisd.wire.decode import Decoded
@@ -100,7 +100,7 @@ def test_columns_hold_what_the_events_of_a_list_hold(
 
 @given(st.data(), alike())
 @settings(max_examples=150)
-def test_it_does_not_matter_how_rows_are_put_into_messages(
+def test_rows_are_the_same_however_they_are_put_into_messages(
     data: st.DataObject, held: tuple[str, list[dict[str, Any]]]
 ) -> None:
     kind, sent = held
@@ -124,7 +124,7 @@ def cells_of(draw: st.DrawFn, kind: str, field: Field, size: int) -> list[Any]:
 
 @given(st.data(), kinds, st.integers(1, 5))
 @settings(max_examples=120)
-def test_values_are_judged_in_columns_as_they_are_in_events(
+def test_values_have_the_same_faults_in_columns_as_in_events(
     data: st.DataObject, kind: str, size: int
 ) -> None:
     cells = {field.name: data.draw(cells_of(kind, field, size)) for field in KINDS[kind]}
@@ -173,7 +173,7 @@ def any_tables(draw: st.DrawFn) -> dict[str, Any]:
 
 @given(st.lists(any_tables(), min_size=1, max_size=6))
 @settings(max_examples=150)
-def test_messages_are_read_together_as_each_would_be_alone(messages: list[Any]) -> None:
+def test_messages_read_together_give_the_same_as_each_alone(messages: list[Any]) -> None:
     sent = [packed(message) for message in messages]
     together = decode(*sent)
     alone = [decode(message) for message in sent]
@@ -192,7 +192,7 @@ def test_messages_are_read_together_as_each_would_be_alone(messages: list[Any]) 
 
 @given(st.lists(st.tuples(values, values), max_size=3))
 @settings(max_examples=120)
-def test_any_values_are_counted_and_raise_nothing(sent: list[tuple[Any, Any]]) -> None:
+def test_any_values_become_events_or_rejects(sent: list[tuple[Any, Any]]) -> None:
     decode(*(packed({"n": n, "columns": columns}) for n, columns in sent))
     decode(*(packed({"n": 1, "columns": columns}) for _, columns in sent))
     decode(*(packed({"n": 1, "columns": {"method": a, "path": b}}) for a, b in sent))
@@ -200,7 +200,7 @@ def test_any_values_are_counted_and_raise_nothing(sent: list[tuple[Any, Any]]) -
 
 @given(st.data(), alike())
 @settings(max_examples=150)
-def test_any_flipped_byte_is_counted_and_raises_nothing(
+def test_flipped_byte_gives_events_or_rejects(
     data: st.DataObject, held: tuple[str, list[dict[str, Any]]]
 ) -> None:
     message = bytearray(pack(data.draw(tables_of(*held))))

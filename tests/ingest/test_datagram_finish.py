@@ -12,17 +12,17 @@ import trio
 import trio.testing
 from support import wait_until
 
-from aegisd.ingest import gathering
+from aegisd.ingest import burst as bursts
 
 LIMIT = 30
 
 Make = Callable[..., Any]
 
 
-def test_all_that_waits_in_a_unix_socket_is_taken_whatever_the_time(
+def test_finish_takes_all_that_waits_in_a_unix_socket_whatever_the_time(
     make_unix: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gathering, "MAX_BURST_MESSAGES", 2)
+    monkeypatch.setattr(bursts, "MAX_BURST_MESSAGES", 2)
     taken = make_unix()
     sent = taken.fill()
     assert sent > 2
@@ -30,14 +30,14 @@ def test_all_that_waits_in_a_unix_socket_is_taken_whatever_the_time(
     assert taken.messages == [b"%d" % number for number in range(sent)]
 
 
-def test_a_unix_socket_refuses_who_sends_later(make_unix: Make) -> None:
+def test_finished_unix_socket_refuses_senders(make_unix: Make) -> None:
     taken = make_unix()
     taken.listener.finish(0.0)
     with pytest.raises((BrokenPipeError, ConnectionRefusedError)):
         taken.sender.send(b"late")
 
 
-def test_what_a_waiting_sender_got_rid_of_is_taken_and_the_rest_refused(
+def test_finish_takes_what_blocked_senders_sent_and_refuses_the_rest(
     make_unix: Make, opened: ExitStack
 ) -> None:
     taken = make_unix()
@@ -66,7 +66,7 @@ def test_what_a_waiting_sender_got_rid_of_is_taken_and_the_rest_refused(
     assert len(taken.messages) == sum(sent) > 8
 
 
-def test_what_waits_in_a_udp_socket_is_taken(make_udp: Make) -> None:
+def test_finish_takes_what_waits_in_a_udp_socket(make_udp: Make) -> None:
     taken = make_udp()
     for number in range(20):
         taken.sender.send(b"%d" % number)
@@ -74,7 +74,7 @@ def test_what_waits_in_a_udp_socket_is_taken(make_udp: Make) -> None:
     assert len(taken.messages) == 20
 
 
-def test_udp_senders_that_never_stop_do_not_hold_up_the_end(make_udp: Make) -> None:
+def test_finish_of_udp_ends_in_time_with_senders_that_never_stop(make_udp: Make) -> None:
     taken = make_udp()
     taken.answer = b"again"
     taken.sender.send(b"first")
@@ -82,9 +82,7 @@ def test_udp_senders_that_never_stop_do_not_hold_up_the_end(make_udp: Make) -> N
     assert taken.messages[:2] == [b"first", b"again"]
 
 
-def test_a_socket_that_was_handed_over_keeps_its_queue_and_its_senders(
-    make: Make, opened: ExitStack
-) -> None:
+def test_finish_leaves_queue_and_senders_of_a_systemd_socket(make: Make, opened: ExitStack) -> None:
     taken = make(ours=False)
     held = opened.enter_context(taken.bound.dup())  # as systemd holds it
     taken.sender.send(b"before")
@@ -94,25 +92,25 @@ def test_a_socket_that_was_handed_over_keeps_its_queue_and_its_senders(
     assert [held.recv(100), held.recv(100)] == [b"before", b"after"]
 
 
-def test_the_figures_can_be_asked_for_after_the_end(make: Make) -> None:
+def test_figures_stay_after_finish(make: Make) -> None:
     taken = make()
     taken.sender.send(b"x")
     taken.listener.finish(1.0)
-    assert taken.listener.messages == 1
-    assert taken.listener.kernel_dropped() == 0
+    assert taken.listener.figures().messages == 1
+    assert taken.listener.figures().kernel_dropped == 0
 
 
-def test_the_kernels_drops_are_remembered_after_the_end(make_udp: Make) -> None:
+def test_kernel_drops_stay_in_the_figures_after_finish(make_udp: Make) -> None:
     taken = make_udp()
     taken.bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     for _ in range(100):
         taken.sender.send(b"x" * 1000)
-    dropped = taken.listener.kernel_dropped()
+    dropped = taken.listener.figures().kernel_dropped
     taken.listener.finish(10.0)
-    assert taken.listener.kernel_dropped() == dropped > 0
+    assert taken.listener.figures().kernel_dropped == dropped > 0
 
 
-async def test_a_burst_that_was_being_taken_is_taken_to_its_end(make: Make) -> None:
+async def test_finish_takes_the_rest_of_a_burst_that_was_handed_on(make: Make) -> None:
     taken = make()
     parts: list[int] = []
 
@@ -134,7 +132,7 @@ async def test_a_burst_that_was_being_taken_is_taken_to_its_end(make: Make) -> N
     assert parts == [0, 1, 2]
 
 
-async def test_what_was_gathered_and_not_taken_yet_is_taken_at_the_end(make: Make) -> None:
+async def test_finish_takes_what_was_gathered_already(make: Make) -> None:
     taken = make()
     with trio.fail_after(LIMIT):
         async with trio.open_nursery() as nursery:

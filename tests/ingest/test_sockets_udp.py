@@ -43,7 +43,7 @@ def has_ipv6() -> bool:
     return True
 
 
-def test_a_udp_socket_takes_datagrams(opened: ExitStack) -> None:
+def test_udp_socket_takes_datagrams(opened: ExitStack) -> None:
     bound = opened.enter_context(bind_udp("127.0.0.1:0"))
     assert not bound.getblocking()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
@@ -52,7 +52,7 @@ def test_a_udp_socket_takes_datagrams(opened: ExitStack) -> None:
     assert address_of(bound) == f"udp:127.0.0.1:{bound.getsockname()[1]}"
 
 
-def test_an_ipv6_address_stands_in_brackets(opened: ExitStack) -> None:
+def test_ipv6_address_stands_in_brackets(opened: ExitStack) -> None:
     if not has_ipv6():
         pytest.skip("this machine has no IPv6")
     bound = opened.enter_context(bind_udp("[::1]:0"))
@@ -60,7 +60,7 @@ def test_an_ipv6_address_stands_in_brackets(opened: ExitStack) -> None:
     assert address_of(bound) == f"udp:[::1]:{bound.getsockname()[1]}"
 
 
-def test_a_port_in_use_is_named_with_the_remedy(opened: ExitStack) -> None:
+def test_port_in_use_is_named_with_the_remedy(opened: ExitStack) -> None:
     address = address_of(opened.enter_context(bind_udp("127.0.0.1:0"))).removeprefix("udp:")
     assert refused(address) == (
         f"can't listen on udp {address}: Address already in use; "
@@ -69,13 +69,13 @@ def test_a_port_in_use_is_named_with_the_remedy(opened: ExitStack) -> None:
 
 
 @pytest.mark.parametrize("host", ["x" * 64 + ".example", "192.0.2.1"])
-def test_a_host_that_is_not_here_is_named_with_the_remedy(host: str) -> None:
+def test_udp_host_that_can_not_be_bound_is_named_with_the_remedy(host: str) -> None:
     said = refused(f"{host}:7460")
     assert f"{host}:7460" in said
     assert said.endswith("set ingest.udp")
 
 
-def test_addresses_of_unix_and_tcp_sockets(opened: ExitStack, directory: Path) -> None:
+def test_address_of_unix_and_tcp_sockets_has_the_scheme(opened: ExitStack, directory: Path) -> None:
     unix = opened.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
     unix.bind(str(directory / "s"))
     assert address_of(unix) == f"unix:{directory}/s"
@@ -100,18 +100,18 @@ def shrunk(opened: ExitStack) -> socket.socket:
     return bound
 
 
-def test_a_buffer_within_the_kernels_limit_is_given(opened: ExitStack) -> None:
+def test_widen_gives_a_buffer_within_the_kernel_s_limit(opened: ExitStack) -> None:
     bound = shrunk(opened)
     assert widen(bound, limit() // 2) == receive_buffer(bound) == limit() // 2
 
 
-def test_a_larger_buffer_that_is_there_already_stays(opened: ExitStack) -> None:
+def test_widen_leaves_a_larger_buffer(opened: ExitStack) -> None:
     bound = shrunk(opened)
     assert widen(bound, 100_000) == 100_000
     assert widen(bound, 5000) == receive_buffer(bound) == 100_000
 
 
-def test_what_the_kernel_gives_is_told_where_it_is_less(opened: ExitStack) -> None:
+def test_widen_returns_the_smaller_buffer_that_the_kernel_gave(opened: ExitStack) -> None:
     bound = shrunk(opened)
     given = widen(bound, limit() * 2)
     assert given == receive_buffer(bound)
@@ -120,7 +120,7 @@ def test_what_the_kernel_gives_is_told_where_it_is_less(opened: ExitStack) -> No
 
 
 @pytest.mark.skipif(not ROOT, reason="needs root")
-def test_a_buffer_beyond_the_limit_stays_with_a_daemon_that_may_not_ask_for_it(
+def test_widen_without_privileges_leaves_a_buffer_beyond_the_limit(
     opened: ExitStack,
 ) -> None:
     bound = shrunk(opened)

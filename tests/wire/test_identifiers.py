@@ -323,7 +323,7 @@ def wrong_segments(path: str, wanted: str) -> list[tuple[str, str]]:
     return [(shown, right) for shown, right in pairs if shown != right]
 
 
-def test_paths_have_the_templates_that_their_routers_have_but_for_a_few_that_are_known() -> None:
+def test_templates_are_those_of_the_routers_except_for_the_known_few() -> None:
     wrong = {path: wrong_segments(path, wanted) for path, wanted in ALL}
     assert {path: shown for path, pairs in wrong.items() for shown, _ in pairs} == WRONG
     verdicts = [pair for pairs in wrong.values() for pair in pairs]
@@ -333,6 +333,6 @@ def test_paths_have_the_templates_that_their_routers_have_but_for_a_few_that_are
     )  # words taken for identifiers
 
 
-def test_the_table_is_large_and_has_no_path_twice() -> None:
+def test_table_is_large_and_has_no_path_twice() -> None:
     assert len(ALL) >= 130
     assert len({path for path, _ in ALL}) == len(ALL)

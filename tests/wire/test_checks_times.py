@@ -44,7 +44,7 @@ def test_fractions_are_kept_to_the_microsecond() -> None:
     assert timestamp(msgpack.Timestamp(NOW - 5, 123_456_000)) == (NOW - 5) * MICROSECONDS + 123_456
 
 
-def test_different_forms_of_time_stand_beside_each_other() -> None:
+def test_burst_may_mix_forms_of_timestamps() -> None:
     forms = [NOW, NOW * 1000, msgpack.Timestamp(NOW), None, float(NOW)]
     decoded = decode([GOOD["request"] | {"timestamp": form} for form in forms])
     assert [row["timestamp"] for row in rows(decoded.blocks)] == [NOW * MICROSECONDS] * 5
@@ -58,7 +58,7 @@ def test_1e11_itself_is_still_seconds() -> None:
     assert [row["timestamp"] for row in rows(above.blocks)] == [now * MICROSECONDS + 1000]
 
 
-def test_the_timestamp_type_is_never_in_milliseconds() -> None:
+def test_timestamp_type_is_never_in_milliseconds() -> None:
     assert fault_of(GOOD["request"] | {"timestamp": msgpack.Timestamp(NOW * 1000)}) == (
         "out_of_range",
         "timestamp",
@@ -74,13 +74,13 @@ def test_five_minutes_ahead_is_the_limit(form: type) -> None:
     )
 
 
-def test_the_greatest_age_is_the_limit() -> None:
+def test_greatest_age_is_the_limit() -> None:
     oldest = NOW - MAX_AGE // MICROSECONDS
     assert timestamp(oldest) == oldest * MICROSECONDS
     assert fault_of(GOOD["request"] | {"timestamp": oldest - 1}) == ("out_of_range", "timestamp")
 
 
-def test_the_timestamp_type_may_lie_before_1970_and_is_then_too_old() -> None:
+def test_timestamp_type_may_lie_before_1970_and_is_then_too_old() -> None:
     for moment in (
         msgpack.Timestamp(-1),
         msgpack.Timestamp(-(2**63)),
@@ -111,13 +111,13 @@ def test_durations_are_kept_as_whole_microseconds(milliseconds: float, microseco
     assert backend["response_time_ms"] == microseconds
 
 
-def test_a_float_of_32_bits_is_a_number_too() -> None:
+def test_float_of_32_bits_is_a_number_too() -> None:
     assert duration(0.5) == 500
     event = msgpack.packb(GOOD["request"] | {"duration_ms": 0.5}, use_single_float=True)
     assert only(event)["duration_ms"] == 500
 
 
-def test_a_request_without_a_duration_has_none() -> None:
+def test_request_without_a_duration_has_none() -> None:
     assert duration(None) is None
     decoded = decode([GOOD["request"] | {"duration_ms": d} for d in (None, 0, None, 2)])
     assert [row["duration_ms"] for row in rows(decoded.blocks)] == [None, 0, None, 2000]

@@ -55,7 +55,7 @@ reports = st.one_of(
 
 @given(st.lists(reports, max_size=10), st.data())
 @settings(max_examples=100)
-def test_of_reports_at_one_moment_the_later_arrival_counts_in_any_split(
+def test_last_of_reports_with_one_timestamp_counts_in_any_split(
     sent: list[dict[str, Any]], data: st.DataObject
 ) -> None:
     single, parted = Live(), Live()

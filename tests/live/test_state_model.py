@@ -13,9 +13,9 @@ from aegisd.config.settings import WINDOW_SECONDS
 from aegisd.events.block import ABSENT, Block, Text
 from aegisd.events.counters import COUNTERS, OTHER
 from aegisd.events.protocol import MAX_AHEAD_SECONDS, REQUEST
-from aegisd.live import waiting
+from aegisd.live import buffer
 from aegisd.live.busiest import EndpointFigures
-from aegisd.live.names import MAX_METHODS
+from aegisd.live.endpoint_rows import MAX_METHODS
 from aegisd.live.state import LiveState
 from aegisd.live.windows import FEW_SECONDS, LONGEST
 from aegisd.stats import sketch
@@ -170,9 +170,9 @@ def test_every_request_counts_once_in_its_own_second_and_endpoint(
     assert totals["duration_sum_us"] == sum(r[2] for r in model.requests if r[2] != ABSENT)
 
 
-@pytest.mark.parametrize("size", [waiting.MAX_EVENTS - 1, waiting.MAX_EVENTS, 3001])
+@pytest.mark.parametrize("size", [buffer.MAX_EVENTS - 1, buffer.MAX_EVENTS, 3001])
 @pytest.mark.parametrize("span", ["one second", "a few seconds", "the hour and more"])
-def test_blocks_of_any_size_are_counted_whole(size: int, span: str) -> None:
+def test_blocks_of_any_size_are_counted_completely(size: int, span: str) -> None:
     live, model = LiveState(len(METHODS) * ENDPOINTS, NOW, 0.0), Model()
     for seed in range(3):
         block = Shape(size, span, 0.1, len(METHODS), 20, seed).block(NOW)
@@ -183,7 +183,7 @@ def test_blocks_of_any_size_are_counted_whole(size: int, span: str) -> None:
 
 @given(st.lists(shapes, min_size=1, max_size=6), st.integers(1, 5))
 @settings(max_examples=60)
-def test_beyond_the_bound_the_others_have_what_the_followed_have_not(
+def test_beyond_the_limit_other_has_the_requests_of_endpoints_without_a_row(
     held: list[Shape], limit: int
 ) -> None:
     live, model = LiveState(limit, NOW, 0.0), Model()
@@ -203,7 +203,7 @@ def test_beyond_the_bound_the_others_have_what_the_followed_have_not(
 
 
 @pytest.mark.parametrize("step", [3600, -3600, 1.4, -1.4, 0.4])
-def test_what_came_before_the_clock_was_set_counts_where_it_was(step: float) -> None:
+def test_requests_before_a_clock_step_count_in_their_own_second(step: float) -> None:
     live, model = LiveState(10, NOW + 0.5, 0.5), Model()
     block = Shape(50, "one second", 0, 1, 1, 0).block(NOW)
     live.apply(block)

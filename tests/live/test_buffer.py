@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from sample_events import GOOD, decode, rows
 
 from aegisd.events.block import Block, Text
-from aegisd.live.waiting import MAX_BLOCKS, MAX_EVENTS, NUMBERS, TEXTS, Waiting
+from aegisd.live.buffer import MAX_BLOCKS, MAX_EVENTS, NUMBERS, TEXTS, RequestBuffer
 from aegisd.wire.naming.endpoints import EndpointNamer
 
 events = st.builds(
@@ -25,14 +25,15 @@ def block(sent: list[dict[str, object]]) -> Block:
 
 
 @given(st.lists(st.lists(events, min_size=1, max_size=5), max_size=8))
-def test_what_waits_comes_as_one_block_in_order_with_what_is_counted(
+def test_take_gives_one_block_in_order_with_the_counted_columns(
     bursts: list[list[dict[str, object]]],
 ) -> None:
-    waiting = Waiting()
+    buffer = RequestBuffer()
     for burst in bursts:
-        assert not waiting.add(block(burst))
-    taken = waiting.take()
-    assert waiting.take() is None
+        buffer.add(block(burst))
+        assert not buffer.full
+    taken = buffer.take()
+    assert buffer.take() is None
     if taken is None:
         assert not bursts
         return
@@ -43,22 +44,24 @@ def test_what_waits_comes_as_one_block_in_order_with_what_is_counted(
 
 
 @pytest.mark.parametrize(("blocks", "size"), [(64, MAX_EVENTS // 64), (MAX_BLOCKS, 1)])
-def test_no_more_waits_than_the_bounds(blocks: int, size: int) -> None:
-    waiting, made = Waiting(), block([GOOD["request"]] * size)
+def test_buffer_is_full_at_its_bounds(blocks: int, size: int) -> None:
+    buffer, made = RequestBuffer(), block([GOOD["request"]] * size)
     for _ in range(2):  # the second time as the first
-        assert [waiting.add(made) for _ in range(blocks)] == [False] * (blocks - 1) + [True]
-        taken = waiting.take()
+        for number in range(blocks):
+            buffer.add(made)
+            assert buffer.full == (number == blocks - 1)
+        taken = buffer.take()
         assert taken is not None
         assert taken.size == blocks * size
-        assert waiting.take() is None
+        assert buffer.take() is None
 
 
-def test_texts_without_rows_do_no_harm() -> None:
-    waiting = Waiting()
+def test_values_without_a_row_are_no_row_of_the_joined_text() -> None:
+    buffer = RequestBuffer()
     made = block([GOOD["request"]])
     for path in ("/x", "/y"):
         endpoint = Text(["/unused", path, None], np.array([1], np.int32))
-        waiting.add(made.with_text("endpoint", endpoint))
-    taken = waiting.take()
+        buffer.add(made.with_text("endpoint", endpoint))
+    taken = buffer.take()
     assert taken is not None
     assert taken.texts["endpoint"].rows() == ["/x", "/y"]

@@ -1,4 +1,4 @@
-"""The rows of names, against a dict of them."""
+"""The rows of endpoints, against a dict of them."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aegisd.events.block import Text
-from aegisd.live.names import MAX_METHODS, NOWHERE, Name, Names
+from aegisd.live.endpoint_rows import MAX_METHODS, NO_ROW, Endpoint, EndpointRows
 
 LIMIT = 6
 
@@ -25,7 +25,7 @@ moves = st.lists(
 )
 
 
-def found(index: Names, asked: list[Name]) -> list[int]:
+def found(index: EndpointRows, asked: list[Endpoint]) -> list[int]:
     """The row of each of ``asked``; texts stand twice among the values, as in joined blocks."""
     methods, paths = ([name[i] for name in asked] for i in (0, 1))
     places = np.arange(len(asked), dtype=np.int32)
@@ -33,7 +33,9 @@ def found(index: Names, asked: list[Name]) -> list[int]:
     return rows.tolist()
 
 
-def apply(index: Names, model: dict[Name, int], move: str, what: Any) -> dict[Name, int]:
+def apply(
+    index: EndpointRows, model: dict[Endpoint, int], move: str, what: Any
+) -> dict[Endpoint, int]:
     if move == "replace":
         model = {name: row for row, name in enumerate(what)}
         index.replace(dict(model))
@@ -48,40 +50,40 @@ def apply(index: Names, model: dict[Name, int], move: str, what: Any) -> dict[Na
 
 @given(moves, st.lists(names, min_size=1, max_size=20))
 @settings(max_examples=200)
-def test_names_are_found_until_they_are_dropped(
-    done: list[tuple[str, Any]], asked: list[Name]
+def test_endpoints_are_found_until_they_are_dropped(
+    done: list[tuple[str, Any]], asked: list[Endpoint]
 ) -> None:
-    index, model = Names(LIMIT), dict[Name, int]()
+    index, model = EndpointRows(LIMIT), dict[Endpoint, int]()
     for move, what in done:
         model = apply(index, model, move, what)
-        assert index.rows == model
+        assert index.row_of == model
         for name, row in zip(asked, found(index, asked), strict=True):
-            assert row in {NOWHERE, model.get(name, NOWHERE)}
-        all_methods = {method for move, what in done for method, _ in _names_of(what)}
+            assert row in {NO_ROW, model.get(name, NO_ROW)}
+        all_methods = {method for move, what in done for method, _ in _endpoints_of(what)}
         if len(all_methods) <= MAX_METHODS and model:
             assert found(index, list(model)) == list(model.values())
 
 
-def _names_of(what: Any) -> list[Name]:
+def _endpoints_of(what: Any) -> list[Endpoint]:
     return what if isinstance(what, list) else [what]
 
 
-def test_paths_may_change_for_ever() -> None:
-    index = Names(LIMIT)
+def test_rows_are_found_however_many_paths_came_and_went() -> None:
+    index = EndpointRows(LIMIT)
     for n in range(20 * LIMIT):
         if n >= LIMIT:
             index.drop(("GET", f"/{n - LIMIT}"))
         index.put(("GET", f"/{n}"), n % LIMIT)
         held = [("GET", f"/{k}") for k in range(max(0, n - LIMIT + 1), n + 1)]
-        assert found(index, held) == [index.rows[name] for name in held]
+        assert found(index, held) == [index.row_of[name] for name in held]
 
 
 @pytest.mark.parametrize("known", [0, 1])
 def test_texts_that_are_absent_or_unknown_have_no_row(known: int) -> None:
-    index = Names(LIMIT)
+    index = EndpointRows(LIMIT)
     for row in range(known):
         index.put(("GET", "/"), row)
     asked = [("GET", "/x"), ("X", "/"), ("X", "/x")]
-    assert found(index, asked) == [NOWHERE] * 3
+    assert found(index, asked) == [NO_ROW] * 3
     nothing = Text([None], np.zeros(2, np.int32))
-    assert index.find(nothing, nothing).tolist() == [NOWHERE] * 2
+    assert index.find(nothing, nothing).tolist() == [NO_ROW] * 2

@@ -1,9 +1,9 @@
-"""Drains a Unix datagram socket all the while, in a thread of its own.
+"""Reads a Unix datagram socket all the time, in a thread of its own.
 
-Its queue is short (net.unix.max_dgram_qlen: 10, or 512 where systemd booted), and its senders wait
-or give up when it is full. So somebody must always read, also while the loop decodes. The thread
-waits in recvmmsg(2): no Python runs between two datagrams, and a datagram costs what waking a
-thread in the kernel costs. The loop is woken once for each burst.
+The queue of such a socket is short (net.unix.max_dgram_qlen: 10, or 512 if systemd booted the
+machine). If it is full, senders wait or give up. So it must be read while the event loop decodes,
+too. The thread waits in recvmmsg(2): no Python runs between two datagrams, and a datagram costs as
+much as waking a thread in the kernel. The event loop is woken once for each burst.
 """
 
 import os
@@ -18,34 +18,38 @@ from time import monotonic
 import trio
 
 from aegisd.events.units import SECOND_US
-from aegisd.ingest.gathering import GATHER_SECONDS, Burst, Gathering
-from aegisd.ingest.receive import Receiver
+from aegisd.ingest.burst import GATHER_SECONDS, Burst, Gatherer
+from aegisd.ingest.recvmmsg import Receiver
 from aegisd.threads import in_thread
 
 SILENCE_SECONDS = 0.010
-"""A receiver that waits gives up after so long without a datagram. It is asked for GATHER_SECONDS
-less this: so no burst takes longer, unless the loop has not taken the one before."""
+"""A receiver that waits returns after so long without a datagram (SO_RCVTIMEO). It is told to wait
+GATHER_SECONDS less this, so that no burst takes longer, unless the loop has not taken the last."""
 
 
-class Drain:
-    """The thread's work. One burst is ready at most, beside the one that is being gathered."""
+class ReaderThread:
+    """Gathers bursts in a thread, for as long as ``running`` lasts.
 
-    def __init__(self, bound: socket.socket, receiver: Receiver, gathering: Gathering) -> None:
-        # every other call says itself that it doesn't wait
+    At most one burst is ready, beside the one that is being gathered. Once that one is full, the
+    thread waits until the ready burst is taken; meanwhile the kernel's queue may fill.
+    """
+
+    def __init__(self, bound: socket.socket, receiver: Receiver, gatherer: Gatherer) -> None:
+        # blocking; calls that must not wait say so (MSG_DONTWAIT)
         bound.settimeout(None)
         timeout = struct.pack("ll", 0, round(SILENCE_SECONDS * SECOND_US))
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeout)
         self._socket = bound
         self._receiver = receiver
-        self._gathering = gathering
+        self._gatherer = gatherer
         self._ready: Burst | None = None
-        self._changed = threading.Condition()  # what is ready, or that it is time to stop
+        self._changed = threading.Condition()  # guards _ready and _stopping
         self._stopping = False
-        self._bell = -1
+        self._bell = -1  # an eventfd(2) that wakes the loop
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """The thread, for as long as the block lasts; then the socket is left alone."""
+        """Run the thread until the end of the block; after that the socket is not read."""
         self._bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         stop = os.eventfd(0, os.EFD_CLOEXEC)
         try:
@@ -63,15 +67,15 @@ class Drain:
             os.close(self._bell)
 
     async def next(self) -> Burst:
-        """The next burst."""
+        """Wait for the next burst."""
         while (burst := self.take()) is None:
-            # sooner than trio's own way from a thread: one pass of the loop in place of three
+            # sooner than trio.from_thread: one turn of the loop instead of three
             await trio.lowlevel.wait_readable(self._bell)
             os.eventfd_read(self._bell)
         return burst
 
     def take(self) -> Burst | None:
-        """The burst that is ready."""
+        """The burst that is ready, or None."""
         with self._changed:
             burst, self._ready = self._ready, None
             self._changed.notify()
@@ -88,16 +92,16 @@ class Drain:
             with self._changed:
                 self._changed.wait_for(lambda: self._stopping or self._ready is None)
                 if self._ready is None:
-                    self._ready = self._gathering.burst()
+                    self._ready = self._gatherer.take()
             os.eventfd_write(self._bell, 1)
 
     def _gather(self) -> None:
-        """Gather a burst: for a while, or for as long as the one before is not taken."""
+        """Gather until the burst is full, or its time is over and the last burst was taken."""
         deadline = monotonic() + GATHER_SECONDS - SILENCE_SECONDS
-        self._gathering.read(only_held=True)
-        while not self._stopping and not self._gathering.full:
+        self._gatherer.read(only_held=True)
+        while not self._stopping and not self._gatherer.full:
             left = deadline - monotonic()
             if left <= 0 and self._ready is None:
                 break
             self._receiver.wait(max(left, SILENCE_SECONDS))
-            self._gathering.read(only_held=True)
+            self._gatherer.read(only_held=True)

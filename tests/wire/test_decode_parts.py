@@ -3,7 +3,17 @@
 from typing import Any
 
 import pytest
-from sample_events import GOOD, NOW, Together, decoded_by, faults, flows, open_decoder, pack, rows
+from sample_events import (
+    GOOD,
+    NOW,
+    DecodedBurst,
+    decoded_by,
+    faults,
+    flows,
+    keep_all_decoder,
+    pack,
+    rows,
+)
 
 from aegisd.events.block import Text, concatenate
 from aegisd.events.protocol import MAX_DURATION_MS, MAX_ROWS
@@ -19,23 +29,23 @@ REQUEST = GOOD["request"]
 NIL, EMPTY_MAP = b"\xc0", b"\x80"
 
 
-def parts_of(*messages: Any) -> Together:
-    return decoded_by(open_decoder(), [pack(message) for message in messages])
+def parts_of(*messages: Any) -> DecodedBurst:
+    return decoded_by(keep_all_decoder(), [pack(message) for message in messages])
 
 
 def list_of(item: bytes, count: int) -> bytes:
     return b"\xdd" + count.to_bytes(4, "big") + item * count
 
 
-def sizes(burst: Together) -> list[int]:
+def sizes(burst: DecodedBurst) -> list[int]:
     return [sum(block.size for block in part.blocks) for part in burst.parts]
 
 
-def test_a_small_burst_is_one_part() -> None:
+def test_small_burst_is_one_part() -> None:
     assert len(parts_of(*GOOD.values(), list(GOOD.values()), b"\xc1").parts) == 1
 
 
-def test_a_list_of_many_requests_comes_in_parts_that_hold_all_of_it_in_order() -> None:
+def test_list_of_many_requests_comes_in_parts_in_order() -> None:
     count = 3 * MAX_PART_EVENTS + 5
     burst = parts_of([REQUEST | {"path": f"/{i}"} for i in range(count)])
     assert sizes(burst) == [MAX_PART_EVENTS] * 3 + [5]
@@ -43,7 +53,7 @@ def test_a_list_of_many_requests_comes_in_parts_that_hold_all_of_it_in_order() -
     assert burst.starts.tolist() == [0, count]
 
 
-def test_the_events_of_many_messages_are_counted_for_each_across_parts() -> None:
+def test_events_of_many_messages_are_counted_for_each_across_parts() -> None:
     lists = [[REQUEST] * size for size in (MAX_PART_EVENTS - 1, 5, 0, 2 * MAX_PART_EVENTS, 1)]
     burst = parts_of(*lists, REQUEST)
     assert [end - start for start, end in zip(burst.starts, burst.starts[1:], strict=False)] == [
@@ -52,14 +62,14 @@ def test_the_events_of_many_messages_are_counted_for_each_across_parts() -> None
     ]
 
 
-def test_large_requests_come_in_parts_of_some_bytes() -> None:
+def test_parts_of_large_requests_end_at_the_bound_in_bytes() -> None:
     burst = parts_of([REQUEST | {"path": f"/{i:04}" + "x" * 2000} for i in range(500)])
     most = max(sum(len(text) for text in p.blocks[0].texts["path"].values) for p in burst.parts)
     assert most <= 1.1 * MAX_PART_BYTES
     assert sum(sizes(burst)) == 500
 
 
-def test_who_sent_a_message_is_told_once_however_many_parts_it_has() -> None:
+def test_message_of_many_parts_has_one_flow() -> None:
     count = 2 * MAX_PART_EVENTS + 1
     assert flows(parts_of({"source": "s", "seq": 7, "events": [REQUEST] * count})) == [
         ("s", 7, count)
@@ -68,7 +78,7 @@ def test_who_sent_a_message_is_told_once_however_many_parts_it_has() -> None:
     assert flows(parts_of({"source": "s", "seq": 7, "events": odd})) == [("s", 7, len(odd))]
 
 
-def test_events_opened_one_by_one_come_in_smaller_parts_with_their_places() -> None:
+def test_events_read_the_careful_way_come_in_smaller_parts_with_their_indexes() -> None:
     count = 5 * MAX_CAREFUL_EVENTS
     burst = parts_of([REQUEST if i % 2 else {"kind": "?"} for i in range(count)])
     assert len(burst.parts) >= 5
@@ -95,7 +105,7 @@ def test_columns_of_the_most_rows_come_in_several_blocks_in_order(kind: str) -> 
     assert whole.rows() == given[name]
 
 
-def test_blocks_of_many_names_are_smaller() -> None:
+def test_blocks_with_many_texts_are_smaller() -> None:
     paths = [f"/{i}" for i in range(MAX_ROWS)]
     burst = parts_of({"n": MAX_ROWS, "columns": REQUEST | {"path": paths}})
     assert all(len(block.texts["path"].values) <= MAX_PART_EVENTS for block in burst.blocks)
@@ -103,14 +113,14 @@ def test_blocks_of_many_names_are_smaller() -> None:
 
 
 @pytest.mark.parametrize("item", [NIL, EMPTY_MAP])
-def test_a_list_of_a_million_that_are_none_comes_in_many_parts(item: bytes) -> None:
+def test_list_of_a_million_bad_events_comes_in_many_parts(item: bytes) -> None:
     burst = parts_of(list_of(item, 1_000_000))
     assert len(burst.parts) >= 1_000_000 // MAX_CAREFUL_EVENTS
     assert sum(len(reject.indexes) for reject in burst.rejects) == 1_000_000
     assert sizes(burst) == [0] * len(burst.parts)
 
 
-def test_a_value_nested_a_million_times_is_passed_over_in_many_steps() -> None:
+def test_value_nested_a_million_times_is_skipped_in_many_parts() -> None:
     deep = b"\x91" * 999_999 + b"\x90"
     burst = parts_of(b"\x92" + deep + pack(REQUEST))
     assert len(burst.parts) > 100
@@ -118,7 +128,7 @@ def test_a_value_nested_a_million_times_is_passed_over_in_many_steps() -> None:
     assert len(rows(burst.blocks)) == 1
 
 
-def test_what_an_unknown_key_holds_is_never_built(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_value_of_an_unknown_key_is_not_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
     built: list[int] = []
     from aegisd.wire.careful import opening  # noqa: PLC0415
 
@@ -144,5 +154,5 @@ def test_sums_of_the_longest_durations_of_a_message_do_not_overflow() -> None:
     assert durations.total.tolist() == [expected]
 
 
-def test_a_batch_of_the_longest_durations_fits_64_bits() -> None:
+def test_batch_of_the_longest_durations_fits_64_bits() -> None:
     assert (MAX_BATCH_EVENTS + MAX_ROWS) * MAX_DURATION_MS * 1000 < 2**63

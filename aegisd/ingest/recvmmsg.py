@@ -1,8 +1,8 @@
-"""Receives datagrams many at a time: one call into the kernel for up to SLOTS of them.
+"""Receives up to SLOTS datagrams with one call of the kernel: recvmmsg(2).
 
 Python's ``recv`` makes a call and an object for each datagram, which costs two to three times as
-much as receiving it. recvmmsg(2) puts them side by side into memory of ours, and from there
-they are copied out in one piece.
+much as receiving it. recvmmsg puts datagrams side by side into our memory. From there they are
+copied in one go.
 """
 
 import ctypes
@@ -18,21 +18,21 @@ import numpy as np
 from attrs import frozen
 
 SLOTS = 128
-"""Datagrams that one call may bring. Memory is used as far as datagrams reach into the slots."""
+"""One call brings so many datagrams at most. Memory is only used as far as datagrams fill slots."""
 
 CACHE_LINE_BYTES = 64
 
 SCATTER_BYTES = 65 * CACHE_LINE_BYTES
-"""Between slots, so that their beginnings don't compete for the same lines of the cache."""
+"""Gap between slots, so that their beginnings don't compete for the same cache lines."""
 
 CREDENTIALS = struct.Struct("16x2i8x")
-"""A control message that tells who sent a datagram: header, pid, uid and gid (unix(7), cmsg(3))."""
+"""The control message SCM_CREDENTIALS: header; pid, uid, gid of the sender (unix(7), cmsg(3))."""
 
 FEW = 16
-"""Up to so many datagrams are copied out one by one."""
+"""Up to so many datagrams are copied one by one."""
 
 
-class _Piece(ctypes.Structure):
+class _Vector(ctypes.Structure):
     """struct iovec."""
 
     _fields_ = (("base", ctypes.c_void_p), ("length", ctypes.c_size_t))
@@ -44,8 +44,8 @@ class _Header(ctypes.Structure):
     _fields_ = (
         ("name", ctypes.c_void_p),
         ("name_length", ctypes.c_uint32),
-        ("pieces", ctypes.c_void_p),
-        ("piece_count", ctypes.c_size_t),
+        ("vectors", ctypes.c_void_p),
+        ("vector_count", ctypes.c_size_t),
         ("control", ctypes.c_void_p),
         ("control_length", ctypes.c_size_t),
         ("flags", ctypes.c_int),
@@ -66,17 +66,24 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 @frozen(eq=False)
-class Chunk:
-    """Datagrams that came together. ``senders``: CREDENTIALS of each, where known."""
+class Datagrams:
+    """Datagrams that were taken from a receiver together.
+
+    ``messages`` lacks the oversize ones; ``size`` and ``nbytes`` count them. ``senders`` has the
+    CREDENTIALS of each message, or is empty.
+    """
 
     messages: list[bytes]
     senders: bytes
-    size: int  # of all, the oversize among them
+    size: int
     nbytes: int
 
 
 class Receiver:
-    """Takes datagrams of up to ``limit`` bytes from a socket."""
+    """Takes datagrams of up to ``limit`` bytes from a socket; longer ones are cut, and known.
+
+    A call of the kernel fills the slots 0 to ``_received``; those before ``_taken`` were taken.
+    """
 
     def __init__(self, bound: socket.socket, limit: int, *, credentials: bool) -> None:
         self._file = bound.fileno()
@@ -86,12 +93,12 @@ class Receiver:
         self._control = np.empty((SLOTS, CREDENTIALS.size), np.uint8)
         self._credentials = credentials
         self._rows = [row.data for row in self._memory]
-        self._pieces = (_Piece * SLOTS)()
+        self._vectors = (_Vector * SLOTS)()
         self._slots = (_Slot * SLOTS)()
-        for i, (slot, piece) in enumerate(zip(self._slots, self._pieces, strict=True)):
-            piece.base, piece.length = self._memory.ctypes.data + i * stride, limit
-            slot.header.pieces = ctypes.addressof(piece)
-            slot.header.piece_count = 1
+        for i, (slot, vector) in enumerate(zip(self._slots, self._vectors, strict=True)):
+            vector.base, vector.length = self._memory.ctypes.data + i * stride, limit
+            slot.header.vectors = ctypes.addressof(vector)
+            slot.header.vector_count = 1
             if credentials:
                 slot.header.control = self._control.ctypes.data + i * CREDENTIALS.size
         words = memoryview(self._slots).cast("B").cast("I")
@@ -105,28 +112,27 @@ class Receiver:
 
     @property
     def holds(self) -> bool:
-        """Whether datagrams are here that were not taken yet."""
+        """Whether slots hold datagrams that were not taken yet."""
         return self._taken < self._received
 
     @property
     def emptied(self) -> bool:
-        """Whether the last call took all there was."""
+        """Whether the last call of the kernel brought everything that waited."""
         return self._received < SLOTS
 
     def wait(self, seconds: float) -> None:
-        """Receive in the kernel until all slots are full, the time is over or nobody sends.
+        """Receive until all slots are full, ``seconds`` are over, or no datagram comes.
 
-        For another thread, while this one does other things: nothing of Python runs between two
-        datagrams, so even a queue of ten does not overflow. The socket must not be non-blocking
-        and have a SO_RCVTIMEO, since recvmmsg looks at the time only when a datagram came
-        (recvmmsg(2)).
+        For a thread of its own: no Python runs between two datagrams, so not even a queue of ten
+        overflows. The socket must block and have a SO_RCVTIMEO, because recvmmsg checks the time
+        only after a datagram (recvmmsg(2)).
         """
         self._receive(socket.MSG_TRUNC, ctypes.byref(_timespec(0, round(seconds * 1e9))))
 
-    def take(self, max_messages: int, max_bytes: int) -> Chunk | None:
-        """What is here, or else what waits in the kernel, within bounds; None where nothing is.
+    def take(self, max_messages: int, max_bytes: int) -> Datagrams | None:
+        """What slots hold, or else what waits in the kernel, within bounds; None if nothing does.
 
-        The datagram that passes ``max_bytes`` is the last. Raises OSError.
+        The datagram that passes ``max_bytes`` is the last one. Raises OSError.
         """
         if not self.holds:
             self._receive(socket.MSG_DONTWAIT | socket.MSG_TRUNC, None)
@@ -140,12 +146,12 @@ class Receiver:
             size = bisect_left(sums, max_bytes) + 1
             lengths, nbytes = lengths[:size], sums[size - 1]
         self._taken = first + len(lengths)
-        return self._copied(first, lengths, nbytes)
+        return self._copy(first, lengths, nbytes)
 
     def _receive(self, flags: int, timeout: Any) -> None:
-        """Call the kernel; MSG_TRUNC tells the lengths that datagrams had (recv(2))."""
+        """Fill the slots; with MSG_TRUNC the kernel tells a datagram's full length (recv(2))."""
         if self._credentials:
-            self._control_lengths[:] = CREDENTIALS.size  # the kernel wrote what it used
+            self._control_lengths[:] = CREDENTIALS.size  # the kernel has overwritten them
         received = _libc.recvmmsg(self._file, self._slots, SLOTS, flags, timeout)
         if received < 0:
             number = ctypes.get_errno()
@@ -154,7 +160,7 @@ class Receiver:
         self._received = max(received, 0)
         self._taken = 0
 
-    def _copied(self, first: int, lengths: list[int], nbytes: int) -> Chunk:
+    def _copy(self, first: int, lengths: list[int], nbytes: int) -> Datagrams:
         size = len(lengths)
         last = first + size
         senders = self._control[first:last].tobytes() if self._credentials else b""
@@ -165,11 +171,11 @@ class Receiver:
             if self._credentials:
                 senders = b"".join([self._control[first + i].tobytes() for i in fit])
         elif size > FEW and longest * size <= 2 * nbytes:
-            # much alike: copied as a rectangle, and cut up
+            # of similar lengths: copied as a rectangle, and cut up
             data = self._memory[first:last, :longest].tobytes()
             places = zip(range(0, longest * size, longest), lengths, strict=True)
             messages = [data[at : at + length] for at, length in places]
         else:
             rows = zip(self._rows[first:last], lengths, strict=True)
             messages = [row[:length].tobytes() for row, length in rows]
-        return Chunk(messages, senders, size, nbytes)
+        return Datagrams(messages, senders, size, nbytes)

@@ -61,7 +61,7 @@ OTHERS = [(kind, field) for kind, field in FIELD_LIST if field.type not in WIDTH
 @pytest.mark.parametrize(
     "paths", [["/a", "/b", "/a"], coded(["/b", "/a"], [1, 0, 1]), coded(["/a", "/b"], [0, 1, 0])]
 )
-def test_a_text_comes_as_a_list_or_as_a_dictionary(paths: object) -> None:
+def test_text_column_may_be_a_list_or_a_dictionary(paths: object) -> None:
     assert column("path", message(3, path=paths)) == ["/a", "/b", "/a"]
 
 
@@ -75,7 +75,7 @@ def test_one_value_stands_for_all_rows(kind: str, field: Any) -> None:
 
 
 @pytest.mark.parametrize(("kind", "name", "dtype", "sent", "expected"), PACKED)
-def test_numbers_come_as_binary(
+def test_number_column_may_be_binary(
     kind: str, name: str, dtype: str, sent: list[float], expected: list[Any]
 ) -> None:
     shift = NOW * MICROSECONDS if name == "timestamp" else 0
@@ -99,7 +99,7 @@ def test_binary_numbers_out_of_range_reject_their_rows(
     )
 
 
-def test_nan_beside_what_is_out_of_range_is_still_absent() -> None:
+def test_nan_is_absent_also_beside_values_out_of_range() -> None:
     decoded = decode(message(4, duration_ms=binary([NAN, -1, 2, NAN], "<f4")))
     assert faults(decoded) == [(1, "out_of_range", "duration_ms")]
     assert [row["duration_ms"] for row in rows(decoded.blocks)] == [None, 2000, None]
@@ -123,19 +123,19 @@ def test_binary_numbers_that_are_no_whole_number_a_row_reject_the_message(length
 
 
 @pytest.mark.parametrize(("kind", "field"), OTHERS, ids=lambda v: getattr(v, "name", v))
-def test_texts_and_booleans_are_not_binary(kind: str, field: Any) -> None:
+def test_binary_text_or_boolean_column_is_a_bad_type(kind: str, field: Any) -> None:
     decoded = decode(message(2, kind, **{field.name: b"ab"}))
     assert faults(decoded) == [(0, "bad_type", field.name), (1, "bad_type", field.name)]
 
 
 @pytest.mark.parametrize("dtype", ["<u1", "<u2", "<u4"])
-def test_an_index_has_one_of_three_widths(dtype: str) -> None:
+def test_index_has_one_of_three_widths(dtype: str) -> None:
     held = column("path", message(3, path=coded(["/a", "/b"], [1, 0, 1], dtype)))
     assert held == ["/b", "/a", "/b"]
 
 
 @pytest.mark.parametrize("index", [b"", b"\0\0", b"\0" * 4, b"\0" * 9, b"\0" * 24])
-def test_an_index_of_another_length_rejects_the_message(index: bytes) -> None:
+def test_index_of_another_length_rejects_the_message(index: bytes) -> None:
     decoded = decode(message(3, path={"values": ["/"], "index": index}))
     assert faults(decoded) == [(row, "malformed", "path") for row in range(3)]
 
@@ -144,7 +144,7 @@ def test_an_index_of_another_length_rejects_the_message(index: bytes) -> None:
     ("dtype", "top"), [("<u1", 2**8 - 1), ("<u2", 2**16 - 1), ("<u4", 2**32 - 1), ("<u4", 2**31)]
 )
 @pytest.mark.parametrize("values", [["/a", "/b"], ["/a"]])
-def test_an_index_past_the_values_rejects_that_row(dtype: str, top: int, values: list[str]) -> None:
+def test_index_past_the_values_rejects_that_row(dtype: str, top: int, values: list[str]) -> None:
     index = [0, top, 0, len(values)]
     decoded = decode(message(4, path=coded(values, index, dtype)))
     assert faults(decoded) == [(1, "out_of_range", "path"), (3, "out_of_range", "path")]
@@ -152,12 +152,12 @@ def test_an_index_past_the_values_rejects_that_row(dtype: str, top: int, values:
 
 
 @pytest.mark.parametrize(("kind", "field"), FIELD_LIST, ids=lambda v: getattr(v, "name", v))
-def test_an_index_into_no_values_rejects_every_row(kind: str, field: Any) -> None:
+def test_index_into_no_values_rejects_every_row(kind: str, field: Any) -> None:
     decoded = decode(message(2, kind, **{field.name: coded([], [0, 0])}))
     assert faults(decoded) == [(row, "out_of_range", field.name) for row in range(2)]
 
 
-def test_values_that_nobody_points_to_may_be_anything() -> None:
+def test_dictionary_values_without_a_row_are_not_checked() -> None:
     values = [{}, [], b"", 5, None, True, msgpack.Timestamp(1), "\0" * 5000, "/ok"]
     decoded = decode(message(2, path=coded(values, [8, 8])))
     assert (faults(decoded), decoded.altered) == ([], 0)
@@ -165,7 +165,7 @@ def test_values_that_nobody_points_to_may_be_anything() -> None:
     assert column("status_code", message(2, status_code=coded(numbers, [7, 7]))) == [204, 204]
 
 
-def test_of_more_values_than_rows_those_that_a_row_has_are_kept() -> None:
+def test_dictionary_with_more_values_than_rows_keeps_only_those_of_rows() -> None:
     paths = [f"/{i}" for i in range(1000)]
     sent = message(4, path=coded(paths, [999, 7, 2000, 7], "<u2"))
     decoded = decode(sent)
@@ -174,7 +174,7 @@ def test_of_more_values_than_rows_those_that_a_row_has_are_kept() -> None:
     assert len(decoded.blocks[0].texts["path"].values) <= 4
 
 
-def test_a_bad_value_of_a_dictionary_rejects_the_rows_that_point_to_it() -> None:
+def test_bad_value_of_a_dictionary_rejects_the_rows_that_point_to_it() -> None:
     status = coded([200, "x", 1000, None, 2**64 - 1, [], {}], [0, 1, 2, 3, 4, 5, 6, 0])
     assert faults(decode(message(8, status_code=status))) == [
         (1, "bad_type", "status_code"),
@@ -198,7 +198,7 @@ def test_dictionaries_hold_values_of_every_type() -> None:
     assert [row["status"] for row in rows(decoded.blocks)] == ["unhealthy", "healthy"]
 
 
-def test_a_one_is_not_true_and_true_is_not_a_one_in_a_dictionary() -> None:
+def test_one_is_not_true_and_true_is_not_a_one_in_a_dictionary() -> None:
     decoded = decode(message(3, "rate_limit", allowed=coded([1, True, 1.0], [0, 1, 2])))
     assert faults(decoded) == [(0, "bad_type", "allowed"), (2, "bad_type", "allowed")]
     together = decode(
@@ -223,13 +223,13 @@ def test_a_one_is_not_true_and_true_is_not_a_one_in_a_dictionary() -> None:
         {"values": "//", "index": b"\0\0"},
     ],
 )
-def test_a_map_that_is_no_dictionary_of_values_is_of_a_bad_type(value: object) -> None:
+def test_map_that_is_no_dictionary_of_values_is_of_a_bad_type(value: object) -> None:
     decoded = decode(message(2, path=value))
     assert faults(decoded) == [(0, "bad_type", "path"), (1, "bad_type", "path")]
 
 
 @pytest.mark.parametrize("length", [0, 1, 3, 50])
-def test_a_list_of_another_length_rejects_the_message(length: int) -> None:
+def test_list_of_another_length_rejects_the_message(length: int) -> None:
     decoded = decode(GOOD["request"], message(2, path=["/"] * length), GOOD["request"])
     assert faults(decoded) == [(1, "malformed", "path"), (2, "malformed", "path")]
     assert accepted(decoded) == 2
@@ -246,7 +246,7 @@ def test_a_list_of_another_length_rejects_the_message(length: int) -> None:
         ("timestamp", 0, "out_of_range"),
     ],
 )
-def test_a_bad_value_for_all_rows_rejects_every_row(name: str, value: object, reason: str) -> None:
+def test_bad_value_for_all_rows_rejects_every_row(name: str, value: object, reason: str) -> None:
     decoded = decode(message(3, **{name: value}))
     assert faults(decoded) == [(row, reason, name) for row in range(3)]
 
@@ -268,7 +268,7 @@ def test_rows_of_rejected_events_are_not_counted_as_altered() -> None:
     assert (accepted(decoded), decoded.altered) == (1, 0)
 
 
-def test_a_row_s_first_fault_is_told_missing_fields_before_others() -> None:
+def test_reject_names_the_first_fault_of_a_row_missing_fields_first() -> None:
     decoded = decode(
         message(
             5,
@@ -286,7 +286,7 @@ def test_a_row_s_first_fault_is_told_missing_fields_before_others() -> None:
     ]
 
 
-def test_columns_make_the_arrays_that_events_make() -> None:
+def test_columns_become_the_same_arrays_as_events() -> None:
     for kind in KINDS:
         (listed,) = decode([GOOD[kind]] * 3).blocks
         (block,) = decode(message(3, kind)).blocks
@@ -300,7 +300,7 @@ def test_columns_make_the_arrays_that_events_make() -> None:
         assert columns == set(block.numbers) | set(block.texts)
 
 
-def test_a_message_full_of_bytes_like_headers_is_read() -> None:
+def test_columns_message_with_many_bytes_like_headers_is_read() -> None:
     held = column("duration_ms", message(10_000, duration_ms=b"\xdc\xdd\x5d\x3f" * 10_000))
     assert held == [only(GOOD["request"] | {"duration_ms": 0.8666513})["duration_ms"]] * 10_000
 
@@ -315,5 +315,5 @@ def test_values_nested_deeply_are_of_a_bad_type_however_many_messages_have_them(
 
 
 @pytest.mark.parametrize("bits", [b"\x01\x00\x80\x7f", b"\x01" + bytes(5) + b"\xf0\x7f"])
-def test_a_signalling_nan_is_a_nan(bits: bytes) -> None:
+def test_signalling_nan_is_a_nan(bits: bytes) -> None:
     assert column("duration_ms", message(2, duration_ms=bits * 2)) == [None, None]

@@ -82,7 +82,7 @@ def packed(event: dict[str, object]) -> bytes:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_tests_know_every_field(kind: str) -> None:
+def test_tests_have_a_good_value_for_every_field(kind: str) -> None:
     names = {field.name for field in KINDS[kind]}
     assert set(FIELDS[kind]) == names
     assert set(FULL[kind]) == names
@@ -112,7 +112,7 @@ def test_nil_is_the_same_as_left_out(kind: str, name: str) -> None:
     assert only(GOOD[kind] | {camel_case(name): None}) == only(GOOD[kind])
 
 
-def test_a_nil_beside_a_value_leaves_the_value_alone() -> None:
+def test_nil_beside_a_value_leaves_the_value_alone() -> None:
     for name, value in FULL["request"].items():
         others = [{name: value}, {name: None}] if (("request", name) in OPTIONAL) else []
         if others:
@@ -124,7 +124,7 @@ def test_a_nil_beside_a_value_leaves_the_value_alone() -> None:
 
 
 @pytest.mark.parametrize(("kind", "name"), REQUIRED)
-def test_a_required_field_that_is_missing_or_nil_is_named(kind: str, name: str) -> None:
+def test_required_field_that_is_missing_or_nil_is_named(kind: str, name: str) -> None:
     without = {key: value for key, value in GOOD[kind].items() if key != name}
     assert fault_of(without) == ("missing_field", name)
     assert fault_of(GOOD[kind] | {name: None}) == ("missing_field", name)
@@ -132,7 +132,7 @@ def test_a_required_field_that_is_missing_or_nil_is_named(kind: str, name: str) 
     assert faults(both) == [(1, "missing_field", name)]
 
 
-def test_the_first_required_field_that_is_missing_is_named() -> None:
+def test_first_required_field_that_is_missing_is_named() -> None:
     assert fault_of({}) == ("missing_field", "method")
     assert fault_of({"method": None, "path": "/"}) == ("missing_field", "method")
     assert fault_of({"method": "GET", "path": None}) == ("missing_field", "path")
@@ -143,7 +143,7 @@ def test_the_first_required_field_that_is_missing_is_named() -> None:
 
 
 @pytest.mark.parametrize(("kind", "name", "value"), cases(WRONG))
-def test_a_wrong_type_rejects_that_event_alone(kind: str, name: str, value: object) -> None:
+def test_wrong_type_rejects_that_event_alone(kind: str, name: str, value: object) -> None:
     bad = GOOD[kind] | {name: value}
     decoded = decode([GOOD[kind], bad, GOOD[kind]])
     assert faults(decoded) == [(1, "bad_type", name)]
@@ -152,7 +152,7 @@ def test_a_wrong_type_rejects_that_event_alone(kind: str, name: str, value: obje
 
 
 @pytest.mark.parametrize(("kind", "name", "value"), cases(RANGE))
-def test_a_value_out_of_range_rejects_that_event_alone(kind: str, name: str, value: object) -> None:
+def test_value_out_of_range_rejects_that_event_alone(kind: str, name: str, value: object) -> None:
     bad, good = packed(GOOD[kind] | {name: value}), packed(GOOD[kind])
     decoded = decode(b"\x93" + good + bad + good)
     assert faults(decoded) == [(1, "out_of_range", name)]
@@ -171,7 +171,7 @@ def test_nan_and_infinities_are_out_of_range(kind: str, name: str, value: float)
 
 @pytest.mark.parametrize("value", [b"\xca\x7f\x80\x00\x01", b"\xcb\x7f\xf0" + bytes(5) + b"\x01"])
 @pytest.mark.parametrize("name", ["timestamp", "duration_ms"])
-def test_signalling_nans_are_out_of_range_and_warn_nobody(name: str, value: bytes) -> None:
+def test_signalling_nan_is_out_of_range_without_a_warning(name: str, value: bytes) -> None:
     event = b"\x84" + packed(GOOD["request"])[1:] + packed(name) + value
     assert fault_of(event) == ("out_of_range", name)
     column = {"duration_ms": value[:0:-1], "method": "GET", "path": "/", "status_code": 200}
@@ -193,19 +193,19 @@ def test_unknown_keys_of_any_type_are_ignored() -> None:
     assert only(GOOD["request"] | extra) == only(GOOD["request"])
 
 
-def test_of_a_name_and_its_alias_the_last_counts() -> None:
+def test_last_of_name_and_alias_counts() -> None:
     start = {"method": "GET", "path": "/"}
     assert only(start | {"status_code": 200, "statusCode": 500})["status_code"] == 500
     assert only(start | {"statusCode": 500, "status_code": 200})["status_code"] == 200
 
 
-def test_of_a_key_given_twice_the_last_counts() -> None:
+def test_last_of_a_repeated_key_counts() -> None:
     twice = b"\x84" + b"".join(map(msgpack.packb, ["path", "/a", "status_code", 200]))
     twice += b"".join(map(msgpack.packb, ["path", "/b", "method", "GET"]))
     assert only(twice)["path"] == "/b"
 
 
-def test_events_with_keys_of_their_own_are_read_with_all_others() -> None:
+def test_events_with_unknown_keys_are_of_the_same_group() -> None:
     decoder_input = [GOOD["request"] | {f"x-{i}": i, i: None} for i in range(3000)]
     decoded = decode(decoder_input)
     assert len(decoded.blocks) == len(decoded.parts) <= 3

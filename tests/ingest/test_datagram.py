@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 import trio
 
-from aegisd.ingest import datagram, gathering
-from aegisd.ingest.gathering import Sender
-from aegisd.ingest.receive import SLOTS
+from aegisd.ingest import burst as bursts
+from aegisd.ingest import datagram
+from aegisd.ingest.burst import Sender
+from aegisd.ingest.recvmmsg import SLOTS
 from aegisd.ingest.sockets import widen
 
 LIMIT = 20
@@ -37,20 +38,20 @@ async def drained(taken: Any, is_done: Callable[[], bool]) -> None:
             nursery.cancel_scope.cancel()
 
 
-async def test_what_waits_is_one_burst_in_the_order_of_sending(make: Make) -> None:
+async def test_waiting_datagrams_are_one_burst_in_the_order_of_sending(make: Make) -> None:
     taken = make()
     sent = [b"%d" % number for number in range(5)]
     for message in sent:
         taken.sender.send(message)
     await drained(taken, lambda: bool(taken.bursts))
     assert taken.bursts == [sent]
-    assert (taken.listener.messages, taken.listener.bytes) == (5, 5)
+    assert (taken.listener.figures().messages, taken.listener.figures().bytes) == (5, 5)
 
 
-async def test_a_burst_ends_at_its_bound_in_messages(
+async def test_burst_ends_at_its_bound_in_messages(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gathering, "MAX_BURST_MESSAGES", 3)
+    monkeypatch.setattr(bursts, "MAX_BURST_MESSAGES", 3)
     taken = make()
     for number in range(8):
         taken.sender.send(b"%d" % number)
@@ -59,10 +60,10 @@ async def test_a_burst_ends_at_its_bound_in_messages(
     assert taken.messages == [b"%d" % number for number in range(8)]
 
 
-async def test_a_burst_ends_with_the_message_that_passes_its_bound_in_bytes(
+async def test_burst_ends_with_the_message_that_passes_its_bound_in_bytes(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gathering, "MAX_BURST_BYTES", 100)
+    monkeypatch.setattr(bursts, "MAX_BURST_BYTES", 100)
     taken = make()
     for _ in range(5):
         taken.sender.send(b"x" * 60)
@@ -70,7 +71,7 @@ async def test_a_burst_ends_with_the_message_that_passes_its_bound_in_bytes(
     assert [len(burst) for burst in taken.bursts] == [2, 2, 1]
 
 
-async def test_an_oversize_datagram_is_counted_and_its_neighbours_are_kept(
+async def test_oversize_datagram_is_counted_and_its_neighbours_are_kept(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(datagram, "MAX_DATAGRAM_BYTES", 64)
@@ -80,10 +81,10 @@ async def test_an_oversize_datagram_is_counted_and_its_neighbours_are_kept(
     await drained(taken, lambda: bool(taken.bursts))
     assert taken.messages == [b"x" * 64, b"x"]
     assert taken.oversize == 2
-    assert (taken.listener.messages, taken.listener.bytes) == (4, 1130)
+    assert (taken.listener.figures().messages, taken.listener.figures().bytes) == (4, 1130)
 
 
-async def test_an_oversize_datagram_alone_is_handed_over_too(
+async def test_oversize_datagram_alone_is_a_burst(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(datagram, "MAX_DATAGRAM_BYTES", 64)
@@ -93,7 +94,7 @@ async def test_an_oversize_datagram_alone_is_handed_over_too(
     assert taken.messages == []
 
 
-async def test_an_empty_datagram_is_a_message(make: Make) -> None:
+async def test_empty_datagram_is_a_message(make: Make) -> None:
     taken = make()
     for message in (b"", b"a", b""):
         taken.sender.send(message)
@@ -101,7 +102,9 @@ async def test_an_empty_datagram_is_a_message(make: Make) -> None:
     assert taken.messages == [b"", b"a", b""]
 
 
-async def test_a_unix_socket_tells_who_sent(make_unix: Make, opened: ExitStack) -> None:
+async def test_messages_of_a_unix_socket_have_their_sender(
+    make_unix: Make, opened: ExitStack
+) -> None:
     taken = make_unix()
     taken.sender.send(b"a")
     taken.sender.send(b"b" * 5000)
@@ -113,7 +116,7 @@ async def test_a_unix_socket_tells_who_sent(make_unix: Make, opened: ExitStack) 
     assert taken.senders == [Sender(os.getpid(), uid)] * 2 + [Sender(other.pid, uid)]
 
 
-async def test_udp_does_not_tell_who_sent(make_udp: Make) -> None:
+async def test_messages_of_udp_have_no_sender(make_udp: Make) -> None:
     taken = make_udp()
     taken.sender.send(b"a")
     await drained(taken, lambda: bool(taken.bursts))
@@ -140,7 +143,7 @@ async def test_messages_of_all_lengths_keep_their_bytes(make: Make) -> None:
     assert taken.messages == sent
 
 
-async def test_the_largest_udp_datagram_arrives_whole(make_udp: Make) -> None:
+async def test_largest_udp_datagram_arrives_whole(make_udp: Make) -> None:
     taken = make_udp()
     sent = bytes(range(256)) * 255 + b"x" * 227
     assert taken.sender.send(sent) == 65_507
@@ -168,31 +171,31 @@ async def test_other_tasks_run_while_senders_never_pause(make: Make) -> None:
     assert turns == 100
 
 
-async def test_the_kernel_counts_what_did_not_fit_a_udp_buffer(make_udp: Make) -> None:
+async def test_datagrams_that_did_not_fit_a_udp_buffer_are_in_the_figures(make_udp: Make) -> None:
     taken = make_udp()
     widen(taken.bound, 4096)
-    assert taken.listener.kernel_dropped() == 0
+    assert taken.listener.figures().kernel_dropped == 0
     for _ in range(100):
         taken.sender.send(b"x" * 1000)
-    dropped = taken.listener.kernel_dropped()
+    dropped = taken.listener.figures().kernel_dropped
     assert 0 < dropped < 100
     await drained(taken, lambda: len(taken.messages) == 100 - dropped)
-    assert taken.listener.kernel_dropped() == dropped
+    assert taken.listener.figures().kernel_dropped == dropped
 
 
-def test_nothing_is_dropped_on_a_unix_socket_since_its_senders_wait(make_unix: Make) -> None:
+def test_full_unix_socket_drops_nothing(make_unix: Make) -> None:
     taken = make_unix()
     assert taken.fill() > 0
-    assert taken.listener.kernel_dropped() == 0
+    assert taken.listener.figures().kernel_dropped == 0
 
 
-def test_a_listener_makes_its_socket_non_blocking(opened: ExitStack) -> None:
+def test_listener_makes_its_socket_non_blocking(opened: ExitStack) -> None:
     bound = opened.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
     datagram.DatagramListener(bound, "here", lambda *_: None, ours=True)
     assert not bound.getblocking()
 
 
-async def test_a_unix_socket_is_read_while_a_burst_is_taken(make_unix: Make) -> None:
+async def test_unix_socket_is_read_while_a_burst_is_handed_on(make_unix: Make) -> None:
     taken = make_unix()
     sent = [b"%d" % number for number in range(200)]  # many more than its queue holds
 
@@ -237,11 +240,11 @@ async def test_other_tasks_run_between_the_parts_of_a_burst(make: Make) -> None:
     assert "other" in turns[turns.index("part 0") : turns.index("part 2")]
 
 
-def test_a_small_udp_buffer_is_left_alone_for_less_time(make_udp: Make) -> None:
+def test_small_udp_buffer_is_read_sooner(make_udp: Make) -> None:
     small, large = make_udp(), make_udp()
     small.bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     widen(large.bound, 8 * 1024 * 1024)
     room = large.bound.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
     assert datagram._gather_seconds(small.bound) == datagram.SHORTEST_SECONDS
     most = room / datagram.SMALL_DATAGRAM_BYTES / datagram.SUDDEN_RATE
-    assert datagram._gather_seconds(large.bound) == min(gathering.GATHER_SECONDS, most)
+    assert datagram._gather_seconds(large.bound) == min(bursts.GATHER_SECONDS, most)
