@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from sketches import sketch_of
 from store.cluster import bounded
 from store.databases import DAY, NODE, NOON, block, database, write
 
@@ -67,7 +68,7 @@ def figures(events: list[Event]) -> Key:
         sum(micros),
         min(micros, default=None),
         max(micros, default=None),
-        tuple(np.flatnonzero(sketch.count(np.array(micros, np.int64)))),
+        tuple(np.flatnonzero(sketch_of(np.array(micros, np.int64)))),
     )
 
 

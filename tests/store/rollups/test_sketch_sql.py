@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from sketches import sketch_of
 from stats.test_sketch import DISTRIBUTIONS, of, stored
 from stats.test_stored_sketches import GOLDEN, Golden
 from store.cluster import bounded
@@ -158,7 +159,7 @@ async def test_quantiles_are_within_one_percent_of_percentile_disc(
             values.tolist(),
             list(SHARES),
         )
-        found = await quantiles(postgres, sketch.count(values))
+        found = await quantiles(postgres, sketch_of(values))
         assert found == [pytest.approx(e, rel=0.01 * (1 + 1e-9), abs=0) for e in exact]
 
 

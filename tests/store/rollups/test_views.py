@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sketches import sketch_of
 from store.cluster import bounded
 from store.databases import DAY, NOON, ask, block, database, database_name, write
 from store.weeks import EVENTS, NOW, Event, fill
@@ -59,7 +60,7 @@ def figures(events: Iterable[Event]) -> dict[str, Any]:
         name: sum(map(counts, events)) for name, counts in COUNTERS.items()
     } | dict.fromkeys(("avg_ms", "min_ms", "max_ms", *SHARES))
     micros = sorted(event.duration for event in events if event.duration is not None)
-    found["sketch"] = stored(sketch.count(np.array(micros, np.int64)))
+    found["sketch"] = stored(sketch_of(np.array(micros, np.int64)))
     if micros:
         found |= {"min_ms": micros[0] / 1000, "max_ms": micros[-1] / 1000}
         found["avg_ms"] = pytest.approx(sum(micros) / len(micros) / 1000)
@@ -204,7 +205,7 @@ async def test_sketch_functions_of_sql_give_the_quantiles_of_python(dsn: str) ->
         chance.integers(1, 1000, 20),
         chance.lognormal(10, 3, 5000).astype(np.int64),
     ):
-        counts = sketch.count(values)
+        counts = sketch_of(values)
         shares = [0.0, 0.5, 0.95, 0.99, 1.0]
         text = f"'{stored(counts)}'::numeric"
         ((quantiles, one),) = await ask(
