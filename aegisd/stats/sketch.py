@@ -76,12 +76,6 @@ def bins_of(values: NDArray[np.int64]) -> NDArray[np.intp]:
     return bins
 
 
-def count(values: NDArray[np.int64]) -> Counts:
-    """The sketch of ``values``: how many fall into each of the BINS bins."""
-    counts: Counts = np.bincount(bins_of(values), minlength=BINS)
-    return counts
-
-
 def add(tables: NDArray[Any], rows: NDArray[np.intp], bins: NDArray[np.intp]) -> None:
     """Count each bin in its row of ``tables``, an array of sketches. Rows may repeat."""
     one = tables.dtype.type(1)  # np.add.at is 20 times slower where it must convert

@@ -8,6 +8,7 @@ from attrs import define, field
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sample_events import MICROSECONDS, NOW
+from sketches import sketch_of
 
 from aegisd.config.settings import WINDOW_SECONDS
 from aegisd.events.block import ABSENT, Block, Text
@@ -81,7 +82,7 @@ class Model:
             for request in self.requests
             if self.now - length < request[0] <= self.now and request[2] != ABSENT
         ]
-        return sketch.count(np.array(micros, np.int64)).tolist()
+        return sketch_of(np.array(micros, np.int64)).tolist()
 
     def endpoints(self) -> list[EndpointFigures]:
         """Below the bound, and while the hour has not passed."""
@@ -93,7 +94,7 @@ def _figures(name: tuple[str, str], requests: list[tuple[int, int]]) -> Endpoint
     micros = [m for _, m in requests if m != ABSENT]
     failed = sum(not 1 <= status < 400 for status, _ in requests)
     average = sum(micros) / len(micros) if micros else None
-    p95 = sketch.quantiles(sketch.count(np.array(micros, np.int64)), (0.95,))[0]
+    p95 = sketch.quantiles(sketch_of(np.array(micros, np.int64)), (0.95,))[0]
     return EndpointFigures(*name, len(requests), failed, average, p95)
 
 

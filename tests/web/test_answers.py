@@ -284,7 +284,7 @@ async def test_database_that_went_away_without_writes_is_a_degradation(serving, 
             postgres.dsn = AWAY
             postgres.close()
             nursery.start_soon(web.daemon.upkeep.run, ready)
-            await wait_until(lambda: web.daemon.upkeep.duties.fails("database"))
+            await wait_until(lambda: web.daemon.upkeep.duties.is_failing("database"))
             told = (await web.data("/readyz"))["degradations"]
             nursery.cancel_scope.cancel()
     assert told == ["the database's upkeep fails (database)"]

@@ -1,4 +1,4 @@
-"""Turns pieces of rollups into rows for COPY."""
+"""Turns pieces into rows of the tables of pieces, for COPY."""
 
 import numpy as np
 
@@ -13,14 +13,15 @@ from aegisd.store.database import (
     text_column,
 )
 from aegisd.store.rollups.rollup import Pieces, Rollups
+from aegisd.store.schema import ENDPOINTS, KEYS, REQUESTS
 
 
 def piece_rows(pieces: Pieces, node: str) -> list[TableRows]:
     """The rows of all pieces that are not empty."""
     tables = {
-        "request_pieces": pieces.requests,
-        "endpoint_pieces": pieces.endpoints,
-        "rate_limit_pieces": pieces.keys,
+        REQUESTS.pieces: pieces.requests,
+        ENDPOINTS.pieces: pieces.endpoints,
+        KEYS.pieces: pieces.keys,
     }
     return [_rows(table, rollups, node) for table, rollups in tables.items() if rollups.size]
 

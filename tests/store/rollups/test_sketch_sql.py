@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from sketches import sketch_of
 from stats.test_sketch import DISTRIBUTIONS, of, stored
 from stats.test_stored_sketches import GOLDEN, Golden
 from store.cluster import bounded
@@ -57,7 +58,7 @@ def random_sketches(count: int) -> list[NDArray[np.int64]]:
 
 
 @bounded
-async def test_a_sketch_comes_back_from_postgres_as_it_was(postgres: Postgres) -> None:
+async def test_postgres_returns_a_sketch_unchanged(postgres: Postgres) -> None:
     for name, counts in EDGES.items():
         (numeric,) = stored(of(counts))
         back = await value(postgres, "SELECT $1::numeric", numeric)
@@ -67,7 +68,7 @@ async def test_a_sketch_comes_back_from_postgres_as_it_was(postgres: Postgres) -
 
 
 @bounded
-async def test_sums_are_merged_sketches(postgres: Postgres) -> None:
+async def test_sum_in_sql_merges_sketches(postgres: Postgres) -> None:
     for count in (1, 2, 50):
         sketches = random_sketches(count)
         for function in ("sum", "sketch_merge"):
@@ -102,7 +103,7 @@ async def test_parallel_workers_merge_the_same(postgres: Postgres) -> None:
 
 
 @bounded
-async def test_a_count_that_grows_out_of_its_digits_runs_over(postgres: Postgres) -> None:
+async def test_count_above_its_digits_overflows_into_the_next_bin(postgres: Postgres) -> None:
     """What MAX_COUNT is for: history never adds more than a day at once."""
     (full,) = stored(of({5: sketch.MAX_COUNT}))
     (one,) = stored(of({5: 1}))
@@ -158,12 +159,12 @@ async def test_quantiles_are_within_one_percent_of_percentile_disc(
             values.tolist(),
             list(SHARES),
         )
-        found = await quantiles(postgres, sketch.count(values))
+        found = await quantiles(postgres, sketch_of(values))
         assert found == [pytest.approx(e, rel=0.01 * (1 + 1e-9), abs=0) for e in exact]
 
 
 @bounded
-async def test_no_sketch_has_no_quantiles(postgres: Postgres) -> None:
+async def test_missing_or_empty_sketch_has_no_quantiles_in_sql(postgres: Postgres) -> None:
     assert await value(postgres, "SELECT sketch_quantiles(NULL, '{0.5}')") is None
     assert await value(postgres, "SELECT sketch_quantile(0, 0.5)") is None
     assert await value(postgres, "SELECT sum(NULL::numeric)") is None
@@ -206,7 +207,7 @@ def test_functions_of_the_migrations_have_the_sketch_s_constants() -> None:
 
 
 @bounded
-async def test_the_schema_tells_what_a_sketch_is_made_of(postgres: Postgres) -> None:
+async def test_table_sketch_formats_has_the_sketch_s_constants(postgres: Postgres) -> None:
     formats = await postgres.fetch(
         "SELECT format, relative_accuracy, gamma, digits FROM sketch_formats"
     )

@@ -57,7 +57,7 @@ async def listed(history: History, kind: str, limit: int) -> list[Any]:
 
 @pytest.mark.parametrize(("kind", "column"), [(REQUEST, "endpoint"), (RATE_LIMIT, "key")])
 @bounded
-async def test_a_list_of_names_takes_no_sketch_for_each_name_that_waits(
+async def test_list_of_names_makes_no_sketch_for_each_waiting_name(
     dsn: str, tmp_path: Path, kind: str, column: str
 ) -> None:
     async with database(dsn) as postgres, storage_in(tmp_path, postgres) as storage:
@@ -99,7 +99,7 @@ def crowded() -> list[Block]:
 
 @pytest.mark.parametrize("limit", [1, 3, 100, 1000])
 @bounded
-async def test_names_that_wait_are_listed_as_when_they_are_stored(
+async def test_waiting_names_are_listed_like_stored_ones(
     dsn: str, tmp_path: Path, limit: int
 ) -> None:
     """Some are of the database, too, and some lie outside of the range."""

@@ -17,7 +17,7 @@ from aegisd.events.units import SECOND_US
 from aegisd.store.database.postgres import Postgres
 from aegisd.store.schema import Partition
 from aegisd.store.upkeep.duties import CLOCK
-from aegisd.store.upkeep.maintenance import Maintainer
+from aegisd.store.upkeep.maintainer import Maintainer
 from aegisd.store.upkeep.policy import kept_from
 from aegisd.store.upkeep.timekeeping import APART_SECONDS, LASTING_SECONDS
 
@@ -41,7 +41,7 @@ async def rows_of(postgres: Postgres, now: int, *days: int) -> None:
 
 @pytest.mark.parametrize("apart", [40 * 86_400, -40 * 86_400, APART_SECONDS + 2])
 @bounded
-async def test_a_daemon_whose_clock_is_wrong_does_nothing_and_says_so_once(
+async def test_daemon_with_a_wrong_clock_does_nothing_and_logs_it_once(
     dsn: str, logs: list[Any], apart: float
 ) -> None:
     """By the real clock of a real Postgres."""
@@ -77,7 +77,7 @@ async def test_a_daemon_whose_clock_is_wrong_does_nothing_and_says_so_once(
 
 
 @bounded
-async def test_a_clock_ahead_drops_nothing_of_the_fleet_s(dsn: str) -> None:
+async def test_daemon_whose_clock_is_ahead_drops_no_partition(dsn: str) -> None:
     """It is another daemon that goes on, by the database's time."""
     time, ahead = Time(NOON), Time(NOON, here=NOON + 400 * DAY)
     async with database(dsn) as postgres, database(dsn) as other:
@@ -94,7 +94,7 @@ async def test_a_clock_ahead_drops_nothing_of_the_fleet_s(dsn: str) -> None:
 
 
 @bounded
-async def test_a_step_of_the_database_s_clock_that_is_mended_soon_removes_nothing(
+async def test_short_step_of_the_database_s_clock_removes_nothing(
     dsn: str,
 ) -> None:
     """Neither rows, nor what of late events the finer levels keep."""
@@ -120,7 +120,7 @@ async def test_a_step_of_the_database_s_clock_that_is_mended_soon_removes_nothin
 
 
 @bounded
-async def test_a_step_that_lasts_is_believed_and_what_it_makes_due_announced_first(
+async def test_lasting_step_of_the_clock_removes_what_is_due_after_an_announcement(
     dsn: str, logs: list[Any]
 ) -> None:
     time = Time(NOON)

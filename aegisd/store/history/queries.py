@@ -1,7 +1,7 @@
-"""The SQL that reads rollups: which tables, which rows, added up how. Pure.
+"""The SQL that reads rollups: which tables, which rows, and how they are added up. Pure.
 
-What a range takes from each level, and from the pieces that are not folded yet, is joined by UNION
-ALL. Nothing is in two of these at a time.
+A query joins by UNION ALL the rows of each stretch, from its level, and the pieces of the whole
+range, which are not folded yet. No event is in two of these at a time.
 """
 
 from collections.abc import Sequence
@@ -15,17 +15,17 @@ from aegisd.store.schema import Kind
 
 
 @define
-class Reading:
-    """A query that is being written, with its arguments."""
+class Query:
+    """A query while it is written, with its arguments."""
 
     args: list[Any] = field(factory=list)
 
-    def arg(self, value: Any, kind: str) -> str:
-        """How the query names ``value``."""
+    def placeholder(self, value: Any, kind: str) -> str:
+        """Add an argument; return its placeholder in the SQL."""
         self.args.append(value)
         return f"${len(self.args)}::{kind}"
 
-    def rows(
+    def rollups(
         self,
         kind: Kind,
         stretches: Sequence[Stretch],
@@ -34,11 +34,11 @@ class Reading:
         columns: Sequence[str],
         where: str = "",
     ) -> str:
-        """The rollups of all stretches and what is not folded yet, each added up by ``keys``.
+        """The rollups of all stretches, and the pieces, each source added up by ``keys``.
 
-        So Citus' workers add up what is theirs, and what is joined then is little.
+        On Citus each worker adds up its own rows, and few rows are joined then.
         """
-        named = "" if node is None else f" AND node = {self.arg(node, 'text')}"
+        named = "" if node is None else f" AND node = {self.placeholder(node, 'text')}"
         chosen = ", ".join([*keys, *(f"sum({name}) AS {name}" for name in columns)])
         group = ", ".join(str(i + 1) for i in range(len(keys)))
         whole = Stretch(0, stretches[0].start, stretches[-1].end)
@@ -54,7 +54,9 @@ class Reading:
         return f"({' UNION ALL '.join(parts)}) r"
 
     def _between(self, stretch: Stretch) -> str:
-        start, end = (self.arg(moment, "timestamptz") for moment in (stretch.start, stretch.end))
+        start, end = (
+            self.placeholder(moment, "timestamptz") for moment in (stretch.start, stretch.end)
+        )
         return f"bucket >= {start} AND bucket < {end}"
 
 
@@ -66,14 +68,14 @@ def series(
     *,
     timed: bool,
 ) -> tuple[str, list[Any]]:
-    """Counters by bucket; with ``timed`` also the sum of durations and the sketch."""
-    reading = Reading()
+    """The counters by bucket; with ``timed`` also the sum of durations and the sketch."""
+    query = Query()
     columns = [*kind.counters, *(["duration_sum_us", "sketch"] if timed else [])]
     added = [f"sum({name})::bigint" for name in kind.counters]
     if timed:
         added += ["sum(duration_sum_us)::text", "sum(sketch)"]
-    rows = reading.rows(kind, stretches, node, [f"{binned(bucket)} AS b"], columns)
-    return f"SELECT b, {', '.join(added)} FROM {rows} GROUP BY b", reading.args
+    rows = query.rollups(kind, stretches, node, [f"{binned(bucket)} AS b"], columns)
+    return f"SELECT b, {', '.join(added)} FROM {rows} GROUP BY b", query.args
 
 
 def names(
@@ -83,26 +85,26 @@ def names(
     limit: int,
     also: Sequence[Sequence[str]],
 ) -> tuple[str, list[Any]]:
-    """The ``limit`` names that rank first, and those in ``also``, with the counters of their rank.
+    """The ``limit`` names that rank first, and the names in ``also``, with the counters of rank.
 
-    ``also`` has a column for each of the kind's names. All else of a name is a matter of ``shown``:
-    whoever goes through all names is quick who reads and adds up little of each.
+    ``also`` has a column for each of the kind's names. Going through all names is quick only with
+    few columns, so ``shown`` reads the other figures, of the names that are shown.
     """
-    reading = Reading()
+    query = Query()
     own = [f'"{name}"' for name in kind.names]
-    rows = reading.rows(kind, stretches, node, own, kind.rank)
+    rows = query.rollups(kind, stretches, node, own, kind.rank)
     sums = [f"sum({name})::bigint AS {name}" for name in kind.rank]
-    # names that tie stand in one order, whatever the database's collation
+    # names that tie are in the same order whatever the database's collation is
     texts = [f'{name} COLLATE "C"' for name in own]
     order = ", ".join([is_other(own), *(f"{c} DESC" for c in kind.rank), *texts])
     group = ", ".join(own)
-    chosen = f"({group}) IN ({_listed(reading, also)})"
+    chosen = f"({group}) IN ({_unnested(query, also)})"
     return (
         f"SELECT {group}, {', '.join(kind.rank)}"
         f" FROM (SELECT *, row_number() OVER (ORDER BY {order}) AS place"
         f" FROM (SELECT {group}, {', '.join(sums)} FROM {rows} GROUP BY {group}) added) ranked"
-        f" WHERE place <= {reading.arg(limit, 'bigint')} OR {chosen}"
-    ), reading.args
+        f" WHERE place <= {query.placeholder(limit, 'bigint')} OR {chosen}"
+    ), query.args
 
 
 def shown(
@@ -112,24 +114,24 @@ def shown(
     chosen: Sequence[Sequence[str]],
     bucket: int | None,
 ) -> tuple[str, list[Any]]:
-    """What else a list shows of some names: counters, the sum of durations and the sketch.
+    """The other figures of some names: counters, the sum of durations and the sketch.
 
-    By ``bucket`` seconds if given; ``chosen`` as ``names``' also.
+    By ``bucket`` seconds if given. ``chosen`` has a column for each of the kind's names.
     """
-    reading = Reading()
+    query = Query()
     own = [f'"{name}"' for name in kind.names]
     group = ", ".join(own)
     keys = own if bucket is None else [*own, f"{binned(bucket)} AS b"]
-    where = f" AND ({group}) IN ({_listed(reading, chosen)})"
+    where = f" AND ({group}) IN ({_unnested(query, chosen)})"
     columns = [*kind.shown, "duration_sum_us", "sketch"]
-    rows = reading.rows(kind, stretches, node, keys, columns, where)
+    rows = query.rollups(kind, stretches, node, keys, columns, where)
     by = group if bucket is None else f"{group}, b"
     sums = ", ".join(f"sum({name})::bigint" for name in kind.shown)
     return (
         f"SELECT {group}, {sums}, sum(duration_sum_us)::text, sum(sketch) FROM {rows} GROUP BY {by}"
-    ), reading.args
+    ), query.args
 
 
-def _listed(reading: Reading, columns: Sequence[Sequence[str]]) -> str:
-    arrays = ", ".join(reading.arg(list(column), "text[]") for column in columns)
+def _unnested(query: Query, columns: Sequence[Sequence[str]]) -> str:
+    arrays = ", ".join(query.placeholder(list(column), "text[]") for column in columns)
     return f"SELECT * FROM unnest({arrays})"
