@@ -1,6 +1,6 @@
-"""What Grafana makes of a dashboard's SQL before it sends it to Postgres.
+"""Replaces variables and macros in the dashboard's SQL, as Grafana does before it queries Postgres.
 
-Variables first (in the browser), then the data source's macros, as its manual has them.
+Variables go first (in the browser), then the data source's macros, by its manual.
 """
 
 import json
@@ -43,7 +43,7 @@ def seconds(interval: str) -> int:
 
 
 def statements() -> Iterator[tuple[str, str, int]]:
-    """Every SQL text of the dashboard: where it stands, itself, for how many points."""
+    """Every SQL text of the dashboard: its panel or variable, the text, maxDataPoints."""
     for title, panel in PANELS.items():
         for target in panel["targets"]:
             yield title, target["rawSql"], panel.get("maxDataPoints", 0)
@@ -57,7 +57,7 @@ def quoted(text: str) -> str:
 
 
 def with_variables(sql: str, values: dict[str, str], node: str | None) -> str:
-    """``values`` of the hidden variables; the custom value of All is taken as it is written."""
+    """Replace the variables: ``values`` are the hidden ones', ``node`` None is the value of All."""
 
     def value(match: re.Match[str]) -> str:
         name, form = match[1] or match[3], match[2]
@@ -71,7 +71,7 @@ def with_variables(sql: str, values: dict[str, str], node: str | None) -> str:
 
 
 def with_macros(sql: str, over: Range, points: int = 0) -> str:
-    """Raises KeyError for a macro that is not the manual's; ``points`` is maxDataPoints."""
+    """Replace the macros; KeyError for one that the manual lacks. ``points`` is maxDataPoints."""
     start, end = (int(moment.timestamp()) for moment in (over.start, over.end))
     sql = sql.replace("$__unixEpochFrom()", str(start)).replace("$__unixEpochTo()", str(end))
     if points:
@@ -94,7 +94,7 @@ def with_macros(sql: str, over: Range, points: int = 0) -> str:
     def value(match: re.Match[str]) -> str:
         name, arguments = match[1], [part.strip() for part in match[2].split(",")]
         if name == "__timeGroup" and sql[match.end() : match.end() + 1] == ",":
-            name = "__timeGroupAlias"  # as of old
+            name = "__timeGroupAlias"  # an older form of it
         return macros[name](*arguments)
 
     return _MACRO.sub(value, sql)

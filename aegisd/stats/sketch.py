@@ -33,7 +33,7 @@ BINS = int(np.ceil(np.log(MAX_VALUE) * _PER_LOG)) + 2
 """Bin 0 holds zero, bin i + 1 the values above gamma^(i-1) up to gamma^i."""
 
 _ZERO = GAMMA**-1.5
-"""Stands for zero, so that the formula gives bin 0: there is no whole number below it but zero."""
+"""Zero is taken as this, for which the formula gives bin 0. All other whole numbers are greater."""
 
 _UP_TO = np.floor(np.concatenate([[0.0], GAMMA ** np.arange(BINS - 1)])).astype(np.int64)
 """The greatest whole number of each bin."""

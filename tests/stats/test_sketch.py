@@ -1,3 +1,5 @@
+"""The sketch against exact quantiles, and its stored form against whole numbers."""
+
 import struct
 from collections import Counter
 from collections.abc import Callable

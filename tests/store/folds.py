@@ -1,4 +1,4 @@
-"""What tests of folding share: events of several nodes, and what the rollups of them must hold."""
+"""Helpers of the folding tests: events of several nodes, and the rollups that these must give."""
 
 import random
 from collections import defaultdict
@@ -33,7 +33,7 @@ class Time:
     here: int | None = None  # the time of this machine, where it is another one
 
     def pass_(self, seconds: float) -> None:
-        """Let it pass, on all clocks."""
+        """Let time pass on all clocks."""
         self.now += round(seconds * SECOND_US)
         self.steady += seconds
 
@@ -44,14 +44,14 @@ class Time:
         return self.now
 
     def keeper(self, postgres: Postgres, **settings: Any) -> Maintainer:
-        """A maintainer that lives in this time."""
+        """A maintainer that goes by this time."""
         alerts = Archive(postgres, NODE)
         return Maintainer(postgres, Metrics(**settings), self.clocks, alerts, self.database)
 
 
 @frozen
 class Event:
-    """What came to a node; the duration in microseconds, None where there was none."""
+    """An event that a node accepted; the duration is in microseconds, None where there was none."""
 
     moment: int
     node: str
@@ -65,7 +65,7 @@ class Event:
 def events(
     chance: random.Random, count: int, nodes: Iterable[str], moment: Callable[[], int]
 ) -> list[Event]:
-    """``count`` events of ``nodes``, each of a moment of its own."""
+    """``count`` events of ``nodes``, each at a moment that ``moment`` gives."""
     made = []
     for _ in range(count):
         node = chance.choice([*nodes])
@@ -107,7 +107,7 @@ async def store(postgres: Postgres, made: Iterable[Event]) -> None:
 
 
 def figures(kind: Kind, made: list[Event]) -> Key:
-    """What a rollup of these events holds."""
+    """The figures of a rollup of these events."""
     requests = [event.status for event in made if event.kind == REQUEST]
     hundreds = [sum(status // 100 == hundred for status in requests) for hundred in (2, 3, 4, 5)]
     counters = {
@@ -131,7 +131,7 @@ def figures(kind: Kind, made: list[Event]) -> Key:
 def expected(
     kind: Kind, level: int, made: Iterable[Event], node: str | None, start: int
 ) -> Figures:
-    """By bucket and name: what the events from ``start`` on come to."""
+    """The figures of the events from ``start`` on, by bucket and name."""
     only = {"endpoint": REQUEST, "rate_limit": RATE_LIMIT}.get(kind.name)
     groups = defaultdict(list)
     for event in made:
@@ -142,7 +142,7 @@ def expected(
 
 
 async def found(session: Session, kind: Kind, level: int, node: str | None, start: int) -> Figures:
-    """The same from the rollups: the level where it is closed, finer ones from there on, pieces."""
+    """The same from the rollups: the level up to where it is closed, finer ones, the pieces."""
     ((hours, days),) = await session.fetch("SELECT hours_closed, days_closed FROM rollup_progress")
     ends = {DAY: (days, HOUR), HOUR: (hours, MINUTE)}
     parts, at = [], level

@@ -1,4 +1,4 @@
-"""Weeks of three nodes' events: stored and folded bit by bit, some late, the last not folded."""
+"""Weeks of three nodes' events, stored and folded in stages: some are late, the last not folded."""
 
 import random
 from typing import Any
@@ -20,7 +20,7 @@ _CHANCE = random.Random(7460)
 
 @frozen
 class Event:
-    """What came in; the duration in microseconds, None where there was none."""
+    """An event; the duration is in microseconds, None where there was none."""
 
     moment: int
     node: str
@@ -59,7 +59,7 @@ def _events(count: int, start: int, end: int, *nodes: str) -> list[Event]:
 
 
 _A, _B, _C = NODES
-STAGES = [  # what is stored, and when it is folded
+STAGES = [  # events to store, and when to fold then
     (_events(400, NOW - 19 * DAY, NOW - 10 * DAY, _A, _B), NOW - 10 * DAY),
     (_events(400, NOW - 10 * DAY, NOW - 3 * HOUR, _A), NOW - 3 * HOUR),  # one node by itself
     (
@@ -79,7 +79,7 @@ EVENTS = [event for events, _ in STAGES for event in events]
 
 
 async def fill(postgres: Postgres, dsn: str) -> None:
-    """Store all that, from a database on that nothing was written to."""
+    """Store and fold the stages, in a database that nothing was written to yet."""
     await postgres.prepare()
     await ask(
         dsn,

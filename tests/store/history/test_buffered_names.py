@@ -1,4 +1,4 @@
-"""Lists of names over events that wait: right, and without a sketch for each name."""
+"""Lists of names with buffered events: right, and without a sketch for each name."""
 
 import gc
 import tracemalloc

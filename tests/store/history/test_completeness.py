@@ -1,4 +1,4 @@
-"""Answers tell until when they are complete, where memory doesn't hold all that waits."""
+"""Answers tell until when they are complete where not all of the backlog is buffered."""
 
 import asyncio
 from collections.abc import Callable

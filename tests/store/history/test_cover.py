@@ -1,4 +1,4 @@
-"""Which rollups cover a range."""
+"""The stretches that cover a range."""
 
 from itertools import pairwise
 

@@ -1,4 +1,4 @@
-"""What is late by weeks is folded whatever it takes, and the other duties have their turn."""
+"""Folding a backlog of weeks: in portions, with partitions made, between the other duties."""
 
 import json
 import random

@@ -1,4 +1,4 @@
-"""Folding, against rollups computed from the events: at any moment each event is there once."""
+"""Folding against rollups computed from the events: each event counts once at any moment."""
 
 import contextlib
 import random

@@ -1,4 +1,4 @@
-"""What a batch comes to, against the same added up event by event; and to the database and back."""
+"""The pieces of a batch against sums made event by event; and stored and read back."""
 
 from collections import defaultdict
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Sketches in Postgres: added up by sum(), read by the functions of the schema."""
+"""Sketches in Postgres: merged by sum(), read by the functions of the migrations."""
 
 import re
 from collections.abc import AsyncIterator

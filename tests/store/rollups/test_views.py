@@ -1,4 +1,4 @@
-"""The views for plain SQL, each of their rows against one computed from the events."""
+"""The views for plain SQL: each row against one computed from the events."""
 
 import json
 from collections import defaultdict

@@ -1,4 +1,4 @@
-"""Each duty of the upkeep fails alone, is told once, and is a figure as long as it fails."""
+"""Each duty of the upkeep fails by itself, is logged once, and counts as failing meanwhile."""
 
 from collections.abc import Iterator
 from typing import Any

@@ -1,4 +1,4 @@
-"""A clock that is wrong, here or in the database, removes nothing and folds nothing away."""
+"""With a wrong clock, here or in the database, the upkeep removes and folds nothing."""
 
 import random
 import time as here

@@ -1,4 +1,4 @@
-"""What is too old goes: whole partitions, and alerts that have ended; new ones are made ahead."""
+"""Old partitions and ended alerts are removed; new partitions are made ahead."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Which time counts for removing, as pure decisions."""
+"""Clocks and announcements: which time counts for removing something."""
 
 import pytest
 from hypothesis import given
