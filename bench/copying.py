@@ -30,7 +30,7 @@ COLUMNS = (
 
 
 def blocks(frames: list[bytes], count: int) -> Block:
-    """What the daemon makes of messages, over and over up to ``count`` rows, as one block."""
+    """One block of ``count`` rows: messages as the daemon decodes them, repeated."""
     decoded = Decoder(MAX_AGE).decode(Messages.of(frames), time.time_ns() // 1000)
     endpoints = EndpointNamer(templates=True)
     once = concatenate(endpoints.name(block) for block in decoded.blocks)[0]
@@ -39,7 +39,7 @@ def blocks(frames: list[bytes], count: int) -> Block:
 
 
 class Prebuilt:
-    """Rows as COPY takes them, in one piece of memory."""
+    """Rows in COPY's format, in one piece of memory."""
 
     def __init__(self, block: Block) -> None:
         made = rows.table_rows(block, NODE)
@@ -48,7 +48,7 @@ class Prebuilt:
         self.data = b"".join(made.chunks())
 
     def copy(self, database: Database) -> float:
-        """Copy them in one COPY; the seconds that it takes, COMMIT included."""
+        """Copy them in one COPY; return its seconds, COMMIT included."""
 
         async def work(connection: Any) -> float:
             start = time.perf_counter()
@@ -84,7 +84,7 @@ def find_psql() -> Path | None:
 
 
 def psql(program: Path, database: Database, csv: bytes) -> float:
-    """Copy CSV through psql; the seconds that it takes, its start included."""
+    """Copy CSV through psql; return its seconds, the program's start included."""
     command = [str(program), "--no-psqlrc", "--quiet", "--set", "ON_ERROR_STOP=1"]
     copy = f"\\copy {TABLE} ({_quoted()}) from pstdin csv"
     start = time.perf_counter()
@@ -102,7 +102,7 @@ def psql(program: Path, database: Database, csv: bytes) -> float:
 
 
 def libpq_environment(database: Database) -> dict[str, str]:
-    """What libpq's programs need to find the database."""
+    """The environment that libpq's programs find the database by."""
     parts = urlsplit(database.dsn)
     query = {name: values[0] for name, values in parse_qs(parts.query).items()}
     return {
