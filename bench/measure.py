@@ -25,7 +25,7 @@ MAX_BURST = 64
 a socket with the kernel's default buffer (212,992 bytes) holds some 270 small ones."""
 
 SENDER_LIMIT = 0.93
-"""A sender that was busy for a larger share of the time, or behind its pace, was the limit."""
+"""The sender was the limit if it was busy for more, or kept less of its pace, than this share."""
 
 REPEATS = 2
 """Runs of which the least CPU counts: other work on the machine only adds to it."""
