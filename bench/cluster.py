@@ -11,11 +11,10 @@ from typing import Any, TypeVar
 import asyncpg
 import trio
 
+from aegisd.events.units import DAY_US
 from aegisd.store.embedded.cluster import embedded_postgres
 from aegisd.store.rollups.folding import PIECES
-from aegisd.store.schema.layouts import PARTITIONS
-from aegisd.store.schema.migrate import bring_up
-from aegisd.store.schema.schema import DAY_MICROSECONDS, SCHEMA, Partition
+from aegisd.store.schema import Layout, Partition, prepare_schema
 from bench.receiver import Failed
 
 START_SECONDS = 120
@@ -49,8 +48,10 @@ class Database:
 
         async def work(connection: Any) -> None:
             async with connection.transaction():
-                await bring_up(connection, migrate=True, layout=PARTITIONS, schema=SCHEMA)
-            today = time.time_ns() // 1000 // DAY_MICROSECONDS
+                await prepare_schema(
+                    connection, migrate=True, layout=Layout.PARTITIONS, schema="aegisd"
+                )
+            today = time.time_ns() // 1000 // DAY_US
             for partition in (Partition(TABLE, today), Partition(TABLE, today + 1)):
                 start, end = partition.bounds
                 await connection.execute(

@@ -15,9 +15,11 @@ import structlog
 import trio
 from attrs import frozen
 
+from aegisd.alerts.archive import Archive
 from aegisd.config.settings import Days, Metrics
+from aegisd.events.units import SECOND_US
 from aegisd.store.rollups.folding import PIECES
-from aegisd.store.schema.levels import DAY, SECOND
+from aegisd.store.schema.levels import DAY
 from aegisd.store.upkeep.maintenance import Maintainer
 from bench import machine
 from bench.history.loading import Loader, Node
@@ -51,7 +53,8 @@ async def fill(database: Database, events: int, now: int) -> None:
     traffic, loader = Traffic(ENDPOINTS), Loader(database)
     nodes = [Node(f"gateway-{i}") for i in range(NODES)]
     stamps = [
-        traffic.stamps(events // NODES, now - DAYS * DAY * SECOND, now, late=False) for _ in nodes
+        traffic.stamps(events // NODES, now - DAYS * DAY * SECOND_US, now, late=False)
+        for _ in nodes
     ]
     for at in range(0, events // NODES, BATCH):
         for node, own in zip(nodes, stamps, strict=True):
@@ -71,6 +74,7 @@ async def fold(database: Database) -> list[Pass]:
         database.postgres,
         Metrics(retention_days=KEPT),
         lambda: (time.time(), time.monotonic()),
+        Archive(database.postgres, "bench"),
     )
     await database.ask("UPDATE rollup_progress SET folded_at = 'epoch'")
     passes: list[Pass] = []
@@ -111,7 +115,7 @@ async def measure(found: Server, events: int) -> str:
     """Fill a database and fold it; return the times."""
     async with found.database("backlog") as database:
         begun = time.monotonic()
-        await fill(database, events, int(time.time() * SECOND))
+        await fill(database, events, int(time.time() * SECOND_US))
         loaded = time.monotonic() - begun
         first = await pieces(database)
         print(f"{first:,} pieces after {loaded:.0f} s", file=sys.stderr)

@@ -13,7 +13,7 @@ from collections.abc import Callable
 import numpy as np
 
 from aegisd.events.block import ABSENT, Block, Text
-from aegisd.events.counters import CLASS_ADDS, STATUS_CLASS
+from aegisd.events.counters import OUTCOME, OUTCOME_FAILS
 from aegisd.events.protocol import REQUEST
 from aegisd.live.state import LiveState
 from aegisd.stats import sketch
@@ -61,7 +61,7 @@ class Floor:
     """The same sketch and counts, of all events and of each endpoint, in plain numpy."""
 
     def __init__(self) -> None:
-        self.classes = np.zeros(len(CLASS_ADDS), np.int64)
+        self.outcomes = np.zeros(len(OUTCOME_FAILS), np.int64)
         self.sketch = np.zeros(sketch.BINS, np.int64)
         self.requests, self.failed, self.sums = np.zeros((3, LIMIT), np.int64)
         self.sketches = np.zeros(LIMIT * sketch.BINS, np.int32)
@@ -69,7 +69,7 @@ class Floor:
     def add(self, block: Block) -> None:
         status, endpoint = block.numbers["status_code"], block.texts["endpoint"].index
         micros = block.numbers["duration_us"]
-        self.classes += np.bincount(STATUS_CLASS[status], minlength=len(CLASS_ADDS))
+        self.outcomes += np.bincount(OUTCOME[status], minlength=len(OUTCOME_FAILS))
         self.requests += np.bincount(endpoint, minlength=LIMIT)
         self.failed += np.bincount(endpoint[status >= 400], minlength=LIMIT)
         timed = micros != ABSENT

@@ -19,7 +19,7 @@ from aegisd.ingest.gathering import Burst
 from aegisd.intake.intake import Intake
 from aegisd.live.state import LiveState
 from aegisd.store.backlog.backlog import Backlog
-from aegisd.store.journal import payload
+from aegisd.store.journal import pack_blocks
 from aegisd.store.journal.journal import Journal
 from aegisd.wire.decode import Decoder
 from aegisd.wire.naming.endpoints import EndpointNamer
@@ -75,15 +75,14 @@ def run(size: int, frames: list[bytes], directory: Path) -> dict[str, float]:
     live = LiveState(2000, *clock())
     journal = Journal(directory, JOURNAL_BYTES, round(clock.now * 1e6))
     backlog = Backlog(journal, lambda: clock.now)
-    decoder = Decoder(MAX_AGE)
-    endpoints = EndpointNamer(templates=True)
+    decoder = Decoder(MAX_AGE, Privacy(), EndpointNamer(templates=True))
 
     def keep(blocks: list[Block]) -> None:
         with stages.stage("journal and backlog"):
             backlog.append(blocks)
 
     def whole() -> Iterator[tuple[Burst, Intake]]:
-        intake = Intake(decoder, Privacy(), endpoints, EnabledMetrics(), live, keep, clock)
+        intake = Intake(decoder, Privacy(), EnabledMetrics(), live, keep, clock)
         for start in range(0, BURSTS * size, size):
             held = [frames[i % len(frames)] for i in range(start, start + size)]
             yield Burst(held), intake
@@ -93,14 +92,13 @@ def run(size: int, frames: list[bytes], directory: Path) -> dict[str, float]:
         now = round(clock.now * 1e6)
         with stages.stage("decode"):
             decoded = list(decoder.decode(burst.messages, now))
-        with stages.stage("privacy, endpoints"):
-            blocks = [block for part in decoded for block in intake.blocks(part)]
+        blocks = [block for part in decoded for block in intake.enabled_blocks(part)]
         with stages.stage("journal's entry alone"):
-            payload.pack(blocks)
+            pack_blocks(blocks)
     for burst, intake in whole():
         clock.tick()
         with stages.stage("all"):
-            for _ in intake.take(LISTENER, burst):
+            for _ in intake.process(LISTENER, burst):
                 pass
     for _ in range(BURSTS):
         clock.tick()

@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from sample_events import MAX_AGE, NOW, decoded_by, pack
+from sample_events import MAX_AGE, MICROSECONDS, NOW, pack
 
+from aegisd.config.settings import Privacy
 from aegisd.live.state import LiveState
 from aegisd.wire.decode import Decoder
 from aegisd.wire.naming.endpoints import EndpointNamer
@@ -15,14 +16,15 @@ class Live:
     def __init__(self, limit: int = 2000, wall: float = NOW) -> None:
         self.wall, self.steady = wall, 1000.0
         self.state = LiveState(limit, self.wall, self.steady)
-        self._decoder = Decoder(MAX_AGE)
-        self._endpoints = EndpointNamer(templates=True)
+        self._decoder = Decoder(MAX_AGE, Privacy(), EndpointNamer(templates=True))
 
     def burst(self, *messages: Any) -> None:
         """Take messages as one burst."""
         self.state.advance(self.wall, self.steady)
-        for block in decoded_by(self._decoder, [pack(m) for m in messages], self.wall).blocks:
-            self.state.apply(self._endpoints.name(block))
+        now = round(self.wall * MICROSECONDS)
+        for part in self._decoder.decode([pack(message) for message in messages], now):
+            for block in part.blocks:
+                self.state.apply(block)
 
     def wait(self, seconds: float) -> None:
         """Both clocks go on."""

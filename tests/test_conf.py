@@ -8,9 +8,10 @@ from typing import Any
 
 import attrs
 
-from aegisd.config.checks import key_of
-from aegisd.config.load import as_toml_values, load
+from aegisd.config.keys import key_of
+from aegisd.config.load import load
 from aegisd.config.settings import Rule, Settings
+from aegisd.config.to_toml import as_toml_values
 
 FILE = Path(__file__).parents[1] / "conf" / "aegisd.toml"
 OPTIONAL = {"alerts.rules.cooldown_ms"}  # absent means the default cooldown
@@ -26,17 +27,17 @@ def keys(value: Any, path: str = "") -> set[str]:
     return set()
 
 
-def test_it_loads_to_the_defaults() -> None:
+def test_file_loads_to_the_defaults() -> None:
     assert load(FILE, {}) == Settings()
 
 
-def test_it_has_every_key() -> None:
+def test_file_has_every_key() -> None:
     assert keys(tomllib.loads(FILE.read_text())) == keys(as_toml_values(Settings()))
     rule_keys = {f"alerts.rules.{key_of(field)}" for field in attrs.fields(Rule)}
     assert rule_keys - OPTIONAL <= keys(tomllib.loads(FILE.read_text()))
 
 
-def test_every_key_has_a_line_that_says_what_it_does() -> None:
+def test_every_key_has_a_comment() -> None:
     lines = FILE.read_text().splitlines()
     bare = [
         line

@@ -25,9 +25,9 @@ from store.databases import ask, block, database, write
 from store.rollups.test_views import figures
 from store.weeks import EVENTS, MINUTE, NODES, NOW, Event, fill
 
-from aegisd.store.schema.levels import SECOND
+from aegisd.events.units import SECOND_US
 
-END = datetime.fromtimestamp(NOW / SECOND, UTC)
+END = datetime.fromtimestamp(NOW / SECOND_US, UTC)
 RANGES = {
     "minute minute": Range.before(END, {100: "1m", 300: "1m"}, minutes=15),
     "minute hour": Range.before(END, {100: "15m", 300: "5m"}, hours=24),
@@ -41,11 +41,11 @@ CHOICES = (None, NODES[0], NODES[2])
 Row = dict[str, Any]
 
 BACKENDS = [
-    {"backend_name": "up", "status": "unhealthy", "timestamp": NOW - 9 * SECOND},
+    {"backend_name": "up", "status": "unhealthy", "timestamp": NOW - 9 * SECOND_US},
     {
         "backend_name": "up",
         "status": "healthy",
-        "timestamp": NOW - SECOND,
+        "timestamp": NOW - SECOND_US,
         "response_time_us": 1500,
         "circuit_breaker": "closed",
     },
@@ -68,7 +68,7 @@ async def grafana(dsn: str) -> AsyncIterator[Reader]:
     async with database(dsn) as postgres:
         await fill(postgres, dsn)
         await write(postgres, block("backend", BACKENDS), node=NODES[0])
-    await ask(dsn, ALERTS, NOW / SECOND)
+    await ask(dsn, ALERTS, NOW / SECOND_US)
     async with reader(dsn) as role:
         yield role
 
@@ -87,7 +87,7 @@ def grouped(
     """The events of the buckets that start within the range, by ``key``."""
     groups = defaultdict(list)
     for event in EVENTS:
-        bucket = event.moment // SECOND // length * length
+        bucket = event.moment // SECOND_US // length * length
         inside = over.start.timestamp() <= bucket <= over.end.timestamp()
         if inside and node in (None, event.node):
             groups[key(event)].append(event)
@@ -142,7 +142,9 @@ async def test_each_panel_shows_what_the_events_come_to(grafana: Reader) -> None
 def series_are_right(
     over: Range, length: int, node: str | None, shown: dict[str, list[Row]]
 ) -> None:
-    buckets = grouped(over, length, node, lambda event: event.moment // SECOND // length * length)
+    buckets = grouped(
+        over, length, node, lambda event: event.moment // SECOND_US // length * length
+    )
     assert buckets
     for title, columns in SERIES.items():
         rows = shown[title]
@@ -174,7 +176,9 @@ def by_interval(over: Range, length: int, node: str | None, title: str) -> dict[
     """The same events by the panel's own interval."""
     interval = seconds(over.intervals[PANELS[title]["maxDataPoints"]])
     assert interval % length == 0
-    return grouped(over, length, node, lambda event: event.moment // SECOND // interval * interval)
+    return grouped(
+        over, length, node, lambda event: event.moment // SECOND_US // interval * interval
+    )
 
 
 def durations_are_right(over: Range, length: int, node: str | None, shown: list[Row]) -> None:

@@ -1,12 +1,20 @@
-"""Alerts: when a rule fires (``rules``, pure), and what happens then.
+"""Alerts: rules over the live windows in; alerts, kept in the database and delivered, out.
 
-``manager`` is the task that checks, ``actions`` tells people, ``archive`` keeps the alerts in
-the database.
+``Manager`` is the task that checks the rules; ``Archive`` is the table ``alerts``.
 """
 
-from aegisd.alerts.actions import as_json
+from aegisd.alerts.alert import ACKNOWLEDGED, ACTIVE, RESOLVED, Alert, as_json
 from aegisd.alerts.archive import Archive
+from aegisd.alerts.figures import AlertFigures
 from aegisd.alerts.manager import Manager
-from aegisd.alerts.rules import ACKNOWLEDGED, ACTIVE, RESOLVED, Alert
 
-__all__ = ["ACKNOWLEDGED", "ACTIVE", "RESOLVED", "Alert", "Archive", "Manager", "as_json"]
+__all__ = [
+    "ACKNOWLEDGED",
+    "ACTIVE",
+    "RESOLVED",
+    "Alert",
+    "AlertFigures",
+    "Archive",
+    "Manager",
+    "as_json",
+]

@@ -1,6 +1,7 @@
-"""Tells people: the log, Slack, a webhook, mail. Each raises ActionFailed with a line to log.
+"""The actions of alerts: a line in the log, Slack, a webhook, mail.
 
-Addresses and passwords are secrets: what is raised here names neither.
+``perform`` does one action, or raises ActionFailed with a line for the log. Addresses and passwords
+are secrets, so that line names none.
 """
 
 import hashlib
@@ -21,21 +22,21 @@ import structlog
 import trio
 
 from aegisd import __version__
+from aegisd.alerts.alert import RESOLVED, Alert, as_json
 from aegisd.alerts.mail import port_of, send_mail
-from aegisd.alerts.rules import RESOLVED, Alert
 from aegisd.config.settings import Action, EmailAction, LogAction, SlackAction, WebhookAction
 from aegisd.errors import AegisdError
 from aegisd.times import rfc3339
 
 TIMEOUT_SECONDS = 30
-"""For a whole action: some mail servers greet late on purpose, some others drip on forever."""
+"""For a whole action. Some mail servers greet late on purpose; others send a byte now and then."""
 
 PAUSE_SECONDS = 30.0
-"""Before a receiver is told again that had too much to do (429) or a fault (5xx), where it doesn't
-say itself when."""
+"""Before the next try at a receiver that answered 429 (too much to do) or 5xx (a fault), unless it
+names a time itself (Retry-After)."""
 
 LONGEST_PAUSE_SECONDS = 300.0
-"""Whatever it says: later, nobody is helped any more."""
+"""Even where the receiver asks for more: a later alert helps nobody."""
 
 SIGNATURE_HEADER = "X-Aegisd-Signature"
 
@@ -43,9 +44,9 @@ log = structlog.get_logger()
 
 
 class ActionFailed(AegisdError):
-    """An action did not reach its addressee.
+    """An action did not reach its receiver.
 
-    ``again_after`` says after how many seconds it may be tried again, where that has a point.
+    ``again_after``: another try makes sense after so many seconds; None where none does.
     """
 
     def __init__(self, why: str, again_after: float | None = None) -> None:
@@ -53,26 +54,8 @@ class ActionFailed(AegisdError):
         self.again_after = again_after
 
 
-def as_json(alert: Alert) -> dict[str, Any]:
-    """The alert as the API, the WebSocket and webhooks show it."""
-    return {
-        "id": alert.id,
-        "ruleId": alert.rule_id,
-        "ruleName": alert.rule_name,
-        "severity": alert.severity,
-        "status": alert.status,
-        "message": alert.message,
-        "triggeredAt": rfc3339(alert.triggered_at),
-        "resolvedAt": _time(alert.resolved_at),
-        "acknowledgedAt": _time(alert.acknowledged_at),
-        "acknowledgedBy": alert.acknowledged_by,
-        "currentValue": alert.current_value,
-        "threshold": alert.threshold,
-    }
-
-
 def receiver_of(action: Action) -> str:
-    """Whom an action reaches: what one receiver gets, it gets one after the other."""
+    """Whom an action reaches. The actions of one receiver run one after the other."""
     match action:
         case LogAction():
             return "log"
@@ -82,10 +65,6 @@ def receiver_of(action: Action) -> str:
             return action.url
         case EmailAction():
             return f"{action.host}:{port_of(action)}"
-
-
-def _time(microseconds: int | None) -> str | None:
-    return None if microseconds is None else rfc3339(microseconds)
 
 
 async def perform(action: Action, alert: Alert) -> None:
@@ -107,7 +86,7 @@ async def _perform(action: Action, alert: Alert) -> None:
             body = {"event": event, "alert": as_json(alert)}
             await _post(action.url, body, dict(action.headers), action.secret)
         case EmailAction():
-            await _mail(action, alert, event)
+            await _send_mail(action, alert, event)
 
 
 def _text(alert: Alert, event: str) -> str:
@@ -119,24 +98,24 @@ def _log(alert: Alert, event: str) -> None:
     write(f"alert {event}", rule=alert.rule_name, severity=alert.severity, message=alert.message)
 
 
-async def _post(url: str, body: dict[str, Any], headers: dict[str, str], secret: str) -> None:
+async def _post(url: str, body: dict[str, Any], own_headers: dict[str, str], secret: str) -> None:
     content = json.dumps(body).encode()
-    every = httpx.Headers(
+    headers = httpx.Headers(
         {"Content-Type": "application/json", "User-Agent": f"aegisd/{__version__}"}
     )
     try:
-        every.update(headers)  # whatever the case of its names
+        headers.update(own_headers)  # they win, whatever the case of their names
         if secret:
             digest = hmac.new(secret.encode(), content, hashlib.sha256).hexdigest()
-            every[SIGNATURE_HEADER] = f"sha256={digest}"
+            headers[SIGNATURE_HEADER] = f"sha256={digest}"
         async with (
             httpx.AsyncClient(timeout=TIMEOUT_SECONDS, verify=_tls()) as client,
-            client.stream("POST", url, content=content, headers=every) as response,
+            client.stream("POST", url, content=content, headers=headers) as response,
         ):
-            pass  # the rest is unread
+            pass  # the status is enough, the body stays unread
     except httpx.TimeoutException:
         raise ActionFailed(f"no answer within {TIMEOUT_SECONDS} s") from None
-    except (httpx.LocalProtocolError, httpx.InvalidURL, UnicodeError):  # their texts quote secrets
+    except (httpx.LocalProtocolError, httpx.InvalidURL, UnicodeError):  # texts quote secrets
         raise ActionFailed("the address or a header has characters that can't be sent") from None
     except (httpx.HTTPError, ssl.SSLError) as error:
         raise ActionFailed(str(error).replace(url, "the address") or type(error).__name__) from None
@@ -148,15 +127,15 @@ async def _post(url: str, body: dict[str, Any], headers: dict[str, str], secret:
 
 
 def _pause(retry_after: str) -> float:
-    """Seconds until the next try, from a header that names them or a moment (RFC 9110, 10.2.3)."""
+    """Seconds until the next try, from a Retry-After of seconds or a date (RFC 9110, 10.2.3)."""
     try:
         seconds = float(int(retry_after))
     except ValueError:
         try:
-            moment = parsedate_to_datetime(retry_after)
+            date = parsedate_to_datetime(retry_after)
         except ValueError:
             return PAUSE_SECONDS
-        seconds = moment.timestamp() - time.time()
+        seconds = date.timestamp() - time.time()
     except OverflowError:
         seconds = LONGEST_PAUSE_SECONDS
     return min(seconds, LONGEST_PAUSE_SECONDS) if seconds > 0 else PAUSE_SECONDS
@@ -164,31 +143,31 @@ def _pause(retry_after: str) -> float:
 
 @cache
 def _tls() -> ssl.SSLContext:
-    """Made once: reading the authorities holds up everything for tens of milliseconds."""
+    """Made once: to read the certificate authorities blocks the loop for tens of milliseconds."""
     return httpx.create_ssl_context()
 
 
-def _letter(action: EmailAction, alert: Alert, event: str) -> EmailMessage:
-    letter = EmailMessage()
-    letter["From"] = action.from_
-    letter["To"] = action.to
-    letter["Subject"] = f"[{alert.severity}] {alert.rule_name} {event}"
-    letter["Date"] = formatdate(usegmt=True)
-    letter["Message-ID"] = make_msgid(domain="aegisd.invalid")
-    letter.set_content(
+def _mail_of(action: EmailAction, alert: Alert, event: str) -> EmailMessage:
+    mail = EmailMessage()
+    mail["From"] = action.from_
+    mail["To"] = action.to
+    mail["Subject"] = f"[{alert.severity}] {alert.rule_name} {event}"
+    mail["Date"] = formatdate(usegmt=True)
+    mail["Message-ID"] = make_msgid(domain="aegisd.invalid")
+    mail.set_content(
         f"{alert.message}\n\nTriggered: {rfc3339(alert.triggered_at)}\n"
         + (f"Resolved: {rfc3339(alert.resolved_at)}\n" if alert.resolved_at is not None else "")
     )
-    return letter
+    return mail
 
 
-async def _mail(action: EmailAction, alert: Alert, event: str) -> None:
+async def _send_mail(action: EmailAction, alert: Alert, event: str) -> None:
     try:
-        await send_mail(action, _letter(action, alert, event))
+        await send_mail(action, _mail_of(action, alert, event))
     except (OSError, smtplib.SMTPException) as error:
         text = str(error) or type(error).__name__
         if action.password:
             text = text.replace(action.password, "***")  # a server may quote what it refuses
         raise ActionFailed(text) from None
-    except (ValueError, LookupError, MessageError):  # not ASCII, no address; their texts quote it
+    except (ValueError, LookupError, MessageError):  # not ASCII or no address; texts quote it
         raise ActionFailed("an address, name or password can't be sent by mail") from None

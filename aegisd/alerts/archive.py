@@ -1,26 +1,27 @@
-"""The ``alerts`` table: what the manager keeps there and the API reads."""
+"""The table ``alerts``: the manager saves alerts there, and the API reads them."""
 
 from typing import Any
 from uuid import UUID
 
-from aegisd.alerts.rules import RESOLVED, Alert
+from aegisd.alerts.alert import RESOLVED, Alert
 from aegisd.store.database import Postgres
 
 _COLUMNS = (
     "id, rule_id, rule_name, severity, status, message, current_value, threshold,"
     " triggered_at, resolved_at, acknowledged_at, acknowledged_by"
 )
+_OLD = "FROM alerts WHERE status = 'resolved' AND triggered_at < $1"
 
 
 class Archive:
-    """All methods raise DatabaseUnavailable."""
+    """The alerts of all nodes; ``node`` is this one. All methods raise DatabaseUnavailable."""
 
     def __init__(self, postgres: Postgres, node: str) -> None:
         self._postgres = postgres
         self._node = node
 
     async def save(self, alert: Alert) -> None:
-        """Insert or update an alert; who acknowledged it is not changed."""
+        """Insert an alert, or update it except for its acknowledgement. Raises DataRefused."""
         await self._postgres.execute(
             f"INSERT INTO alerts ({_COLUMNS}, node)"
             " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)"
@@ -42,8 +43,11 @@ class Archive:
             self._node,
         )
 
-    async def latest(self) -> list[Alert]:
-        """Of each rule of this node: every alert not resolved, the latest that is. Newest first."""
+    async def earlier(self) -> list[Alert]:
+        """What earlier runs of this node left, newest first.
+
+        That is each open alert, and of each rule the newest resolved one, whose cooldown may run.
+        """
         rows = await self._postgres.fetch(
             f"SELECT {_COLUMNS} FROM alerts WHERE node = $1 AND status <> $2"
             f" UNION ALL (SELECT DISTINCT ON (rule_id) {_COLUMNS} FROM alerts"
@@ -55,8 +59,8 @@ class Archive:
         return [_alert(row) for row in rows]
 
     async def list(self, status: str | None, limit: int) -> list[Alert]:
-        """The newest alerts of all nodes, with that status or any."""
-        rows = await _asked(
+        """The newest alerts of all nodes, with this status or, for None, any."""
+        rows = await _answer(
             self._postgres,
             f"SELECT {_COLUMNS} FROM alerts WHERE $1::text IS NULL OR status = $1"
             " ORDER BY triggered_at DESC, id LIMIT $2",
@@ -67,12 +71,20 @@ class Archive:
 
     async def get(self, id_: UUID) -> Alert | None:
         """One alert, or None."""
-        rows = await _asked(self._postgres, f"SELECT {_COLUMNS} FROM alerts WHERE id = $1", id_)
+        rows = await _answer(self._postgres, f"SELECT {_COLUMNS} FROM alerts WHERE id = $1", id_)
         return _alert(rows[0]) if rows else None
 
+    async def any_before(self, moment: int) -> bool:
+        """Whether an alert of any node that ended was triggered before ``moment``."""
+        return bool(await self._postgres.fetch(f"SELECT 1 {_OLD} LIMIT 1", moment))
 
-async def _asked(postgres: Postgres, sql: str, *args: Any) -> list[tuple[Any, ...]]:
-    """The rows of a query for a client."""
+    async def remove_before(self, moment: int) -> None:
+        """Remove these alerts."""
+        await self._postgres.execute(f"DELETE {_OLD}", moment)
+
+
+async def _answer(postgres: Postgres, sql: str, *args: Any) -> list[tuple[Any, ...]]:
+    """The rows of a query that a client of the API waits for."""
     return await postgres.answer(lambda session: session.fetch(sql, *args))
 
 

@@ -1,7 +1,8 @@
-"""Sends a letter: smtplib in a thread, over a connection that the loop makes and can end.
+"""Sends a mail: smtplib in a thread, over a connection that the event loop makes and can end.
 
-A server that drips defeats every time-out of a socket, and a thread can't be cancelled. So when
-whoever sends is cancelled, the connection is shut down: what the thread waits for then ends.
+A server that sends a byte now and then defeats every timeout of a socket, and a thread can't be
+cancelled. So when ``send_mail`` is cancelled, it shuts the connection down; that ends the thread's
+read or write.
 """
 
 import os
@@ -20,21 +21,21 @@ _DEFAULT_PORTS = {"starttls": 587, "tls": 465, "none": 25}
 
 
 def port_of(action: EmailAction) -> int:
-    """The configured port, or what is usual."""
+    """The configured port, else the usual one for this kind of encryption."""
     return action.port or _DEFAULT_PORTS[action.security]
 
 
-async def send_mail(action: EmailAction, letter: EmailMessage) -> None:
-    """Send a letter. Raises OSError and SMTPException; ValueError where an address can't be sent.
+async def send_mail(action: EmailAction, mail: EmailMessage) -> None:
+    """Send a mail, without a deadline.
 
-    It has no deadline of its own.
+    Raises OSError, SMTPException, and ValueError where an address can't be sent.
     """
     problem: Exception | None = None
     async with await _connected(action) as stream, trio.open_nursery() as nursery:
-        nursery.start_soon(_shut_down_at_the_end, stream)
+        nursery.start_soon(_shut_down_when_cancelled, stream)
         try:
-            await in_thread(_speak, stream.socket.fileno(), action, letter)
-        except Exception as error:  # out of the nursery it would come in a group
+            await in_thread(_send_blocking, stream.socket.fileno(), action, mail)
+        except Exception as error:  # the nursery would wrap it into a group
             problem = error
         nursery.cancel_scope.cancel()
     if problem is not None:
@@ -54,18 +55,18 @@ async def _connected(action: EmailAction) -> trio.SocketStream:
         raise OSError(os.strerror(number) if number else "no connection") from None
 
 
-async def _shut_down_at_the_end(stream: trio.SocketStream) -> None:
+async def _shut_down_when_cancelled(stream: trio.SocketStream) -> None:
     try:
         await trio.sleep_forever()
     finally:
-        with suppress(OSError):  # the server was quicker
+        with suppress(OSError):  # the server closed it first
             stream.socket.shutdown(socket.SHUT_RDWR)
 
 
 class _Smtp(smtplib.SMTP):
-    """Speaks over a connection that is there already.
+    """Speaks over a connection that exists already.
 
-    It gives no name that would have to be looked up: a resolver may not answer.
+    smtplib would look up this host's own name, and a resolver may not answer; so it is given one.
     """
 
     def __init__(self, connected: socket.socket, host: str, port: int) -> None:
@@ -86,7 +87,7 @@ def _own_name(connected: socket.socket) -> str:
     return f"[IPv6:{address}]" if ":" in address else f"[{address}]"
 
 
-def _speak(descriptor: int, action: EmailAction, letter: EmailMessage) -> None:
+def _send_blocking(descriptor: int, action: EmailAction, mail: EmailMessage) -> None:
     context = ssl.create_default_context()
     connected = socket.socket(fileno=os.dup(descriptor))
     with connected:
@@ -98,4 +99,4 @@ def _speak(descriptor: int, action: EmailAction, letter: EmailMessage) -> None:
                 server.starttls(context=context)
             if action.username:
                 server.login(action.username, action.password)
-            server.send_message(letter)
+            server.send_message(mail)

@@ -8,44 +8,54 @@ from typing import Any
 
 import numpy as np
 
-from aegisd.cli.top.cells import clean, escaped, json_escape
+from aegisd.cli.printable import clean, escape_unprintable, json_escape
+from aegisd.config.directories import Directories
+from aegisd.config.load import load
 from aegisd.errors import AegisdError
 from aegisd.events.block import ABSENT, Block
 from aegisd.events.protocol import KINDS
-from aegisd.store.journal import payload, repair
+from aegisd.events.units import MILLISECOND_US, SECOND_US
+from aegisd.store.journal import (
+    hold_journal,
+    inspect_file,
+    list_files,
+    read_file,
+    repair_file,
+    unpack_blocks,
+)
 from aegisd.times import rfc3339
-
-MICROSECONDS = 1_000_000
 
 _FIELDS = {field.column: field.name for fields in KINDS.values() for field in fields}
 
 
-def inspect(directory: Path) -> None:
-    """Say what each file holds."""
-    repair.hold(directory)
-    for report in map(repair.report, repair.files(directory)):
+def journal(config: Path | None, action: str) -> None:
+    """Inspect, repair or export the configured journal. Raises AegisdError while it is in use."""
+    directory = Path(Directories.here().expand(load(config).storage.journal))
+    hold_journal(directory)
+    {"inspect": _inspect, "repair": _repair, "export": _export}[action](directory)
+
+
+def _inspect(directory: Path) -> None:
+    for report in map(inspect_file, list_files(directory)):
         line = f"{report.path.name}: {report.events} events in {report.records} entries"
         if report.written is not None:
-            first, last = (rfc3339(when * MICROSECONDS) for when in report.written)
+            first, last = (rfc3339(when * SECOND_US) for when in report.written)
             line += f", positions {report.first} to {report.end}, written {first} to {last}"
         if report.damaged:
             line += f"; {report.damaged} bytes are damaged"
         print(clean(line))
 
 
-def repair_journal(directory: Path) -> None:
-    """Cut damage out of the segments."""
-    repair.hold(directory)
-    for path in repair.files(directory):
-        if path.suffix == ".segment" and (cut := repair.mend(path)):
+def _repair(directory: Path) -> None:
+    for path in list_files(directory):
+        if path.suffix == ".segment" and (cut := repair_file(path)):
             print(f"{path.name}: {cut} damaged bytes cut out; as it was: {path.name}.damaged")
 
 
-def export(directory: Path) -> None:
-    """Print all events, those of files that were set aside included."""
-    repair.hold(directory)
-    for path in repair.files(directory):
-        records, damaged = repair.read(path)
+def _export(directory: Path) -> None:
+    """Print all events, also those of files that were set aside."""
+    for path in list_files(directory):
+        records, damaged = read_file(path)
         if damaged:
             message = f"{path.name}: {damaged} bytes are damaged and left out"
             print(clean(message), file=sys.stderr)
@@ -53,23 +63,23 @@ def export(directory: Path) -> None:
             if not record.events:
                 continue
             try:
-                blocks = payload.unpack(record.payload)
+                blocks = unpack_blocks(record.payload)
             except ValueError as error:
                 raise AegisdError(f"{path.name}: {error}") from None
             for block in blocks:
                 for event in _events(block):
-                    print(escaped(json.dumps(event, ensure_ascii=False), json_escape))
+                    print(escape_unprintable(json.dumps(event, ensure_ascii=False), json_escape))
 
 
 def _events(block: Block) -> Iterator[dict[str, Any]]:
-    """The events as ``aegisd send -`` takes them; what was computed from them included."""
+    """The events in the form that ``aegisd send -`` reads, with all that was computed from them."""
     columns: dict[str, list[Any]] = {name: text.rows() for name, text in block.texts.items()}
     for name, column in block.numbers.items():
-        gone = (column == ABSENT) | np.isnan(column)
-        scale = MICROSECONDS if name == "timestamp" else 1000 if name.endswith("_us") else 1
+        absent = (column == ABSENT) | np.isnan(column)
+        scale = SECOND_US if name == "timestamp" else MILLISECOND_US if name.endswith("_us") else 1
         values = column.tolist() if scale == 1 else (column / scale).tolist()
         columns[_FIELDS.get(name, name)] = [
-            None if g else v for g, v in zip(gone.tolist(), values, strict=True)
+            None if gone else value for gone, value in zip(absent.tolist(), values, strict=True)
         ]
     for row in zip(*columns.values(), strict=True):
         given = {name: v for name, v in zip(columns, row, strict=True) if v is not None}

@@ -1,4 +1,6 @@
-"""The configuration.
+"""The configuration: file and environment in, checked settings out.
 
-``settings`` says what can be set, ``load`` where it comes from, ``checks`` what is right.
+Other rooms use ``settings`` (every key, its type and default), ``load``, ``directories``,
+``address``, ``patterns``, ``to_toml`` and ``libpq.conninfo``. The checks are private:
+``structure`` (the tree), ``values`` (one key alone), ``consistency`` (keys together), ``keys``.
 """

@@ -1,4 +1,4 @@
-"""Addresses as they are written in the configuration."""
+"""Addresses as the configuration writes them: host and port."""
 
 import re
 
@@ -6,7 +6,7 @@ MAX_PORT = 65535
 
 
 def split_address(text: str) -> tuple[str, int]:
-    """``127.0.0.1:80`` or ``[::1]:80`` as host and port; ValueError says what is wrong."""
+    """``127.0.0.1:80`` or ``[::1]:80`` as host and port. Raises ValueError with the problem."""
     host, colon, port = text.rpartition(":")
     bracketed = host.startswith("[") and host.endswith("]")
     if not colon or not host or (":" in host and not bracketed):
@@ -17,5 +17,5 @@ def split_address(text: str) -> tuple[str, int]:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a listening host is reached from this machine only."""
+    """Whether a socket on this host can be reached from this machine only."""
     return host in {"localhost", "::1"} or bool(re.fullmatch(r"127(\.\d{1,3}){3}", host))

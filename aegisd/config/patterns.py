@@ -1,8 +1,8 @@
-"""Patterns that users give for paths, in the form of route templates.
+"""Patterns of paths, ``paths.patterns``, in the form of route templates.
 
-A pattern is fixed segments, ``{name}`` for one segment that is not empty, and at the end maybe
-``{name*}`` for all that follows: ``/users/{name}/orders``, ``/files/{path*}``. There are no
-regular expressions among them: one that backtracks would stop the daemon at a hostile path.
+A pattern has fixed segments; ``{name}`` stands for one segment that is not empty, and a last
+``{name*}`` for all that follows: ``/users/{name}/orders``, ``/files/{path*}``. Regular expressions
+are not allowed: a hostile path could make one backtrack for minutes.
 """
 
 import re
@@ -11,30 +11,30 @@ from collections.abc import Sequence
 from attrs import frozen
 
 MAX_PATTERNS = 500
-"""More than a gateway's routes; all are compared with each other at the start."""
+"""More than a gateway has routes. At the start each pattern is compared with each other one."""
 
 MAX_PATTERN_CHARACTERS = 255
-"""The pattern is an endpoint's name, and shown as one."""
+"""A pattern is the name of its endpoint."""
 
 _PLACEHOLDER = re.compile(r"\{[A-Za-z_][A-Za-z0-9_-]*(?P<rest>\*)?\}")
 
 _FIXED = re.compile(r"(?!:)[^{}<>*?#\x00-\x1f\x7f]*")
-"""Text that a path can have, without what other notations write for a placeholder."""
+"""A fixed segment, without what a path can't have and what marks placeholders elsewhere."""
 
 
 @frozen
 class Pattern:
-    """A pattern as its segments: None is a placeholder; ``rest`` says whether more may follow.
+    """A pattern as its segments, with None for a placeholder; ``rest`` is a last ``{name*}``.
 
-    With ``rest`` at least one segment more, empty or not, belongs to the path: ``/files/{path*}``
-    is for ``/files/`` and all below it, and not for ``/files``.
+    ``rest`` takes at least one more segment, which may be empty: ``/files/{path*}`` matches
+    ``/files/`` and all below it, but not ``/files``.
     """
 
     segments: tuple[str | None, ...]
     rest: bool
 
     def covers(self, other: "Pattern") -> bool:
-        """Whether every path of ``other`` is also one of this pattern."""
+        """Whether this pattern matches every path that ``other`` matches."""
         size, other_size = len(self.segments), len(other.segments)
         if self.rest:
             if other_size + other.rest <= size:
@@ -46,7 +46,7 @@ class Pattern:
 
 
 def parse(text: str) -> Pattern:
-    """Read a pattern; ValueError holds the rest of the sentence that its key's path starts."""
+    """Read a pattern. Raises ValueError with the rest of a sentence that starts with its key."""
     if len(text) > MAX_PATTERN_CHARACTERS:
         raise ValueError(f"has {len(text)} characters, more than {MAX_PATTERN_CHARACTERS}")
     if not text.startswith("/"):
@@ -70,7 +70,7 @@ def parse(text: str) -> Pattern:
 
 
 def problems(texts: Sequence[str]) -> list[str]:
-    """What is wrong with patterns together, each right by itself: one line each."""
+    """The problems of patterns together, each of which is right by itself, as lines."""
     if len(texts) > MAX_PATTERNS:
         return [f"paths.patterns: has {len(texts)} patterns, more than {MAX_PATTERNS}"]
     patterns = [parse(text) for text in texts]

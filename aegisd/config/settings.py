@@ -1,8 +1,8 @@
 """The settings as frozen values: every key of the configuration, its type and its default.
 
-``conf/aegisd.toml`` shows the same keys to the operator, and a test holds the two together.
-Reading and checking them is ``aegisd.config.load``'s work; the named types here (``Positive``,
-``Address`` …) say which check a key gets.
+``conf/aegisd.toml`` shows the same keys to the operator; a test holds the two together. ``load``
+reads the keys. The named types here (``Positive``, ``Address`` …) say which check in ``values`` a
+key gets.
 """
 
 from typing import Literal, NewType
@@ -14,13 +14,13 @@ Positive = NewType("Positive", int)
 Days = NewType("Days", int)
 """A whole number of days, at most a hundred years."""
 EndpointCount = NewType("EndpointCount", int)
-"""How many endpoints may have a sketch each: 1 to 100,000."""
+"""A number of endpoints, each of which has a sketch: 1 to 100,000."""
 SocketBuffer = NewType("SocketBuffer", int)
-"""Bytes, as many as the kernel can be asked for."""
+"""Bytes that the kernel can be asked for: 1 to 2,147,483,647."""
 Port = NewType("Port", int)
 """1 to 65,535."""
 Share = NewType("Share", float)
-"""From a millionth to 1."""
+"""A share from 0.000001 to 1."""
 Address = NewType("Address", str)
 """``host:port``, an IPv6 host in brackets."""
 OptionalAddress = NewType("OptionalAddress", str)
@@ -30,9 +30,9 @@ Mode = NewType("Mode", str)
 HexDigest = NewType("HexDigest", str)
 """The 64 hex digits of a SHA-256."""
 Secret = NewType("Secret", str)
-"""Text that ``aegisd config`` masks; in the file also ``{ file = … }`` or ``{ env = … }``."""
+"""Text that ``aegisd config`` masks. The file may also give ``{ file = … }`` or ``{ env = … }``."""
 SecretUrl = NewType("SecretUrl", str)
-"""An http(s) URL whose path is a credential: a ``Secret`` that keeps scheme and host visible."""
+"""An http(s) URL whose path is secret; ``aegisd config`` shows scheme and host."""
 Dsn = NewType("Dsn", str)
 """``embedded`` or a ``postgresql://`` URL, whose password is a secret."""
 Identifier = NewType("Identifier", str)
@@ -40,10 +40,10 @@ Identifier = NewType("Identifier", str)
 UrlPath = NewType("UrlPath", str)
 """An absolute path of a URL."""
 PathPattern = NewType("PathPattern", str)
-"""A route template such as ``/users/{name}``: see ``config/patterns``."""
+"""A route template such as ``/users/{name}`` (see ``patterns``)."""
 
 WINDOW_SECONDS = {"1m": 60, "5m": 300, "15m": 900, "1h": 3600}
-"""The alert windows and the live windows are the same ones."""
+"""The windows of the live state, over which alert rules look, too."""
 
 AlertMetric = Literal[
     "error_rate",
@@ -60,7 +60,7 @@ Severity = Literal["info", "warning", "critical"]
 
 @frozen
 class Log:
-    """How the daemon's own log looks."""
+    """The daemon's own log."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["auto", "console", "json", "journald"] = "auto"
@@ -100,7 +100,7 @@ class Rollups:
 
 @frozen
 class Sampling:
-    """Which share of the successful requests is stored; live figures count every event."""
+    """The share of successful requests that is stored. Live counts and rollups have every event."""
 
     enabled: bool = False
     rate: Share = Share(1.0)
@@ -108,7 +108,7 @@ class Sampling:
 
 @frozen
 class Metrics:
-    """What is stored, when it is written and how long it is kept."""
+    """What is stored, how often it is written and how long it is kept."""
 
     enabled: bool = True
     flush_interval_ms: Positive = Positive(5000)
@@ -122,7 +122,7 @@ class Metrics:
 
 @frozen
 class Storage:
-    """The database and what waits for it."""
+    """The database, and the journal of events that are not committed yet."""
 
     dsn: Dsn = Dsn("embedded")
     layout: Literal["auto", "partitions", "timescaledb", "citus"] = "auto"
@@ -135,7 +135,7 @@ class Storage:
 
 @frozen
 class Privacy:
-    """What is removed before anything is kept."""
+    """What is removed from events before they are kept."""
 
     client_ip: Literal["full", "truncate", "drop"] = "full"
     strip_query: bool = True
@@ -152,7 +152,7 @@ class Paths:
 
 @frozen
 class Token:
-    """A bearer token that may use the HTTP interface, known by its hash only."""
+    """A bearer token for the HTTP interface, of which only the hash is known."""
 
     name: Identifier
     sha256: HexDigest
@@ -172,7 +172,7 @@ class Http:
 
 @frozen
 class WebSocket:
-    """The push of live figures to dashboards."""
+    """The push of live metrics to dashboards."""
 
     enabled: bool = True
     path: UrlPath = UrlPath("/ws/metrics")
@@ -183,7 +183,7 @@ class WebSocket:
 
 @frozen
 class Dashboard:
-    """What the dashboard page lives from."""
+    """The source of the dashboard page."""
 
     websocket: WebSocket = WebSocket()
 
@@ -240,7 +240,7 @@ ACTIONS: dict[str, type[Action]] = {
     "webhook": WebhookAction,
     "email": EmailAction,
 }
-"""The ``type`` of an action in the configuration and what its ``config`` is read as."""
+"""The ``type`` of an action in the configuration, and the class of its ``config``."""
 
 
 @frozen
@@ -258,7 +258,7 @@ class Rule:
 
 @frozen
 class Alerts:
-    """The alert rules and their pace."""
+    """The alert rules, and how often they are checked."""
 
     enabled: bool = True
     check_interval_ms: Positive = Positive(5000)

@@ -1,8 +1,8 @@
-"""File descriptors: enough of them, and some that no client can take.
+"""Shares the process' file descriptors between clients and the daemon's own work.
 
-Where none is left, accept(2) fails, and so do the journal's next segment, its sync and the
-database's connections. So clients are refused before that: each listener's connections have a
-limit, and together they leave RESERVE to the rest.
+Without a free descriptor accept(2) fails, and so do the journal's next segment, its sync and the
+database's connections. So each kind of client has a limit of connections, and the limits together
+leave RESERVE descriptors.
 """
 
 import resource
@@ -11,7 +11,7 @@ import structlog
 from attrs import frozen
 
 RESERVE = 256
-"""For the journal, the database, listeners, mail and what Python opens: some 40 are in use."""
+"""For the journal, the database, listeners, mail and Python itself; some 40 are in use."""
 
 log = structlog.get_logger()
 
@@ -25,7 +25,7 @@ class Shares:
 
 
 def shares(limit: int, wanted: Shares) -> Shares:
-    """The wanted shares, or less in the same proportion where ``limit`` has no room for them."""
+    """The wanted shares, or smaller ones in the same proportion where ``limit`` is too low."""
     room, sum_ = limit - RESERVE, wanted.stream + wanted.http
     if room >= sum_:
         return wanted
@@ -33,7 +33,7 @@ def shares(limit: int, wanted: Shares) -> Shares:
 
 
 def provide(wanted: Shares) -> Shares:
-    """Raise this process' limit as far as it is needed and may be; share what there is."""
+    """Raise the soft limit as far as needed and allowed; return what each kind may have."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = wanted.stream + wanted.http + RESERVE
     if soft != resource.RLIM_INFINITY and soft < needed:

@@ -1,7 +1,7 @@
-"""Sets up the log: structlog to standard error, in the form that suits whoever reads it.
+"""Sets up the log: structlog to standard error, in a form for a terminal, journald or a program.
 
-Every message is a short sentence with its figures as keys. Secrets never get here: what may
-hold one is masked where it is read, and tracebacks show no values of variables.
+Every message is a short sentence with its figures as keys. No secret gets here: texts that may hold
+one are masked where they are read, and tracebacks show no values of variables.
 """
 
 import logging
@@ -21,7 +21,7 @@ def configure(settings: Log) -> None:
     """Set up the log for this process."""
     form = settings.format if settings.format != "auto" else _suitable_format()
     processors: list[structlog.typing.Processor] = [structlog.processors.add_log_level]
-    if form != "journald":  # the journal has its own clock
+    if form != "journald":  # journald adds the time
         processors.append(structlog.processors.TimeStamper(fmt="iso", utc=True))
     if form == "json":
         processors += [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
@@ -40,7 +40,7 @@ def configure(settings: Log) -> None:
 
 
 def _console(*, colors: bool, pad_level: bool) -> structlog.dev.ConsoleRenderer:
-    # where rich is installed structlog's own choice shows what each variable holds
+    # with rich installed, structlog's default formatter would show the values of variables
     return structlog.dev.ConsoleRenderer(
         colors=colors,
         pad_event_to=0,
@@ -50,14 +50,14 @@ def _console(*, colors: bool, pad_level: bool) -> structlog.dev.ConsoleRenderer:
 
 
 def _suitable_format() -> str:
-    """The journal's form where standard error is the journal (systemd.exec(5), JOURNAL_STREAM)."""
+    """journald's form where standard error goes there (systemd.exec(5), JOURNAL_STREAM)."""
     stream = os.environ.get("JOURNAL_STREAM", "")
     status = os.fstat(sys.stderr.fileno())
     return "journald" if stream == f"{status.st_dev}:{status.st_ino}" else "console"
 
 
 def _priority_of(render: structlog.typing.Processor) -> structlog.typing.Processor:
-    """Lead each line with its priority, as sd-daemon(3) says; the level's name is then said."""
+    """Put each line's priority in front, as sd-daemon(3) says, in place of the level's name."""
 
     def processor(logger: Any, name: str, event: MutableMapping[str, Any]) -> str:
         priority = _SYSLOG_PRIORITY[event.pop("level")]

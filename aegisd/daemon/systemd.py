@@ -1,7 +1,4 @@
-"""What passes between systemd and the daemon: states one way, sockets the other.
-
-sd_notify(3) and sd_listen_fds(3), without libsystemd.
-"""
+"""Tells systemd states (sd_notify(3)) and takes its sockets (sd_listen_fds(3)); no libsystemd."""
 
 import os
 import socket
@@ -11,7 +8,7 @@ from contextlib import suppress
 from aegisd.errors import AegisdError
 
 FIRST_FD = 3  # SD_LISTEN_FDS_START
-NOTIFY_SECONDS = 1.0  # systemd reads at once; one that hangs must not hold up the daemon
+NOTIFY_SECONDS = 1.0  # systemd reads at once; if it hangs, the daemon goes on
 
 _SERVES = {
     (socket.AF_UNIX, socket.SOCK_DGRAM): "unix_datagram",
@@ -24,9 +21,9 @@ _SERVES = {
 
 
 def notify(state: str) -> None:
-    """Tell systemd a state such as ``READY=1``; without systemd nothing happens.
+    """Tell systemd a state such as ``READY=1``, where there is a systemd.
 
-    Nor where systemd can't be told: a daemon that ended for that would lose what waits in it.
+    Errors are ignored: a daemon that ended because of one would lose the events that wait in it.
     """
     address = os.environ.get("NOTIFY_SOCKET", "")
     if not address:
@@ -44,11 +41,12 @@ def notify(state: str) -> None:
 def take_sockets(
     known: frozenset[str], environment: MutableMapping[str, str]
 ) -> dict[str, socket.socket]:
-    """The sockets that systemd hands over, by the name of the listener they serve.
+    """Take the sockets that systemd hands over, by the name of the listener they serve.
 
-    A socket's name is its unit's ``FileDescriptorName``. Where that is no listener's name, its
-    family and type tell. The variables are removed, so that no child takes the sockets too.
-    Raises AegisdError where two sockets would serve one listener, or one serves none.
+    A socket's name is its unit's ``FileDescriptorName``. Where that is no listener's name, the
+    socket's family and type decide. The variables are removed from the environment, so that no
+    child process takes the sockets too. Raises AegisdError where two sockets are for one listener,
+    or one is for none.
     """
     pid = environment.pop("LISTEN_PID", "")
     count = environment.pop("LISTEN_FDS", "0")

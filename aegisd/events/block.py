@@ -1,13 +1,17 @@
-"""The Block: a batch of events of one kind, as columns. It is what flows through the daemon.
+"""The Block: events of one kind, as columns. All rooms hand events on in this form.
 
-Numbers are numpy arrays, one value an event: ``timestamp`` in microseconds since 1970 (int64),
-durations in whole microseconds (int64), statuses int16, booleans bool, percentages float64,
-other integers int64. ``ABSENT`` stands for an absent integer, NaN for an absent percentage.
-Text is dictionary-coded: each distinct text once, and an index per event. A batch is never
-turned into one Python object per event: that costs more than all else together.
+Number columns are numpy arrays with one value an event. Timestamps (microseconds since 1970),
+durations (whole microseconds), statuses and other integers are int64, booleans are bool,
+percentages are float64.
+``ABSENT`` stands for an absent integer, NaN for an absent percentage.
+
+Text columns are dictionary-coded: a list of texts, and for each event an index into it.
+
+Events are never turned into one Python object each: that would cost more than everything else.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from itertools import chain
 
 import numpy as np
 from attrs import field, frozen
@@ -18,18 +22,18 @@ Numbers = NDArray[np.int64] | NDArray[np.int16] | NDArray[np.float64] | NDArray[
 Mask = NDArray[np.bool_]
 
 ABSENT = int(np.iinfo(np.int64).min)
-"""An integer that the event did not carry."""
+"""Stands for an integer that the event did not have."""
 
-STRING_OVERHEAD_BYTES = 56  # of a Python str beside its characters
-BLOCK_OVERHEAD_BYTES = 2560  # of a request block's arrays and dicts; most of a block of one event
+STRING_OVERHEAD_BYTES = 56  # a Python str takes these beside its characters
+BLOCK_OVERHEAD_BYTES = 2560  # a request block's arrays and dicts: most of a block of one event
 
 
 @frozen(eq=False)
 class Text:
     """A dictionary-coded text column.
 
-    Row ``i`` is ``values[index[i]]``; None is an absent text. Values may repeat, and may be
-    pointed to by no row.
+    The text of row ``i`` is ``values[index[i]]``; None is an absent text. A value may stand twice,
+    and may be the text of no row: ``distinct`` and ``compact`` mend that where it costs.
     """
 
     values: Sequence[str | None]
@@ -42,7 +46,7 @@ class Text:
 
     @classmethod
     def of(cls, rows: Sequence[str | None]) -> "Text":
-        """Code a text per row; each distinct one is kept once."""
+        """A column of these texts, one a row; each value stands once."""
         values = list(dict.fromkeys(rows))
         if len(values) == 1:
             return cls(values, np.zeros(len(rows), np.int32))
@@ -50,33 +54,44 @@ class Text:
         return cls(values, np.fromiter(map(codes.__getitem__, rows), np.int32, len(rows)))
 
     @classmethod
-    def coded(cls, values: Sequence[str | None], index: NDArray[np.int32]) -> "Text":
-        """Row ``i`` is ``values[index[i]]``; of values that repeat, each is kept once."""
-        distinct = cls.of(values)
-        if len(distinct.values) == len(values):
-            return cls(values, index)
-        return cls(distinct.values, distinct.index.take(index))
+    def joined(cls, parts: Sequence["Text"]) -> "Text":
+        """All parts' rows, in order; a value of two parts stands twice."""
+        values = list(chain.from_iterable(part.values for part in parts))
+        starts = np.cumsum([0, *(len(part.values) for part in parts[:-1])], dtype=np.int32)
+        sizes = [len(part.index) for part in parts]
+        index = np.concatenate([part.index for part in parts])
+        return cls(values, index + np.repeat(starts, sizes))
 
     @classmethod
     def concatenate(cls, parts: Sequence["Text"]) -> "Text":
-        """All parts' rows, in order; each text is kept once."""
-        values: list[str | None] = []
-        index = np.concatenate([part.index for part in parts])
-        start = 0
-        for part in parts:
-            end = start + len(part.index)
-            index[start:end] += len(values)
-            values += part.values
-            start = end
-        return cls.coded(values, index)
+        """All parts' rows, in order; each value stands once.
+
+        To find the equal values costs more than everything else: see ``joined``.
+        """
+        return cls.joined(parts).distinct()
+
+    def distinct(self) -> "Text":
+        """The same rows; each value stands once."""
+        distinct = Text.of(self.values)
+        if len(distinct.values) == len(self.values):
+            return self
+        return Text(distinct.values, distinct.index.take(self.index))
 
     def used(self) -> "Text":
-        """The same rows, and only the values that they have."""
+        """The same rows, without the values that no row has."""
         used, index = np.unique(self.index, return_inverse=True)
         return Text([self.values[i] for i in used.tolist()], index.astype(np.int32))
 
+    def compact(self) -> "Text":
+        """The same rows, with no more values than rows.
+
+        A part of a large block has all its values: they would be held, sent and looked at for
+        nothing.
+        """
+        return self if len(self.values) <= len(self.index) else self.used()
+
     def rows(self) -> list[str | None]:
-        """A text per row."""
+        """The text of each row."""
         values = self.values
         return [values[i] for i in self.index.tolist()]
 
@@ -85,12 +100,12 @@ class Text:
         return self.values[int(self.index[i])]
 
     def map(self, change: Callable[[str], str | None]) -> "Text":
-        """Each distinct text changed; absent ones stay absent."""
+        """Change each value; absent texts stay absent."""
         return Text([None if v is None else change(v) for v in self.values], self.index)
 
     @property
     def nbytes(self) -> int:
-        """Bytes in memory, about."""
+        """Bytes in memory, roughly."""
         held = sum(map(len, filter(None, self.values)))
         return held + STRING_OVERHEAD_BYTES * len(self.values) + self.index.nbytes
 
@@ -105,7 +120,7 @@ class Block:
     texts: dict[str, Text] = field(factory=dict)
 
     def take(self, rows: Mask) -> "Block":
-        """The events that ``rows`` (a boolean an event) marks."""
+        """The marked events."""
         return Block(
             self.kind,
             int(np.count_nonzero(rows)),
@@ -114,7 +129,7 @@ class Block:
         )
 
     def part(self, start: int, stop: int) -> "Block":
-        """The events from one number to another; nothing is copied."""
+        """The events from ``start`` to before ``stop``; nothing is copied."""
         rows = slice(start, stop)
         return Block(
             self.kind,
@@ -129,8 +144,8 @@ class Block:
             return [self]
         return [self.part(start, start + size) for start in range(0, self.size, size)]
 
-    def bounded(self, size: int) -> "Iterator[Block]":
-        """The events in blocks, none of which has a text column of more than ``size`` values."""
+    def with_few_values(self, size: int) -> "Iterator[Block]":
+        """The events in blocks whose text columns have at most ``size`` values each."""
         if all(len(text.values) <= size for text in self.texts.values()):
             yield self
             return
@@ -139,7 +154,7 @@ class Block:
             yield Block(part.kind, part.size, part.numbers, texts)
 
     def ordered(self, order: NDArray[np.intp]) -> "Block":
-        """The same events in another order: ``order`` has each event's number once."""
+        """The same events in another order: first event ``order[0]``, and so on."""
         return Block(
             self.kind,
             self.size,
@@ -148,7 +163,7 @@ class Block:
         )
 
     def only(self, names: Collection[str]) -> "Block":
-        """The same events with some of their columns."""
+        """The same events with the columns of these names alone."""
         return Block(
             self.kind,
             self.size,
@@ -157,19 +172,19 @@ class Block:
         )
 
     def with_text(self, name: str, text: Text) -> "Block":
-        """The same block with one text column set."""
+        """The same block with one text column added or replaced."""
         return Block(self.kind, self.size, self.numbers, self.texts | {name: text})
 
     @property
     def nbytes(self) -> int:
-        """Bytes in memory, about: what queues are bounded by."""
+        """Bytes in memory, roughly: what is buffered is bounded by this."""
         numbers = sum(column.nbytes for column in self.numbers.values())
         texts = sum(text.nbytes for text in self.texts.values())
         return BLOCK_OVERHEAD_BYTES + numbers + texts
 
 
 def concatenate(blocks: Iterable[Block]) -> list[Block]:
-    """One block for each kind that ``blocks`` hold, their events in order."""
+    """One block for each kind among ``blocks``, with its events in order."""
     kinds: dict[str, list[Block]] = {}
     for block in blocks:
         kinds.setdefault(block.kind, []).append(block)

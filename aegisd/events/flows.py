@@ -1,4 +1,7 @@
-"""What messages say of who sent them, as columns: who numbers each message pays for it little."""
+"""Flows: the source and the seq of each message of a burst, as columns.
+
+Columns make it cheap for a gateway to send every event in a message of its own, with its seq.
+"""
 
 from collections.abc import Iterable, Sequence
 
@@ -8,18 +11,18 @@ from attrs import frozen
 from aegisd.events.block import ABSENT, Integers, Text
 
 MAX_SEQ = 2**62
-"""No source gets so far in its life; and a number beyond could not be counted on."""
+"""No source sends so many events in its life; and a seq and a count still add up in an int64."""
 
 
 FlowRow = tuple[int, str, int | None, int]
-"""A message's number, source, seq and how many events it holds."""
+"""Of one message: its number in the burst, its source, its seq, and how many events it holds."""
 
 
 @frozen(eq=False)
 class Flows:
-    """A row a message: its number, its source, the events that source sent before, and its own.
+    """The messages of a burst that name their source: a row each, columns as in ``FlowRow``.
 
-    ``seqs`` are ABSENT of sources that don't count. ``sources`` may hold None only for no row.
+    A seq is ABSENT where the message has none. Each row has a source.
     """
 
     messages: Integers
@@ -29,7 +32,7 @@ class Flows:
 
     @classmethod
     def of(cls, rows: Sequence[FlowRow]) -> "Flows":
-        """From a tuple a message."""
+        """Columns of these rows."""
         if not rows:
             return NO_FLOWS
         messages, sources, seqs, counts = zip(*rows, strict=True)
@@ -42,7 +45,7 @@ class Flows:
 
     @classmethod
     def concatenate(cls, parts: Sequence["Flows"]) -> "Flows":
-        """All parts' messages."""
+        """The rows of all parts."""
         parts = [part for part in parts if len(part.counts)]
         if len(parts) < 2:
             return parts[0] if parts else NO_FLOWS

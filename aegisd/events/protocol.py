@@ -1,7 +1,7 @@
-"""The wire protocol, version 1, as data: kinds, fields, limits, reasons.
+"""The wire protocol, version 1, as data: kinds, fields, limits, reasons of rejects.
 
-docs/wire.md describes it for authors of emitters. This file needs nothing but the standard
-library and attrs, so that a Python gateway can import it without paying for numpy or trio.
+docs/wire.md describes it for authors of emitters. This module imports only the standard library
+and attrs: a gateway in Python can use it without loading numpy or trio.
 """
 
 from enum import Enum, StrEnum
@@ -11,25 +11,25 @@ from attrs import frozen
 VERSION = 1
 
 MAX_AHEAD_SECONDS = 300
-"""An event's timestamp may lie this far in the future: clocks differ."""
+"""A timestamp may lie so far in the future, because clocks differ."""
 
 MILLISECONDS_ABOVE = 1e11
-"""A timestamp above this is in milliseconds: as seconds it would be the year 5138."""
+"""A timestamp above this is in milliseconds: in seconds it would be the year 5138."""
 
 MAX_DURATION_MS = 31 * 86_400_000
-"""31 days. It bounds the sketch's bins and keeps sums of microseconds far from 64 bits."""
+"""31 days. This bounds the bins of a sketch, and keeps sums of microseconds far below 2**63."""
 
 MAX_STATUS = 999
 
 MAX_ROWS = 65_536
-"""Rows of a ``columns`` message."""
+"""A ``columns`` message may have so many rows."""
 
 MAX_PERCENT = 1e6
-"""``cpu_percent`` counts every core: 10,000 of them may be busy."""
+"""``cpu_percent`` counts each core as 100: this is 10,000 busy cores."""
 
 
 class FieldType(Enum):
-    """How a field is checked and what column it becomes."""
+    """The type of a field's values: it decides how they are checked, and their column's type."""
 
     TEXT = "text"
     CHOICE = "one of"
@@ -46,7 +46,7 @@ class FieldType(Enum):
 class Field:
     """One field of a kind.
 
-    ``limit`` is a text's greatest length in bytes of UTF-8, ``choices`` what a CHOICE may be.
+    ``limit`` is the most bytes of UTF-8 that a TEXT keeps, ``choices`` are a CHOICE's values.
     """
 
     name: str
@@ -57,7 +57,7 @@ class Field:
 
     @property
     def column(self) -> str:
-        """The name of its column in a ``Block``: there durations are whole microseconds."""
+        """The name of the field's column in a ``Block``, where durations are in microseconds."""
         return self.name.removesuffix("_ms") + "_us" if self.name.endswith("_ms") else self.name
 
 
@@ -103,10 +103,10 @@ KINDS: dict[str, tuple[Field, ...]] = {
         Field("cpu_percent", FieldType.PERCENT),
         Field("memory_bytes", FieldType.COUNT),
         Field("open_files", FieldType.COUNT),
-        SOURCE,  # its own, else the envelope's
+        SOURCE,  # the event's own, else the envelope's
     ),
 }
-"""The kinds of events; a faulty event's reject names the first faulty field in this order."""
+"""The fields of each kind. A reject names the event's first faulty field in this order."""
 
 ENVELOPE_KEYS = frozenset({"v", "kind", "source", "seq", "events", "columns", "n"})
 
@@ -118,13 +118,13 @@ def camel_case(name: str) -> str:
 
 
 def aliases(kind: str) -> dict[str, str]:
-    """The field that each name means, in ``kind``: its own and the camelCase one."""
+    """The fields of ``kind`` by the names that they may have on the wire: own and camelCase."""
     fields = KINDS[kind]
     return {name: f.name for f in fields for name in (f.name, camel_case(f.name))}
 
 
 class Reason(StrEnum):
-    """Why an event, or a whole message, was rejected."""
+    """Why an event or a whole message is rejected."""
 
     MALFORMED = "malformed"
     OVERSIZE = "oversize"

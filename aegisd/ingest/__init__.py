@@ -4,9 +4,11 @@ Nothing here looks into a message.
 """
 
 from aegisd.ingest.datagram import DatagramListener
+from aegisd.ingest.figures import ListenerFigures
 from aegisd.ingest.gathering import Burst, Sender
 from aegisd.ingest.listen import Sockets
 from aegisd.ingest.receive import CREDENTIALS
+from aegisd.ingest.sockets import address_of
 from aegisd.ingest.stream import MAX_CONNECTIONS, Answers, StreamListener, error
 
 __all__ = [
@@ -15,8 +17,10 @@ __all__ = [
     "Answers",
     "Burst",
     "DatagramListener",
+    "ListenerFigures",
     "Sender",
     "Sockets",
     "StreamListener",
+    "address_of",
     "error",
 ]

@@ -16,6 +16,7 @@ from time import monotonic
 import trio
 
 from aegisd.ingest.drain import Drain
+from aegisd.ingest.figures import ListenerFigures
 from aegisd.ingest.gathering import GATHER_SECONDS, Burst, Gathering
 from aegisd.ingest.receive import Receiver
 
@@ -56,6 +57,12 @@ class DatagramListener:
         self._ours = ours
         self.address = address
         self._dropped_at_the_end = 0
+
+    def figures(self) -> ListenerFigures:
+        """What came since the start; also after ``finish``."""
+        return ListenerFigures(
+            self.address, self.messages, self.bytes, self.kernel_dropped(), refused=None
+        )
 
     @property
     def messages(self) -> int:

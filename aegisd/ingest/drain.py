@@ -17,6 +17,7 @@ from time import monotonic
 
 import trio
 
+from aegisd.events.units import SECOND_US
 from aegisd.ingest.gathering import GATHER_SECONDS, Burst, Gathering
 from aegisd.ingest.receive import Receiver
 from aegisd.threads import in_thread
@@ -32,7 +33,7 @@ class Drain:
     def __init__(self, bound: socket.socket, receiver: Receiver, gathering: Gathering) -> None:
         # every other call says itself that it doesn't wait
         bound.settimeout(None)
-        timeout = struct.pack("ll", 0, round(SILENCE_SECONDS * 1_000_000))
+        timeout = struct.pack("ll", 0, round(SILENCE_SECONDS * SECOND_US))
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeout)
         self._socket = bound
         self._receiver = receiver

@@ -8,7 +8,7 @@ from pathlib import Path
 import structlog
 from attrs import define, field
 
-from aegisd.config.load import Directories
+from aegisd.config.directories import Directories
 from aegisd.config.settings import Ingest
 from aegisd.ingest import sockets
 from aegisd.ingest.datagram import DatagramListener, Handle

@@ -20,6 +20,7 @@ import structlog
 import trio
 from attrs import define, frozen
 
+from aegisd.ingest.figures import ListenerFigures
 from aegisd.ingest.gathering import Sender
 
 RECEIVE_BYTES = 256 * 1024
@@ -95,6 +96,12 @@ class StreamListener:
         self._sessions: set[_Session] = set()
         self._of_uid: Counter[int] = Counter()
         self._waiting = 0  # what all sessions hold
+
+    def figures(self) -> ListenerFigures:
+        """What came since the start. A full stream makes its senders wait: nothing is dropped."""
+        return ListenerFigures(
+            self.address, self.messages, self.bytes, kernel_dropped=0, refused=self.refused
+        )
 
     @property
     def connections(self) -> int:

@@ -1,7 +1,7 @@
-"""The way of every message: bytes, Block, what may be kept; then live state and store.
+"""Takes decoded messages in: counts them, and hands their blocks to live state and store.
 
-One place counts what came and what became of it. It is called with a whole burst, takes it part by
-part, and does not wait for anything.
+A burst is decoded in parts of a bounded number of events. The caller may run other tasks between
+two parts; the intake itself waits for nothing.
 """
 
 import re
@@ -9,76 +9,54 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
-from attrs import define, field
+from attrs import evolve
 
 from aegisd.config.settings import EnabledMetrics, Privacy
 from aegisd.events.block import Block
 from aegisd.events.protocol import BACKEND, KINDS, RATE_LIMIT, REQUEST, SYSTEM, Reason
-from aegisd.ingest import Burst, Sender
+from aegisd.events.units import SECOND_US
+from aegisd.ingest import Burst
+from aegisd.intake.figures import IntakeFigures, RecentReject, SourceFigures
 from aegisd.live import LiveState, Sources
-from aegisd.wire import Decoded, Decoder, EndpointNamer, protect
+from aegisd.wire import Decoded, Decoder
 
 MAX_RECENT_REJECTS = 50
 PREVIEW_BYTES = 64
 
-MICROSECONDS = 1_000_000
-
-_QUERY = re.compile(rb"[?#;]")  # these bytes may also be something else's: then less is shown
+_QUERY = re.compile(rb"[?#;]")
+"""Where a query may begin. In MessagePack these bytes may be something else, too: then the preview
+is shorter than it had to be."""
 
 
 class Listener(Protocol):
-    """Where messages come from; only its name is of interest here."""
+    """Where messages come from; the intake only shows its address."""
 
     address: str
 
 
-@define
-class RecentReject:
-    """A burst's rejects of one reason, to be looked at by whoever writes the emitter.
-
-    ``time`` is in seconds since 1970; what is shown is of the first of ``count``.
-    """
-
-    time: float
-    listener: str
-    reason: Reason
-    field: str
-    count: int
-    preview: str  # hex; empty where client addresses may not be kept
-    sender: Sender | None  # where the socket tells
-
-
-Told = dict[tuple[Reason, str], RecentReject]
-"""What has been told of a burst's rejects so far: few, however many parts it has."""
-
-
-@define
-class IntakeFigures:
-    """What came in, and what was not kept."""
-
-    events: dict[str, int] = field(factory=lambda: dict.fromkeys(KINDS, 0))
-    rejected: dict[Reason, int] = field(factory=lambda: dict.fromkeys(Reason, 0))
-    altered: int = 0
-    disabled: int = 0
-    recent_rejects: deque[RecentReject] = field(factory=lambda: deque(maxlen=MAX_RECENT_REJECTS))
+BurstRejects = dict[tuple[Reason, str], RecentReject]
+"""The rejects of one burst so far, by reason and field. All parts of the burst share it, so a burst
+makes few of the MAX_RECENT_REJECTS, however many events it has."""
 
 
 class Intake:
-    """Takes bursts. ``clocks`` gives wall time (seconds since 1970) and steady time."""
+    """Counts since the start.
+
+    Each event is counted exactly once: as accepted, rejected or disabled. ``append`` puts blocks
+    into the store. ``clocks`` gives wall time (seconds since 1970) and steady time (seconds).
+    """
 
     def __init__(
         self,
         decoder: Decoder,
         privacy: Privacy,
-        endpoints: EndpointNamer,
         enabled: EnabledMetrics,
         live: LiveState,
-        keep: Callable[[list[Block]], None],
+        append: Callable[[list[Block]], None],
         clocks: Callable[[], tuple[float, float]],
     ) -> None:
         self._decoder = decoder
         self._privacy = privacy
-        self._endpoints = endpoints
         self._enabled = {
             REQUEST: enabled.requests,
             RATE_LIMIT: enabled.rate_limits,
@@ -86,69 +64,79 @@ class Intake:
             SYSTEM: enabled.system,
         }
         self._live = live
-        self._keep = keep
+        self._append = append
         self._clocks = clocks
-        self.figures = IntakeFigures()
-        self.sources = Sources()
+        self._events = dict.fromkeys(KINDS, 0)
+        self._rejected = dict.fromkeys(Reason, 0)
+        self._altered = 0
+        self._disabled = 0
+        self._recent_rejects: deque[RecentReject] = deque(maxlen=MAX_RECENT_REJECTS)
+        self._sources = Sources()
 
-    def take(self, listener: Listener, burst: Burst) -> Iterator[None]:
-        """Take a burst of messages, part by part; the caller may do other things between them."""
-        wall, steady = self._clocks()
-        self._live.advance(wall, steady)
-        told: Told = {}
-        parts = self._decoder.decode(burst.messages, round(wall * MICROSECONDS))
+    def process(self, listener: Listener, burst: Burst) -> Iterator[None]:
+        """Decode a burst, count and store it, part by part; yields between two parts."""
+        rejects: BurstRejects = {}
+        parts = self.decode(burst.messages)
         part = next(parts, None)
         while part is not None:
-            blocks = self.blocks(part)
-            self.account(listener, burst, part, blocks, told)
-            self._keep(blocks)
+            self.count(listener, burst, part, rejects)
+            self._append(self.enabled_blocks(part))
             part = next(parts, None)
             if part is not None:
                 yield
         if burst.oversize:
-            self._reject(listener, Reason.OVERSIZE, "", burst.oversize, burst, None, told)
+            self._reject(listener, Reason.OVERSIZE, "", burst.oversize, burst, None, rejects)
 
     def decode(self, messages: Sequence[bytes]) -> Iterator[Decoded]:
         """Decode messages as of now, part by part; nothing is counted yet."""
         wall, steady = self._clocks()
         self._live.advance(wall, steady)
-        return self._decoder.decode(messages, round(wall * MICROSECONDS))
+        return self._decoder.decode(messages, round(wall * SECOND_US))
 
-    def blocks(self, decoded: Decoded) -> list[Block]:
-        """The blocks of kinds that are on, as they may be kept, with their endpoints."""
-        return [
-            self._endpoints.name(protect(block, self._privacy))
-            for block in decoded.blocks
-            if self._enabled[block.kind]
-        ]
+    def enabled_blocks(self, part: Decoded) -> list[Block]:
+        """The part's blocks of kinds that are on."""
+        return [block for block in part.blocks if self._enabled[block.kind]]
 
-    def account(
-        self,
-        listener: Listener,
-        burst: Burst,
-        decoded: Decoded,
-        blocks: list[Block],
-        told: Told,
-    ) -> None:
-        """Count what was decoded, and bring ``blocks`` of it into the live state.
+    def count(self, listener: Listener, burst: Burst, part: Decoded, rejects: BurstRejects) -> None:
+        """Count a part of a burst, and apply its kinds that are on to the live state.
 
-        ``told`` is the same for all parts of the burst.
+        ``rejects`` is one dictionary for all parts of the burst, empty at first.
         """
-        figures = self.figures
-        figures.altered += decoded.altered
-        if len(decoded.flows.counts):
-            self.sources.add(decoded.flows, int(self._clocks()[1]))
-        for reject in decoded.rejects:
+        self._altered += part.altered
+        if len(part.flows.counts):
+            self._sources.add(part.flows, int(self._clocks()[1]))
+        for reject in part.rejects:
             count, message = len(reject.messages), int(reject.messages[0])
-            self._reject(listener, reject.reason, reject.field, count, burst, message, told)
-        figures.disabled += sum(b.size for b in decoded.blocks if not self._enabled[b.kind])
-        for block in blocks:
-            figures.events[block.kind] += block.size
+            self._reject(listener, reject.reason, reject.field, count, burst, message, rejects)
+        self._disabled += sum(b.size for b in part.blocks if not self._enabled[b.kind])
+        for block in self.enabled_blocks(part):
+            self._events[block.kind] += block.size
             self._live.apply(block)
 
-    def refuse(self, reason: Reason, count: int) -> None:
-        """Count rejects of messages that were not even taken."""
-        self.figures.rejected[reason] += count
+    def count_rejected(self, reason: Reason, count: int) -> None:
+        """Count events that were rejected without being decoded into a part."""
+        self._rejected[reason] += count
+
+    def forget_silent_sources(self, now: int) -> None:
+        """Forget sources that were silent for long; ``now`` is in steady seconds."""
+        self._sources.forget(now)
+
+    def figures(self) -> IntakeFigures:
+        """A snapshot of the counters and the latest rejects."""
+        return IntakeFigures(
+            events=dict(self._events),
+            rejected=dict(self._rejected),
+            altered=self._altered,
+            disabled=self._disabled,
+            recent_rejects=[evolve(reject) for reject in self._recent_rejects],
+        )
+
+    def source_figures(self) -> list[SourceFigures]:
+        """A snapshot of the sources heard of lately, by name."""
+        return [
+            SourceFigures(name, source.received, source.lost)
+            for name, source in sorted(self._sources.known.items())
+        ]
 
     def _reject(
         self,
@@ -158,11 +146,11 @@ class Intake:
         count: int,
         burst: Burst,
         message: int | None,
-        told: Told,
+        rejects: BurstRejects,
     ) -> None:
-        """Count ``count`` rejects; the first was in ``message`` of the burst, where it is there."""
-        self.figures.rejected[reason] += count
-        recent = told.get((reason, field))
+        """Count rejects. ``message`` has the first of them; None where it was too large to read."""
+        self._rejected[reason] += count
+        recent = rejects.get((reason, field))
         if recent is not None:
             recent.count += count
             return
@@ -172,13 +160,13 @@ class Intake:
             preview = self._preview(burst.messages[message])
             sender = burst.sender(message)
         recent = RecentReject(wall, listener.address, reason, field, count, preview, sender)
-        told[reason, field] = recent
-        self.figures.recent_rejects.append(recent)
+        rejects[reason, field] = recent
+        self._recent_rejects.append(recent)
 
     def _preview(self, message: bytes) -> str:
-        """The beginning of a message, without what may not be kept."""
+        """The first bytes of a message, without what may not be kept."""
         if self._privacy.client_ip != "full":
-            return ""  # anything in it may be an address
+            return ""  # any byte of it may belong to a client's address
         preview = message[:PREVIEW_BYTES]
         if self._privacy.strip_query:
             preview = _QUERY.split(preview, maxsplit=1)[0]

@@ -11,14 +11,14 @@ from attrs import frozen
 from numpy.typing import NDArray
 
 from aegisd.events.block import ABSENT, Block, Integers
+from aegisd.events.units import SECOND_US
+from aegisd.stats.grouping import latest_of_each
 
 SILENCE_SECONDS = 300
 MAX_BACKENDS = 1000
 MAX_CONNECTION_SOURCES = 10_000
 
 NO_SOURCE = ""
-
-MICROSECONDS = 1_000_000
 
 
 @frozen
@@ -37,7 +37,7 @@ T = TypeVar("T")
 
 def _oldest(now: int) -> int:
     """The first microsecond that is not silent too long in the second ``now``."""
-    return (now - SILENCE_SECONDS + 1) * MICROSECONDS
+    return (now - SILENCE_SECONDS + 1) * SECOND_US
 
 
 class Latest(Generic[T]):
@@ -76,14 +76,7 @@ def _latest(names: NDArray[np.int32], times: Integers, now: int) -> list[int]:
     Only these count, so a block costs for each name in it, not for each report.
     """
     heard = (times >= _oldest(now)).nonzero()[0]
-    if not len(heard):
-        return []
-    order = heard[np.lexsort((times[heard], names[heard]))]  # stable: equal times by arrival
-    is_last = np.append(names[order][1:] != names[order][:-1], True)
-    latest = order[is_last]
-    ends = is_last.nonzero()[0]
-    arrived = np.maximum.reduceat(order, np.append(0, ends[:-1] + 1))
-    rows: list[int] = latest[arrived.argsort()].tolist()
+    rows: list[int] = heard[latest_of_each(names[heard], times[heard])].tolist()
     return rows
 
 

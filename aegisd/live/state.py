@@ -9,19 +9,28 @@ from attrs import frozen
 from numpy.typing import NDArray
 
 from aegisd.events.block import Block, Integers, Mask, Text
-from aegisd.events.counters import CLASS_ADDS, CLASS_FAILS, COLUMN, COUNTERS, STATUS_CLASS, Counters
+from aegisd.events.counters import (
+    COLUMN,
+    COUNTERS,
+    OUTCOME,
+    OUTCOME_FAILS,
+    Counters,
+    outcome_adds,
+)
 from aegisd.events.protocol import BACKEND, RATE_LIMIT, REQUEST, SYSTEM
+from aegisd.events.units import SECOND_US
 from aegisd.live.busiest import BusiestEndpoints, EndpointFigures
 from aegisd.live.presence import BackendState, Presence
-from aegisd.live.seconds import Seconds
 from aegisd.live.timeline import Timeline
 from aegisd.live.waiting import Waiting
 from aegisd.live.windows import LONGEST, Series, Windows, WindowSums
 from aegisd.stats.durations import Durations
+from aegisd.stats.grouping import Groups
 
-MICROSECONDS = 1_000_000
 BUCKET_SECONDS = 10
 SERIES_SECONDS = 900
+
+_OUTCOME_ADDS = outcome_adds(COUNTERS)
 
 
 @frozen(eq=False)
@@ -75,11 +84,13 @@ class LiveState:
     def _times(self, block: Block) -> Integers:
         """The events' times on the line, in microseconds."""
         timestamps = block.numbers["timestamp"].astype(np.int64, copy=False)
-        return timestamps - self._steps * MICROSECONDS
+        return timestamps - self._steps * SECOND_US
 
-    def _seconds(self, block: Block) -> Seconds:
+    def _seconds(self, block: Block) -> Groups:
+        """The events by seconds of the line."""
         timestamps = block.numbers["timestamp"].astype(np.int64, copy=False)
-        return Seconds.of(timestamps, self._steps)
+        seconds = Groups.by_time(timestamps, SECOND_US)
+        return Groups(seconds.codes - self._steps, seconds.index)
 
     def _count_waiting(self) -> None:
         block = self._waiting.take()
@@ -90,8 +101,8 @@ class LiveState:
         seconds = self._seconds(block)
         durations = Durations.of(block.numbers["duration_us"].astype(np.int64, copy=False))
         timed = seconds.where(durations.timed)
-        classes = STATUS_CLASS.take(block.numbers["status_code"].astype(np.intp))
-        counters = seconds.count(classes, len(CLASS_ADDS)) @ CLASS_ADDS
+        outcomes = OUTCOME.take(block.numbers["status_code"].astype(np.intp))
+        counters = seconds.count(outcomes, len(_OUTCOME_ADDS)) @ _OUTCOME_ADDS
         counters[:, COLUMN["timed"]] = (
             counters[:, COLUMN["requests"]]
             if durations.timed is None
@@ -99,17 +110,17 @@ class LiveState:
         )
         counters[:, COLUMN["duration_sum_us"]] = timed.sum(durations.micros)
         self._count(timed, counters, durations.bins)
-        self._count_endpoints(block, CLASS_FAILS.take(classes), durations, seconds)
+        self._count_endpoints(block, OUTCOME_FAILS.take(outcomes), durations, seconds)
 
     def _count_endpoints(
-        self, block: Block, failed: Mask, durations: Durations, seconds: Seconds
+        self, block: Block, failed: Mask, durations: Durations, seconds: Groups
     ) -> None:
         methods, paths = block.texts["method"], block.texts["endpoint"]
         earliest = self._now - LONGEST + 1  # a log of last week says nothing about the last hour
-        if seconds.distinct[-1] < earliest:
+        if seconds.codes[-1] < earliest:
             return
-        if seconds.row is not None and seconds.distinct[0] < earliest:
-            lately = (seconds.distinct >= earliest)[seconds.row]
+        if seconds.codes[0] < earliest:
+            lately = (seconds.codes >= earliest)[seconds.index]
             methods = Text(methods.values, methods.index[lately])
             paths = Text(paths.values, paths.index[lately])
             failed, durations = failed[lately], durations.where(lately)
@@ -124,7 +135,7 @@ class LiveState:
         nobody = np.zeros(block.size, np.bool_)
         self._count(seconds.where(nobody), counters, np.zeros(0, np.intp))
 
-    def _count(self, seconds: Seconds, counters: Counters, bins: NDArray[np.intp]) -> None:
+    def _count(self, seconds: Groups, counters: Counters, bins: NDArray[np.intp]) -> None:
         self._windows.add(seconds, counters, bins)
         for name, n in zip(COUNTERS, counters.sum(axis=0).tolist(), strict=True):
             self._totals[name] += n
@@ -133,7 +144,7 @@ class LiveState:
         """The figures of the moment last observed."""
         self._count_waiting()
         return Overview(
-            now=round(self._wall * MICROSECONDS),
+            now=round(self._wall * SECOND_US),
             totals=dict(self._totals),
             minute=self._windows.sums("1m"),
             active_connections=sum(self._presence.connections.values()),

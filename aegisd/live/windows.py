@@ -19,8 +19,8 @@ from aegisd.config.settings import WINDOW_SECONDS
 from aegisd.events.block import Integers
 from aegisd.events.counters import COUNTERS, Counters
 from aegisd.events.protocol import MAX_AHEAD_SECONDS
-from aegisd.live.seconds import Seconds
 from aegisd.stats import sketch
+from aegisd.stats.grouping import Groups
 
 LONGEST = max(WINDOW_SECONDS.values())
 REACH_AHEAD = MAX_AHEAD_SECONDS + 1  # the second that has begun, beside the whole ones
@@ -84,17 +84,17 @@ class Windows:
         held: NDArray[np.int64] = places[self._second[places] == seconds]
         return held
 
-    def add(self, seconds: Seconds, counters: Counters, bins: NDArray[np.intp]) -> None:
+    def add(self, seconds: Groups, counters: Counters, bins: NDArray[np.intp]) -> None:
         """Count events: ``counters`` has a row for each second, ``bins`` one for each duration.
 
         ``seconds`` are those of the durations. The caller has advanced to now. Events of
         seconds beyond the ring's reach count nowhere.
         """
-        if len(seconds.distinct) > FEW_SECONDS and seconds.row is not None:
-            self._add_many(seconds.distinct, counters, seconds.row, bins)
+        if len(seconds.codes) > FEW_SECONDS:
+            self._add_many(seconds.codes, counters, seconds.index, bins)
             return
         durations = seconds.count(bins, sketch.BINS)
-        for i, second in enumerate(seconds.distinct.tolist()):
+        for i, second in enumerate(seconds.codes.tolist()):
             self._add(second, counters[i], durations[i])
 
     def _add(self, second: int, counters: Counters, durations: sketch.Counts) -> None:

@@ -21,12 +21,13 @@ from attrs import frozen
 from numpy.typing import NDArray
 
 from aegisd.events.protocol import MAX_DURATION_MS
+from aegisd.events.units import MILLISECOND_US
 
 RELATIVE_ACCURACY = 0.01
 GAMMA = (1 + RELATIVE_ACCURACY) / (1 - RELATIVE_ACCURACY)
 
 _PER_LOG = 1 / np.log(GAMMA)
-MAX_VALUE = MAX_DURATION_MS * 1000
+MAX_VALUE = MAX_DURATION_MS * MILLISECOND_US
 BINS = int(np.ceil(np.log(MAX_VALUE) * _PER_LOG)) + 2
 """Bin 0 is zero's; bin i + 1 holds the values up to gamma^i."""
 

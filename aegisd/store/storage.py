@@ -1,4 +1,13 @@
-"""The way of what was accepted to the database: backlog and journal, sync, writer."""
+"""Storage: the way of accepted events to the database.
+
+::
+
+    append --> Backlog --> Journal --> disk      Sync brings the journal to the disk
+                  |
+                  '------> Writer ---> Postgres  in batches, which the backlog then forgets
+
+Other rooms append and read figures here, and reach for a part only to run its task.
+"""
 
 import time
 from collections.abc import Callable, Iterator
@@ -7,18 +16,44 @@ from pathlib import Path
 
 from attrs import frozen
 
-from aegisd.config.load import Directories
+from aegisd.config.directories import Directories
 from aegisd.config.settings import Settings
 from aegisd.events.block import Block
 from aegisd.store.backlog import Backlog
 from aegisd.store.database import Postgres
-from aegisd.store.journal import Journal, Marks, Source, Sync, payload
+from aegisd.store.journal import Journal, Marks, Source, Sync, join_packed
 from aegisd.store.write import Writer
 
 
 @frozen
+class StorageFigures:
+    """What storage tells of itself at one moment. Times are in seconds since 1970."""
+
+    waiting: int  # events in the backlog
+    journal_bytes: int
+    no_room: int  # events dropped because neither the journal nor memory had room
+    lost_with_files: int  # events in files of the journal that can't be read
+    append_error: str | None  # why the journal can't be written now
+    sync_error: str | None  # why the journal can't be synced now
+    connected: bool  # whether the database can be used
+    batches: int  # committed
+    rows: int  # committed
+    failures: int  # of flushes
+    refused: int  # events whose rows Postgres would not take
+    sampled_out: int  # requests that sampling leaves out
+    last_flush: float | None
+    last_error: str | None  # of the database; may name addresses, roles and paths
+    last_error_kind: str | None  # what of that error anybody may see
+
+    @property
+    def dropped(self) -> int:
+        """Events that were accepted, and are lost before they reached the database."""
+        return self.no_room + self.lost_with_files
+
+
+@frozen
 class Storage:
-    """The parts, and the one door into them."""
+    """The parts. With ``enabled`` off, events are counted elsewhere and not kept."""
 
     journal: Journal
     backlog: Backlog
@@ -28,30 +63,58 @@ class Storage:
 
     @property
     def marks(self) -> Marks:
-        """How far the stream's sources have come."""
+        """The marks of the stream's sources."""
         return self.journal.marks
 
-    def append_durably(
-        self, blocks: list[Block], packed: list[bytes], moved: dict[Source, int]
-    ) -> int:
-        """Keep what came together, with the marks it moves; return the record's number.
-
-        ``packed`` is what ``payload.pack_block`` makes of each block. ``sync.reached`` waits for
-        the record. Raises JournalUnavailable.
-        """
-        if not self.enabled:
-            blocks, packed = [], []
-        number = self.backlog.append_durably(blocks, payload.joined(packed), moved)
-        self.sync.notice()
-        self.writer.notice()
-        return number
-
     def append(self, blocks: list[Block]) -> None:
-        """Keep what came together, until it is in the database."""
+        """Keep blocks until they are committed; where there is no room, count and drop them."""
         if self.enabled:
             self.backlog.append(blocks)
             self.sync.notice()
             self.writer.notice()
+
+    def append_durably(
+        self, blocks: list[Block], packed: list[bytes], moved: dict[Source, int]
+    ) -> int:
+        """Keep blocks, with the marks that they move; return their record's number.
+
+        ``packed`` is what ``pack_block`` makes of each block. They are on the disk after
+        ``sync.wait_until_synced(number)``. Raises JournalUnavailable; then nothing is kept.
+        """
+        if not self.enabled:
+            blocks, packed = [], []
+        number = self.backlog.append_durably(blocks, join_packed(packed), moved)
+        self.sync.notice()
+        self.writer.notice()
+        return number
+
+    def figures(self) -> StorageFigures:
+        """A snapshot of what storage tells of itself; reads no file."""
+        backlog, written = self.backlog, self.writer.figures
+        return StorageFigures(
+            waiting=backlog.events,
+            journal_bytes=self.journal.bytes,
+            no_room=backlog.figures.no_room,
+            lost_with_files=backlog.figures.lost_with_files,
+            append_error=backlog.figures.error,
+            sync_error=self.sync.error,
+            connected=written.connected,
+            batches=written.batches,
+            rows=written.rows,
+            failures=written.failures,
+            refused=written.refused,
+            sampled_out=written.sampled_out,
+            last_flush=written.last_flush,
+            last_error=written.last_error,
+            last_error_kind=written.last_kind,
+        )
+
+    def find_oldest(self) -> int | None:
+        """When the first event that waits came, in seconds since 1970; None where none waits.
+
+        May read a record of the journal; so it is not in ``figures``.
+        """
+        return self.backlog.find_oldest()
 
     def close(self) -> None:
         """Close the journal's files, and let another process have it."""
@@ -67,9 +130,9 @@ def open_storage(
     node: str,
     clocks: Callable[[], tuple[float, float]],
 ) -> Iterator[Storage]:
-    """The storage, on a journal that no other process holds; closed at the end.
+    """Storage over the configured journal; closed at the end.
 
-    Raises AegisdError.
+    Raises AegisdError, such as where another process holds the journal.
     """
     directory = Path(directories.expand(settings.storage.journal))
     journal = Journal(directory, settings.storage.journal_max_bytes, time.time_ns() // 1000)

@@ -1,5 +1,33 @@
-"""One port for HTTP and WebSocket.
+"""The web interface: HTTP for questions, WebSocket for live pushes, one port for both.
 
-``server`` takes connections, ``api`` routes requests to ``views``, ``websocket`` pushes live
-figures, ``guard`` says who may ask, ``exposition`` speaks to Prometheus.
+``server`` takes connections, ``api`` finds the answer for a path. The daemon's figures come in as
+values (``figures``); ``views`` and ``exposition`` turn values into JSON and Prometheus' text.
 """
+
+from aegisd.web.answers import (
+    AlertAnswers,
+    DaemonAnswers,
+    HistoryAnswers,
+    LiveAnswers,
+    PageAnswers,
+)
+from aegisd.web.api import Api
+from aegisd.web.figures import DaemonFigures
+from aegisd.web.http import MAX_CONNECTIONS, Connections, Guard
+from aegisd.web.server import Server
+from aegisd.web.websocket import Hub
+
+__all__ = [
+    "MAX_CONNECTIONS",
+    "AlertAnswers",
+    "Api",
+    "Connections",
+    "DaemonAnswers",
+    "DaemonFigures",
+    "Guard",
+    "HistoryAnswers",
+    "Hub",
+    "LiveAnswers",
+    "PageAnswers",
+    "Server",
+]

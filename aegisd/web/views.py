@@ -1,13 +1,15 @@
-"""Figures as the API shows them: camelCase, latencies in ms, rates in percent."""
+"""Figures as the API shows them: camelCase, latencies in ms, rates in percent. Pure functions."""
 
 from typing import Any
 
-from aegisd.events.counters import COLUMN
-from aegisd.live import BUCKET_SECONDS, BackendState, EndpointFigures, LiveState, Overview, Series
+from aegisd.events.counters import COLUMN, STATUS_CLASSES
+from aegisd.events.units import MILLISECOND_US, SECOND_US
+from aegisd.live import BUCKET_SECONDS, BackendState, EndpointFigures, Overview, Series
 from aegisd.stats import sketch
 from aegisd.store.history import (
     QUANTILES,
     EndpointTotals,
+    KeyTotals,
     Latency,
     Present,
     Range,
@@ -16,13 +18,15 @@ from aegisd.store.history import (
 )
 from aegisd.times import rfc3339
 
-MICROSECONDS = 1_000_000
-
 HEALTHY = "healthy"
 
 
 def overview(figures: Overview) -> dict[str, Any]:
-    """The overview of the live state: totals since the start, the rest of the last minute."""
+    """The live overview.
+
+    Totals count from the daemon's start, rates and latencies cover the last minute, connections and
+    backends the last 5 minutes.
+    """
     totals, minute = figures.totals, figures.minute
     counters = minute.counters
     p50, p95, p99 = _quantiles(minute.durations)
@@ -46,7 +50,7 @@ def overview(figures: Overview) -> dict[str, Any]:
 
 
 def past_overview(now: int, range_: Range, totals: Totals, present: Present) -> dict[str, Any]:
-    """The overview of a range of the past."""
+    """The overview of a range; connections and backends are of the last 5 minutes."""
     failed = totals.requests - totals.succeeded
     return {
         "timestamp": rfc3339(now),
@@ -68,7 +72,7 @@ def past_overview(now: int, range_: Range, totals: Totals, present: Present) -> 
 
 
 def request_rate(range_: Range, buckets: dict[int, int]) -> list[dict[str, Any]]:
-    """A point a bucket, those without requests included."""
+    """One point for each bucket, also where no request was."""
     return [
         {
             "timestamp": rfc3339(start),
@@ -80,7 +84,7 @@ def request_rate(range_: Range, buckets: dict[int, int]) -> list[dict[str, Any]]
 
 
 def latency(range_: Range, buckets: dict[int, Latency]) -> list[dict[str, Any]]:
-    """A point a bucket, null where no request had a duration."""
+    """One point for each bucket, of nulls where no request had a duration."""
     none = Latency(None, None, None, None)
     points = ((start, buckets.get(start, none)) for start in range_.bucket_starts())
     return [
@@ -96,7 +100,7 @@ def latency(range_: Range, buckets: dict[int, Latency]) -> list[dict[str, Any]]:
 
 
 def status_distribution(range_: Range, buckets: dict[int, StatusCounts]) -> list[dict[str, Any]]:
-    """A point a bucket, those without requests included."""
+    """One point for each bucket, also where no request was."""
     none = StatusCounts(0, 0, 0, 0, 0)
     points = ((start, buckets.get(start, none)) for start in range_.bucket_starts())
     return [
@@ -106,27 +110,25 @@ def status_distribution(range_: Range, buckets: dict[int, StatusCounts]) -> list
             "status3xx": point.status_3xx,
             "status4xx": point.status_4xx,
             "status5xx": point.status_5xx,
-            "statusOther": point.other,
+            "statusOther": point.status_other,
         }
         for start, point in points
     ]
 
 
-def live_series(live: LiveState, now: int) -> tuple[Range, Series]:
-    """The last 15 minutes of the live state, and their range."""
-    series = live.series()
-    start = int(series.starts[0]) * MICROSECONDS
-    return Range(start, now, BUCKET_SECONDS), series
+def live_range(series: Series, now: int) -> Range:
+    """The range that a live series covers: from its first bucket to ``now``."""
+    return Range(int(series.starts[0]) * SECOND_US, now, BUCKET_SECONDS)
 
 
 def live_request_rate(range_: Range, series: Series) -> list[dict[str, Any]]:
-    """As ``request_rate``, from memory."""
+    """What ``request_rate`` gives, of the live state."""
     counts = series.counters[:, COLUMN["requests"]].tolist()
     return request_rate(range_, dict(zip(_starts(series), counts, strict=True)))
 
 
 def live_latency(range_: Range, series: Series) -> list[dict[str, Any]]:
-    """As ``latency``, from memory."""
+    """What ``latency`` gives, of the live state."""
     points = {}
     for start, counters, durations in zip(
         _starts(series), series.counters, series.durations, strict=True
@@ -139,15 +141,14 @@ def live_latency(range_: Range, series: Series) -> list[dict[str, Any]]:
 
 
 def live_status_distribution(range_: Range, series: Series) -> list[dict[str, Any]]:
-    """As ``status_distribution``, from memory."""
-    names = ("status_2xx", "status_3xx", "status_4xx", "status_5xx", "status_other")
-    rows = series.counters[:, [COLUMN[name] for name in names]].tolist()
+    """What ``status_distribution`` gives, of the live state."""
+    rows = series.counters[:, [COLUMN[name] for name in STATUS_CLASSES]].tolist()
     points = {start: StatusCounts(*row) for start, row in zip(_starts(series), rows, strict=True)}
     return status_distribution(range_, points)
 
 
 def endpoints(figures: list[EndpointTotals]) -> list[dict[str, Any]]:
-    """The busiest endpoints."""
+    """Endpoints, in the order they are given in."""
     return [
         {
             "method": endpoint.method,
@@ -162,7 +163,7 @@ def endpoints(figures: list[EndpointTotals]) -> list[dict[str, Any]]:
 
 
 def live_endpoints(figures: list[EndpointFigures]) -> list[dict[str, Any]]:
-    """As ``endpoints``, from memory."""
+    """What ``endpoints`` gives, of the live state."""
     return endpoints(
         [
             EndpointTotals(
@@ -170,8 +171,8 @@ def live_endpoints(figures: list[EndpointFigures]) -> list[dict[str, Any]]:
                 f.path,
                 f.requests,
                 f.failed,
-                None if f.average is None else f.average / 1000,
-                None if f.p95 is None else f.p95 / 1000,
+                None if f.average is None else f.average / MILLISECOND_US,
+                None if f.p95 is None else f.p95 / MILLISECOND_US,
             )
             for f in figures
         ]
@@ -179,7 +180,7 @@ def live_endpoints(figures: list[EndpointFigures]) -> list[dict[str, Any]]:
 
 
 def backends(states: list[BackendState]) -> dict[str, Any]:
-    """The backends' latest reports, and how many are well."""
+    """Backends by their latest reports, and how many are healthy."""
     healthy = sum(state.status == HEALTHY for state in states)
     return {
         "summary": {
@@ -193,7 +194,7 @@ def backends(states: list[BackendState]) -> dict[str, Any]:
                 "status": state.status,
                 "responseTimeMs": None
                 if state.response_time is None
-                else state.response_time / 1000,
+                else state.response_time / MILLISECOND_US,
                 "circuitBreaker": state.circuit_breaker,
                 "lastSeen": rfc3339(state.last_seen),
             }
@@ -202,21 +203,30 @@ def backends(states: list[BackendState]) -> dict[str, Any]:
     }
 
 
+def rate_limits(checked: int, denied: int, keys: list[KeyTotals]) -> dict[str, Any]:
+    """Rate-limit decisions, and those of single keys."""
+    return {
+        "checked": checked,
+        "denied": denied,
+        "topKeys": [{"key": key.key, "checked": key.checked, "denied": key.denied} for key in keys],
+    }
+
+
 def _starts(series: Series) -> list[int]:
-    return [start * MICROSECONDS for start in series.starts.tolist()]
+    return [start * SECOND_US for start in series.starts.tolist()]
 
 
 def _quantiles(durations: sketch.Counts) -> list[float | None]:
     found = sketch.quantiles(durations, QUANTILES)
-    return [None if micros is None else _ms(micros / 1000) for micros in found]
+    return [None if micros is None else _ms(micros / MILLISECOND_US) for micros in found]
 
 
 def _average(micros: int, timed: int) -> float | None:
-    return _ms(micros / timed / 1000) if timed else None
+    return _ms(micros / timed / MILLISECOND_US) if timed else None
 
 
 def _ms(value: float | None) -> float | None:
-    """To the microsecond: what is beyond was never measured."""
+    """Round to whole microseconds: durations are kept in these."""
     return None if value is None else round(value, 3)
 
 

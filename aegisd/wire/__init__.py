@@ -1,13 +1,11 @@
-"""The wire: from bytes to Blocks that may be kept.
+"""The wire: a burst's bytes go in; blocks that may be kept, rejects and flows come out.
 
-``protocol`` is the protocol as data, ``decode`` reads messages, ``privacy`` removes what may
-not be kept, ``endpoints`` turns paths into templates. Everything here is pure: no sockets, no
-clock, no log.
+Plain messages are read the quick way, in C; all others the careful way, which alone makes rejects.
+``decode`` tells both. Private data is removed and endpoints are named before a block is handed out.
 """
 
 from aegisd.wire.careful.envelopes import most_rows
 from aegisd.wire.decode import Decoded, Decoder
 from aegisd.wire.naming.endpoints import EndpointNamer
-from aegisd.wire.privacy import protect
 
-__all__ = ["Decoded", "Decoder", "EndpointNamer", "most_rows", "protect"]
+__all__ = ["Decoded", "Decoder", "EndpointNamer", "most_rows"]

@@ -1,35 +1,40 @@
-"""Bytes in, Blocks and rejects out: the one place where messages become columns.
+"""The Decoder: bytes in; blocks that may be kept, rejects and flows out.
 
-There are two ways, and one answer. ``quick`` reads what is plain, and that is mostly all. The
-other messages are opened one by one (``opening``), their events are put side by side (``burst``),
-and events with the same keys become columns at once: which names they use, and which they lack,
-is found once for each set of keys. Any bytes give an answer: what can't be kept is a reject, never
-an exception.
+A message is read in one of two ways. The answer is the same, for any bytes.
 
-A burst is decoded in parts of a bounded number of events, and what takes long without events comes
-as parts without any: whoever drives it may do other things between two parts. Events = accepted +
-rejected, always; what can't be read as a message counts as one.
+1. The quick way (``quick``) reads plain messages: requests and nothing unusual, as gateways mostly
+   send. msgspec unpacks and checks them in C.
+2. The careful way (``careful``) reads every other message: it unpacks it, checks value by value,
+   and accepts or rejects each event.
+
+What decides is the message alone: if msgspec takes it as one of four types and its timestamps are
+in range, it is plain. The quick way never rejects anything. All rejects come from the careful way.
+
+Both ways make blocks. Each block then has its texts cleaned (``texts``), is stripped of what
+``privacy`` says, and gets endpoints (``naming``). A burst comes in parts of a bounded number of
+events, so that the caller can do other things between two parts. Every event is either accepted or
+rejected; what can't be read as a message counts as one rejected event.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
-import numpy as np
 from attrs import Factory, define, evolve, frozen
 
-from aegisd.events.block import Block, Integers, Text, concatenate
+from aegisd.config.settings import Privacy
+from aegisd.events.block import Block
 from aegisd.events.flows import Flows
-from aegisd.events.protocol import BACKEND, KINDS, SOURCE, SYSTEM, FieldType
-from aegisd.wire.careful import columns
-from aegisd.wire.careful.columns import Clock, Faults
-from aegisd.wire.careful.envelopes import Burst, Message, Reject
-from aegisd.wire.careful.opening import Head, Whole, opening
-from aegisd.wire.careful.plans import Plan, grouped
-from aegisd.wire.careful.table import MAX_READ_ROWS, read_tables
-from aegisd.wire.quick import Quick
+from aegisd.events.protocol import SOURCE
+from aegisd.wire.careful.envelopes import OpenedMessages, Reject
+from aegisd.wire.careful.reader import CarefulReader
+from aegisd.wire.checks import TimeLimits
+from aegisd.wire.naming.endpoints import EndpointNamer
+from aegisd.wire.privacy import protect
+from aegisd.wire.quick import QuickReader
+from aegisd.wire.texts import clean_block, clean_column
 
 MAX_PART_EVENTS = 2048
-"""Where a part ends. Decoding, naming, counting and keeping so many take two milliseconds, or ten
-where each has a path of its own, and nothing else runs meanwhile. More would hardly be cheaper."""
+"""A part ends here. Decoding, naming, counting and keeping so many events takes 2 ms, or 10 ms if
+each has a path of its own; nothing else runs meanwhile. Larger parts would hardly be cheaper."""
 
 MAX_PART_BYTES = 256 * 1024
 """The same for events that are large."""
@@ -37,10 +42,11 @@ MAX_PART_BYTES = 256 * 1024
 
 @frozen(eq=False)
 class Decoded:
-    """What a part of a burst held. ``counts[i]`` of its events came in message ``messages[i]``.
+    """One part of a burst.
 
-    A message's events come in the order in which they stand in it. ``unreadable`` has the numbers
-    of messages that are none.
+    ``counts[i]`` events of the part, good or rejected, came in message ``messages[i]``; each
+    message's events are in their order. ``altered`` texts were cut or mended. ``unreadable`` are
+    the numbers of messages that could not be read.
     """
 
     blocks: list[Block]
@@ -53,78 +59,65 @@ class Decoded:
 
 
 class Decoder:
-    """Decodes bursts. It remembers how sets of known keys are read, and nothing of the events.
+    """Decodes bursts into blocks that may be kept.
 
-    ``max_age`` is the age in microseconds beyond which an event is out of range.
+    ``max_age`` is the age in microseconds beyond which an event is out of range. ``privacy`` says
+    what is removed from requests, ``namer`` gives them their endpoints. Of the events nothing is
+    remembered, except paths by the namer.
     """
 
-    def __init__(self, max_age: int) -> None:
+    def __init__(self, max_age: int, privacy: Privacy, namer: EndpointNamer) -> None:
         self._max_age = max_age
-        self._quick = Quick()
-        self._plans: dict[tuple[str, tuple[str, ...]], Plan] = {}
+        self._privacy = privacy
+        self._namer = namer
+        self._quick = QuickReader()
+        self._careful = CarefulReader()
 
     def decode(self, messages: Sequence[bytes], now: int) -> Iterator[Decoded]:
-        """Decode a burst, part by part; ``now`` is in microseconds since 1970."""
-        clock = Clock(now, self._max_age)
-        part = _Part()
-        opened, left = self._quick.open(messages, clock)
-        for events in opened:
-            part.flows.append(events.flows)
-            within_bytes = MAX_PART_BYTES * len(events.events) // events.nbytes + 1
+        """Decode a burst, part by part; ``now`` is in microseconds since 1970.
+
+        What takes long without giving events comes as parts without any.
+        """
+        limits = TimeLimits(now, self._max_age)
+        plain, others = self._quick.open(messages, limits)
+        part = _PartBuilder()
+        for requests in plain:
+            part.flows.append(requests.flows)
+            within_bytes = MAX_PART_BYTES * len(requests.events) // requests.nbytes + 1
             size = min(within_bytes, MAX_PART_EVENTS)
-            for block, numbers, counts in events.parts(size, clock):
-                part.add(block)
+            for block, numbers, counts in requests.parts(size, limits):
+                part.add(*self._kept(block))
                 part.count(numbers, counts)
                 if part.size >= size:
                     yield part.decoded()
-                    part = _Part()
-        for burst in _opened(messages, left):
-            if burst is None:
+                    part = _PartBuilder()
+        for opened in self._careful.open(messages, others):
+            if opened is None:
                 yield part.decoded()
-                part = _Part()
+                part = _PartBuilder()
                 continue
-            blocks = self._blocks(burst, clock)
-            for block in (piece for whole in blocks for piece in whole.bounded(MAX_PART_EVENTS)):
-                part.add(block)
-                if part.size >= MAX_PART_EVENTS:
-                    yield part.decoded()
-                    part = _Part()
-            part.take(burst)
-            if burst.full:
+            for block in self._careful.read(opened, limits):
+                for few in block.with_few_values(MAX_PART_EVENTS):
+                    part.add(*self._kept(few))
+                    if part.size >= MAX_PART_EVENTS:
+                        yield part.decoded()
+                        part = _PartBuilder()
+            part.add_all_but_events(opened)
+            if opened.full:
                 yield part.decoded()
-                part = _Part()
+                part = _PartBuilder()
         if part.numbers or part.flows:
             yield part.decoded()
 
-    def _blocks(self, burst: Burst, clock: Clock) -> Iterator[Block]:
-        """The burst's events that are right, tables' by and by; the others it is told to refuse."""
-        kinds: dict[str, list[tuple[Block, Integers]]] = {}
-        for (kind, keys), (events, places) in grouped(burst).items():
-            block, faults = self._plan(kind, keys).read(events, clock)
-            good = _good(block, faults, np.array(places, np.int64), burst)
-            if good is not None:
-                kinds.setdefault(kind, []).append(good)
-        for block, faults, positions in read_tables(burst.tables, clock):
-            good = _good(block, faults, positions, burst)
-            if good is None:
-                continue
-            if block.kind in (BACKEND, SYSTEM):
-                kinds.setdefault(block.kind, []).append(good)
-            else:
-                yield good[0]
-        for kind, parts in kinds.items():
-            yield from _whole(kind, parts, burst).parts(MAX_READ_ROWS)
-
-    def _plan(self, kind: str, keys: tuple[str, ...]) -> "Plan":
-        plan = self._plans.get((kind, keys))
-        if plan is None:
-            plan = self._plans[kind, keys] = Plan(kind, keys)
-        return plan
+    def _kept(self, block: Block) -> tuple[Block, int]:
+        """The block as it may be kept, and how many of its texts were altered for that."""
+        cleaned, altered = clean_block(block)
+        return self._namer.name(protect(cleaned, self._privacy)), altered
 
 
 @define
-class _Part:
-    """A part that is being put together."""
+class _PartBuilder:
+    """Collects what becomes one ``Decoded``; ``size`` counts the events of its blocks."""
 
     size: int = 0
     blocks: list[Block] = Factory(list)
@@ -135,30 +128,29 @@ class _Part:
     counts: list[int] = Factory(list)
     unreadable: list[int] = Factory(list)
 
-    def add(self, block: Block) -> None:
-        """Take a block, as it may be kept."""
-        tidied, changed = _tidy(block)
-        self.blocks.append(tidied)
-        self.altered += changed
+    def add(self, block: Block, altered: int) -> None:
+        """Add a block that may be kept, ``altered`` texts of which are not as they were sent."""
+        self.blocks.append(block)
+        self.altered += altered
         self.size += block.size
 
     def count(self, numbers: list[int], counts: list[int]) -> None:
-        """Take note of how many events came in which messages."""
+        """Note how many events came in which messages."""
         self.numbers += numbers
         self.counts += counts
 
-    def take(self, burst: Burst) -> None:
-        """Take note of all but the events of a burst that was opened."""
-        self.flows.append(Flows.of(burst.flows))
-        self.rejects += burst.rejects()
-        self.unreadable += burst.unreadable
-        self.count(burst.numbers, burst.counts())
+    def add_all_but_events(self, opened: OpenedMessages) -> None:
+        """Add what messages of the careful way hold beside good events."""
+        self.flows.append(Flows.of(opened.flows))
+        self.rejects += opened.rejects()
+        self.unreadable += opened.unreadable
+        self.count(opened.numbers, opened.counts())
 
     def decoded(self) -> Decoded:
-        """What is in it."""
+        """The part."""
         flows = Flows.concatenate(self.flows)
         if len(flows.counts):
-            sources, changed = columns.tidy(flows.sources, SOURCE.limit)
+            sources, changed = clean_column(flows.sources, SOURCE.limit)
             self.altered += changed
             flows = evolve(flows, sources=sources)
         return Decoded(
@@ -170,69 +162,3 @@ class _Part:
             self.counts,
             self.unreadable,
         )
-
-
-def _opened(messages: Sequence[bytes], numbers: Iterable[int]) -> Iterator[Burst | None]:
-    """Bursts of the messages with these numbers, of a bounded size; None after each long step."""
-    burst = Burst()
-    for number in numbers:
-        message: Message | None = None
-        for step in opening(messages[number]):
-            if step is None:
-                yield None
-            elif isinstance(step, Whole):
-                burst.add(number, step.message, len(messages[number]))
-            elif isinstance(step, Head):
-                message = burst.begin(number, step.envelope, step.count)
-                if message is None:
-                    break  # it is refused
-            elif message is not None:
-                burst.more(message, step)
-            if burst.full:
-                yield burst
-                burst = Burst()
-    if burst.numbers:
-        yield burst
-
-
-def _good(
-    block: Block, faults: Faults, positions: Integers, burst: Burst
-) -> tuple[Block, Integers] | None:
-    """The events without a fault, and their positions; the others are refused."""
-    for reason, name, rows in faults.groups():
-        burst.refuse(reason, name, positions[rows])
-    good = faults.good
-    if good is not None:
-        block, positions = block.take(good), positions[good]
-    return (block, positions) if block.size else None
-
-
-def _whole(kind: str, parts: list[tuple[Block, Integers]], burst: Burst) -> Block:
-    """One block of ``parts``. Of kinds whose latest report counts, in the order of arrival."""
-    block = concatenate(part for part, _ in parts)[0]
-    if kind not in (BACKEND, SYSTEM):
-        return block
-    where = np.concatenate([positions for _, positions in parts])
-    if kind == SYSTEM:
-        sources = _filled(block.texts[SOURCE.name], burst.sources_of(where))
-        block = block.with_text(SOURCE.name, sources)
-    return block.ordered(np.argsort(where))  # even of one part: see _grouped
-
-
-def _filled(text: Text, other: Text) -> Text:
-    """``text``, and ``other`` where it has none."""
-    if None not in text.values:
-        return text
-    none = np.array([value is None for value in text.values], np.bool_)[text.index]
-    index = np.where(none, other.index + np.int32(len(text.values)), text.index)
-    return Text([*text.values, *other.values], index)
-
-
-def _tidy(block: Block) -> tuple[Block, int]:
-    texts = dict(block.texts)
-    altered = 0
-    for field in KINDS[block.kind]:
-        if field.type is FieldType.TEXT:
-            texts[field.name], changed = columns.tidy(texts[field.name], field.limit)
-            altered += changed
-    return Block(block.kind, block.size, block.numbers, texts), altered

@@ -1,6 +1,6 @@
-"""Removes from a block what may not be kept, before anything keeps it.
+"""Removes from a block what may not be kept.
 
-It works on the distinct texts of a block, not on its events.
+It changes the values of the text columns, not event by event.
 """
 
 import ipaddress
@@ -14,17 +14,17 @@ IPV4_PREFIX = 24
 IPV6_PREFIX = 48
 
 _PARAMETERS = re.compile(r";[^/]*")
-"""A segment's parameters (RFC 3986, 3.3), such as ``;jsessionid=…``: they are to a segment what
-the query is to the path, and Java's servers keep the session there."""
+"""The parameters of a path's segment (RFC 3986, 3.3), such as ``;jsessionid=…``: Java's servers
+keep the session there."""
 
 _QUERY_IN_ROUTE = re.compile(r"\?[^?#(){}=]+=.*|;[^/?#(){};=]+=[^/?#]*", re.DOTALL)
-"""A route is a template, whose question marks and semicolons may mean something else: ``/:id?``,
-``{?page}``, ``{;page}``, ``(?P<id>…)``. A gateway that sends the URL itself as its route sends
-``?name=value`` and ``;name=value``."""
+"""``?name=value`` and ``;name=value`` in a route, as of a gateway whose routes are URLs. A route is
+usually a template, where question marks and semicolons mean something else: ``/:id?``, ``{?page}``,
+``{;page}``, ``(?P<id>…)``."""
 
 _QUERY_IN_MESSAGE = re.compile(r"(/[^\s/?#;\"'<>]*+)[?;][^\s=\"'<>]{1,100}+=[^\s\"'<>]*")
-"""An error message may tell the URL that failed: a path, then ``?name=value`` or ``;name=value``,
-up to a space or a quote. A name has an end, or each slash would have the whole rest looked at."""
+"""A URL in an error message: a path, then ``?name=value`` or ``;name=value`` up to a space or a
+quote. Names are limited in length: otherwise each slash would be followed to the message's end."""
 
 
 def protect(block: Block, privacy: Privacy) -> Block:
@@ -44,19 +44,19 @@ def protect(block: Block, privacy: Privacy) -> Block:
 
 
 def has_query(text: Text) -> bool:
-    """Whether any of the texts may have one: most blocks have none, and one look tells."""
+    """Whether any of the texts may have a query or parameters: a quick look, as most have none."""
     joined = "".join([value for value in text.values if value is not None])
     return "?" in joined or "#" in joined or ";" in joined
 
 
 def without_query(path: str) -> str:
-    """The path before its query and fragment, without its segments' parameters."""
+    """The path without query, fragment and parameters."""
     bare = path.partition("?")[0].partition("#")[0]
     return _PARAMETERS.sub("", bare) if ";" in bare else bare
 
 
 def route_without_query(route: str) -> str:
-    """The route, without query and parameters where it is a URL."""
+    """The route without the query and parameters of a URL."""
     return _QUERY_IN_ROUTE.sub("", route)
 
 
@@ -69,13 +69,13 @@ _STRIPS = {
     "route": route_without_query,
     "error_message": _message_without_query,
 }
-"""By field, what takes queries off: of every text in which a path may be."""
+"""The fields that may have a path, and what strips queries from each."""
 
 
 def truncate_address(text: str) -> str | None:
-    """The network of an address: IPv4 /24, IPv6 /48. What is no address is dropped.
+    """The network of an address: IPv4 /24, IPv6 /48; None if ``text`` is no address.
 
-    An IPv6 address whose first 48 bits hold an IPv4 address (RFC 3056) counts as that one.
+    An IPv6 address that holds an IPv4 address (mapped, or 6to4: RFC 3056) counts as that one.
     """
     try:
         address = ipaddress.ip_address(text.partition("%")[0])

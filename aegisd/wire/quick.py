@@ -1,11 +1,10 @@
-"""The quick way: plain requests, decoded and checked in C by msgspec, then turned into columns.
+"""The quick way: msgspec decodes and checks plain requests in C; then they become columns.
 
-Four readers know what plain messages look like: requests alone or in a list, and envelopes around
-lists, each with the protocol's names or their camelCase ones. Their types are made from
-``protocol``, and are narrower than it: a message in which anything is unusual (another kind, a key
-in both spellings, an extension type, a number out of range) is refused as a whole and left for
-``decode`` to open in its careful way. So what is read here has no rejects, and every fault is
-judged in one place.
+Plain messages have four types, and each has a reader: a request or a list of requests, or an
+envelope around a list; with the protocol's names, or with their camelCase forms. The types are made
+from ``protocol`` and are narrower than it. A message with anything unusual (another kind, a key in
+both spellings, an extension type, a number out of range) fits no type, and is left to the careful
+way as a whole. So there are no rejects here, and every fault is judged in one place.
 """
 
 import math
@@ -35,11 +34,11 @@ from aegisd.events.protocol import (
     FieldType,
     camel_case,
 )
-from aegisd.wire.careful import columns
-from aegisd.wire.careful.columns import Clock, Faults
+from aegisd.wire import checks
+from aegisd.wire.checks import Faults, TimeLimits
 
 _Never = Annotated[int, Meta(ge=1, le=0)]
-"""Takes no value: a message with this key is not plain."""
+"""No value fits this: a message with such a key is not plain."""
 
 _TYPES: dict[FieldType, Any] = {
     FieldType.TEXT: str,
@@ -47,7 +46,7 @@ _TYPES: dict[FieldType, Any] = {
     FieldType.DURATION: Annotated[float, Meta(ge=0, le=MAX_DURATION_MS)],
     FieldType.TIMESTAMP: Annotated[float, Meta(ge=0)],
 }
-"""msgspec takes an integer for a float, and no NaN where there is a bound."""
+"""msgspec takes an integer as a float. Where there is a bound, it refuses NaN."""
 
 _SENDER: list[tuple[str, Any, Any]] = [
     ("source", str | None, None),
@@ -55,13 +54,13 @@ _SENDER: list[tuple[str, Any, Any]] = [
     ("kind", Literal[REQUEST] | None, None),
     ("columns", None, None),
 ]
-"""What a message may say beside its events, and the columns that it may not have."""
+"""Keys that a message may have beside its events; ``columns`` it may not have."""
 
 MAX_DEPTH = 1000
-"""Of nested values: a message that is shorter can't be deeper."""
+"""Values may be nested so deep. A message of so many bytes can't be deeper."""
 
 _STACK_IS_DEEP = sys.version_info >= (3, 12)
-"""msgspec goes as deep as Python's stack allows: from 3.12 on deeper than msgpack's 1,024."""
+"""msgspec goes as deep as Python's stack: since 3.12 deeper than msgpack, which ends at 1,024."""
 
 _REFUSALS = (ValueError, RecursionError)  # msgspec's errors are ValueErrors, as Python's of UTF-8
 
@@ -72,7 +71,7 @@ _source, _seq, _events = attrgetter("source"), attrgetter("seq"), attrgetter("ev
 
 
 def _event(*, camel: bool) -> type[Struct]:
-    """A request under the protocol's names, or their camelCase ones. Absent numbers are NaN."""
+    """The type of a request with the protocol's names, or camelCase ones. Absent numbers: NaN."""
     fields: list[Any] = [*_SENDER, ("events", None, None)]
     renamed = {}
     for field in _FIELDS:
@@ -88,13 +87,14 @@ def _event(*, camel: bool) -> type[Struct]:
 
 
 def _envelope(event: type[Struct]) -> type[Struct]:
+    """The type of an envelope around a list of such requests."""
     fields: list[Any] = [*_SENDER, ("v", Literal[VERSION] | None, None), ("events", list[event])]  # type: ignore[valid-type]
     return defstruct("Envelope", fields, kw_only=True, gc=False)
 
 
 @frozen(eq=False)
-class Opened:
-    """Events of messages: ``sizes[i]`` of them are those of message ``messages[i]``, in order."""
+class PlainRequests:
+    """Requests that one reader has read; ``sizes[i]`` of them came in message ``messages[i]``."""
 
     messages: list[int]
     sizes: list[int]
@@ -103,11 +103,11 @@ class Opened:
     flows: Flows
     nbytes: int  # of the messages
 
-    def parts(self, size: int, clock: Clock) -> Iterator[tuple[Block, list[int], list[int]]]:
-        """Blocks of at most ``size`` events, the messages these came in, how many in each."""
+    def parts(self, size: int, limits: TimeLimits) -> Iterator[tuple[Block, list[int], list[int]]]:
+        """Blocks of at most ``size`` events, with their messages and how many came in each."""
         if len(self.events) <= size:
             if self.events:
-                yield _block(self.events, self.timestamps, clock), self.messages, self.sizes
+                yield _block(self.events, self.timestamps, limits), self.messages, self.sizes
             return
         ends = list(accumulate(self.sizes))
         for start in range(0, len(self.events), size):
@@ -115,22 +115,22 @@ class Opened:
             held = slice(bisect_right(ends, start), bisect_left(ends, stop) + 1)
             cuts = [start, *(min(end, stop) for end in ends[held])]
             counts = [end - begin for begin, end in pairwise(cuts)]
-            block = _block(self.events[start:stop], self.timestamps[start:stop], clock)
+            block = _block(self.events[start:stop], self.timestamps[start:stop], limits)
             yield block, self.messages[held], counts
 
 
-class _Reader:
-    """Reads the messages of one form."""
+class _TypeReader:
+    """Reads the plain messages of one type."""
 
     def __init__(self, *, camel: bool, envelopes: bool) -> None:
         self._event = _event(camel=camel)
-        form: Any = _envelope(self._event) if envelopes else self._event | list[self._event]  # type: ignore[name-defined]
-        self._decode = Decoder(form).decode
+        type_: Any = _envelope(self._event) if envelopes else self._event | list[self._event]  # type: ignore[name-defined]
+        self._decode = Decoder(type_).decode
 
     def read(
-        self, messages: Sequence[bytes], numbers: Sequence[int], clock: Clock
-    ) -> tuple[Opened | None, list[int]]:
-        """What it can read of the messages with these numbers, and the numbers of the others."""
+        self, messages: Sequence[bytes], numbers: Sequence[int], limits: TimeLimits
+    ) -> tuple[PlainRequests | None, list[int]]:
+        """The requests of those messages that fit, and the numbers of those that don't."""
         decode = self._decode
         found, read, left = [], [], []
         for number in numbers:
@@ -140,18 +140,21 @@ class _Reader:
                 left.append(number)
             else:
                 read.append(number)
-        opened = self._opened(found, read, left, clock, messages) if found else None
-        return opened, left
+        requests = self._requests(found, read, left, limits, messages) if found else None
+        return requests, left
 
-    def _opened(
+    def _requests(
         self,
         found: list[Any],
         read: list[int],
         left: list[int],
-        clock: Clock,
+        limits: TimeLimits,
         messages: Sequence[bytes],
-    ) -> Opened | None:
-        """The events of what was found; messages that are not plain after all go to ``left``."""
+    ) -> PlainRequests | None:
+        """The requests in ``found``. Messages that are not plain after all are added to ``left``.
+
+        A type can't tell those: a timestamp is out of range, or there is a seq without a source.
+        """
         types = set(map(type, found))
         events, sizes = found, [1] * len(found)
         if types != {self._event}:
@@ -159,7 +162,7 @@ class _Reader:
             events, sizes = list(chain.from_iterable(lists)), list(map(len, lists))
         timestamps = np.array(list(map(_timestamp, events)), np.float64)
         odd: set[int] = set()
-        late = columns.late_or_early(timestamps, clock)
+        late = checks.timestamps_out_of_range(timestamps, limits)
         if late is not None:
             ends = list(accumulate(sizes))
             odd.update(bisect_right(ends, place) for place in late.nonzero()[0].tolist())
@@ -169,19 +172,19 @@ class _Reader:
             flows = Flows.of(rows) if rows else NO_FLOWS
         if not odd:
             nbytes = sum(len(messages[number]) for number in read)
-            return Opened(read, sizes, events, timestamps, flows, nbytes)
+            return PlainRequests(read, sizes, events, timestamps, flows, nbytes)
         left += [read[i] for i in sorted(odd)]
         kept = [i for i in range(len(found)) if i not in odd]
         if not kept:
             return None
-        return self._opened(
-            [found[i] for i in kept], [read[i] for i in kept], left, clock, messages
+        return self._requests(
+            [found[i] for i in kept], [read[i] for i in kept], left, limits, messages
         )
 
     def _flows(
         self, found: list[Any], read: list[int], sizes: list[int], odd: set[int]
     ) -> list[FlowRow]:
-        """Who sent what; a message that counts and doesn't say whose it is, is odd."""
+        """The flows; a message with a seq and no source is added to ``odd``."""
         named = [i for i, item in enumerate(found) if type(item) is not list]
         sources = [_source(found[i]) for i in named]
         seqs = [_seq(found[i]) for i in named]
@@ -203,7 +206,7 @@ class _Reader:
 
 
 class _Columns(Struct, gc=False):
-    """A message that holds columns; they are not looked at."""
+    """A message with columns, which are not looked at."""
 
     columns: Raw
 
@@ -211,22 +214,24 @@ class _Columns(Struct, gc=False):
 _columns = Decoder(_Columns).decode
 
 
-class Quick:
-    """The readers. The one that has read most lately is asked first.
+class QuickReader:
+    """The four readers. First is the one that read most messages of a burst lately.
 
-    Where most of the burst before was not for them, columns messages are told apart before: one
-    look in place of four.
+    If most messages of the last burst were not plain, columns messages are sorted out first: one
+    look instead of four.
     """
 
     def __init__(self) -> None:
         self._readers = [
-            _Reader(camel=camel, envelopes=envelopes)
+            _TypeReader(camel=camel, envelopes=envelopes)
             for envelopes in (False, True)
             for camel in (False, True)
         ]
         self._few_are_plain = False
 
-    def open(self, messages: Sequence[bytes], clock: Clock) -> tuple[list[Opened], list[int]]:
+    def open(
+        self, messages: Sequence[bytes], limits: TimeLimits
+    ) -> tuple[list[PlainRequests], list[int]]:
         """The plain messages, and the numbers of the others."""
         odd = [i for i, data in enumerate(messages) if _is_deep(data)] if _STACK_IS_DEEP else []
         if self._few_are_plain:
@@ -234,21 +239,21 @@ class Quick:
         left: Sequence[int] = range(len(messages))
         if odd:
             left = sorted({*left}.difference(odd))
-        opened: list[Opened] = []
+        plain: list[PlainRequests] = []
         most = 0
         for reader in tuple(self._readers):
             if not left:
                 break
-            found, left = reader.read(messages, left, clock)
+            found, left = reader.read(messages, left, limits)
             if found is not None:
-                opened.append(found)
+                plain.append(found)
                 if len(found.messages) > most:
                     most = len(found.messages)
                     self._readers.remove(reader)
                     self._readers.insert(0, reader)
         careful = sorted({*left, *odd})
         self._few_are_plain = 2 * len(careful) > len(messages)
-        return opened, careful
+        return plain, careful
 
 
 def _has_columns(data: bytes) -> bool:
@@ -260,7 +265,7 @@ def _has_columns(data: bytes) -> bool:
 
 
 def _is_deep(data: bytes) -> bool:
-    """Whether msgpack would refuse a message for its depth, or can't read it anyway."""
+    """Whether msgpack can't skip a message: it is nested too deep, or no MessagePack."""
     if len(data) <= MAX_DEPTH:
         return False
     reader = msgpack.Unpacker(max_buffer_size=len(data))
@@ -272,28 +277,30 @@ def _is_deep(data: bytes) -> bool:
     return False
 
 
-def _block(events: list[Any], timestamps: NDArray[np.float64], clock: Clock) -> Block:
+def _block(events: list[Any], timestamps: NDArray[np.float64], limits: TimeLimits) -> Block:
     numbers: dict[str, Numbers] = {}
     texts: dict[str, Text] = {}
-    nothing = Text.constant(None, len(events))  # one for all fields: most texts are absent
+    no_text = Text.constant(None, len(events))  # one for all fields: most texts are absent
     for field in _FIELDS:
         if field is _TIMES:
-            numbers[field.column] = _floats(field, timestamps, clock)
+            numbers[field.column] = _floats(field, timestamps, limits)
             continue
         raw = list(map(attrgetter(field.name), events))
         if field.type is FieldType.TEXT:
-            texts[field.column] = nothing if raw.count(None) == len(raw) else Text.of(raw)
+            texts[field.column] = no_text if raw.count(None) == len(raw) else Text.of(raw)
         elif field.type is FieldType.STATUS:
             numbers[field.column] = np.array(raw, np.int64)
         else:
-            numbers[field.column] = _floats(field, np.array(raw, np.float64), clock)
+            numbers[field.column] = _floats(field, np.array(raw, np.float64), limits)
     return Block(REQUEST, len(events), numbers, texts)
 
 
-def _floats(field: Field, values: NDArray[np.float64], clock: Clock) -> Numbers:
-    """The column of values that are in range, NaN where an event has none."""
+def _floats(field: Field, values: NDArray[np.float64], limits: TimeLimits) -> Numbers:
+    """The column of values that are in range; NaN is an absent one."""
     none = np.isnan(values)
     absent = int(np.count_nonzero(none))
     if absent == len(values):
-        return columns.absent(field, absent, clock)  # type: ignore[return-value] # no text
-    return columns.check(field, values, Faults(len(values)), clock, none if absent else None)
+        return checks.absent_column(field, absent, limits)  # type: ignore[return-value] # no text
+    return checks.check_numbers(
+        field, values, Faults(len(values)), limits, none if absent else None
+    )

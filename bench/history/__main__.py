@@ -18,7 +18,8 @@ import trio
 from attrs import frozen
 
 from aegisd.errors import AegisdError
-from aegisd.store.schema.levels import DAY, SECOND
+from aegisd.events.units import SECOND_US
+from aegisd.store.schema.levels import DAY
 from bench import machine, sketches
 from bench.history import answers, costs, fleets
 from bench.history.answers import Asked, history_on
@@ -64,7 +65,7 @@ class Bench:
         nodes = [Node(name) for name in NODES]
         async with self._server.database("month") as database:
             end = last_end(time.time_ns() // 1000)
-            start = end - DAYS * DAY * SECOND
+            start = end - DAYS * DAY * SECOND_US
             say(f"loading {self._sizes.rows:,} rows")
             loader = Loader(database)
             began = time.monotonic()

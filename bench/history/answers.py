@@ -10,6 +10,7 @@ from attrs import evolve, frozen
 
 from aegisd.config.settings import Rollups
 from aegisd.events.block import Block
+from aegisd.events.units import SECOND_US
 from aegisd.store.backlog.backlog import Backlog
 from aegisd.store.database.postgres import Postgres
 from aegisd.store.history import ranges
@@ -17,7 +18,7 @@ from aegisd.store.history.figures import Latency
 from aegisd.store.history.history import History
 from aegisd.store.history.ranges import Range
 from aegisd.store.journal.journal import Journal
-from aegisd.store.schema.levels import FINE, SECOND, floor
+from aegisd.store.schema.levels import FINE, floor
 from aegisd.store.upkeep.policy import kept_from
 from bench.history.measuring import Bar, Results, figure, milliseconds, say
 from bench.history.server import Database
@@ -171,7 +172,7 @@ async def errors(asked: Asked, results: Results) -> None:
 async def _exact(database: Database, range_: Range) -> list[tuple[Any, ...]]:
     """Start, requests and percentiles of each bucket, from the rows; without a time limit."""
     return await database.ask(
-        f"SELECT extract(epoch FROM {_bucket(range_)})::bigint * {SECOND}, count(*),"
+        f"SELECT extract(epoch FROM {_bucket(range_)})::bigint * {SECOND_US}, count(*),"
         " percentile_disc(ARRAY[0.5, 0.95, 0.99]) WITHIN GROUP (ORDER BY duration_ms)"
         f" {_rows(range_)} GROUP BY 1"
     )
@@ -196,4 +197,4 @@ def _percent(share: float) -> str:
 
 
 def _moment(micros: int) -> str:
-    return f"'epoch'::timestamptz + {micros // SECOND} * interval '1 second'"
+    return f"'epoch'::timestamptz + {micros // SECOND_US} * interval '1 second'"

@@ -8,11 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aegisd.events.block import Block
+from aegisd.events.units import DAY_US, SECOND_US
 from aegisd.stats import sketch
 from aegisd.store.rollups.pieces import piece_rows
 from aegisd.store.rollups.rollup import roll_up
-from aegisd.store.schema.levels import DAY, HOUR, MINUTE, SECOND, floor
-from aegisd.store.schema.schema import DAY_MICROSECONDS, Partition
+from aegisd.store.schema import Partition
+from aegisd.store.schema.levels import DAY, HOUR, MINUTE, floor
 from aegisd.store.write.writer import MAX_BATCH_EVENTS
 from bench.history.answers import PATHS, Asked
 from bench.history.loading import FLUSH_SECONDS, FOLD_SECONDS, Loader, Node
@@ -79,7 +80,7 @@ async def late(
                 f" {sketch.FORMAT} FROM late, rollup_progress WHERE t < {closed}"
             )
     await database.vacuum()
-    loader.clock.now += FOLD_SECONDS * SECOND
+    loader.clock.now += FOLD_SECONDS * SECOND_US
     await loader.maintainer.maintain()
     for path in asked_for:
         after = await _month(asked, path)
@@ -95,12 +96,12 @@ async def _month(asked: Asked, path: str) -> float:
 async def dropping(database: Database, rows: int, results: Results) -> None:
     """The time to drop a day of rows, as the maintainer does it."""
     loader, node, traffic = Loader(database), Node("gateway"), Traffic(2000)
-    first = time.time_ns() // 1000 // DAY_MICROSECONDS - DROPS
+    first = time.time_ns() // 1000 // DAY_US - DROPS
     taken = []
     for day in range(first, first + DROPS):
         say(f"dropping a day of {rows:,} rows")
-        start = day * DAY_MICROSECONDS
-        stamps = traffic.stamps(MAX_BATCH_EVENTS, start, start + DAY_MICROSECONDS, late=False)
+        start = day * DAY_US
+        stamps = traffic.stamps(MAX_BATCH_EVENTS, start, start + DAY_US, late=False)
         block = traffic.requests(stamps)
         for _ in range(rows // MAX_BATCH_EVENTS):
             await loader.write(node, [block], pieces=False)
@@ -121,17 +122,17 @@ async def at_a_thousand(database: Database, seconds: int, results: Results) -> N
     """
     say(f"bytes, {seconds} s at {RATE:,} requests a second")
     loader, node, traffic = Loader(database), Node("gateway"), Traffic(ENDPOINTS)
-    start = floor(time.time_ns() // 1000, DAY) - 2 * DAY * SECOND
+    start = floor(time.time_ns() // 1000, DAY) - 2 * DAY * SECOND_US
     await loader.begin(start)
-    for moment in range(start, start + seconds * SECOND, FLUSH_SECONDS * SECOND):
-        end = moment + FLUSH_SECONDS * SECOND
+    for moment in range(start, start + seconds * SECOND_US, FLUSH_SECONDS * SECOND_US):
+        end = moment + FLUSH_SECONDS * SECOND_US
         stamps = traffic.stamps(RATE * FLUSH_SECONDS, moment, end, late=False)
         await loader.write(node, [traffic.requests(stamps)])
         loader.clock.now = end
-        if end // SECOND % FOLD_SECONDS == 0:
+        if end // SECOND_US % FOLD_SECONDS == 0:
             await loader.maintainer.maintain()
     for _ in range(2):
-        loader.clock.now += (DAY + HOUR) * SECOND
+        loader.clock.now += (DAY + HOUR) * SECOND_US
         await loader.maintainer.fold()
     rows = await database.bytes(ROWS)
     head = f"bytes at {RATE:,} requests/s, {ENDPOINTS} endpoints, {seconds} s|MiB|% of the rows'"
@@ -150,21 +151,21 @@ async def at_a_thousand(database: Database, seconds: int, results: Results) -> N
 async def folding(database: Database, results: Results) -> None:
     """The time to fold a minute's pieces, of 1,000 requests a second of each node."""
     loader, traffic = Loader(database), Traffic(ENDPOINTS)
-    start = floor(time.time_ns() // 1000, DAY) - 2 * DAY * SECOND
+    start = floor(time.time_ns() // 1000, DAY) - 2 * DAY * SECOND_US
     await loader.begin(start)
     for count, minutes in FOLDS.items():
         say(f"folding a minute of {count} nodes")
         nodes, taken = [Node(f"node-{i}") for i in range(count)], []
         for _ in range(minutes):
             for flush in range(MINUTE // FLUSH_SECONDS):
-                low = start + flush * FLUSH_SECONDS * SECOND
+                low = start + flush * FLUSH_SECONDS * SECOND_US
                 for node in nodes:
                     stamps = traffic.stamps(
-                        RATE * FLUSH_SECONDS, low, low + FLUSH_SECONDS * SECOND, late=False
+                        RATE * FLUSH_SECONDS, low, low + FLUSH_SECONDS * SECOND_US, late=False
                     )
                     await loader.write(node, [traffic.requests(stamps)], rows=False)
-            start += MINUTE * SECOND
-            loader.clock.now = start + FOLD_SECONDS * SECOND
+            start += MINUTE * SECOND_US
+            loader.clock.now = start + FOLD_SECONDS * SECOND_US
             began = time.perf_counter()
             await loader.maintainer.fold()
             taken.append((time.perf_counter() - began) * 1000)
@@ -183,7 +184,7 @@ async def flushing(database: Database, results: Results) -> None:
     now = time.time_ns() // 1000
     for size, endpoints in ((5000, 200), (5000, 2000), (100_000, 200), (100_000, 2000)):
         traffic = Traffic(endpoints)
-        stamps = traffic.stamps(size, now, now + FLUSH_SECONDS * SECOND, late=False)
+        stamps = traffic.stamps(size, now, now + FLUSH_SECONDS * SECOND_US, late=False)
         block = traffic.requests(stamps)
         taken: dict[bool, list[float]] = {False: [], True: []}
         for _ in range(RUNS + 2):

@@ -10,24 +10,14 @@ from collections.abc import Iterator
 import numpy as np
 from attrs import frozen
 
+from aegisd.events.units import DAY_US, SECOND_US
 from aegisd.stats import sketch
 from aegisd.store.database.postgres import Session
 from aegisd.store.history import ranges, reading
 from aegisd.store.history.cover import Progress, cover
-from aegisd.store.rollups.adding import insertion, sums
-from aegisd.store.schema.levels import (
-    DAY,
-    FINE,
-    HOUR,
-    KINDS,
-    MINUTE,
-    REQUESTS,
-    SECOND,
-    Kind,
-    ceil,
-    floor,
-)
-from aegisd.store.schema.schema import DAY_MICROSECONDS, PARTITIONED, Partition
+from aegisd.store.rollups.statement import add_up, sums
+from aegisd.store.schema import PARTITIONED, Partition
+from aegisd.store.schema.levels import DAY, FINE, HOUR, KINDS, MINUTE, REQUESTS, Kind, ceil, floor
 from bench import events
 from bench.history.answers import PATHS, Asked
 from bench.history.loading import FLUSH_SECONDS, UNFOLDED_SECONDS
@@ -58,8 +48,8 @@ class Span:
 async def fill(database: Database, end: int, *, nodes: int, endpoints: int) -> None:
     """A month that ends at ``end``, except for what is not folded yet."""
     postgres = database.postgres
-    folded = end - UNFOLDED_SECONDS * SECOND
-    hours, days = floor(folded - 300 * SECOND, HOUR), floor(folded - 300 * SECOND, DAY)
+    folded = end - UNFOLDED_SECONDS * SECOND_US
+    hours, days = floor(folded - 300 * SECOND_US, HOUR), floor(folded - 300 * SECOND_US, DAY)
     await postgres.fetch(
         "UPDATE rollup_progress SET hours_closed = $1, days_closed = $2", hours, days
     )
@@ -77,22 +67,22 @@ async def fill(database: Database, end: int, *, nodes: int, endpoints: int) -> N
 
 def _spans(kind: Kind, end: int, folded: int, closed: dict[int, int]) -> Iterator[Span]:
     """The stretches of a kind that queries of the named ranges can read."""
-    starts = [end - length * SECOND for length, _ in ranges.NAMED.values()]
+    starts = [end - length * SECOND_US for length, _ in ranges.NAMED.values()]
     first = floor(min(starts), DAY)
     yield Span(DAY, first, closed[DAY])
     if kind is REQUESTS:
         yield Span(HOUR, first, closed[HOUR])
-        yield Span(MINUTE, floor(end - 25 * HOUR * SECOND, HOUR), floor(folded, MINUTE))
-        yield Span(FINE, floor(end - 1000 * SECOND, MINUTE), floor(folded, MINUTE))
+        yield Span(MINUTE, floor(end - 25 * HOUR * SECOND_US, HOUR), floor(folded, MINUTE))
+        yield Span(FINE, floor(end - 1000 * SECOND_US, MINUTE), floor(folded, MINUTE))
     else:
-        recent = closed[DAY] - DAY * SECOND
+        recent = closed[DAY] - DAY * SECOND_US
         yield Span(HOUR, recent, closed[HOUR])
-        yield from (Span(HOUR, d, d + DAY * SECOND) for d in _whole(starts, DAY) if d < recent)
-        recent = closed[HOUR] - HOUR * SECOND
+        yield from (Span(HOUR, d, d + DAY * SECOND_US) for d in _whole(starts, DAY) if d < recent)
+        recent = closed[HOUR] - HOUR * SECOND_US
         yield Span(MINUTE, recent, floor(folded, MINUTE))
     # more minutes, for ranges that start in the middle of an hour
-    since = floor(end - 25 * HOUR * SECOND, HOUR) if kind is REQUESTS else recent
-    yield from (Span(MINUTE, h, h + HOUR * SECOND) for h in _whole(starts, HOUR) if h < since)
+    since = floor(end - 25 * HOUR * SECOND_US, HOUR) if kind is REQUESTS else recent
+    yield from (Span(MINUTE, h, h + HOUR * SECOND_US) for h in _whole(starts, HOUR) if h < since)
 
 
 def _whole(moments: list[int], level: int) -> list[int]:
@@ -105,10 +95,10 @@ async def _fill(database: Database, kind: Kind, span: Span, nodes: int, names: i
     if table in PARTITIONED:
         await postgres.make_partitions(
             {
-                Partition.of(table, moment // DAY_MICROSECONDS)
-                for moment in range(span.start, span.end, DAY_MICROSECONDS)
+                Partition.of(table, moment // DAY_US)
+                for moment in range(span.start, span.end, DAY_US)
             }
-            | {Partition.of(table, (span.end - 1) // DAY_MICROSECONDS)}
+            | {Partition.of(table, (span.end - 1) // DAY_US)}
         )
     scale = max(1, RATE * span.level // names)
     await _paint(database, scale)
@@ -116,10 +106,19 @@ async def _fill(database: Database, kind: Kind, span: Span, nodes: int, names: i
         _synthetic(kind, table, span, span.level, nodes, names, scale, "true, "),
         f"ANALYZE {table}",
     )
-    for at in range(span.start, span.end, DAY_MICROSECONDS):
-        until = min(at + DAY_MICROSECONDS, span.end)
+    for at in range(span.start, span.end, DAY_US):
+        until = min(at + DAY_US, span.end)
         where = f"summed AND bucket >= {_at(at)} AND bucket < {_at(until)}"
-        await database.ask(insertion(kind, table, span.level, where, node="''", summed="false"))
+        await database.ask(
+            add_up(
+                kind=kind,
+                source=table,
+                where=where,
+                level=span.level,
+                node="''",
+                summed="false",
+            )
+        )
 
 
 async def _pieces(database: Database, kind: Kind, span: Span, nodes: int, names: int) -> None:
@@ -217,10 +216,10 @@ async def thousand(asked: Asked, results: Results) -> None:
         return len(await session.fetch(sql.replace("NOT summed", "summed"), *args))
 
     taken = await milliseconds(lambda: asked.database.postgres.read(merge), 3, 1)
-    hours = (ceil(range_.end, HOUR) - floor(range_.start, HOUR)) // (HOUR * SECOND)
+    hours = (ceil(range_.end, HOUR) - floor(range_.start, HOUR)) // (HOUR * SECOND_US)
     note = f"{figure(hours * 1000)} sketches merged in SQL"
     results.bars.append(Bar(f"{nodes}: from each node's own rows", taken, "ms", note=note))
 
 
 def _at(moment: int) -> str:
-    return f"to_timestamp({moment // SECOND})"
+    return f"to_timestamp({moment // SECOND_US})"

@@ -6,13 +6,15 @@ from uuid import UUID, uuid4
 import trio
 from attrs import define, field, frozen
 
+from aegisd.alerts.archive import Archive
 from aegisd.config.settings import Metrics
 from aegisd.events.block import Block
+from aegisd.events.units import SECOND_US
 from aegisd.store.database.postgres import Move, Session
 from aegisd.store.rollups.folding import PIECES
 from aegisd.store.rollups.pieces import piece_rows
 from aegisd.store.rollups.rollup import roll_up
-from aegisd.store.schema.levels import DAY, HOUR, MINUTE, SECOND, floor
+from aegisd.store.schema.levels import DAY, HOUR, MINUTE, floor
 from aegisd.store.upkeep.maintenance import Maintainer
 from aegisd.store.write.rows import table_rows
 from aegisd.store.write.writer import MAX_BATCH_EVENTS
@@ -41,7 +43,7 @@ class Clock:
 
     def clocks(self) -> tuple[float, float]:
         """The clocks as the maintainer reads them: both are the data's time."""
-        return self.now / SECOND, self.now / SECOND
+        return self.now / SECOND_US, self.now / SECOND_US
 
     async def database(self, _: Session) -> int:
         """The time as the maintainer reads it from the database."""
@@ -67,8 +69,9 @@ class Loader:
 
     def __attrs_post_init__(self) -> None:
         settings = Metrics(retention_days=KEPT_DAYS)
+        postgres = self.database.postgres
         self.maintainer = Maintainer(
-            self.database.postgres, settings, self.clock.clocks, self.clock.database
+            postgres, settings, self.clock.clocks, Archive(postgres, "bench"), self.clock.database
         )
 
     async def begin(self, start: int) -> None:
@@ -100,7 +103,7 @@ class Loader:
     ) -> None:
         """``rows`` requests of several nodes from ``start`` to ``end``, folded by stretches."""
         await self.begin(start)
-        live = end - LIVE_SECONDS * SECOND
+        live = end - LIVE_SECONDS * SECOND_US
         parts = stretches(rows, start, end)
         rate = parts[-1][2] / (parts[-1][1] - parts[-1][0])  # a microsecond
         for low, high, count in parts:
@@ -117,8 +120,8 @@ class Loader:
         # pieces of hours waited here, in a daemon only those of a minute: free their room
         for table in PIECES:
             await self.database.ask(f"VACUUM FULL {table}")
-        each = round(rate * FLUSH_SECONDS * SECOND / len(nodes)) or 1
-        for moment in range(live, end, FLUSH_SECONDS * SECOND):
+        each = round(rate * FLUSH_SECONDS * SECOND_US / len(nodes)) or 1
+        for moment in range(live, end, FLUSH_SECONDS * SECOND_US):
             await self._flush(traffic, nodes, each, moment)
 
     async def _stretch(
@@ -130,14 +133,14 @@ class Loader:
             await self.write(node, [traffic.requests(part), traffic.decisions(part)])
 
     async def _flush(self, traffic: Traffic, nodes: Sequence[Node], each: int, start: int) -> None:
-        end = start + FLUSH_SECONDS * SECOND
+        end = start + FLUSH_SECONDS * SECOND_US
         for node in nodes:
             stamps = traffic.stamps(each, start, end)
             blocks = [traffic.requests(stamps), traffic.decisions(stamps)]
             await self.write(node, [*blocks, *traffic.reports(end)])
         self.clock.now = end
         # the last fold is 5 s before the end: then a minute and 15 s are left
-        if (end + FLUSH_SECONDS * SECOND - floor(end, MINUTE)) // SECOND % FOLD_SECONDS == (
+        if (end + FLUSH_SECONDS * SECOND_US - floor(end, MINUTE)) // SECOND_US % FOLD_SECONDS == (
             UNFOLDED_SECONDS % FOLD_SECONDS
         ):
             await self.maintainer.maintain()
@@ -145,5 +148,5 @@ class Loader:
 
 def last_end(now: int) -> int:
     """The latest moment at which UNFOLDED_SECONDS are left over, not after ``now``."""
-    lead = UNFOLDED_SECONDS % MINUTE * SECOND
+    lead = UNFOLDED_SECONDS % MINUTE * SECOND_US
     return floor(now - lead, MINUTE) + lead

@@ -88,7 +88,7 @@ class Server:
             f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8' LOCALE 'C'",
         )
         try:
-            async with open_postgres(migrate=True) as postgres:
+            async with open_postgres(migrate=True, layout="auto", schema="aegisd") as postgres:
                 postgres.dsn = urlunsplit(urlsplit(self.dsn)._replace(path=f"/{name}"))
                 await postgres.prepare()
                 yield Database(postgres.dsn, postgres)

@@ -9,7 +9,7 @@ from aegisd.store.database.postgres import Session
 from aegisd.store.history import reading
 from aegisd.store.history.cover import Progress, cover
 from aegisd.store.history.ranges import Range
-from aegisd.store.rollups.adding import binned
+from aegisd.store.rollups.statement import binned
 from aegisd.store.schema.levels import DAY, FINE, HOUR, MINUTE, REQUESTS, floor
 from bench.history.answers import PATHS, Asked
 from bench.history.loading import FLUSH_SECONDS, UNFOLDED_SECONDS

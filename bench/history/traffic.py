@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from aegisd.events.block import ABSENT, Block, Integers, Text
 from aegisd.events.protocol import BACKEND, RATE_LIMIT, REQUEST, SYSTEM
+from aegisd.events.units import SECOND_US
 from aegisd.stats import sketch
-from aegisd.store.schema.levels import DAY, HOUR, SECOND
+from aegisd.store.schema.levels import DAY, HOUR
 from bench import events
 
 MEDIAN_US, SIGMA = 12_000, 0.8
@@ -25,7 +26,7 @@ BACKENDS = 5
 RHYTHM, BUSIEST_HOUR = 0.8, 14
 """The busiest hour of a day has nine times the requests of the quietest."""
 
-STRETCH = 3 * HOUR * SECOND
+STRETCH = 3 * HOUR * SECOND_US
 """A stretch has one rate and is folded at once: 80,000 requests of 20,000,000 in a month."""
 
 Stamps = NDArray[np.int64]
@@ -57,7 +58,7 @@ class Traffic:
         stamps = np.sort(self._random.integers(start, end, count))
         if late:
             those = self._random.random(count) < LATE_SHARE
-            back = self._random.integers(0, DAY * SECOND, count)
+            back = self._random.integers(0, DAY * SECOND_US, count)
             stamps = np.where(those, stamps - back, stamps)
         return stamps
 
@@ -136,7 +137,7 @@ def stretches(rows: int, start: int, end: int) -> list[tuple[int, int, int]]:
     """Start, end and count of each stretch: ``rows`` spread by the rhythm of day and night."""
     starts = np.arange(start, end, STRETCH)
     ends = np.append(starts[1:], end)
-    angle = 2 * np.pi * ((starts + STRETCH / 2) / (HOUR * SECOND) - BUSIEST_HOUR) / 24
+    angle = 2 * np.pi * ((starts + STRETCH / 2) / (HOUR * SECOND_US) - BUSIEST_HOUR) / 24
     weights = (1 + RHYTHM * np.cos(angle)) * (ends - starts)
     edges = np.rint(np.append(0, weights.cumsum()) / weights.sum() * rows).astype(np.int64)
     counts = np.diff(edges)

@@ -6,9 +6,9 @@ from contextlib import asynccontextmanager
 import trio
 from alerts.rule import WALL, requests, rule
 
+from aegisd.alerts.alert import Alert
 from aegisd.alerts.archive import Archive
 from aegisd.alerts.manager import Manager
-from aegisd.alerts.rules import Alert
 from aegisd.config.settings import Alerts, Rule
 from aegisd.live.state import LiveState
 from aegisd.store.database.postgres import Postgres

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import trio
 from alerts.servers import certificate, smtp_server
-from alerts.test_post import ALERT, ENDED
+from alerts.test_actions import ALERT, ENDED
 from store.cluster import bounded
 from structlog.testing import capture_logs
 
@@ -41,7 +41,7 @@ def trusted(directory: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @bounded
-async def test_a_letter_says_what_happened() -> None:
+async def test_mail_has_alert_text_and_times() -> None:
     for alert, event in ((ALERT, "triggered"), (ENDED, "resolved")):
         with smtp_server() as server:
             await perform(mail(server.port), alert)
@@ -62,9 +62,7 @@ async def test_a_letter_says_what_happened() -> None:
 
 @pytest.mark.parametrize("security", ["starttls", "tls"])
 @bounded
-async def test_an_encrypted_letter_goes_with_name_and_password(
-    trusted: Path, security: str
-) -> None:
+async def test_encrypted_mail_logs_in_with_name_and_password(trusted: Path, security: str) -> None:
     login = ("me", PASSWORD)
     with smtp_server(trusted, tls_at_once=security == "tls", login=login) as server:
         await perform(mail(server.port, security=security, username="me", password=PASSWORD), ALERT)
@@ -74,9 +72,7 @@ async def test_an_encrypted_letter_goes_with_name_and_password(
 
 @pytest.mark.parametrize("security", ["starttls", "tls"])
 @bounded
-async def test_a_certificate_that_nobody_vouches_for_is_refused(
-    directory: Path, security: str
-) -> None:
+async def test_untrusted_certificate_is_refused(directory: Path, security: str) -> None:
     file = certificate(directory)
     with smtp_server(file, tls_at_once=security == "tls") as server:
         text = await failure(mail(server.port, security=security, username="me", password=PASSWORD))
@@ -86,14 +82,14 @@ async def test_a_certificate_that_nobody_vouches_for_is_refused(
 
 
 @bounded
-async def test_without_starttls_no_password_is_sent_to_a_server_that_should_have_it() -> None:
+async def test_server_without_starttls_gets_no_password() -> None:
     with smtp_server(login=("me", PASSWORD)) as server:
         await failure(mail(server.port, security="starttls", username="me", password=PASSWORD))
     assert not any(command.startswith("AUTH") for command in server.commands)
 
 
 @bounded
-async def test_a_refused_login_is_told_without_the_password() -> None:
+async def test_refused_login_fails_without_naming_the_password() -> None:
     with smtp_server(login=("me", "other")) as server:
         text = await failure(mail(server.port, username="me", password=PASSWORD))
     assert "535" in text
@@ -101,28 +97,28 @@ async def test_a_refused_login_is_told_without_the_password() -> None:
 
 
 @bounded
-async def test_a_password_that_smtp_cannot_send_is_told_without_it() -> None:
+async def test_unsendable_password_fails_without_naming_it() -> None:
     with smtp_server(login=("me", "x")) as server:
         await failure(mail(server.port, username="me", password=f"{PASSWORD}é"))
 
 
 @pytest.mark.parametrize("to", ["ops@example.com\nBcc: x@example.com", "é@example.com", "<"])
 @bounded
-async def test_an_address_that_is_none_fails_that_action_only(to: str) -> None:
+async def test_invalid_mail_address_fails_the_action(to: str) -> None:
     with smtp_server() as server, pytest.raises(ActionFailed):
         await perform(mail(server.port, to=to), ALERT)
     assert not server.letters
 
 
 @bounded
-async def test_a_refused_connection_is_told() -> None:
+async def test_refused_connection_fails_with_its_reason() -> None:
     with smtp_server() as server:
         port = server.port
     assert "refused" in await failure(mail(port))
 
 
 @bounded
-async def test_a_server_that_never_greets_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_server_that_never_greets_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(actions, "TIMEOUT_SECONDS", 0.3)
     with smtp_server(silent=True) as server:
         assert await failure(mail(server.port)) in ("no answer within 0.3 s", "timed out")
@@ -137,7 +133,7 @@ async def failure(action: EmailAction) -> str:
 
 
 @bounded
-async def test_the_log_gets_a_line() -> None:
+async def test_log_action_writes_a_line() -> None:
     with capture_logs() as logs:
         for alert in (ALERT, ENDED):
             await perform(LogAction(), alert)

@@ -1,4 +1,4 @@
-"""The manager, with the live state and a real database: alerts kept, restored, told."""
+"""The manager with the live state and a real database: alerts are saved and restored."""
 
 from collections.abc import AsyncIterator
 
@@ -29,102 +29,102 @@ async def store(dsn: str) -> AsyncIterator[Postgres]:
 
 
 @bounded
-async def test_an_alert_is_stored_and_kept_up_to_date(store: Postgres, dsn: str) -> None:
+async def test_alert_is_saved_and_its_resolve_updates_the_row(store: Postgres, dsn: str) -> None:
     run = Run(store)
     run.see(BAD)
     assert run.check() == ["active"]
-    await run.manager.synchronize()
+    await run.manager.restore_and_save()
     (id_,) = {alert.id for alert in run.announced}
     assert await ask(dsn, STORED) == [(id_, "r", "active", 100, False, "here")]
-    assert [alert.id for alert in run.manager.active] == [id_]
+    assert [alert.id for alert in run.manager.open_alerts] == [id_]
     run.see(GOOD)
     assert run.check(1) == ["resolved"]
-    await run.manager.synchronize()
+    await run.manager.restore_and_save()
     ((stored_id, _, status, value, has_ended, _),) = await ask(dsn, STORED)
     assert (stored_id, status, has_ended) == (id_, "resolved", True)
     assert value < 1
-    assert run.manager.active == []
+    assert run.manager.open_alerts == []
 
 
 @bounded
-async def test_an_open_alert_outlives_a_restart_under_its_id(store: Postgres, dsn: str) -> None:
+async def test_open_alert_keeps_its_id_after_restart(store: Postgres, dsn: str) -> None:
     first = Run(store)
     first.see(BAD)
     first.check()
-    await first.manager.synchronize()
+    await first.manager.restore_and_save()
     second = Run(store, started=WALL + 60)
-    await second.manager.synchronize()
-    assert [alert.id for alert in second.manager.active] == [first.announced[0].id]
+    await second.manager.restore_and_save()
+    assert [alert.id for alert in second.manager.open_alerts] == [first.announced[0].id]
     assert second.check(200) == []  # its window is not full yet
     assert second.check(100) == ["resolved"]
-    await second.manager.synchronize()
+    await second.manager.restore_and_save()
     ((id_, _, status, *_),) = await ask(dsn, STORED)
     assert (id_, status) == (first.announced[0].id, "resolved")
 
 
 @bounded
-async def test_a_cooldown_outlives_a_restart(store: Postgres, dsn: str) -> None:
+async def test_rule_in_cooldown_reopens_its_alert_after_restart(store: Postgres, dsn: str) -> None:
     first = Run(store)
     first.see(BAD)
     first.check()
     first.see(GOOD)
     first.check(10)
-    await first.manager.synchronize()
+    await first.manager.restore_and_save()
     second = Run(store, started=WALL + 60)
-    await second.manager.synchronize()
+    await second.manager.restore_and_save()
     second.see(BAD)
     assert second.check() == ["active"]
     assert second.announced[0].id == first.announced[0].id
-    await second.manager.synchronize()
+    await second.manager.restore_and_save()
     assert len(await ask(dsn, STORED)) == 1
 
 
 @pytest.mark.parametrize("rules", [(), (rule(enabled=False),), (rule(id="other"),)])
 @bounded
-async def test_the_alert_of_a_rule_that_is_gone_is_resolved(
+async def test_open_alert_of_removed_or_disabled_rule_is_resolved_at_start(
     store: Postgres, dsn: str, rules: tuple[Rule, ...]
 ) -> None:
     first = Run(store)
     first.see(BAD)
     first.check()
-    await first.manager.synchronize()
+    await first.manager.restore_and_save()
     second = Run(store, rules=rules, started=WALL + 60)
-    await second.manager.synchronize()
-    assert second.manager.active == []
+    await second.manager.restore_and_save()
+    assert second.manager.open_alerts == []
     ((_, _, status, _, has_ended, _),) = await ask(dsn, STORED)
     assert (status, has_ended) == ("resolved", True)
 
 
 @bounded
-async def test_alerts_of_other_nodes_are_left_alone(store: Postgres, dsn: str) -> None:
+async def test_open_alert_of_other_node_stays_open_at_start(store: Postgres, dsn: str) -> None:
     first = Run(store)
     first.see(BAD)
     first.check()
-    await first.manager.synchronize()
+    await first.manager.restore_and_save()
     await ask(dsn, "UPDATE alerts SET node = 'elsewhere'")
     second = Run(store, rules=(), started=WALL + 60)
-    await second.manager.synchronize()
+    await second.manager.restore_and_save()
     assert [row[2] for row in await ask(dsn, STORED)] == ["active"]
 
 
 @bounded
-async def test_what_an_earlier_run_left_is_taken_over_once_though_asked_for_twice_at_once(
+async def test_two_restores_at_once_take_over_earlier_alerts_once(
     store: Postgres, dsn: str
 ) -> None:
     first = Run(store)
     first.see(BAD)
     first.check()
-    await first.manager.synchronize()
+    await first.manager.restore_and_save()
     second = Run(store, started=WALL + 60)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(second.manager.synchronize)
-        nursery.start_soon(second.manager.synchronize)
+        nursery.start_soon(second.manager.restore_and_save)
+        nursery.start_soon(second.manager.restore_and_save)
     assert [row[2] for row in await ask(dsn, STORED)] == ["active"]
-    assert len(second.manager.active) == 1
+    assert len(second.manager.open_alerts) == 1
 
 
 @bounded
-async def test_alerts_wait_for_a_database_that_is_away(
+async def test_alert_is_saved_when_unreachable_database_comes_back(
     dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(manager_module, "SAVE_SECONDS", 0.01)
@@ -135,7 +135,7 @@ async def test_alerts_wait_for_a_database_that_is_away(
         ready = trio.Event()
         with capture_logs() as logs:
             async with at_work(run, ready):
-                await eventually(lambda: run.manager.active)
+                await eventually(lambda: run.manager.open_alerts)
                 ready.set()
                 await eventually(lambda: logs)
                 await trio.testing.wait_all_tasks_blocked()
@@ -149,36 +149,36 @@ async def test_alerts_wait_for_a_database_that_is_away(
 
 
 @bounded
-async def test_an_open_alert_found_late_gives_way_to_the_one_made_meanwhile(
+async def test_earlier_alert_found_late_is_resolved_where_rule_has_a_new_one(
     store: Postgres, dsn: str
 ) -> None:
     first = Run(store)
     first.see(BAD)
     first.check()
-    await first.manager.synchronize()
+    await first.manager.restore_and_save()
     second = Run(store, started=WALL + 60)
     second.see(BAD)
     second.check()  # the database was away
-    await second.manager.synchronize()
+    await second.manager.restore_and_save()
     assert [row[2] for row in await ask(dsn, STORED)] == ["resolved", "active"]
 
 
 @bounded
-async def test_an_alert_that_the_database_refuses_holds_up_no_other(
-    store: Postgres, dsn: str
-) -> None:
+async def test_alert_refused_by_database_does_not_block_others(store: Postgres, dsn: str) -> None:
     run = Run(store, rules=(rule(id="a\0b", actions=()), QUIET))
     run.see(BAD)
     assert run.check() == ["active", "active"]
     with capture_logs() as logs:
-        await run.manager.synchronize()
-        await run.manager.synchronize()
+        await run.manager.restore_and_save()
+        await run.manager.restore_and_save()
     assert [row[1] for row in await ask(dsn, STORED)] == ["r"]
     assert [line["event"] for line in logs] == ["an alert can't be saved"]
 
 
 @bounded
-async def test_what_waits_for_the_database_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_oldest_unsaved_alert_is_dropped_over_the_limit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(manager_module, "MAX_UNSAVED", 3)
     async with database(None) as postgres:
         run = Run(postgres, rules=tuple(rule(id=f"r{i}", actions=()) for i in range(5)))

@@ -5,10 +5,8 @@ from itertools import count
 import pytest
 from alerts.rule import rule
 
+from aegisd.alerts.alert import ACTIVE, RESOLVED, Alert
 from aegisd.alerts.rules import (
-    ACTIVE,
-    RESOLVED,
-    Alert,
     Change,
     Now,
     State,
@@ -48,7 +46,7 @@ class Checks:
         return self.state.alert
 
 
-def test_a_rule_that_fires_makes_an_alert_that_says_why() -> None:
+def test_rule_that_fires_makes_alert_with_value_and_condition() -> None:
     checks = Checks()
     assert checks.check(7.5, 0) is Change.TRIGGERED
     assert checks.alert == Alert(
@@ -74,13 +72,15 @@ def test_a_rule_that_fires_makes_an_alert_that_says_why() -> None:
         ("==", False, True, False),
     ],
 )
-def test_operators_mean_what_they_say(operator: str, below: bool, equal: bool, above: bool) -> None:
+def test_each_operator_fires_below_at_or_above_threshold(
+    operator: str, below: bool, equal: bool, above: bool
+) -> None:
     for value, fires in ((4.999, below), (5.0, equal), (5.001, above)):
         change = Checks(checked=rule(operator=operator)).check(value, 0)
         assert (change is Change.TRIGGERED) is fires
 
 
-def test_without_a_value_it_neither_fires_nor_resolves() -> None:
+def test_check_without_value_neither_fires_nor_resolves() -> None:
     checks = Checks()
     assert checks.check(None, 0) is None
     assert checks.state is None
@@ -90,7 +90,7 @@ def test_without_a_value_it_neither_fires_nor_resolves() -> None:
     assert checks.state is before
 
 
-def test_it_resolves_at_the_first_check_at_which_it_no_longer_holds() -> None:
+def test_alert_resolves_at_first_check_where_condition_fails() -> None:
     checks = Checks()
     checks.check(9, 0)
     assert checks.check(5.1, 10) is None
@@ -101,7 +101,7 @@ def test_it_resolves_at_the_first_check_at_which_it_no_longer_holds() -> None:
     assert checks.check(5, 30) is None
 
 
-def test_an_alert_that_still_holds_is_repeated_once_a_cooldown_under_its_id() -> None:
+def test_open_alert_repeats_once_per_cooldown_with_same_id() -> None:
     checks = Checks()
     changes = {seconds: checks.check(9, seconds) for seconds in range(0, 1000, 50)}
     told = {seconds: change for seconds, change in changes.items() if change is not None}
@@ -115,7 +115,7 @@ def test_an_alert_that_still_holds_is_repeated_once_a_cooldown_under_its_id() ->
     assert checks.alert.triggered_at == WALL
 
 
-def test_a_repeat_says_the_value_of_now() -> None:
+def test_repeat_has_the_current_value() -> None:
     checks = Checks()
     checks.check(9, 0)
     checks.check(50, 300)
@@ -123,7 +123,7 @@ def test_a_repeat_says_the_value_of_now() -> None:
     assert checks.alert.message.startswith("error_rate is 50 %")
 
 
-def test_within_the_cooldown_the_same_alert_opens_again_in_silence() -> None:
+def test_rule_that_fires_within_cooldown_reopens_same_alert_silently() -> None:
     checks = Checks()
     checks.check(9, 0)
     checks.check(0, 100)
@@ -134,7 +134,7 @@ def test_within_the_cooldown_the_same_alert_opens_again_in_silence() -> None:
     assert checks.state.silent
 
 
-def test_one_that_was_opened_again_is_repeated_when_the_cooldown_is_over() -> None:
+def test_reopened_alert_repeats_when_cooldown_is_over() -> None:
     checks = Checks()
     checks.check(9, 0)
     checks.check(0, 100)
@@ -145,7 +145,7 @@ def test_one_that_was_opened_again_is_repeated_when_the_cooldown_is_over() -> No
     assert not checks.state.silent
 
 
-def test_the_cooldown_runs_from_the_trigger_and_not_from_the_resolve() -> None:
+def test_cooldown_runs_from_trigger_not_from_resolve() -> None:
     checks = Checks()
     checks.check(9, 0)
     checks.check(0, 290)
@@ -154,7 +154,7 @@ def test_the_cooldown_runs_from_the_trigger_and_not_from_the_resolve() -> None:
     assert checks.alert.triggered_at == at(300).wall
 
 
-def test_a_new_alert_starts_a_cooldown_of_its_own() -> None:
+def test_new_alert_starts_new_cooldown() -> None:
     checks = Checks()
     checks.check(9, 0)
     checks.check(0, 10)
@@ -164,7 +164,7 @@ def test_a_new_alert_starts_a_cooldown_of_its_own() -> None:
     assert checks.alert.id == "2"
 
 
-def test_a_wall_clock_that_steps_changes_no_cooldown() -> None:
+def test_stepped_wall_clock_changes_no_cooldown() -> None:
     checks = Checks()
     checks.check(9, 0)
     early = Now(WALL + 10**12, at(10).steady)
@@ -179,7 +179,7 @@ def open_alert(triggered: float, status: str = ACTIVE) -> Alert:
     return Alert("old", "r", "Rule", "info", status, "m", 9, 5, at(triggered).wall)
 
 
-def test_a_restored_alert_is_held_until_the_window_is_full_again() -> None:
+def test_restored_alert_resolves_only_once_the_window_is_full() -> None:
     restored = restore(open_alert(-100), COOLDOWN, at(0), at(300).steady)
     checks = Checks(restored)
     assert checks.check(0, 299) is None
@@ -188,14 +188,14 @@ def test_a_restored_alert_is_held_until_the_window_is_full_again() -> None:
     assert checks.alert.id == "old"
 
 
-def test_a_restored_alert_is_repeated_when_it_would_have_been() -> None:
+def test_restored_alert_repeats_when_it_would_have_without_restart() -> None:
     checks = Checks(restore(open_alert(-700), COOLDOWN, at(0), at(0).steady))
     assert checks.check(9, 199) is None  # 899 s after the trigger
     assert checks.check(9, 200) is Change.REPEATED
     assert checks.alert.id == "old"
 
 
-def test_a_restored_alert_that_was_resolved_keeps_its_cooldown() -> None:
+def test_restored_resolved_alert_keeps_its_cooldown() -> None:
     early = Checks(restore(open_alert(-100, RESOLVED), COOLDOWN, at(0), 0))
     assert early.check(9, 199) is Change.REOPENED
     late = Checks(restore(open_alert(-100, RESOLVED), COOLDOWN, at(0), 0))
@@ -203,11 +203,11 @@ def test_a_restored_alert_that_was_resolved_keeps_its_cooldown() -> None:
     assert late.alert.id == "1"
 
 
-def test_a_restored_alert_from_the_future_counts_as_new() -> None:
+def test_restored_alert_from_the_future_counts_as_triggered_now() -> None:
     restored = restore(open_alert(5000), COOLDOWN, at(0), 0)
-    assert (restored.triggered, restored.notified) == (at(0).steady, at(0).steady)
+    assert (restored.triggered_steady, restored.notified_steady) == (at(0).steady, at(0).steady)
 
 
-def test_a_rule_may_have_a_cooldown_of_its_own() -> None:
+def test_cooldown_of_the_rule_wins_over_the_default() -> None:
     assert cooldown_seconds(rule(cooldown_ms=1500), 300_000) == 1.5
     assert cooldown_seconds(RULE, 300_000) == 300

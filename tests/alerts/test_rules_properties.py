@@ -1,4 +1,4 @@
-"""Any sequence of values and times: the rules' promises hold."""
+"""The rules' promises hold for any sequence of values and times."""
 
 from itertools import count
 
@@ -7,7 +7,8 @@ from attrs import define, field
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aegisd.alerts.rules import ACTIVE, RESOLVED, Alert, Change, Now, State, step
+from aegisd.alerts.alert import ACTIVE, RESOLVED, Alert
+from aegisd.alerts.rules import Change, Now, State, step
 
 RULE = rule()  # error_rate > 5
 values = st.sampled_from([0.0, 5.0, 5.001, 9.0, 100.0, None])
@@ -17,10 +18,10 @@ COOLDOWN = 100.0
 
 @define
 class Seen:
-    """What an onlooker has seen of a rule, told in the contract's words."""
+    """What an observer has seen of a rule, in the contract's words."""
 
     alerts: dict[str, Alert] = field(factory=dict)
-    told: list[tuple[float, str]] = field(factory=list)  # when people heard of which alert
+    told: list[tuple[float, str]] = field(factory=list)  # when which alert was delivered
     triggered: float = 0.0
     last: Alert | None = None
 
@@ -31,21 +32,23 @@ class Seen:
 
 @settings(deadline=None, max_examples=300)
 @given(st.lists(st.tuples(pauses, values), min_size=20, max_size=60))
-def test_what_is_promised_holds_over_any_course(course: list[tuple[int, float | None]]) -> None:
+def test_alerts_keep_the_contract_for_any_sequence_of_checks(
+    course: list[tuple[int, float | None]],
+) -> None:
     seen, state, now, ids = Seen(), None, 1000.0, map(str, count())
     for pause, value in course:
         now += pause
         was_open = seen.open
         outcome = step(RULE, COOLDOWN, state, value, Now(round(now * 1_000_000), now), ids.__next__)
         if outcome is None:
-            nothing_was_due(seen, value, now)
+            assert_nothing_was_due(seen, value, now)
             continue
         state, change = outcome
         assert value is not None
-        look(seen, state, change, value, now, was_open)
+        assert_change_is_allowed(seen, state, change, value, now, was_open)
 
 
-def nothing_was_due(seen: Seen, value: float | None, now: float) -> None:
+def assert_nothing_was_due(seen: Seen, value: float | None, now: float) -> None:
     if value is None:
         return
     assert (value > 5) == seen.open
@@ -53,7 +56,7 @@ def nothing_was_due(seen: Seen, value: float | None, now: float) -> None:
         assert now - seen.told[-1][0] < COOLDOWN
 
 
-def look(
+def assert_change_is_allowed(
     seen: Seen, state: State, change: Change, value: float, now: float, was_open: bool
 ) -> None:
     alert = state.alert

@@ -30,7 +30,7 @@ def shown(field: str) -> str:
     return f"document.querySelector('[data-field={field}]').value"
 
 
-async def test_it_follows_what_gateways_send(quick_daemon: Daemon) -> None:
+async def test_page_shows_new_events(quick_daemon: Daemon) -> None:
     async with open_page(quick_daemon.url) as page:
         await page.until("document.querySelector('#connection')?.dataset.state === 'live'")
         await page.until("!document.querySelector('#first-event').hidden")
@@ -54,7 +54,7 @@ async def test_it_follows_what_gateways_send(quick_daemon: Daemon) -> None:
         assert page.errors == []
 
 
-async def test_it_says_when_the_daemon_is_gone_and_comes_back_by_itself(
+async def test_page_shows_a_lost_connection_and_reconnects(
     quick_daemon: Daemon,
 ) -> None:
     port = int(quick_daemon.url.rpartition(":")[2])

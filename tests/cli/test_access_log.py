@@ -22,7 +22,7 @@ def line(
     return f'{client} - {user} [{time}] "{request}" {rest}'
 
 
-def test_a_line_becomes_a_request_event() -> None:
+def test_combined_line_becomes_a_request_event() -> None:
     assert parse_combined(line()) == {
         "timestamp": SECONDS,
         "method": "GET",
@@ -33,12 +33,12 @@ def test_a_line_becomes_a_request_event() -> None:
 
 
 @pytest.mark.parametrize("client", ["2001:db8::1", "::1", "host.example.com", "unix:"])
-def test_clients_are_addresses_or_names(client: str) -> None:
+def test_client_may_be_an_address_or_a_name(client: str) -> None:
     assert parse_combined(line(client=client))["client_ip"] == client
 
 
 @pytest.mark.parametrize("user", ["-", "frank", "frank sinatra", "frank [the] voice", '""'])
-def test_users_may_hold_spaces_and_brackets(user: str) -> None:
+def test_user_may_have_spaces_and_brackets(user: str) -> None:
     assert parse_combined(line(user=user))["timestamp"] == SECONDS
 
 
@@ -56,7 +56,7 @@ def test_users_may_hold_spaces_and_brackets(user: str) -> None:
         ("OPTIONS * HTTP/1.0", "OPTIONS", "*"),
     ],
 )
-def test_requests_give_method_and_path(request_: str, method: str, path: str) -> None:
+def test_request_gives_method_and_path(request_: str, method: str, path: str) -> None:
     event = parse_combined(line(request=request_))
     assert (event["method"], event["path"]) == (method, path)
 
@@ -72,14 +72,14 @@ def test_requests_give_method_and_path(request_: str, method: str, path: str) ->
         '200 5 "-" "cut off',
     ],
 )
-def test_size_referer_and_agent_may_be_absent_or_odd(rest: str) -> None:
+def test_line_without_or_with_odd_size_referer_and_agent_is_read(rest: str) -> None:
     assert parse_combined(line(rest=rest))["status_code"] == 200
 
 
 @pytest.mark.parametrize(
     ("offset", "seconds"), [("+0530", -19_800), ("-0800", 28_800), ("+0000", 0), ("-0000", 0)]
 )
-def test_offsets_count(offset: str, seconds: int) -> None:
+def test_offset_is_subtracted_from_the_time(offset: str, seconds: int) -> None:
     assert parse_time(f"17/May/2015:10:05:03 {offset}") == SECONDS + seconds
 
 
@@ -96,7 +96,7 @@ def test_offsets_count(offset: str, seconds: int) -> None:
         "",
     ],
 )
-def test_times_that_are_none_make_no_event(time: str) -> None:
+def test_line_with_invalid_time_gives_none(time: str) -> None:
     assert parse_time(time) is None
     assert parse_combined(line(time=time)) is None
 
@@ -113,7 +113,7 @@ def test_times_that_are_none_make_no_event(time: str) -> None:
         f"a b c{' [12345678901234567890123456] ' + chr(34)}" * 300,
     ],
 )
-def test_other_lines_make_none(text: str) -> None:
+def test_line_in_another_format_gives_none(text: str) -> None:
     assert parse_combined(text) is None
 
 

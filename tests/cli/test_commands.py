@@ -1,4 +1,4 @@
-"""The command line itself: exit codes, --version, check-config, config."""
+"""The command line itself: exit codes, what starts quickly, check-config, config, migrate."""
 
 import os
 import subprocess
@@ -27,9 +27,30 @@ condition = { metric = "error_rate", operator = "=>", threshold = 5, window = "5
 WRONG_OPERATOR = "alerts.rules[2].condition.operator: '=>' is not one of > < >= <= =="
 
 
-def test_version_is_printed(command) -> None:
+def test_version_option_prints_the_version(command) -> None:
     outcome = command("--version")
     assert (outcome.code, outcome.out) == (0, f"aegisd {__version__}\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "heavy"),
+    [
+        (["--version"], {"trio", "numpy", "cattrs", "aegisd.config", "aegisd.daemon"}),
+        (["check-config"], {"trio", "numpy", "aegisd.daemon"}),
+        (["send", "--to", "udp:127.0.0.1:9", "x=1"], {"trio", "asyncpg", "aegisd.daemon"}),
+    ],
+)
+def test_command_does_not_import_heavy_modules(arguments: list[str], heavy: set[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "aegisd", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "aegisd.cli.main" in imported
+    assert imported & heavy == set()
 
 
 @pytest.mark.parametrize(
@@ -51,7 +72,7 @@ def test_version_is_printed(command) -> None:
         ("send", "--to", "udp:127.0.0.1:70000", "path=/"),
     ],
 )
-def test_wrong_usage_is_code_2_and_says_so(command, listener, arguments) -> None:
+def test_wrong_usage_exits_with_2_and_a_message(command, listener, arguments) -> None:
     if "--speed" in arguments:
         arguments = (*arguments, "--to", listener.address)
     outcome = command(*arguments)
@@ -61,13 +82,13 @@ def test_wrong_usage_is_code_2_and_says_so(command, listener, arguments) -> None
     assert "Traceback" not in outcome.err
 
 
-def test_check_config_is_silent_about_a_right_file(command, tmp_path: Path) -> None:
+def test_check_config_prints_nothing_for_a_valid_file(command, tmp_path: Path) -> None:
     (tmp_path / "c.toml").write_text('node = "a"')
     outcome = command("check-config", "--config", tmp_path / "c.toml")
     assert (outcome.code, outcome.out, outcome.err) == (0, "", "")
 
 
-def test_check_config_prints_every_problem_on_a_line_of_its_own(command, tmp_path: Path) -> None:
+def test_check_config_prints_each_problem_on_its_own_line(command, tmp_path: Path) -> None:
     (tmp_path / "c.toml").write_text(f'nod = "a"\n[log]\nlevel = "loud"\n{RULES}')
     outcome = command("check-config", "--config", tmp_path / "c.toml")
     assert (outcome.code, outcome.out) == (2, "")
@@ -78,13 +99,13 @@ def test_check_config_prints_every_problem_on_a_line_of_its_own(command, tmp_pat
     ]
 
 
-def test_the_variable_names_the_file(command, monkeypatch, tmp_path: Path) -> None:
+def test_aegisd_config_variable_names_the_file(command, monkeypatch, tmp_path: Path) -> None:
     (tmp_path / "c.toml").write_text(RULES)
     monkeypatch.setenv("AEGISD_CONFIG", str(tmp_path / "c.toml"))
     assert command("check-config").err == WRONG_OPERATOR + "\n"
 
 
-def test_config_prints_toml_with_the_files_and_the_environments_values(
+def test_config_prints_values_of_file_and_environment_as_toml(
     command, monkeypatch, tmp_path: Path
 ) -> None:
     (tmp_path / "c.toml").write_text('node = "of the file"\n[log]\nlevel = "error"')
@@ -97,14 +118,14 @@ def test_config_prints_toml_with_the_files_and_the_environments_values(
     assert printed["metrics"]["batch_size"] == 10_000
 
 
-def test_a_wrong_configuration_stops_commands_that_need_one(command, tmp_path: Path) -> None:
+def test_wrong_configuration_exits_with_2(command, tmp_path: Path) -> None:
     (tmp_path / "c.toml").write_text("node = 5")
     for name in ("run", "config", "migrate"):
         outcome = command(name, "--config", tmp_path / "c.toml")
         assert (outcome.code, outcome.err) == (2, "node: 5 is not text\n")
 
 
-def test_a_database_that_is_away_fails_migrate_with_one_line(tmp_path: Path) -> None:
+def test_migrate_without_database_fails_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "c.toml").write_text(f'[storage]\ndsn = "postgresql://u:hidden@/d?host={tmp_path}"')
     done = _process("migrate", "--config", str(tmp_path / "c.toml"))
     assert done.returncode == 1
@@ -113,7 +134,7 @@ def test_a_database_that_is_away_fails_migrate_with_one_line(tmp_path: Path) -> 
     assert "hidden" not in done.stderr
 
 
-def test_a_reader_that_has_enough_ends_a_command_without_noise() -> None:
+def test_closed_pipe_exits_with_1_without_traceback() -> None:
     reading, writing = os.pipe()
     os.close(reading)
     try:
@@ -123,7 +144,7 @@ def test_a_reader_that_has_enough_ends_a_command_without_noise() -> None:
     assert (done.returncode, done.stderr) == (1, "")
 
 
-def test_standard_output_that_is_closed_is_no_failure_of_what_prints_nothing(
+def test_command_that_prints_nothing_succeeds_with_closed_stdout(
     tmp_path: Path,
 ) -> None:
     (tmp_path / "c.toml").write_text('node = "a"')
@@ -150,7 +171,7 @@ def _process(*arguments: str, stdout: int = subprocess.PIPE) -> subprocess.Compl
 
 
 @pytest.mark.parametrize("hostile", ["\x9b31m", "\u202e", "\u2066", "\U000e0041"])
-def test_no_text_of_the_configuration_is_obeyed_by_a_terminal(
+def test_unprintable_text_of_the_configuration_is_escaped(
     command, tmp_path: Path, hostile: str
 ) -> None:
     file = tmp_path / "c.toml"
@@ -169,7 +190,7 @@ def test_no_text_of_the_configuration_is_obeyed_by_a_terminal(
     assert outcome.err.removesuffix("\n").isprintable()
 
 
-def test_an_argument_that_is_shown_is_not_obeyed_by_a_terminal(command, tmp_path: Path) -> None:
+def test_unprintable_argument_is_replaced_in_messages(command, tmp_path: Path) -> None:
     for arguments in (
         ("send", "--to", "tcp:\x9b31m\u202e", "path=/"),
         ("send", "--to", "unix:/nowhere/\x9b31m\u202e", "path=/"),

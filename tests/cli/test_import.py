@@ -12,7 +12,7 @@ from pathlib import Path
 import msgpack
 import pytest
 
-from aegisd.cli.sending.address import MAX_GATHERED_BYTES
+from aegisd.cli.sending.senders import MAX_GATHERED_BYTES
 
 SHARED = Path(__file__).parents[2].parent / "shared"
 LOG = SHARED / "data/apache_access.log"
@@ -49,7 +49,7 @@ def test_every_line_is_sent_once_in_order(command, listener, file: Path) -> None
     assert [event["timestamp"] for event in events] == [start + i for i in range(120)]
 
 
-def test_messages_fit_a_datagram_and_hold_many_events(command, udp_listener, file: Path) -> None:
+def test_messages_fit_a_datagram_and_have_many_events(command, udp_listener, file: Path) -> None:
     file.write_text("".join(line(time.time(), "/" + "x" * 8000) for _ in range(20)) + log(1e9, 200))
     assert command("import", "--to", udp_listener.address, file).code == 0
     messages = udp_listener.messages()
@@ -66,7 +66,7 @@ def test_messages_fit_a_datagram_and_hold_many_events(command, udp_listener, fil
         line(1e9).replace("/a", "\\" * 8000),
     ],
 )
-def test_messages_are_bounded_whichever_field_is_large(
+def test_message_stays_bounded_with_any_large_field(
     command, listener, file: Path, text: str
 ) -> None:
     file.write_text(text * 60)
@@ -80,20 +80,20 @@ def test_messages_are_bounded_whichever_field_is_large(
     assert max(map(len, messages)) <= MAX_GATHERED_BYTES + 3  # a list's head
 
 
-def test_standard_input_is_a_log_too(command, listener, stdin) -> None:
+def test_dash_reads_standard_input(command, listener, stdin) -> None:
     stdin(log(time.time(), 3).encode())
     assert command("import", "--to", listener.address, "-").code == 0
     assert len(listener.events()) == 3
 
 
-def test_bytes_that_are_no_utf8_are_sent_as_they_are(command, listener, file: Path) -> None:
+def test_bytes_that_are_no_utf8_are_sent_unchanged(command, listener, file: Path) -> None:
     file.write_bytes(line(time.time(), "/X").encode().replace(b"X", b"\xff\xfe"))
     assert command("import", "--to", listener.address, file).code == 0
     (message,) = listener.raw()
     assert b"/\xff\xfe" in message
 
 
-def test_lines_that_are_none_are_counted_and_five_are_shown(command, listener, file: Path) -> None:
+def test_unreadable_lines_are_counted_and_five_are_shown(command, listener, file: Path) -> None:
     garbage = [f"garbage {i} \x1b[31m" for i in range(8)]
     file.write_text(line(time.time()) + "\n" + "\n".join(garbage) + "\n" + line(time.time()))
     outcome = command("import", "--to", listener.address, file)
@@ -106,7 +106,7 @@ def test_lines_that_are_none_are_counted_and_five_are_shown(command, listener, f
     assert len(listener.events()) == 2
 
 
-def test_a_line_without_end_is_one_fault(command, listener, file: Path) -> None:
+def test_endless_line_counts_as_one_unreadable_line(command, listener, file: Path) -> None:
     long = line(time.time(), "/" + "x" * 500_000)
     file.write_text(line(time.time()) + long + line(time.time()) + "x" * 100_000)
     outcome = command("import", "--to", listener.address, file)
@@ -115,12 +115,12 @@ def test_a_line_without_end_is_one_fault(command, listener, file: Path) -> None:
     assert len(listener.events()) == 2
 
 
-def test_windows_line_ends_and_a_last_line_without_one_are_read(command, listener, file) -> None:
+def test_crlf_lines_and_last_line_without_end_are_read(command, listener, file) -> None:
     file.write_bytes(log(time.time(), 2).replace("\n", "\r\n").rstrip().encode())
     assert command("import", "--to", listener.address, file).out.startswith("2 events")
 
 
-def test_an_empty_log_sends_nothing(command, listener, file: Path) -> None:
+def test_empty_log_sends_nothing(command, listener, file: Path) -> None:
     file.write_text("")
     for more in ([], ["--rebase"], ["--speed", "10"]):
         outcome = command("import", "--to", listener.address, *more, file)
@@ -128,7 +128,7 @@ def test_an_empty_log_sends_nothing(command, listener, file: Path) -> None:
     assert listener.messages() == []
 
 
-def test_an_old_log_comes_with_a_hint(command, listener, file: Path) -> None:
+def test_log_older_than_retention_gives_a_hint(command, listener, file: Path) -> None:
     file.write_text(log(datetime(2015, 5, 17, tzinfo=UTC).timestamp(), 2))
     outcome = command("import", "--to", listener.address, file)
     assert outcome.code == 0
@@ -137,7 +137,7 @@ def test_an_old_log_comes_with_a_hint(command, listener, file: Path) -> None:
     assert len(outcome.err.splitlines()) == 1
 
 
-def test_rebase_lets_the_log_end_now_and_keeps_its_pace(command, listener, file: Path) -> None:
+def test_rebase_shifts_the_log_to_end_now(command, listener, file: Path) -> None:
     # a log isn't sorted: a request is written when it ends
     file.write_text(line(1e9 + 50) + line(1e9) + line(1e9 + 100) + line(1e9 + 99))
     before = time.time()
@@ -148,7 +148,7 @@ def test_rebase_lets_the_log_end_now_and_keeps_its_pace(command, listener, file:
     assert [round(max(times) - t) for t in times] == [50, 100, 0, 1]
 
 
-def test_rebase_reads_standard_input_to_its_end_first(command, listener, stdin) -> None:
+def test_rebase_reads_standard_input_twice(command, listener, stdin) -> None:
     stdin(log(1e9, 60).encode())
     assert command("import", "--to", listener.address, "--rebase", "-").code == 0
     times = [event["timestamp"] for event in listener.events()]
@@ -156,7 +156,7 @@ def test_rebase_reads_standard_input_to_its_end_first(command, listener, stdin) 
     assert round(times[-1] - times[0]) == 59
 
 
-def test_rebase_takes_a_pipe_that_has_a_name(command, listener, file: Path) -> None:
+def test_rebase_reads_a_named_pipe_twice(command, listener, file: Path) -> None:
     os.mkfifo(file)
     writer = threading.Thread(target=file.write_text, args=(log(1e9, 60),))
     writer.start()
@@ -177,14 +177,14 @@ def test_speed_sends_each_event_when_it_is_due(command, listener, file: Path, mo
     assert [len(message) for message in listener.messages()] == [1, 1, 1, 1]
 
 
-def test_a_file_that_cannot_be_read_fails_with_the_reason(command, listener, tmp_path) -> None:
+def test_unreadable_file_fails_with_the_reason(command, listener, tmp_path) -> None:
     for path, reason in ((tmp_path / "none", "No such file or directory"), (tmp_path, "Is a dir")):
         outcome = command("import", "--to", listener.address, path)
         assert outcome.code == 1
         assert outcome.err.startswith(f"aegisd: can't read {path}: {reason}")
 
 
-def test_nobody_who_takes_the_events_fails_the_import(command, listener, file: Path) -> None:
+def test_import_without_a_listener_fails(command, listener, file: Path) -> None:
     file.write_text(log(time.time(), 3))
     listener.close()
     outcome = command("import", "--to", listener.address, file)
@@ -192,7 +192,7 @@ def test_nobody_who_takes_the_events_fails_the_import(command, listener, file: P
     assert "start aegisd" in outcome.err
 
 
-def test_a_terminal_gets_a_bar_that_is_gone_at_the_end(listener, file: Path) -> None:
+def test_progress_bar_is_removed_at_the_end(listener, file: Path) -> None:
     file.write_text(log(time.time() - 1000, 500))
     ours, theirs = pty.openpty()
     arguments = ["import", "--to", listener.address, str(file)]
@@ -214,9 +214,7 @@ def test_a_terminal_gets_a_bar_that_is_gone_at_the_end(listener, file: Path) -> 
 
 
 @pytest.mark.parametrize("place", [0, 10, 20])
-def test_rebase_moves_no_line_for_one_that_is_dated_far_ahead(
-    command, listener, file: Path, place: int
-) -> None:
+def test_rebase_ignores_lines_dated_far_ahead(command, listener, file: Path, place: int) -> None:
     lines = log(1e9, 20).splitlines(keepends=True)
     lines.insert(place, line(4e9, "/stray"))
     file.write_text("".join(lines))
@@ -231,7 +229,7 @@ def test_rebase_moves_no_line_for_one_that_is_dated_far_ahead(
     assert round(max(times) - min(times)) == 19
 
 
-def test_without_rebase_a_line_dated_ahead_is_told_too(command, listener, file: Path) -> None:
+def test_line_dated_ahead_is_reported_as_rejected(command, listener, file: Path) -> None:
     file.write_text(line(time.time()) + line(time.time() + 1000) + line(time.time()))
     outcome = command("import", "--to", listener.address, file)
     assert (outcome.code, outcome.err) == (1, "line 2 was rejected: out_of_range timestamp\n")
@@ -239,7 +237,7 @@ def test_without_rebase_a_line_dated_ahead_is_told_too(command, listener, file: 
 
 
 @pytest.mark.parametrize("place", [0, 3])
-def test_speed_waits_for_no_line_that_is_dated_far_ahead(
+def test_speed_does_not_wait_for_lines_dated_far_ahead(
     command, listener, file: Path, monkeypatch, place: int
 ) -> None:
     pauses: list[float] = []
@@ -254,13 +252,13 @@ def test_speed_waits_for_no_line_that_is_dated_far_ahead(
 
 
 @pytest.mark.parametrize("more", [[], ["--rebase"]])
-def test_a_log_that_cannot_be_read_on_fails_with_the_reason(command, listener, more) -> None:
+def test_read_error_within_the_log_fails_with_the_reason(command, listener, more) -> None:
     outcome = command("import", "--to", listener.address, *more, "/proc/self/mem")
     assert outcome.code == 1
     assert outcome.err == "aegisd: can't read line 1: Input/output error\n"
 
 
-def test_what_was_sent_is_counted_where_the_daemon_goes_away(
+def test_sent_events_are_counted_when_the_daemon_goes_away(
     command, listener, file: Path, monkeypatch
 ) -> None:
     monkeypatch.setattr(time, "sleep", lambda seconds: listener.close() if seconds else None)
@@ -274,13 +272,13 @@ def test_what_was_sent_is_counted_where_the_daemon_goes_away(
 
 
 @pytest.mark.skipif(not LOG.exists(), reason=f"{LOG.name} is not there")
-def test_a_real_log_is_read_whole(command, listener) -> None:
+def test_real_log_is_read_completely(command, listener) -> None:
     outcome = command("import", "--to", listener.address, "--rebase", LOG)
     assert outcome.out == "10000 events sent, 0 lines could not be read\n" + NOT_TOLD
 
 
 @pytest.mark.skipif(not OUTLIER.exists(), reason=f"{OUTLIER.name} is not there")
-def test_the_case_of_a_line_dated_far_ahead(command, listener) -> None:
+def test_recorded_log_with_a_line_dated_far_ahead_is_rebased(command, listener) -> None:
     outcome = command("import", "--to", listener.address, "--rebase", OUTLIER)
     assert (outcome.code, outcome.err) == (1, "line 1 was rejected: out_of_range timestamp\n")
     stray, *others = [event["timestamp"] for event in listener.events()]

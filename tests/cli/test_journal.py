@@ -1,14 +1,14 @@
-"""``aegisd journal``: what is printed does nothing to a terminal, and means the same."""
+"""``aegisd journal``: its output has no unprintable character, and still means the same."""
 
 import json
 from pathlib import Path
 
 import msgpack
 import pytest
+from sample_events import open_decoder
 from store.journals import add, opened
 
-from aegisd.store.journal.payload import pack
-from aegisd.wire.decode import Decoder
+from aegisd.store.journal import pack_blocks
 
 NOW = 1_790_000_000_000_000
 HOSTILE = [
@@ -42,12 +42,12 @@ def keep(directory: Path, *paths: str) -> None:
     """Write a journal with a request for each path, as the daemon keeps it."""
     message = msgpack.packb([{"method": "GET", "path": path, "status_code": 200} for path in paths])
     with opened(directory) as journal:
-        for decoded in Decoder(2**62).decode([message], NOW):
-            add(journal, pack(decoded.blocks), events=len(paths))
+        for decoded in open_decoder(2**62).decode([message], NOW):
+            add(journal, pack_blocks(decoded.blocks), events=len(paths))
 
 
 @pytest.mark.parametrize("hostile", HOSTILE)
-def test_export_obeys_no_text_and_keeps_it(command, config, journal: Path, hostile: str) -> None:
+def test_export_escapes_unprintable_text(command, config, journal: Path, hostile: str) -> None:
     keep(journal, f"/a{hostile}b")
     outcome = command("journal", "export", "--config", config)
     assert (outcome.code, outcome.err) == (0, "")
@@ -55,14 +55,14 @@ def test_export_obeys_no_text_and_keeps_it(command, config, journal: Path, hosti
     assert json.loads(outcome.out)["path"] == f"/a{hostile}b"
 
 
-def test_export_leaves_text_readable(command, config, journal: Path) -> None:
+def test_export_keeps_printable_text(command, config, journal: Path) -> None:
     keep(journal, "/ü/日本/\U0001f600", '/"\\')
     lines = command("journal", "export", "--config", config).out.splitlines()
     assert '"path": "/ü/日本/\U0001f600"' in lines[0]
     assert json.loads(lines[1])["path"] == '/"\\'
 
 
-def test_what_was_exported_can_be_sent(command, config, journal, listener, stdin) -> None:
+def test_exported_events_can_be_sent(command, config, journal, listener, stdin) -> None:
     keep(journal, *HOSTILE)
     stdin(command("journal", "export", "--config", config).out.encode())
     assert command("send", "--to", listener.address, "-").code == 0
@@ -71,7 +71,7 @@ def test_what_was_exported_can_be_sent(command, config, journal, listener, stdin
 
 @pytest.mark.parametrize("action", ["inspect", "export"])
 @pytest.mark.parametrize("hostile", HOSTILE)
-def test_names_of_files_are_not_obeyed(command, config, journal: Path, action, hostile) -> None:
+def test_unprintable_file_name_is_replaced(command, config, journal: Path, action, hostile) -> None:
     keep(journal, "/")
     (journal / f"a{hostile}b.segment.corrupt").write_bytes(b"x" * 100)
     outcome = command("journal", action, "--config", config)
@@ -81,7 +81,7 @@ def test_names_of_files_are_not_obeyed(command, config, journal: Path, action, h
     assert said.replace("\n", "").isprintable()
 
 
-def test_what_is_wrong_with_an_entry_is_not_obeyed(command, config, journal: Path) -> None:
+def test_unprintable_text_in_a_damaged_entry_is_replaced(command, config, journal: Path) -> None:
     with opened(journal) as kept:
         add(kept, msgpack.packb([["kind\x9b31m\u202e", 1, {}, {}]]))
     outcome = command("journal", "export", "--config", config)

@@ -1,4 +1,4 @@
-"""The command that shows and sets what is kept for how many days."""
+"""``aegisd policy``: shows and sets for how many days the database keeps what."""
 
 import asyncio
 from pathlib import Path
@@ -7,8 +7,9 @@ import pytest
 import trio
 from support import Daemon, query, wait_until
 
-from aegisd.config.load import Directories, load
-from aegisd.daemon.serve import migrate
+from aegisd.config.directories import Directories
+from aegisd.config.load import load
+from aegisd.daemon import migrate
 
 CONFIG = '[storage]\ndsn = "{dsn}"\nschema = "elsewhere"\n[metrics]\nretention_days = {days}\n'
 DEFAULT = (
@@ -33,13 +34,13 @@ def configured(dsn: str, tmp_path: Path):
     return write
 
 
-def test_a_database_without_a_policy_says_what_sets_one(command, configured) -> None:
+def test_database_without_policy_fails_with_a_remedy(command, configured) -> None:
     outcome = command("policy", *configured(30))
     assert outcome.code == 1
     assert "run 'aegisd policy --set'" in outcome.err
 
 
-def test_the_policy_is_set_by_one_configuration_and_shown_beside_another(
+def test_policy_is_shown_with_the_days_that_differ_in_the_configuration(
     command, configured
 ) -> None:
     assert (command("policy", "--set", *configured(30)).out) == DEFAULT
@@ -50,9 +51,7 @@ def test_the_policy_is_set_by_one_configuration_and_shown_beside_another(
     assert command("policy", *configured(7)).out == DEFAULT.replace("= 30", "= 7", 1)
 
 
-def test_a_database_that_is_away_or_without_the_schema_is_one_line(
-    command, configured, dsn: str
-) -> None:
+def test_database_without_schema_fails_in_one_line(command, configured, dsn: str) -> None:
     asyncio.run(query(dsn, "DROP TABLE elsewhere.aegisd_schema"))
     outcome = command("policy", *configured(30))
     assert outcome.code == 1
@@ -60,7 +59,7 @@ def test_a_database_that_is_away_or_without_the_schema_is_one_line(
     assert outcome.err.count("\n") == 1
 
 
-def test_the_policy_of_an_embedded_database_is_set_while_its_daemon_runs(daemon: Daemon) -> None:
+def test_policy_of_embedded_database_is_set_while_its_daemon_runs(daemon: Daemon) -> None:
     wait_until(lambda: daemon.get("/api/status")["database"]["connected"], "the database is there")
     done = daemon.run("policy", "--set")
     assert (done.returncode, done.stdout) == (0, DEFAULT)

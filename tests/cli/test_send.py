@@ -14,7 +14,7 @@ GOOD = b'{"method": "GET", "path": "/", "status_code": 200}\n'
 REQUEST = ("method=GET", "path=/a", "status_code=200")
 
 
-def test_pairs_are_one_event_with_typed_values(command, listener) -> None:
+def test_pairs_make_one_event_with_typed_values(command, listener) -> None:
     outcome = command(
         "send", "--to", listener.address, *REQUEST, "duration_ms=12.5", "backend=7", "client_ip=::1"
     )
@@ -38,7 +38,7 @@ def test_camel_case_names_have_the_same_types(command, listener) -> None:
     assert (event["statusCode"], event["errorMessage"], event["clientIp"]) == (404, "12", "10")
 
 
-def test_a_value_may_hold_an_equals_sign_and_a_text_may_look_like_json(command, listener) -> None:
+def test_value_with_equals_sign_or_json_stays_text_in_text_fields(command, listener) -> None:
     command("send", "--to", listener.address, "method=GET", "path=/a?b=c", "status_code=200")
     command("send", "--to", listener.address, "method=GET", "path=null", "status_code=200")
     assert [event["path"] for event in listener.messages()] == ["/a?b=c", "null"]
@@ -56,19 +56,19 @@ def test_a_value_may_hold_an_equals_sign_and_a_text_may_look_like_json(command, 
         ("system", ("active_connections=5",), {"active_connections": 5}),
     ],
 )
-def test_kinds_other_than_requests_are_named(command, listener, kind, pairs, expected) -> None:
+def test_kind_option_sets_the_kind(command, listener, kind, pairs, expected) -> None:
     command("send", "--to", listener.address, "--kind", kind, *pairs)
     command("send", "--to", listener.address, f"kind={kind}", *pairs)
     assert listener.messages() == [{"kind": kind} | expected] * 2
 
 
-def test_udp_carries_events_too(command, udp_listener) -> None:
+def test_udp_address_sends_the_event(command, udp_listener) -> None:
     assert command("send", "--to", udp_listener.address, *REQUEST).code == 0
     (event,) = udp_listener.messages()
     assert event["status_code"] == 200
 
 
-def test_the_configured_listener_is_the_default(command, listener, udp_listener, tmp_path: Path):
+def test_configured_listener_is_the_default(command, listener, udp_listener, tmp_path: Path):
     path = listener.address.removeprefix("unix:")
     udp = udp_listener.address.removeprefix("udp:")
     config = tmp_path / "c.toml"
@@ -78,7 +78,9 @@ def test_the_configured_listener_is_the_default(command, listener, udp_listener,
     assert len(listener.messages()) == len(udp_listener.messages()) == 1
 
 
-def test_without_a_datagram_listener_an_address_is_asked_for(command, tmp_path: Path) -> None:
+def test_configuration_without_datagram_listener_asks_for_an_address(
+    command, tmp_path: Path
+) -> None:
     (tmp_path / "c.toml").write_text('[ingest]\nunix_datagram = ""\nudp = ""')
     outcome = command("send", "--config", tmp_path / "c.toml", *REQUEST)
     assert outcome.code == 1
@@ -96,33 +98,33 @@ def test_without_a_datagram_listener_an_address_is_asked_for(command, tmp_path: 
         ((*REQUEST, "timestamp=9999999999"), "out_of_range timestamp"),
     ],
 )
-def test_what_would_be_rejected_is_not_sent(command, listener, pairs, reason) -> None:
+def test_event_that_would_be_rejected_is_not_sent(command, listener, pairs, reason) -> None:
     outcome = command("send", "--to", listener.address, *pairs)
     assert (outcome.code, outcome.err) == (1, f"aegisd: the event would be rejected: {reason}\n")
     assert listener.messages() == []
 
 
-def test_an_old_event_is_left_to_the_daemon_to_judge(command, listener) -> None:
+def test_old_event_is_sent(command, listener) -> None:
     assert command("send", "--to", listener.address, *REQUEST, "timestamp=1").code == 0
     (event,) = listener.messages()
     assert event["timestamp"] == 1
 
 
 @pytest.mark.parametrize("pair", ["nonsense", "=5"])
-def test_what_is_no_pair_is_wrong_usage(command, listener, pair) -> None:
+def test_argument_that_is_no_pair_is_wrong_usage(command, listener, pair) -> None:
     outcome = command("send", "--to", listener.address, *REQUEST, pair)
     assert (outcome.code, outcome.err) == (2, f"'{pair}' is not key=value\n")
     assert listener.messages() == []
 
 
 @pytest.mark.parametrize("value", ["9" * 30, "[" * 5000, "9" * 5000])
-def test_monstrous_numbers_fail_in_one_line(command, listener, value) -> None:
+def test_huge_number_fails_in_one_line(command, listener, value) -> None:
     outcome = command("send", "--to", listener.address, *REQUEST, f"duration_ms={value}")
     assert outcome.code == 1
     assert len(outcome.err.splitlines()) == 1
 
 
-def test_lines_are_an_event_each(command, listener, stdin) -> None:
+def test_each_line_is_sent_as_an_event(command, listener, stdin) -> None:
     events = [{"method": "GET", "path": f"/ü{i}", "status_code": 200 + i} for i in range(3)]
     text = "\n\n".join(json.dumps(event, ensure_ascii=i == 1) for i, event in enumerate(events))
     stdin(text.encode() + b"\n")
@@ -130,7 +132,7 @@ def test_lines_are_an_event_each(command, listener, stdin) -> None:
     assert listener.messages() == events
 
 
-def test_the_kind_is_for_lines_that_name_none(command, listener, stdin) -> None:
+def test_kind_option_applies_to_lines_without_kind(command, listener, stdin) -> None:
     stdin(b'{"active_connections": 1}\n{"kind": "rate_limit", "key": "a", "allowed": true}\n')
     assert command("send", "--to", listener.address, "--kind", "system", "-").code == 0
     assert [event["kind"] for event in listener.messages()] == ["system", "rate_limit"]
@@ -150,7 +152,7 @@ def test_the_kind_is_for_lines_that_name_none(command, listener, stdin) -> None:
         (b'{"path": ' + b"9" * 30 + b"}", "can't be sent: ", "1 could not be sent"),
     ],
 )
-def test_a_wrong_line_is_named_and_the_others_are_sent(
+def test_wrong_line_is_reported_and_the_others_are_sent(
     command, listener, stdin, line, why, count
 ) -> None:
     stdin(GOOD + line + b"\n" + GOOD)
@@ -162,7 +164,7 @@ def test_a_wrong_line_is_named_and_the_others_are_sent(
     assert len(listener.messages()) == 2
 
 
-def test_an_event_that_is_too_large_for_a_datagram_is_named_and_the_others_are_sent(
+def test_event_too_large_for_a_datagram_is_reported_and_the_others_are_sent(
     command, udp_listener, stdin
 ) -> None:
     large = json.dumps({"method": "GET", "path": "/", "status_code": 200, "more": "x" * 70_000})
@@ -175,13 +177,13 @@ def test_an_event_that_is_too_large_for_a_datagram_is_named_and_the_others_are_s
     assert len(udp_listener.messages()) == 3
 
 
-def test_an_event_alone_that_is_too_large_fails_in_one_line(command, udp_listener) -> None:
+def test_single_event_too_large_for_a_datagram_fails_in_one_line(command, udp_listener) -> None:
     outcome = command("send", "--to", udp_listener.address, *REQUEST, f"more={'x' * 70_000}")
     assert (outcome.code, len(outcome.err.splitlines())) == (1, 1)
     assert "too large" in outcome.err
 
 
-def test_the_first_wrong_lines_are_shown_and_all_are_counted(command, listener, stdin) -> None:
+def test_first_five_wrong_lines_are_shown_and_all_are_counted(command, listener, stdin) -> None:
     stdin(b"nonsense\n" * 1000)
     outcome = command("send", "--to", listener.address, "-")
     assert outcome.code == 1
@@ -189,7 +191,7 @@ def test_the_first_wrong_lines_are_shown_and_all_are_counted(command, listener, 
     assert len(outcome.err.splitlines()) < 10
 
 
-def test_what_was_sent_is_counted_where_the_daemon_goes_away(listener) -> None:
+def test_sent_events_are_counted_when_the_daemon_goes_away(listener) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "aegisd", "send", "--to", listener.address, "-"],
         stdin=subprocess.PIPE,
@@ -209,7 +211,7 @@ def test_what_was_sent_is_counted_where_the_daemon_goes_away(listener) -> None:
     assert second == ("aegisd: 2 events sent, 0 lines could not be read, the rest was not sent")
 
 
-def test_standard_input_that_is_closed_fails_in_one_line(listener) -> None:
+def test_closed_standard_input_fails_in_one_line(listener) -> None:
     command = [sys.executable, "-m", "aegisd", "send", "--to", listener.address, "-"]
     done = subprocess.run(
         ["/bin/sh", "-c", 'exec "$@" <&-', "sh", *command],
@@ -223,7 +225,7 @@ def test_standard_input_that_is_closed_fails_in_one_line(listener) -> None:
 
 
 @pytest.mark.skipif(not ESCAPE.exists(), reason=f"{ESCAPE.name} is not there")
-def test_the_case_of_an_escape_that_json_does_not_know(command, listener, stdin) -> None:
+def test_recorded_lines_with_an_invalid_json_escape_are_reported(command, listener, stdin) -> None:
     stdin(ESCAPE.read_bytes())
     outcome = command("send", "--to", listener.address, "-")
     assert outcome.code == 1
@@ -231,7 +233,7 @@ def test_the_case_of_an_escape_that_json_does_not_know(command, listener, stdin)
     assert [event["path"] for event in listener.messages()] == ["/before", "/after"]
 
 
-def test_an_address_without_a_listener_is_said_with_a_remedy(command, directory: Path) -> None:
+def test_address_without_listener_fails_with_a_remedy(command, directory: Path) -> None:
     outcome = command("send", "--to", f"unix:{directory}/none.sock", *REQUEST)
     assert outcome.code == 1
     assert outcome.err == (
@@ -240,21 +242,21 @@ def test_an_address_without_a_listener_is_said_with_a_remedy(command, directory:
     )
 
 
-def test_a_socket_whose_daemon_is_gone_is_refused(command, listener) -> None:
+def test_socket_of_a_stopped_daemon_fails(command, listener) -> None:
     listener.close()
     outcome = command("send", "--to", listener.address, *REQUEST)
     assert outcome.code == 1
     assert "Connection refused" in outcome.err
 
 
-def test_a_udp_port_of_this_host_without_a_listener_is_refused(command, udp_listener) -> None:
+def test_local_udp_port_without_listener_fails(command, udp_listener) -> None:
     udp_listener.close()
     outcome = command("send", "--to", udp_listener.address, *REQUEST)
     assert outcome.code == 1
     assert "Connection refused" in outcome.err
 
 
-def test_a_timestamp_of_now_is_sent_as_it_stands(command, listener) -> None:
+def test_timestamp_of_now_is_sent_unchanged(command, listener) -> None:
     now = round(time.time(), 3)
     command("send", "--to", listener.address, *REQUEST, f"timestamp={now}")
     assert listener.messages()[0]["timestamp"] == now

@@ -106,7 +106,7 @@ def is_open(screen: Screen) -> bool:
 # without a terminal
 
 
-def test_without_a_terminal_one_plain_screen_is_printed(shared) -> None:
+def test_without_terminal_one_plain_screen_is_printed(shared) -> None:
     done = shared.run("top")
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.removesuffix("\n").split("\n")
@@ -121,13 +121,13 @@ def test_without_a_terminal_one_plain_screen_is_printed(shared) -> None:
     assert "quits" not in done.stdout
 
 
-def test_a_terminal_that_knows_no_sequences_is_none(shared, open_terminal) -> None:
+def test_dumb_terminal_gets_a_plain_screen(shared, open_terminal) -> None:
     terminal = open_terminal(shared, TERM="dumb")
     assert terminal.end() == 0
     assert (terminal.screen.draws, terminal.screen.styles) == (0, set())
 
 
-def test_a_reader_with_a_small_alphabet_gets_what_it_can_read(shared) -> None:
+def test_ascii_output_replaces_other_characters(shared) -> None:
     done = subprocess.run(
         shared.command("top"),
         env=shared.environment | {"PYTHONIOENCODING": "ascii"},
@@ -140,12 +140,12 @@ def test_a_reader_with_a_small_alphabet_gets_what_it_can_read(shared) -> None:
 
 @pytest.mark.parametrize("scheme", ["http", "ws"])
 @pytest.mark.parametrize("path", ["", "/", "/ws/metrics"])
-def test_the_daemon_can_be_named(shared, scheme: str, path: str) -> None:
+def test_url_option_names_the_daemon(shared, scheme: str, path: str) -> None:
     url = shared.url.replace("http", scheme) + path
     assert shared.run("top", "--url", url).returncode == 0
 
 
-def test_another_path_is_found_in_the_configuration(make_daemon) -> None:
+def test_websocket_path_comes_from_the_configuration(make_daemon) -> None:
     daemon = make_daemon(config() + 'path = "/live"', NO_DATABASE)
     daemon.start()
     for arguments in ((), ("--url", daemon.url), ("--url", f"{daemon.url}/live")):
@@ -156,7 +156,9 @@ def test_another_path_is_found_in_the_configuration(make_daemon) -> None:
 
 
 @pytest.mark.parametrize("listen", ["[::1]", "0.0.0.0", "[::]"])
-def test_a_daemon_that_listens_elsewhere_is_found(make_daemon, listen: str) -> None:
+def test_daemon_listening_on_other_addresses_is_found_and_needs_a_token(
+    make_daemon, listen: str
+) -> None:
     tokens = f'tokens = [{{ name = "a", sha256 = "{hashlib.sha256(b"secret").hexdigest()}" }}]'
     listening = config(f"{listen}:{free_port()}").replace("[alerts]", f"{tokens}\n[alerts]")
     daemon = make_daemon(listening, NO_DATABASE)
@@ -170,7 +172,9 @@ def test_a_daemon_that_listens_elsewhere_is_found(make_daemon, listen: str) -> N
     assert "HTTP 401" not in done.stdout
 
 
-def test_tls(make_daemon, directory: Path) -> None:
+def test_https_trusts_the_configured_or_the_systems_certificates(
+    make_daemon, directory: Path
+) -> None:
     file = certificate(directory)
     keys = f'tls_certificate = "{file}"\ntls_key = "{file}"\n[alerts]'
     daemon = make_daemon(config().replace("[alerts]", keys), NO_DATABASE)
@@ -190,7 +194,7 @@ def test_tls(make_daemon, directory: Path) -> None:
 # a daemon that is away
 
 
-def test_a_daemon_that_is_away_is_one_line_and_code_1(away, open_terminal) -> None:
+def test_unreachable_daemon_exits_with_1_and_one_line(away, open_terminal) -> None:
     done = away.run("top")
     assert (done.returncode, done.stdout) == (1, "")
     assert re.fullmatch(
@@ -212,7 +216,7 @@ def test_a_daemon_that_is_away_is_one_line_and_code_1(away, open_terminal) -> No
         b"\x1b[2J rubbish\r\n\r\n",
     ],
 )
-def test_what_is_no_daemon_is_one_line_and_code_1(away, answer: bytes) -> None:
+def test_server_that_is_no_daemon_exits_with_1_and_one_line(away, answer: bytes) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
 
         def serve() -> None:
@@ -238,7 +242,7 @@ def test_what_is_no_daemon_is_one_line_and_code_1(away, answer: bytes) -> None:
         "http://user:secret@a/",
     ],
 )
-def test_a_wrong_url_is_code_2(command, url: str) -> None:
+def test_wrong_url_exits_with_2(command, url: str) -> None:
     outcome = command("top", "--url", url)
     assert (outcome.code, outcome.out) == (2, "")
     assert outcome.err.startswith("--url: ")
@@ -246,7 +250,7 @@ def test_a_wrong_url_is_code_2(command, url: str) -> None:
     assert outcome.err.removesuffix("\n").isprintable()
 
 
-def test_a_token_that_cant_be_sent_is_code_2(command, monkeypatch) -> None:
+def test_unsendable_token_exits_with_2(command, monkeypatch) -> None:
     monkeypatch.setenv("AEGISD_TOKEN", "a\nb")
     outcome = command("top")
     assert (outcome.code, outcome.out) == (2, "")
@@ -261,7 +265,9 @@ def test_a_token_that_cant_be_sent_is_code_2(command, monkeypatch) -> None:
         ('http.tls_certificate = "/no/such.pem"\nhttp.tls_key = "/no"', "/no/such.pem"),
     ],
 )
-def test_a_configuration_that_leads_nowhere(command, tmp_path: Path, setting, said) -> None:
+def test_configuration_without_a_reachable_address_exits_with_1(
+    command, tmp_path: Path, setting, said
+) -> None:
     (tmp_path / "c.toml").write_text(setting)
     outcome = command("top", "--config", tmp_path / "c.toml")
     assert (outcome.code, outcome.out) == (1, "")
@@ -273,7 +279,7 @@ def test_a_configuration_that_leads_nowhere(command, tmp_path: Path, setting, sa
 
 
 @pytest.mark.parametrize("keys", [b"q", b"Q", b"\x03"])
-def test_a_key_ends_it_and_the_terminal_is_as_it_was(shared, open_terminal, keys) -> None:
+def test_key_q_or_ctrl_c_ends_it_and_restores_the_terminal(shared, open_terminal, keys) -> None:
     terminal = open_terminal(shared)
     terminal.wait_for(is_open, "it is open")
     terminal.shows("q quits")
@@ -288,7 +294,7 @@ def test_a_key_ends_it_and_the_terminal_is_as_it_was(shared, open_terminal, keys
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_ends_it_and_the_terminal_is_as_it_was(shared, open_terminal, number) -> None:
+def test_signal_ends_it_and_restores_the_terminal(shared, open_terminal, number) -> None:
     terminal = open_terminal(shared)
     terminal.wait_for(is_open, "it is open")
     terminal.process.send_signal(number)
@@ -297,7 +303,7 @@ def test_a_signal_ends_it_and_the_terminal_is_as_it_was(shared, open_terminal, n
     assert terminal.mode_is_restored
 
 
-def test_an_error_leaves_the_terminal_as_it_was() -> None:
+def test_error_restores_the_terminal() -> None:
     fails = "from aegisd.cli.top.terminal import Terminal\nwith Terminal().taken(): 1 / 0"
     terminal = OnTerminal([sys.executable, "-c", fails], dict(os.environ))
     try:
@@ -308,14 +314,14 @@ def test_an_error_leaves_the_terminal_as_it_was() -> None:
         terminal.close()
 
 
-def test_a_terminal_that_goes_away_ends_it(shared, open_terminal) -> None:
+def test_closed_terminal_ends_it(shared, open_terminal) -> None:
     terminal = open_terminal(shared)
     terminal.wait_for(is_open, "it is open")
     terminal.hang_up()
     assert terminal.process.wait(30) in (0, -signal.SIGHUP)
 
 
-def test_the_shell_gets_its_screen_while_it_is_stopped(shared, open_terminal) -> None:
+def test_ctrl_z_restores_the_screen_until_it_continues(shared, open_terminal) -> None:
     terminal = open_terminal(shared)
     terminal.wait_for(is_open, "it is open")
     terminal.press(b"\x1a")
@@ -332,7 +338,7 @@ def test_the_shell_gets_its_screen_while_it_is_stopped(shared, open_terminal) ->
     assert terminal.mode_is_restored
 
 
-def test_a_resize_redraws_at_once(make_daemon, open_terminal) -> None:
+def test_resize_redraws_at_once(make_daemon, open_terminal) -> None:
     rare = config().replace("update_interval_ms = 100", "update_interval_ms = 1000000000")
     daemon = make_daemon(rare, NO_DATABASE)
     daemon.start()
@@ -344,7 +350,7 @@ def test_a_resize_redraws_at_once(make_daemon, open_terminal) -> None:
         )
 
 
-def test_colors_unless_they_are_not_wanted(shared, open_terminal) -> None:
+def test_no_color_variable_turns_colors_off(shared, open_terminal) -> None:
     terminal = open_terminal(shared)
     terminal.shows("unhealthy")
     assert "1;31" in terminal.screen.styles
@@ -353,13 +359,13 @@ def test_colors_unless_they_are_not_wanted(shared, open_terminal) -> None:
     assert terminal.screen.styles == {"0", "1", "2", "7"}
 
 
-def test_hostile_text_is_text(shared, open_terminal) -> None:
+def test_escape_sequences_in_names_are_shown_as_text(shared, open_terminal) -> None:
     terminal = open_terminal(shared, rows=50)  # the screen fails at any sequence but ours
     terminal.shows("/�]0")
     terminal.shows("down�[31m")
 
 
-def test_figures_move_and_a_daemon_that_was_killed_is_found_again(away, open_terminal) -> None:
+def test_view_reconnects_to_a_restarted_daemon(away, open_terminal) -> None:
     daemon = away
     daemon.start()
     terminal = open_terminal(daemon)
@@ -377,7 +383,7 @@ def test_figures_move_and_a_daemon_that_was_killed_is_found_again(away, open_ter
     assert terminal.end() == 0
 
 
-def test_q_ends_it_while_the_daemon_is_away(away, open_terminal) -> None:
+def test_key_q_ends_it_while_the_daemon_is_away(away, open_terminal) -> None:
     away.start()
     terminal = open_terminal(away)
     terminal.wait_for(is_open, "it is open")
@@ -388,9 +394,11 @@ def test_q_ends_it_while_the_daemon_is_away(away, open_terminal) -> None:
     assert terminal.screen.restored
 
 
-def test_a_daemon_that_hangs_is_noticed(away, open_terminal) -> None:
+def test_hanging_daemon_is_reported_as_lost(away, open_terminal) -> None:
     away.start()
-    patience = hasty({"cli.top.feed.PING_SECONDS": 1, "cli.top.feed.PONG_SECONDS": 1})
+    patience = hasty(
+        {"cli.top.subscription.PING_SECONDS": 1, "cli.top.subscription.PONG_SECONDS": 1}
+    )
     terminal = open_terminal(away, prefix=patience)
     terminal.wait_for(is_open, "it is open")
     away.process.send_signal(signal.SIGSTOP)
@@ -404,9 +412,7 @@ def test_a_daemon_that_hangs_is_noticed(away, open_terminal) -> None:
 # alerts
 
 
-def test_alerts_from_before_and_new_ones_until_they_resolve(
-    dsn, make_daemon, open_terminal
-) -> None:
+def test_earlier_and_new_alerts_are_shown_until_resolved(dsn, make_daemon, open_terminal) -> None:
     rules = """
         [[alerts.rules]]
         id = "errors"

@@ -5,7 +5,7 @@ from config import libpq
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from aegisd.config.conninfo import mask, parse, render
+from aegisd.config.libpq.conninfo import mask, parse, render
 
 GOOD = [
     "postgresql://",
@@ -29,7 +29,7 @@ GOOD = [
 
 
 @pytest.mark.parametrize("text", GOOD)
-def test_a_string_is_read_as_libpq_reads_it(text: str) -> None:
+def test_string_is_read_as_libpq_reads_it(text: str) -> None:
     assert dict(parse(text)) == libpq.read(text)
 
 
@@ -52,7 +52,7 @@ BAD = [
 
 
 @pytest.mark.parametrize("text", BAD)
-def test_what_libpq_cant_read_is_refused_and_not_shown(text: str) -> None:
+def test_malformed_string_is_refused_without_showing_it(text: str) -> None:
     assert libpq.read(text.replace("%ff", "%00")) is None
     with pytest.raises(ValueError, match=r"percent-encoded|single quotes") as caught:
         parse(text)
@@ -60,7 +60,7 @@ def test_what_libpq_cant_read_is_refused_and_not_shown(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["postgresql://h/?options=-c a=b@c", "postgresql://h?options=a=b"])
-def test_an_equals_sign_in_a_value_of_a_uri_is_let_through(text: str) -> None:
+def test_equals_sign_in_a_uri_value_is_accepted(text: str) -> None:
     assert dict(parse(text)) == {"host": "h", "options": text.partition("options=")[2]}
 
 
@@ -70,7 +70,7 @@ VALUE = st.text(st.sampled_from("ab1/:@?#&%'\\, =é"))
 
 @settings(deadline=None, max_examples=300)
 @given(st.dictionaries(PARAMETER, VALUE))
-def test_what_is_rendered_is_read_again_here_and_by_libpq(parameters: dict[str, str]) -> None:
+def test_rendered_pairs_are_read_back_here_and_by_libpq(parameters: dict[str, str]) -> None:
     text = render(parameters)
     assume(text)
     assert dict(parse(text)) == parameters
@@ -80,7 +80,7 @@ def test_what_is_rendered_is_read_again_here_and_by_libpq(parameters: dict[str, 
 @settings(deadline=None, max_examples=500)
 @given(st.text(st.sampled_from("ab1/:@?#&%[],2f")))
 @example("u:p@[::1]:1,h/d?user=x&")
-def test_a_uri_is_read_as_libpq_reads_it_or_refused(rest: str) -> None:
+def test_any_uri_is_read_as_libpq_reads_it_or_refused(rest: str) -> None:
     text = f"postgresql://{rest}"
     expected = libpq.read(text)
     try:
@@ -91,7 +91,7 @@ def test_a_uri_is_read_as_libpq_reads_it_or_refused(rest: str) -> None:
 
 @settings(deadline=None, max_examples=500)
 @given(st.text(st.sampled_from("a1= '\\\t\n")))
-def test_pairs_are_read_as_libpq_reads_them_or_refused(rest: str) -> None:
+def test_any_pairs_are_read_as_libpq_reads_them_or_refused(rest: str) -> None:
     text = f"host={rest}"
     expected = libpq.read(text)
     try:
@@ -114,5 +114,5 @@ def test_pairs_are_read_as_libpq_reads_them_or_refused(rest: str) -> None:
         ("host='SECRET", "***"),
     ],
 )
-def test_a_dsn_of_either_form_is_shown_without_its_password(dsn: str, shown: str) -> None:
+def test_password_is_masked_in_uri_and_pairs(dsn: str, shown: str) -> None:
     assert mask(dsn) == shown

@@ -3,8 +3,10 @@
 import tomllib
 from pathlib import Path
 
-from aegisd.config.load import Directories, as_toml_values, load
+from aegisd.config.directories import Directories
+from aegisd.config.load import load
 from aegisd.config.settings import Settings
+from aegisd.config.to_toml import as_toml_values
 
 CONTRACT = """
 node = "{hostname}"
@@ -86,7 +88,7 @@ actions = [{ type = "log" }]
 """
 
 
-def test_no_file_gives_the_contracts_defaults(tmp_path: Path) -> None:
+def test_no_file_gives_the_defaults_of_the_contract(tmp_path: Path) -> None:
     (tmp_path / "empty.toml").write_text("")
     settings = load(tmp_path / "empty.toml", {})
     assert settings == Settings()
@@ -95,17 +97,17 @@ def test_no_file_gives_the_contracts_defaults(tmp_path: Path) -> None:
     assert values == tomllib.loads(CONTRACT)
 
 
-def test_the_contracts_block_is_a_valid_configuration(tmp_path: Path) -> None:
+def test_contract_example_is_a_valid_configuration(tmp_path: Path) -> None:
     (tmp_path / "contract.toml").write_text(CONTRACT)
     assert load(tmp_path / "contract.toml", {}) == Settings()
 
 
-def test_a_list_of_rules_takes_the_default_rules_place(tmp_path: Path) -> None:
+def test_configured_rules_replace_the_default_rule(tmp_path: Path) -> None:
     (tmp_path / "c.toml").write_text("[alerts]\nrules = []")
     assert load(tmp_path / "c.toml", {}).alerts.rules == ()
 
 
-def test_root_has_the_systems_places() -> None:
+def test_root_gets_system_directories() -> None:
     directories = Directories.of({"HOME": "/root", "XDG_RUNTIME_DIR": "/run/user/0"}, 0)
     assert (directories.runtime, directories.state) == (
         Path("/run/aegisd"),
@@ -113,7 +115,7 @@ def test_root_has_the_systems_places() -> None:
     )
 
 
-def test_a_user_has_the_sessions_places() -> None:
+def test_user_gets_xdg_directories() -> None:
     home = {"HOME": "/home/a", "XDG_RUNTIME_DIR": "/run/user/1000"}
     directories = Directories.of(home, 1000)
     assert directories.runtime == Path("/run/user/1000/aegisd")
@@ -122,19 +124,19 @@ def test_a_user_has_the_sessions_places() -> None:
     assert moved.state == Path("/s/aegisd")
 
 
-def test_a_user_without_a_session_has_a_runtime_directory_beside_the_state() -> None:
+def test_user_without_session_gets_runtime_directory_in_state() -> None:
     assert Directories.of({"HOME": "/home/a"}, 1000).runtime == Path(
         "/home/a/.local/state/aegisd/run"
     )
 
 
-def test_systemds_places_come_first_and_of_several_the_first() -> None:
+def test_first_of_systemds_directories_wins() -> None:
     given = {"RUNTIME_DIRECTORY": "/run/x:/run/y", "STATE_DIRECTORY": "/var/lib/x:/var/lib/y"}
     for uid in (0, 1000):
         directories = Directories.of(given, uid)
         assert (directories.runtime, directories.state) == (Path("/run/x"), Path("/var/lib/x"))
 
 
-def test_placeholders_are_filled_in_wherever_they_stand() -> None:
+def test_placeholders_are_replaced_anywhere_in_the_text() -> None:
     directories = Directories(Path("/r"), Path("/s"), "h")
     assert directories.expand("{runtime}/a {state}/b {hostname} {other}") == "/r/a /s/b h {other}"

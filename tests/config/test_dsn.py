@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 from config import libpq
 
-from aegisd.config.conninfo import parse
-from aegisd.config.dsn import PARAMETERS, complete
+from aegisd.config.libpq.conninfo import parse
+from aegisd.config.libpq.dsn import complete_dsn
+from aegisd.config.libpq.parameters import PARAMETERS
 
 TAKEN = {
     "application_name": "a b",
@@ -92,23 +93,23 @@ NAMES = sorted(libpq.variables())
 
 def refusal(text: str, environment: dict[str, str] | None = None) -> str:
     with pytest.raises(ValueError, match=r"\w") as caught:
-        complete(text, environment or {})
+        complete_dsn(text, environment or {})
     shown = str(caught.value)
     assert "SECRET" not in shown
     return shown
 
 
-def test_what_the_newest_libpq_knows_is_known_with_its_variables() -> None:
+def test_table_has_every_parameter_and_variable_of_libpq() -> None:
     ours = {name: parameter.variable for name, parameter in PARAMETERS.items()}
     assert ours == {n: v for n, v in libpq.variables().items() if n != "service"}
     assert set(NAMES) >= libpq.NEW_IN_18
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_parameter_is_taken_or_refused_by_its_value(name: str) -> None:
+def test_each_parameter_is_accepted_or_refused_by_its_value(name: str) -> None:
     assert {name} & {*TAKEN, *REFUSED, "service"}
     if name in TAKEN:
-        assert complete(f"{name}='{TAKEN[name]}'", {}) == f"{name}='{TAKEN[name]}'"
+        assert complete_dsn(f"{name}='{TAKEN[name]}'", {}) == f"{name}='{TAKEN[name]}'"
     if name in REFUSED:
         shown = refusal(f"{name}='{REFUSED[name]}'")
         assert shown.startswith(name)
@@ -116,8 +117,8 @@ def test_every_parameter_is_taken_or_refused_by_its_value(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "service"])
-def test_an_empty_value_is_the_default(name: str) -> None:
-    assert complete(f"host=h {name}=", {}) == f"host=h {name}="
+def test_empty_value_means_the_default(name: str) -> None:
+    assert complete_dsn(f"host=h {name}=", {}) == f"host=h {name}="
 
 
 @pytest.mark.parametrize(
@@ -153,7 +154,7 @@ def test_an_empty_value_is_the_default(name: str) -> None:
         ("h", "is neither 'embedded' nor a postgresql:// address nor key=value pairs"),
     ],
 )
-def test_a_refusal_names_the_parameter_its_reason_and_the_remedy(text: str, line: str) -> None:
+def test_refusal_names_parameter_reason_and_remedy(text: str, line: str) -> None:
     assert refusal(text).startswith(line)
 
 
@@ -172,7 +173,7 @@ def test_a_refusal_names_the_parameter_its_reason_and_the_remedy(text: str, line
         "mysql://u:SECRET@h/d?a=SECRET",
     ],
 )
-def test_no_refusal_shows_what_may_be_of_a_password(text: str) -> None:
+def test_refusal_shows_no_part_of_a_password(text: str) -> None:
     assert refusal(text)
 
 
@@ -192,17 +193,17 @@ def test_no_refusal_shows_what_may_be_of_a_password(text: str) -> None:
         "connect_timeout=-1",
     ],
 )
-def test_places_and_values_as_libpq_takes_them_are_taken(text: str) -> None:
-    assert complete(text, {}) == text
+def test_hosts_and_values_that_libpq_takes_are_accepted(text: str) -> None:
+    assert complete_dsn(text, {}) == text
 
 
-def test_variables_fill_in_what_the_dsn_leaves_out() -> None:
+def test_variables_add_parameters_that_the_dsn_lacks() -> None:
     environment = {"PGHOST": "a", "PGPORT": "", "PGUSER": "u", "PGCONNECT_TIMEOUT": "5"}
-    filled = complete("postgresql://h/d?user=", environment)
+    filled = complete_dsn("postgresql://h/d?user=", environment)
     assert dict(parse(filled)) == {"host": "h", "dbname": "d", "user": "", "connect_timeout": "5"}
 
 
-def test_a_refused_variable_is_named_as_it_is() -> None:
+def test_refusal_of_a_variable_names_the_variable() -> None:
     assert refusal("host=h", {"PGREQUIREAUTH": "scram-sha-256"}).startswith(
         "PGREQUIREAUTH: require_auth can't be had: "
     )
@@ -229,22 +230,22 @@ def services(tmp_path: Path) -> dict[str, str]:
     return {"HOME": str(tmp_path)}
 
 
-def test_a_service_fills_in_before_the_variables_do(services: dict[str, str]) -> None:
+def test_service_wins_over_variables(services: dict[str, str]) -> None:
     environment = {**services, "PGHOST": "a", "PGUSER": "u"}
     expected = {"connect_timeout": "3", "host": "db port", "dbname": "d=e", "user": "u"}
     text = "service=metrics connect_timeout=3"
-    assert dict(parse(complete(text, environment))) == expected
+    assert dict(parse(complete_dsn(text, environment))) == expected
     del expected["connect_timeout"]
-    filled = dict(parse(complete("postgresql://", {**environment, "PGSERVICE": "metrics"})))
+    filled = dict(parse(complete_dsn("postgresql://", {**environment, "PGSERVICE": "metrics"})))
     assert filled == {**expected, "connect_timeout": "7"}
 
 
-def test_the_systems_file_is_looked_into_after_the_users(
+def test_system_service_file_is_read_after_the_users(
     services: dict[str, str], tmp_path: Path
 ) -> None:
     (tmp_path / "pg_service.conf").write_text("[central]\nhost=c\n")
     environment = {**services, "PGSYSCONFDIR": str(tmp_path)}
-    assert complete("service=central", environment) == "host=c"
+    assert complete_dsn("service=central", environment) == "host=c"
 
 
 @pytest.mark.parametrize(
@@ -259,7 +260,7 @@ def test_the_systems_file_is_looked_into_after_the_users(
         (b"\xff", "service: can't read {file}: not UTF-8 text"),
     ],
 )
-def test_a_service_that_cant_be_used_is_refused(
+def test_unusable_service_is_refused(
     tmp_path: Path, content: str | bytes | None, line: str
 ) -> None:
     file = tmp_path / "services"
@@ -269,5 +270,5 @@ def test_a_service_that_cant_be_used_is_refused(
     assert found.startswith(line.format(file=file))
 
 
-def test_a_service_without_any_file_is_refused() -> None:
+def test_service_without_any_file_is_refused() -> None:
     assert refusal("service=s").startswith("service='s' is in no file (none is known); ")

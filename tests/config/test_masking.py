@@ -6,8 +6,8 @@ import tomli_w
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aegisd.config.conninfo import mask
-from aegisd.config.load import as_toml_values
+from aegisd.config.libpq.conninfo import mask
+from aegisd.config.to_toml import as_toml_values
 
 EVERYTHING = """
 node = "a\\"b"
@@ -35,7 +35,7 @@ type = "log"
 """.replace("DIGEST", "a1" * 32)
 
 
-def test_what_is_shown_holds_no_secret_and_loads_to_the_same_settings(read) -> None:
+def test_printed_configuration_has_no_secret_and_loads_again(read) -> None:
     loaded = read(EVERYTHING)
     shown = tomli_w.dumps(as_toml_values(loaded))
     assert "SECRET" not in shown
@@ -60,13 +60,13 @@ def test_what_is_shown_holds_no_secret_and_loads_to_the_same_settings(read) -> N
     assert again.alerts.rules[0].actions[3] == loaded.alerts.rules[0].actions[3]
 
 
-def test_a_dsn_that_variables_complete_is_shown_whole_and_masked(read) -> None:
+def test_completed_dsn_is_printed_with_masked_password(read) -> None:
     environment = {"PGPASSWORD": "SECRET", "PGHOST": "/run/a b"}
     shown = as_toml_values(read("[storage]\ndsn = 'postgresql:///d'", environment))
     assert shown["storage"]["dsn"] == "dbname=d host='/run/a b' password=***"
 
 
-def test_an_empty_secret_stays_empty(read) -> None:
+def test_empty_secret_stays_empty(read) -> None:
     text = EVERYTHING.replace('password = "SECRET"', 'password = ""')
     assert (
         as_toml_values(read(text))["alerts"]["rules"][0]["actions"][2]["config"]["password"] == ""
@@ -87,13 +87,13 @@ def test_an_empty_secret_stays_empty(read) -> None:
         ("postgresql://u:a/b@h/db", "postgresql://u:***@h/db"),
     ],
 )
-def test_a_dsn_is_shown_without_its_password(dsn: str, shown: str) -> None:
+def test_password_is_masked_in_any_dsn(dsn: str, shown: str) -> None:
     assert mask(dsn) == shown
 
 
 @settings(deadline=None, max_examples=300)
 @given(st.text(st.sampled_from("ab:/?#@%&=[] "), min_size=1))
-def test_no_password_is_shown_whatever_it_holds(middle: str) -> None:
+def test_password_with_any_characters_is_masked(middle: str) -> None:
     shown = mask(f"postgresql://user:HIDDEN{middle}HIDDEN@host/db")
     assert "HIDDEN" not in shown
     assert shown.endswith("@host/db")

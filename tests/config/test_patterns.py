@@ -1,4 +1,4 @@
-"""Patterns for paths: which are taken, and what is said of the others."""
+"""Patterns of paths: which are accepted, and the problems of the others."""
 
 from itertools import product
 
@@ -16,7 +16,7 @@ def paths(*patterns: str) -> str:
     return f"[paths]\npatterns = {list(patterns)!r}"
 
 
-def test_patterns_are_kept_in_their_order(read) -> None:
+def test_patterns_keep_their_order(read) -> None:
     given_ = ("/users/me", "/users/{name}", "/users/{name}/", "/files/{path*}", "/v1/a:b/@c/ü d")
     assert read(paths(*given_)).paths.patterns == given_
     environment = {"AEGISD_PATHS__PATTERNS": '["/a/{b}"]'}
@@ -46,7 +46,7 @@ def test_patterns_are_kept_in_their_order(read) -> None:
         ("/" + "x" * 254, None),
     ],
 )
-def test_a_wrong_pattern_is_said(read, problems, pattern: str, problem: str | None) -> None:
+def test_wrong_pattern_gives_its_problem(read, problems, pattern: str, problem: str | None) -> None:
     assert MAX_PATTERN_CHARACTERS == 255
     if problem is None:
         assert read(paths("/good", pattern)).paths.patterns[1] == pattern
@@ -54,7 +54,7 @@ def test_a_wrong_pattern_is_said(read, problems, pattern: str, problem: str | No
         assert problems(paths("/good", pattern)) == [f"paths.patterns[1]: {problem}"]
 
 
-def test_each_wrong_pattern_has_its_line(problems) -> None:
+def test_each_wrong_pattern_gives_a_line(problems) -> None:
     assert problems("[paths]\npatterns = ['a', '/b', 5, '/\\u0001', \"/\\u0001\"]") == [
         "paths.patterns[0]: 'a' does not start with /",
         "paths.patterns[2]: 5 is not text",
@@ -63,7 +63,7 @@ def test_each_wrong_pattern_has_its_line(problems) -> None:
     assert problems("[paths]\npatterns = '/a'") == ["paths.patterns: is not a list"]
 
 
-def test_a_pattern_that_one_before_it_covers_is_said(problems) -> None:
+def test_pattern_covered_by_an_earlier_one_is_a_problem(problems) -> None:
     line = "paths.patterns[{}]: '{}' never counts, since '{}' before it takes all its paths; put"
     found = problems(
         paths("/a/{b}", "/c/{d*}", "/a/x", "/a/{c}", "/c/{d}/e", "/c/{e*}", "/c", "/a/", "/a/{b}/")
@@ -76,7 +76,7 @@ def test_a_pattern_that_one_before_it_covers_is_said(problems) -> None:
     ]
 
 
-def test_there_are_not_too_many(read, problems) -> None:
+def test_more_patterns_than_the_limit_are_a_problem(read, problems) -> None:
     most = [f"/{n}/{{x}}" for n in range(MAX_PATTERNS)]
     assert len(read(paths(*most)).paths.patterns) == MAX_PATTERNS
     assert problems(paths(*most, "/more")) == ["paths.patterns: has 501 patterns, more than 500"]
@@ -97,7 +97,7 @@ EVERY_PATH = [
 
 
 @given(TEXTS, TEXTS)
-def test_one_covers_another_when_it_takes_all_its_paths(one: str, other: str) -> None:
+def test_pattern_covers_another_if_it_matches_all_its_paths(one: str, other: str) -> None:
     takes_one, takes_other = Patterns([one]).first, Patterns([other]).first
     expected = all(takes_one(path) for path in EVERY_PATH if takes_other(path))
     assert parse(one).covers(parse(other)) == expected

@@ -1,4 +1,4 @@
-"""What is wrong is said, all of it at once, a line each."""
+"""A wrong configuration gives all its problems at once, a line each."""
 
 import pytest
 
@@ -11,14 +11,14 @@ def rule(name: str, condition: str = GOOD, more: str = "") -> str:
     return f'[[alerts.rules]]\nid = "{name}"\nname = "{name}"\n{condition}\n{more}\n'
 
 
-def test_the_contracts_example_is_said_in_its_words(problems) -> None:
+def test_problem_of_the_contract_example_has_its_words(problems) -> None:
     wrong = GOOD.replace('">"', '"=>"')
     assert problems(rule("a") + rule("b") + rule("c", wrong)) == [
         "alerts.rules[2].condition.operator: '=>' is not one of > < >= <= =="
     ]
 
 
-def test_all_problems_come_at_once(problems) -> None:
+def test_all_problems_are_given_at_once(problems) -> None:
     text = """
     nod = "a"
     [log]
@@ -106,12 +106,12 @@ def test_all_problems_come_at_once(problems) -> None:
         ),
     ],
 )
-def test_a_problem_is_said_with_its_path(problems, text: str, line: str) -> None:
+def test_problem_starts_with_the_path_of_its_key(problems, text: str, line: str) -> None:
     (found,) = problems(text)
     assert found.startswith(line)
 
 
-def test_a_variable_that_fills_in_the_dsn_is_checked_with_it(problems, read) -> None:
+def test_libpq_variable_is_checked_with_the_dsn(problems, read) -> None:
     environment = {"PGSSLMODE": "on"}
     assert problems("[storage]\ndsn = 'postgresql://'", environment) == [
         "storage.dsn: PGSSLMODE: sslmode='on' is none of disable allow prefer require verify-ca"
@@ -120,7 +120,7 @@ def test_a_variable_that_fills_in_the_dsn_is_checked_with_it(problems, read) -> 
     assert read("", environment).storage.dsn == "embedded"
 
 
-def test_keys_are_named_as_the_file_writes_them(problems) -> None:
+def test_problem_names_the_key_as_the_file_does(problems) -> None:
     config = "{ to = 'a', from = '', port = 70000 }"
     assert problems(rule("a", more=f"actions = [{{ type = 'email', config = {config} }}]")) == [
         "alerts.rules[0].actions[0].config.from: '' is not 1 to 255 printable characters",
@@ -130,12 +130,12 @@ def test_keys_are_named_as_the_file_writes_them(problems) -> None:
 
 
 @pytest.mark.parametrize("listen", ["127.0.0.1:1", "localhost:1", "[::1]:1", "127.9.9.9:0"])
-def test_loopback_needs_no_tokens(read, listen: str) -> None:
+def test_listening_on_loopback_needs_no_tokens(read, listen: str) -> None:
     assert read(f"[http]\nlisten = '{listen}'").http.listen == listen
 
 
 @pytest.mark.parametrize("listen", ["0.0.0.0:1", "[::]:1", "10.0.0.1:1", "example.com:1"])
-def test_beyond_loopback_tokens_are_needed(read, problems, listen: str) -> None:
+def test_listening_beyond_loopback_needs_tokens(read, problems, listen: str) -> None:
     (found,) = problems(f"[http]\nlisten = '{listen}'")
     assert found.startswith("http.listen: without http.tokens only loopback may be listened on")
     assert read(f"[http]\nlisten = '{listen}'\n{TOKEN}").http.tokens[0].role == "viewer"

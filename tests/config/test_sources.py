@@ -24,7 +24,7 @@ def problem_of(file: Path | None, environment: dict[str, str] | None = None) -> 
     return line
 
 
-def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+def test_unreadable_file_is_named(tmp_path: Path) -> None:
     assert problem_of(tmp_path / "none") == f"{tmp_path}/none: No such file or directory"
     assert problem_of(tmp_path) == f"{tmp_path}: Is a directory"
 
@@ -33,13 +33,13 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     "content",
     [b"node =", b"\xff", b"node = 'a'\nnode = 'b'", b"x = " + b"[" * 5000, b"x = " + b"1" * 5000],
 )
-def test_what_is_no_toml_is_said_in_a_line(tmp_path: Path, content: bytes) -> None:
+def test_file_that_is_no_toml_gives_one_line(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "c.toml"
     file.write_bytes(content)
     assert problem_of(file).startswith(f"{file}: not TOML: ")
 
 
-def test_a_file_that_is_too_large_is_not_read(tmp_path: Path) -> None:
+def test_file_over_the_size_limit_is_not_read(tmp_path: Path) -> None:
     file = tmp_path / "c.toml"
     file.write_bytes(b"#" * MAX_FILE_BYTES)
     load(file, {})
@@ -47,7 +47,7 @@ def test_a_file_that_is_too_large_is_not_read(tmp_path: Path) -> None:
     assert problem_of(file) == f"{file}: larger than {MAX_FILE_BYTES} bytes"
 
 
-def test_the_default_file_counts_where_there_is_one(tmp_path: Path, monkeypatch) -> None:
+def test_default_file_is_read_where_it_exists(tmp_path: Path, monkeypatch) -> None:
     file = tmp_path / "aegisd.toml"
     monkeypatch.setattr("aegisd.config.load.DEFAULT_FILE", file)
     assert load(None, {}).node == "{hostname}"
@@ -58,13 +58,13 @@ def test_the_default_file_counts_where_there_is_one(tmp_path: Path, monkeypatch)
     assert load(file, {"AEGISD_CONFIG": "/nonexistent"}).node == "default"
 
 
-def test_a_default_file_out_of_reach_is_a_problem_not_a_crash(tmp_path: Path, monkeypatch) -> None:
+def test_default_file_without_permission_is_a_problem(tmp_path: Path, monkeypatch) -> None:
     out_of_reach = tmp_path / ("x" * 300)
     monkeypatch.setattr("aegisd.config.load.DEFAULT_FILE", out_of_reach)
     assert problem_of(None) == f"{out_of_reach}: File name too long"
 
 
-def test_text_from_the_environment_is_taken_as_it_stands(read) -> None:
+def test_text_from_the_environment_is_taken_unchanged(read) -> None:
     environment = {
         "AEGISD_NODE": '"a" = b',
         "AEGISD_LOG__LEVEL": "error",
@@ -80,7 +80,7 @@ def test_text_from_the_environment_is_taken_as_it_stands(read) -> None:
     assert settings.ingest.udp == ""
 
 
-def test_other_types_come_as_toml_writes_them(read) -> None:
+def test_other_values_from_the_environment_are_read_as_toml(read) -> None:
     environment = {
         "AEGISD_METRICS__BATCH_SIZE": "5_000",
         "AEGISD_METRICS__SAMPLING__RATE": "0.5",
@@ -116,18 +116,20 @@ def test_other_types_come_as_toml_writes_them(read) -> None:
         ("AEGISD_LOG__LEVEL", "loud", "log.level: 'loud' is not one of debug info warning error"),
     ],
 )
-def test_a_wrong_variable_is_said(problems, name: str, value: str, line: str) -> None:
+def test_wrong_variable_gives_its_problem(problems, name: str, value: str, line: str) -> None:
     (found,) = problems("", {name: value})
     assert found.startswith(line)
 
 
-def test_a_variable_that_is_no_toml_is_not_repeated(problems) -> None:
+def test_variable_that_is_no_toml_is_not_shown(problems) -> None:
     rules = '[{ actions = [{ config = { webhook_url = "https://hidden" } } }]'
     assert "hidden" not in "".join(problems("", {"AEGISD_ALERTS__RULES": rules}))
 
 
 @pytest.mark.parametrize("value", ["5", "'text'", "[]", "[{}]"])
-def test_a_variable_below_what_is_no_table_leaves_the_files_problem(problems, value: str) -> None:
+def test_variable_below_a_key_that_is_no_table_keeps_the_files_problem(
+    problems, value: str
+) -> None:
     environment = {"AEGISD_DASHBOARD__WEBSOCKET__PATH": "/a"}
     assert problems(f"dashboard = {value}", environment) == ["dashboard: is not a table"]
     assert problems(f"[dashboard]\nwebsocket = {value}", environment) == [
@@ -135,7 +137,7 @@ def test_a_variable_below_what_is_no_table_leaves_the_files_problem(problems, va
     ]
 
 
-def test_secrets_come_from_the_file_itself_from_files_and_variables(read, tmp_path: Path) -> None:
+def test_secret_is_read_from_text_file_or_variable(read, tmp_path: Path) -> None:
     (tmp_path / "secret").write_text(f"{URL}\n")
     for given in (f'"{URL}"', f'{{ file = "{tmp_path}/secret" }}', '{ env = "HOOK" }'):
         settings = read(SLACK.format(given), {"HOOK": URL})
@@ -157,12 +159,14 @@ def test_secrets_come_from_the_file_itself_from_files_and_variables(read, tmp_pa
         ('"http://[hidden"', "Invalid IPv6 URL"),
     ],
 )
-def test_a_secret_that_is_none_is_said_without_it(problems, given: str, reason: str) -> None:
+def test_wrong_secret_gives_its_problem_without_the_secret(
+    problems, given: str, reason: str
+) -> None:
     path = "alerts.rules[0].actions[0].config.webhook_url"
     assert problems(SLACK.format(given), {"EMPTY": ""}) == [f"{path}: {reason}"]
 
 
-def test_a_file_with_a_secret_that_is_no_text_is_said(problems, tmp_path: Path) -> None:
+def test_secret_file_that_is_no_text_is_a_problem(problems, tmp_path: Path) -> None:
     (tmp_path / "secret").write_bytes(b"\xff\xfe")
     (line,) = problems(f'[storage]\ndsn = {{ file = "{tmp_path}/secret" }}')
     assert line == f"storage.dsn: can't read {tmp_path}/secret: not UTF-8 text"

@@ -29,32 +29,32 @@ def provided(soft: int, hard: int) -> list[str]:
 
 
 @pytest.mark.parametrize("limit", [0, 1, RESERVE, 300, 1024, 1755])
-def test_what_there_is_is_shared_with_some_left(limit: int) -> None:
+def test_low_limit_is_shared_and_leaves_the_reserve(limit: int) -> None:
     given = shares(limit, WANTED)
     assert given.stream >= 1 <= given.http
     assert given.stream + given.http <= max(2, limit - RESERVE)
     assert given != WANTED
 
 
-def test_with_enough_all_get_what_they_want() -> None:
+def test_high_limit_gives_all_connections() -> None:
     assert shares(1500 + RESERVE, WANTED) == WANTED
 
 
-def test_the_limit_is_raised_as_far_as_needed() -> None:
+def test_soft_limit_is_raised_as_far_as_needed() -> None:
     assert provided(1024, 4096) == [f"1000 500 {1500 + RESERVE}"]
 
 
-def test_a_limit_that_is_high_enough_stays() -> None:
+def test_sufficient_soft_limit_stays() -> None:
     assert provided(4000, 4096) == ["1000 500 4000"]
 
 
-def test_where_the_hard_limit_is_low_connections_are_fewer_and_it_says_so() -> None:
+def test_low_hard_limit_gives_fewer_connections_and_a_warning() -> None:
     *said, figures = provided(256, 1024)
     assert figures == f"{(1024 - RESERVE) * 2 // 3} {(1024 - RESERVE) // 3} 1024"
     assert "LimitNOFILE" in "".join(said)
 
 
-def test_no_limit_is_left_as_it_is() -> None:
+def test_soft_limit_at_the_hard_limit_stays() -> None:
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     if hard != resource.RLIM_INFINITY:
         assert provided(hard, hard) == [f"1000 500 {hard}"]

@@ -16,11 +16,10 @@ from attrs import Factory, define, frozen
 from fuzz.mutate import Mutator
 from fuzz.oracle import framed
 from fuzz.seeds import seeds
-from sample_events import MICROSECONDS, Together, decoded_by, faults
+from sample_events import MICROSECONDS, Together, decoded_by, faults, open_decoder
 from support import Daemon, short_directory, wait_until
 
 from aegisd.config.settings import Metrics
-from aegisd.wire.decode import Decoder
 
 CONFIG = """
 [ingest]
@@ -202,7 +201,7 @@ class Flood:
 
 
 def _decoded(burst: list[bytes], now: float) -> Together:
-    return decoded_by(Decoder(MAX_AGE), burst, now)
+    return decoded_by(open_decoder(MAX_AGE), burst, now)
 
 
 def run(datagrams: int, seed: int) -> None:

@@ -15,6 +15,7 @@ from sample_events import (
     decoded_by,
     faults,
     flows,
+    open_decoder,
     rows,
     sort,
 )
@@ -28,7 +29,6 @@ from aegisd.events.protocol import (
     SYSTEM,
     FieldType,
 )
-from aegisd.wire.decode import Decoder
 
 _LENGTH_BYTES = 2
 
@@ -41,7 +41,7 @@ def check(messages: Sequence[bytes]) -> None:
     comes out is within the protocol's limits.
     """
     together = decode(*messages)
-    alone = [decoded_by(_decoder(), [data]) for data in messages]
+    alone = [decoded_by(open_decoder(), [data]) for data in messages]
     assert np.diff(together.starts).tolist() == [int(each.starts[-1]) for each in alone]
     assert _content([together], [0]) == _content(alone, together.starts[:-1].tolist())
     for block in together.blocks:
@@ -74,10 +74,6 @@ def unframed(data: bytes) -> list[bytes]:
         at = start + int.from_bytes(data[at:start], "big")
         messages.append(data[start:at])
     return messages
-
-
-def _decoder() -> Decoder:
-    return Decoder(MAX_AGE)
 
 
 def _content(parts: list[Together], starts: list[int]) -> object:

@@ -8,10 +8,8 @@ from fuzz.flood import CONFIG, Flood
 from fuzz.mutate import EVENT_START, MAX_BYTES, Mutator
 from fuzz.oracle import check, failure, framed, unframed
 from fuzz.seeds import seeds
-from sample_events import NOW, decoded_by
+from sample_events import NOW, decoded_by, open_decoder
 from support import Daemon
-
-from aegisd.wire.decode import Decoder
 
 SEED = 7460
 MESSAGES = 3000
@@ -65,7 +63,7 @@ def test_mutants_are_of_many_sorts() -> None:
     """A mutator that only breaks messages would find nothing behind the first check."""
     mutator = Mutator(Random(SEED), SEEDS)
     mutants = [mutator.message() for _ in range(MESSAGES)]
-    decoded = decoded_by(Decoder(10**18), mutants)
+    decoded = decoded_by(open_decoder(10**18), mutants)
     assert {block.kind for block in decoded.blocks} == {
         "request",
         "rate_limit",

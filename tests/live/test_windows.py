@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from aegisd.config.settings import WINDOW_SECONDS
 from aegisd.events.counters import COUNTERS
-from aegisd.live.seconds import Seconds
 from aegisd.live.windows import FEW_SECONDS, LONGEST, REACH_AHEAD, Windows
 from aegisd.stats import sketch
+from aegisd.stats.grouping import Groups
 
 START = 1_000_000
 MOST_BACK = 60  # the ring has a minute to spare
@@ -47,7 +47,7 @@ def add(windows: Windows, now: int, events: list[Event]) -> None:
     counters = np.zeros((len(first), len(COUNTERS)), np.int64)
     for place, (_, number, _) in zip(row.tolist(), events, strict=True):
         counters[place, number] += number + 1
-    windows.add(Seconds(first, row), counters, np.array([bin_ for _, _, bin_ in events], np.intp))
+    windows.add(Groups(first, row), counters, np.array([bin_ for _, _, bin_ in events], np.intp))
 
 
 def check(windows: Windows, model: Model) -> None:

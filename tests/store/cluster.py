@@ -1,4 +1,4 @@
-"""What tests of the embedded Postgres share: its processes, psql, a daemon of its own."""
+"""Helpers for tests of the embedded Postgres: its processes, psql, a daemon that runs it."""
 
 import importlib.util
 import os
@@ -29,7 +29,7 @@ import os, pwd, signal, sys, trio
 from pathlib import Path
 from aegisd.store.embedded.cluster import embedded_postgres
 
-# a shell starts what runs in the background with SIGINT ignored
+# a shell has background processes ignore SIGINT
 signal.signal(signal.SIGINT, signal.default_int_handler)
 for name in sys.argv[2:]:  # only now, as Python itself may lie where that user can't go
     user = pwd.getpwnam(name)
@@ -84,7 +84,7 @@ async def query(dsn: str, sql: str) -> str:
 
 @asynccontextmanager
 async def holder(state: Path, *user: str) -> AsyncIterator[tuple[trio.Process, str]]:
-    """A daemon of its own that holds the state directory; killed at the end."""
+    """A process that runs the embedded Postgres, killed at the end; yields it and the DSN."""
     process = await trio.lowlevel.open_process(
         [sys.executable, "-c", HOLDER, str(state), *user],
         stdout=subprocess.PIPE,
@@ -110,7 +110,7 @@ async def kill(process: trio.Process) -> None:
 
 
 def postgres_processes(state: Path) -> list[int]:
-    """What pg_ctl has forked for this state, be it not yet more than the shell."""
+    """The pids of the processes that pg_ctl has forked for this state, the shell included."""
     data = os.fsencode(state / "postgres/data")
     found = []
     for process in Path("/proc").glob("[0-9]*"):
@@ -121,7 +121,7 @@ def postgres_processes(state: Path) -> list[int]:
     return found
 
 
-def names(state: Path, pattern: str) -> list[str]:
+def names_matching(state: Path, pattern: str) -> list[str]:
     return [path.name for path in (state / "postgres").glob(pattern)]
 
 
@@ -138,8 +138,8 @@ def internet_sockets_of(pid: int) -> set[str]:
     return {row.split()[9] for row in rows}
 
 
-async def gone(pid: int) -> None:
-    """Wait until a process that's not our child has ended."""
+async def wait_until_gone(pid: int) -> None:
+    """Wait until a process that is not our child has ended."""
     try:
         fd = os.pidfd_open(pid)
     except ProcessLookupError:

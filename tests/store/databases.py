@@ -1,4 +1,4 @@
-"""What the store's tests share: a database under trio, blocks made by hand, a way to it."""
+"""Helpers of the store's tests: a database under trio, blocks made by hand, storage, a writer."""
 
 import asyncio
 import time
@@ -70,7 +70,7 @@ _TEXTS: dict[str, dict[str, str | None]] = {
 
 
 def block(kind: str, events: Sequence[dict[str, Any]]) -> Block:
-    """A block of events; durations are microseconds, what an event leaves out has a default."""
+    """A block of events; durations are microseconds, missing fields have defaults."""
     assert not any("duration_ms" in event or "response_time_ms" in event for event in events)
     return Block(
         kind,
@@ -91,7 +91,7 @@ def requests(count: int = 1, **event: Any) -> Block:
 
 
 async def write(postgres: Postgres, *blocks: Block, node: str = NODE) -> None:
-    """Write blocks in one transaction, as what a new journal holds."""
+    """Write blocks in one transaction, as those of a new journal."""
     journal = uuid4()
     start = await postgres.position(journal, node, 0)
     whole = concatenate(blocks)
@@ -101,13 +101,13 @@ async def write(postgres: Postgres, *blocks: Block, node: str = NODE) -> None:
 
 @asynccontextmanager
 async def database(dsn: str | None, *, migrate: bool = True) -> AsyncIterator[Postgres]:
-    async with open_postgres(migrate=migrate) as postgres:
+    async with open_postgres(migrate=migrate, layout="auto", schema="aegisd") as postgres:
         postgres.dsn = dsn
         yield postgres
 
 
 async def ask(dsn: str, sql: str, *args: Any) -> list[tuple[Any, ...]]:
-    """Ask the database over a connection of the test's own, from trio."""
+    """The rows of a query, over a connection of the test's own."""
     return await trio.to_thread.run_sync(lambda: asyncio.run(query(dsn, sql, *args)))
 
 
@@ -123,7 +123,7 @@ async def begin(postgres: Postgres, moment: int) -> None:
 
 @contextmanager
 def history_of(postgres: Postgres, directory: Path) -> Iterator[History]:
-    """Answers of a daemon that has nothing waiting."""
+    """The history of a daemon whose backlog is empty."""
     journal = Journal(directory / "journal", JOURNAL_BYTES, 0)
     try:
         yield History(postgres, Backlog(journal, time.time), NODE)
@@ -133,7 +133,7 @@ def history_of(postgres: Postgres, directory: Path) -> Iterator[History]:
 
 @asynccontextmanager
 async def session(dsn: str) -> AsyncIterator[Callable[..., Awaitable[Any]]]:
-    """A connection of the test's own, that keeps what it locks; yields what executes statements."""
+    """A connection of the test's own that keeps its locks; yields its ``execute``."""
     async with trio_asyncio.open_loop():
         connection = await trio_asyncio.aio_as_trio(asyncpg.connect)(
             dsn, server_settings=WHERE_TABLES_ARE
@@ -149,13 +149,13 @@ def database_name(dsn: str) -> str:
 
 
 async def eventually(holds: Callable[[], Any]) -> None:
-    """Until it holds; the test's own deadline ends a vain wait."""
-    while not holds():  # noqa: ASYNC110 # what is waited for tells nobody
+    """Wait until it holds; the test's own deadline ends a wait in vain."""
+    while not holds():  # noqa: ASYNC110 # nothing tells when it holds
         await trio.sleep(0.01)
 
 
 async def until(dsn: str, sql: str, answer: Any) -> None:
-    """Until a query answers with this one value."""
+    """Wait until a query answers with this one value."""
     while await ask(dsn, sql) != [(answer,)]:
         pass
 
@@ -174,7 +174,7 @@ async def storage_in(
     max_bytes: int = JOURNAL_BYTES,
     **metrics: Any,
 ) -> AsyncIterator[Storage]:
-    """The way to a database, over the journal in a directory; ``now`` is where a new one starts."""
+    """Storage over the journal in a directory; ``now`` is the first position of a new journal."""
     settings = Metrics(**{"flush_interval_ms": 10, **metrics})
     journal = Journal(directory, max_bytes, now)
     backlog = Backlog(journal, lambda: clocks()[0])
@@ -188,7 +188,7 @@ async def storage_in(
 
 @asynccontextmanager
 async def running(writer: Writer) -> AsyncIterator[trio.Event]:
-    """The writer at work; yields an event that tells that it has returned."""
+    """Run the writer; yields an event that is set when it has returned."""
     returned = trio.Event()
 
     async def run() -> None:

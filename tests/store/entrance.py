@@ -9,13 +9,13 @@ from pathlib import Path
 
 import trio
 
-from aegisd.config import conninfo
+from aegisd.config.libpq import conninfo
 
 SSL_REQUEST = bytes.fromhex("0000000804d2162f")
 
 
 class Certificates:
-    """An authority, what it has signed for 127.0.0.1 and for a client, and what it has revoked."""
+    """An authority, its certificates for 127.0.0.1 and for a client, and its revocation list."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -41,7 +41,7 @@ class Certificates:
         subprocess.run(words, cwd=self.folder, check=True, capture_output=True)
 
     def context(self) -> ssl.SSLContext:
-        """What asks every client for a certificate of the authority."""
+        """TLS that asks each client for a certificate of the authority."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(self.folder / "server.crt", self.folder / "server.key")
         context.load_verify_locations(self.authority)
@@ -52,7 +52,7 @@ class Certificates:
 
 @asynccontextmanager
 async def entrance(dsn: str, context: ssl.SSLContext | None = None) -> AsyncIterator[int]:
-    """Yield the port behind which the server of ``dsn`` is."""
+    """Yield a TCP port that leads to the server of ``dsn``."""
     async with trio.open_nursery() as nursery:
         host = dict(conninfo.parse(dsn))["host"]
         serve = partial(_serve, f"{host}/.s.PGSQL.5432", context)
@@ -72,16 +72,16 @@ async def _serve(path: str, context: ssl.SSLContext | None, client: trio.SocketS
         stream = trio.SSLStream(client, context, server_side=True, https_compatible=True)
     try:
         async with await trio.open_unix_socket(path) as server, trio.open_nursery() as nursery:
-            nursery.start_soon(_pass, stream, server, nursery.cancel_scope)
-            nursery.start_soon(_pass, server, stream, nursery.cancel_scope)
+            nursery.start_soon(_relay, stream, server, nursery.cancel_scope)
+            nursery.start_soon(_relay, server, stream, nursery.cancel_scope)
     finally:
         await trio.aclose_forcefully(stream)
 
 
-async def _pass(source: trio.abc.Stream, sink: trio.abc.Stream, scope: trio.CancelScope) -> None:
+async def _relay(source: trio.abc.Stream, sink: trio.abc.Stream, scope: trio.CancelScope) -> None:
     try:
         while data := await source.receive_some(65536):
             await sink.send_all(data)
     except trio.BrokenResourceError:
-        pass  # a client that gives up ends its side anyhow
+        pass  # a client that gives up ends its side, too
     scope.cancel()

@@ -7,14 +7,16 @@ from typing import Any
 
 import numpy as np
 from attrs import define, frozen
-from store.databases import block, write
+from store.databases import NODE, block, write
 
+from aegisd.alerts.archive import Archive
 from aegisd.config.settings import Metrics
 from aegisd.events.protocol import RATE_LIMIT, REQUEST
+from aegisd.events.units import SECOND_US
 from aegisd.stats import sketch
 from aegisd.store.database.postgres import Postgres, Session
-from aegisd.store.rollups.adding import binned
-from aegisd.store.schema.levels import DAY, FINE, HOUR, KINDS, MINUTE, SECOND, Kind, floor
+from aegisd.store.rollups.statement import binned
+from aegisd.store.schema.levels import DAY, FINE, HOUR, KINDS, MINUTE, Kind, floor
 from aegisd.store.upkeep.maintenance import Maintainer
 
 Key = tuple[Any, ...]
@@ -31,18 +33,19 @@ class Time:
 
     def pass_(self, seconds: float) -> None:
         """Let it pass, on all clocks."""
-        self.now += round(seconds * SECOND)
+        self.now += round(seconds * SECOND_US)
         self.steady += seconds
 
     def clocks(self) -> tuple[float, float]:
-        return (self.now if self.here is None else self.here) / SECOND, self.steady
+        return (self.now if self.here is None else self.here) / SECOND_US, self.steady
 
     async def database(self, _: Session) -> int:
         return self.now
 
     def keeper(self, postgres: Postgres, **settings: Any) -> Maintainer:
         """A maintainer that lives in this time."""
-        return Maintainer(postgres, Metrics(**settings), self.clocks, self.database)
+        alerts = Archive(postgres, NODE)
+        return Maintainer(postgres, Metrics(**settings), self.clocks, alerts, self.database)
 
 
 @frozen
@@ -179,7 +182,7 @@ TIMED = ("duration_sum_us", "duration_min_us", "duration_max_us", "sketch")
 
 
 def moment(microseconds: int) -> str:
-    return f"to_timestamp({microseconds // SECOND})"
+    return f"to_timestamp({microseconds // SECOND_US})"
 
 
 async def assert_same(

@@ -1,4 +1,4 @@
-"""What tests of the journal share: journals in directories, and what stands in them."""
+"""What tests of the journal share: journals in directories, and what their files hold."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,13 +24,19 @@ def opened(directory: Path, max_bytes: int = PLENTY, now: int = 0) -> Iterator[J
         journal.close()
 
 
-def add(journal: Journal, *entries: bytes, events: int = 1, **moved: int) -> None:
-    for entry in entries:
-        journal.append(events, entry, {(UID, name): mark for name, mark in moved.items()}, SECOND)
+def add(journal: Journal, *payloads: bytes, events: int = 1, **moved: int) -> None:
+    """Append a record for each payload."""
+    for payload in payloads:
+        journal.append(events, payload, {(UID, name): mark for name, mark in moved.items()}, SECOND)
 
 
-def held(journal: Journal, position: int = 0) -> list[tuple[int, bytes]]:
-    """Position and entry of each record from a position on."""
+def numbered_payloads(*ranges: range) -> list[bytes]:
+    """Those of the records in the fixture ``three_segments``."""
+    return [b"block %d" % number for range_ in ranges for number in range_]
+
+
+def placed_payloads(journal: Journal, position: int = 0) -> list[tuple[int, bytes]]:
+    """Position and payload of each record from a position on."""
     cursor = Cursor(journal, position)
     found = []
     while (record := cursor.next()) is not None:
@@ -39,25 +45,27 @@ def held(journal: Journal, position: int = 0) -> list[tuple[int, bytes]]:
     return found
 
 
-def entries(journal: Journal, position: int = 0) -> list[bytes]:
-    return [entry for _, entry in held(journal, position)]
+def payloads(journal: Journal, position: int = 0) -> list[bytes]:
+    return [payload for _, payload in placed_payloads(journal, position)]
 
 
 def files(directory: Path) -> list[Path]:
+    """The segments' files."""
     return sorted(directory.glob(f"*{SUFFIX}"))
 
 
-def aside(directory: Path) -> list[Path]:
-    """What was set aside."""
+def set_aside(directory: Path) -> list[Path]:
+    """The files that were set aside."""
     return sorted(directory.glob("*.corrupt"))
 
 
-def flip(path: Path, offset: int) -> None:
+def flip_byte(path: Path, offset: int) -> None:
     """Change a byte of a file."""
     data = bytearray(path.read_bytes())
     data[offset] ^= 0xFF
     path.write_bytes(data)
 
 
-def known(journal: Journal, *sources: str) -> dict[str, Any]:
+def marks_of(journal: Journal, *sources: str) -> dict[str, Any]:
+    """The marks of these sources of UID."""
     return {source: journal.marks.get((UID, source)) for source in sources}

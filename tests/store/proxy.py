@@ -1,4 +1,4 @@
-"""A proxy of the tests' own in front of Postgres, that can stall, cut and restore."""
+"""A proxy in front of Postgres that can stall, cut connections and restore them."""
 
 import os
 import re
@@ -13,7 +13,7 @@ SOCKET = ".s.PGSQL.5432"
 
 
 class Proxy:
-    """Passes bytes between clients of ``dsn`` and the real server."""
+    """Relays bytes between clients of ``dsn`` and the real server."""
 
     def __init__(self, dsn: str, folder: Path) -> None:
         match = re.search(r"host=([^&]+)", dsn)
@@ -21,17 +21,17 @@ class Proxy:
         self._server = match[1] + "/" + SOCKET
         self._file = folder / SOCKET
         self.dsn = dsn.replace(match[1], quote(str(folder)))
-        self._moving = trio.Event()
-        self._moving.set()
+        self._flowing = trio.Event()
+        self._flowing.set()
         self._refusing = False
-        self._cutting_at: list[bytes] = []
-        self._passing = self._cutting_at_answer = False
+        self._cut_texts: list[bytes] = []
+        self._delivered = self._cut_at_answer = False
         self._clients: set[trio.CancelScope] = set()
         self.connections = 0
 
     def stall(self) -> None:
-        """Take bytes and connections, pass nothing on."""
-        self._moving = trio.Event()
+        """Accept connections and bytes, and relay nothing."""
+        self._flowing = trio.Event()
 
     def cut(self) -> None:
         """End all connections and refuse new ones."""
@@ -39,16 +39,17 @@ class Proxy:
         for scope in self._clients:
             scope.cancel()
 
-    def cut_at(self, *texts: bytes, passing: bool) -> None:
-        """End all connections when a client has sent these, one after the other.
+    def cut_at(self, *texts: bytes, delivered: bool) -> None:
+        """End all connections when a client has sent these texts, one after the other.
 
-        With ``passing`` the server gets the last one still and has answered; the answer is lost.
+        With ``delivered`` the server gets the last one and answers, and the answer is lost. Without
+        it the server does not get the last one.
         """
-        self._cutting_at, self._passing = list(texts), passing
+        self._cut_texts, self._delivered = list(texts), delivered
 
     def restore(self) -> None:
         self._refusing = False
-        self._moving.set()
+        self._flowing.set()
 
     async def serve(self, task_status: trio.TaskStatus[None]) -> None:
         listening = trio.socket.socket(trio.socket.AF_UNIX)
@@ -72,40 +73,40 @@ class Proxy:
             try:
                 await server.connect(self._server)
                 async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._pass_cutting, client, server, scope)
-                    nursery.start_soon(self._pass, server, client, scope)
+                    nursery.start_soon(self._relay_from_client, client, server, scope)
+                    nursery.start_soon(self._relay_from_server, server, client, scope)
             except* (OSError, trio.BrokenResourceError):
                 pass  # either side may go at any time
             finally:
                 self._clients.discard(scope)
 
-    async def _pass_cutting(
+    async def _relay_from_client(
         self,
         client: trio.socket.SocketType,
         server: trio.socket.SocketType,
         scope: trio.CancelScope,
     ) -> None:
         while data := await client.recv(65536):
-            await self._moving.wait()
-            if self._cutting_at and self._cutting_at[0] in data:
-                del self._cutting_at[0]
-                if not self._cutting_at and not self._passing:
+            await self._flowing.wait()
+            if self._cut_texts and self._cut_texts[0] in data:
+                del self._cut_texts[0]
+                if not self._cut_texts and not self._delivered:
                     self.cut()
                     return
-                self._cutting_at_answer = not self._cutting_at
+                self._cut_at_answer = not self._cut_texts
             await trio.SocketStream(server).send_all(data)
         scope.cancel()
 
-    async def _pass(
+    async def _relay_from_server(
         self,
         source: trio.socket.SocketType,
         sink: trio.socket.SocketType,
         scope: trio.CancelScope,
     ) -> None:
         while data := await source.recv(65536):
-            await self._moving.wait()
-            if self._cutting_at_answer:
-                self._cutting_at_answer = False
+            await self._flowing.wait()
+            if self._cut_at_answer:
+                self._cut_at_answer = False
                 self.cut()
                 return
             await trio.SocketStream(sink).send_all(data)

@@ -7,11 +7,12 @@ from attrs import frozen
 from store.databases import DAY, NOON, ask, block, write
 from store.folds import Time
 
+from aegisd.events.units import SECOND_US
 from aegisd.store.database.postgres import Postgres
-from aegisd.store.schema.levels import SECOND, floor
+from aegisd.store.schema.levels import floor
 
-MINUTE, HOUR = 60 * SECOND, 3600 * SECOND
-NOW = NOON + 34 * MINUTE + 20 * SECOND  # within an hour and a minute that are not closed
+MINUTE, HOUR = 60 * SECOND_US, 3600 * SECOND_US
+NOW = NOON + 34 * MINUTE + 20 * SECOND_US  # within an hour and a minute that are not closed
 NODES = ("a", "b", 'it\'s "c"')
 STATUSES = (0, 101, 200, 200, 200, 204, 304, 399, 400, 404, 429, 500, 599, 600, 999)
 _CHANCE = random.Random(7460)
@@ -84,7 +85,7 @@ async def fill(postgres: Postgres, dsn: str) -> None:
         dsn,
         "UPDATE rollup_progress SET folded_at = 'epoch', days_closed = to_timestamp($1),"
         " hours_closed = to_timestamp($1)",
-        floor(NOW - 20 * DAY, 86_400) / SECOND,
+        floor(NOW - 20 * DAY, 86_400) / SECOND_US,
     )
     for events, fold_at in STAGES:
         for node in NODES:

@@ -49,7 +49,7 @@ def watched(make_storing: MakeStoring) -> Daemon:
     return daemon
 
 
-async def test_an_alert_is_pushed_stored_and_listed_when_it_fires_and_when_it_resolves(
+async def test_alert_is_pushed_stored_and_listed_when_it_fires_and_resolves(
     watched: Daemon, dsn: str
 ) -> None:
     async def in_thread(ask: Callable[..., Any], *args: Any) -> Any:
@@ -87,7 +87,7 @@ async def next_of_type(socket: Any, type_: str) -> dict[str, Any]:
             return data
 
 
-def test_an_alert_goes_on_under_its_id_after_a_restart(watched: Daemon, rows: Rows) -> None:
+def test_open_alert_keeps_its_id_after_a_restart(watched: Daemon, rows: Rows) -> None:
     emit(watched, 500, 10)
     (before,) = wait_until(lambda: active(watched), "it is stored")
     assert watched.stop() == 0
@@ -100,16 +100,14 @@ def test_an_alert_goes_on_under_its_id_after_a_restart(watched: Daemon, rows: Ro
     assert rows(STORED) == [(before["id"], "half-fail", "active", 50.0)]
 
 
-def test_an_alert_fired_just_before_the_stop_is_stored(watched: Daemon, rows: Rows) -> None:
+def test_alert_fired_just_before_the_stop_is_stored(watched: Daemon, rows: Rows) -> None:
     emit(watched, 500, 10)
     wait_until(lambda: "alert triggered" in watched.log(), "it fires")
     assert watched.stop() == 0
     assert [row[1:] for row in rows(STORED)] == [("half-fail", "active", 50.0)]
 
 
-def test_an_alert_of_a_killed_daemon_is_not_doubled_when_it_fires_again(
-    watched: Daemon, rows: Rows
-) -> None:
+def test_open_alert_of_a_killed_daemon_is_not_doubled(watched: Daemon, rows: Rows) -> None:
     emit(watched, 500, 10)
     (before,) = wait_until(lambda: active(watched), "it is stored")
     watched.process.kill()
@@ -121,7 +119,7 @@ def test_an_alert_of_a_killed_daemon_is_not_doubled_when_it_fires_again(
     assert rows(STORED) == [(before["id"], "half-fail", "active", 50.0)]
 
 
-def test_an_alert_that_fires_while_the_database_is_away_is_stored_later(
+def test_alert_fired_while_the_database_is_away_is_stored_later(
     line: Any, make_storing: MakeStoring, rows: Rows
 ) -> None:
     line.cut()
@@ -135,9 +133,7 @@ def test_an_alert_that_fires_while_the_database_is_away_is_stored_later(
     assert [row[0] for row in rows(STORED)] == [alert["id"]]
 
 
-def test_an_alert_of_a_rule_that_is_gone_is_resolved_at_the_next_start(
-    watched: Daemon, rows: Rows
-) -> None:
+def test_alert_of_a_removed_rule_is_resolved_at_the_next_start(watched: Daemon, rows: Rows) -> None:
     emit(watched, 500, 10)
     (before,) = wait_until(lambda: active(watched), "it is stored")
     assert watched.stop() == 0

@@ -9,7 +9,7 @@ from torture.crashes import seed
 ROUNDS = 200
 
 
-def test_frames_beside_one_that_is_no_message_are_stored_once(dsn: str, directory: Path) -> None:
+def test_frames_beside_an_unreadable_one_are_stored_once(dsn: str, directory: Path) -> None:
     number = seed()
     print(f"TORTURE_SEED={number}")
     result = blunders(dsn, directory, ROUNDS, Random(number))

@@ -8,13 +8,13 @@ from torture.crashes import seed
 from torture.outcome import Outcome
 
 
-def test_a_line_that_breaks_at_any_byte_and_around_commit_loses_and_doubles_nothing(
+def test_database_connection_cut_at_any_byte_loses_and_doubles_no_event(
     dsn: str, directory: Path
 ) -> None:
     assert_exactly_once(breaks(dsn, directory, 2 * len(KINDS), seeded()))
 
 
-def test_a_postgres_that_is_killed_with_all_its_processes_loses_and_doubles_nothing(
+def test_killed_postgres_loses_and_doubles_no_event(
     directory: Path,
 ) -> None:
     assert_exactly_once(deaths(directory, 2, seeded()))

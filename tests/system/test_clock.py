@@ -13,7 +13,7 @@ from torture.crashes import CONFIG, TESTS, seed
 ROUNDS = 20
 
 
-def test_a_clock_that_steps_loses_and_doubles_nothing(dsn: str, directory: Path) -> None:
+def test_clock_step_loses_and_doubles_no_event(dsn: str, directory: Path) -> None:
     number = seed()
     print(f"TORTURE_SEED={number}")
     result = clock_steps(dsn, directory, ROUNDS, Random(number))
@@ -22,7 +22,7 @@ def test_a_clock_that_steps_loses_and_doubles_nothing(dsn: str, directory: Path)
     assert (result.lost, result.doubled) == (0, 0)
 
 
-def test_datagrams_are_stored_once_while_the_clock_goes_an_hour_back_and_forth(
+def test_datagrams_are_stored_once_while_the_clock_steps_an_hour(
     dsn: str, directory: Path, rows: Callable[..., list[tuple[Any, ...]]]
 ) -> None:
     offset = directory / "offset"

@@ -9,7 +9,7 @@ from support import Daemon
 ROWS = 500
 
 
-def test_rows_of_columns_are_seen_everywhere_and_bad_ones_counted(
+def test_columns_message_is_stored_and_shown_and_its_bad_rows_are_counted(
     storing: Daemon, rows: Callable[..., list[tuple[Any, ...]]]
 ) -> None:
     statuses = [200] * (ROWS - 2) + [503, 1000]

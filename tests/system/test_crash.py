@@ -8,7 +8,7 @@ from torture.crashes import crash, plan, seed
 ROUNDS = 20
 
 
-def test_a_daemon_killed_at_every_point_loses_and_doubles_nothing(
+def test_daemon_killed_at_any_crash_point_loses_and_doubles_no_event(
     dsn: str, directory: Path
 ) -> None:
     number = seed()

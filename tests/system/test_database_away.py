@@ -62,7 +62,7 @@ def assert_nothing_is_missing(daemon: Daemon, rows: Rows, sent: int) -> None:
     assert sum(ingest["dropped"].values()) == 0, "the journal holds far more than that"
 
 
-def test_without_a_database_it_is_ready_and_all_that_lives_in_memory_answers(
+def test_daemon_without_a_database_is_ready_and_answers_from_memory(
     make_storing: MakeStoring,
 ) -> None:
     daemon = make_storing(STORAGE__DSN=NOWHERE)
@@ -86,7 +86,7 @@ def test_without_a_database_it_is_ready_and_all_that_lives_in_memory_answers(
     assert daemon.stop(seconds=15) == 0
 
 
-def test_a_database_that_comes_later_gets_what_was_sent_before(
+def test_database_that_comes_later_gets_earlier_events(
     line: Any, make_storing: MakeStoring, rows: Rows
 ) -> None:
     line.cut()
@@ -102,7 +102,7 @@ def test_a_database_that_comes_later_gets_what_was_sent_before(
     assert daemon.get("/readyz") == {"status": "ok", "degradations": []}
 
 
-def test_what_waits_at_a_stop_is_stored_by_the_next_start_once(
+def test_events_waiting_at_a_stop_are_stored_once_by_the_next_start(
     line: Any, make_storing: MakeStoring, rows: Rows
 ) -> None:
     daemon = make_storing(STORAGE__DSN=line.dsn)
@@ -133,7 +133,7 @@ def test_what_waits_at_a_stop_is_stored_by_the_next_start_once(
     assert_stored_once(rows, 1101)
 
 
-def test_what_waits_in_a_daemon_that_is_killed_is_stored_by_the_next_start_once(
+def test_events_waiting_at_a_kill_are_stored_once_by_the_next_start(
     line: Any, make_storing: MakeStoring, rows: Rows
 ) -> None:
     daemon = make_storing(STORAGE__DSN=line.dsn)
@@ -159,7 +159,7 @@ def assert_stored_once(rows: Rows, events: int) -> None:
     assert rows(stored) == [(events, events)]
 
 
-def test_a_line_that_is_cut_again_and_again_under_load_loses_nothing(
+def test_database_connection_cut_repeatedly_under_load_loses_no_event(
     line: Any, make_storing: MakeStoring, rows: Rows
 ) -> None:
     daemon = make_storing(STORAGE__DSN=line.dsn, METRICS__FLUSH_INTERVAL_MS="20")
@@ -177,7 +177,7 @@ def test_a_line_that_is_cut_again_and_again_under_load_loses_nothing(
     assert_nothing_is_missing(daemon, rows, stream.sent)
 
 
-def test_a_line_that_breaks_in_the_middle_of_a_copy_ends_nothing_and_loses_nothing(
+def test_database_connection_cut_within_a_copy_loses_no_event(
     line: Any, make_storing: MakeStoring, rows: Rows
 ) -> None:
     one_batch = {"METRICS__BATCH_SIZE": "20000", "METRICS__FLUSH_INTERVAL_MS": "3600000"}
@@ -196,7 +196,7 @@ def test_a_line_that_breaks_in_the_middle_of_a_copy_ends_nothing_and_loses_nothi
     assert_nothing_is_missing(daemon, rows, 20_000)
 
 
-def test_a_postgres_that_is_killed_under_load_and_started_again_loses_nothing(
+def test_postgres_killed_under_load_and_restarted_loses_no_event(
     daemon: Daemon,
 ) -> None:
     with stream_to(daemon) as stream:
@@ -209,7 +209,7 @@ def test_a_postgres_that_is_killed_under_load_and_started_again_loses_nothing(
     assert_nothing_is_missing(daemon, daemon.rows, stream.sent)
 
 
-def test_a_wrong_password_is_told_in_one_line_and_events_are_taken(
+def test_wrong_password_logs_one_line_and_events_are_taken(
     make_storing: MakeStoring, dsn: str
 ) -> None:
     daemon = make_storing(STORAGE__DSN=with_password(dsn, "wrong-password"))
@@ -229,7 +229,7 @@ def with_password(dsn: str, password: str) -> str:
     return f"{scheme}://aegisd:{password}@{rest.split('@', 1)[1]}"
 
 
-def test_a_newer_schema_is_told_in_one_line_and_events_are_taken(
+def test_newer_schema_logs_one_line_and_events_are_taken(
     make_storing: MakeStoring, rows: Rows
 ) -> None:
     daemon = make_storing()
@@ -250,7 +250,7 @@ def test_a_newer_schema_is_told_in_one_line_and_events_are_taken(
     daemon.wait_for_rows(1)
 
 
-def test_without_migrating_an_empty_database_waits_for_aegisd_migrate(
+def test_empty_database_without_migrate_waits_for_aegisd_migrate(
     make_storing: MakeStoring, rows: Rows
 ) -> None:
     daemon = make_storing(STORAGE__MIGRATE="false")

@@ -17,7 +17,7 @@ LIMITED = ("sh", "-c", 'ulimit -n 400 && exec "$@"', "sh")
 GOOD = {"method": "GET", "path": "/a", "status_code": 200}
 
 
-def test_events_are_stored_beside_more_clients_than_there_are_descriptors(
+def test_events_are_stored_beside_more_clients_than_descriptors(
     make_storing: MakeStoring, rows: Rows
 ) -> None:
     daemon = make_storing()

@@ -226,7 +226,7 @@ def assert_same(
     getattr(raw, path.replace("-", "_"))(data)
 
 
-def test_every_path_at_every_range_answers_as_the_raw_rows_do(filled: Daemon, rows: Rows) -> None:
+def test_every_path_and_range_agrees_with_raw_rows(filled: Daemon, rows: Rows) -> None:
     """While they are still pieces, and after a restart, when they are folded."""
     assert_all_paths(filled, rows)
     filled.stop()
@@ -241,9 +241,7 @@ def test_every_path_at_every_range_answers_as_the_raw_rows_do(filled: Daemon, ro
     assert_all_paths(filled, rows)
 
 
-def test_a_range_beyond_what_is_kept_is_answered_as_far_as_data_goes(
-    filled: Daemon, rows: Rows
-) -> None:
+def test_range_beyond_retention_is_answered_as_far_as_data_goes(filled: Daemon, rows: Rows) -> None:
     ten_years = int(time.time()) - 10 * 365 * 86_400
     for path in PATHS:
         _, range_ = answer(filled, f"{path}?from={ten_years}")
@@ -276,7 +274,7 @@ def shared(postgres: str) -> Iterator[Daemon]:
         *((f"{path}?range=31d", "range takes one of 5m 15m 1h") for path in PATHS),
     ],
 )
-def test_what_makes_no_sense_is_told(shared: Daemon, path: str, words: str) -> None:
+def test_nonsensical_range_is_400_with_a_reason(shared: Daemon, path: str, words: str) -> None:
     status, body = shared.fetch(f"/api/metrics/{path}")
     assert status == 400
     assert json.loads(body)["error"]["code"] == "bad_request"
@@ -319,13 +317,13 @@ def assert_unharmed(daemon: Daemon) -> None:
         assert daemon.fetch(path)[0] == 200, path
 
 
-def test_a_slow_database_is_told_in_time_and_harms_nothing(
+def test_slow_database_is_503_within_the_deadline_and_events_are_taken(
     make_storing: MakeStoring, dsn: str, rows: Rows
 ) -> None:
     path, one = "/api/metrics/overview?range=1h", {"method": "GET", "path": "/", "status_code": 200}
     answers: list[tuple[int, str]] = []
     storing = make_storing()
-    storing.start(*hasty({"store.database.postgres.READ_SECONDS": 5}))
+    storing.start(*hasty({"store.database.pool.READ_SECONDS": 5}))
     storing.emit(one)
     storing.wait_for_rows(1)
     with locked(dsn, "request_rollups_10s", "request_rollups_1m", "request_rollups_1h"):
@@ -346,7 +344,7 @@ def test_a_slow_database_is_told_in_time_and_harms_nothing(
 
 
 @pytest.mark.parametrize("table", ["request_pieces", "rollup_progress", "request_rollups_10s"])
-def test_a_table_that_was_dropped_by_hand_is_told_and_the_rest_lives(
+def test_dropped_table_is_503_and_other_paths_answer(
     storing: Daemon, rows: Rows, table: str
 ) -> None:
     storing.emit({"method": "GET", "path": "/", "status_code": 200})

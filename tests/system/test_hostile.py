@@ -48,7 +48,7 @@ def expected() -> dict[str, int]:
     return counts
 
 
-def test_good_events_beside_hostile_ones_are_kept_and_the_rest_is_counted_by_reason(
+def test_good_events_beside_hostile_ones_are_stored_and_rejects_counted_by_reason(
     storing: Daemon, rows: Callable[..., list[tuple[Any, ...]]], expected: dict[str, int]
 ) -> None:
     with storing.sender() as sender:
@@ -66,7 +66,7 @@ def test_good_events_beside_hostile_ones_are_kept_and_the_rest_is_counted_by_rea
     assert storing.get("/api/metrics/realtime")["totalRequests"] == good
 
 
-def test_a_faulty_event_takes_none_of_its_neighbours_with_it(storing: Daemon) -> None:
+def test_rejected_event_leaves_its_neighbours_accepted(storing: Daemon) -> None:
     events = [PACKED, LIST_AS_KEY, PACKED, b"\x91" * 2000 + b"\xc0", b"\x07", PACKED]
     storing.emit(b"\x96" + b"".join(events))
     storing.wait_for_events(3)
@@ -98,7 +98,7 @@ def test_random_bytes_never_end_the_daemon(storing: Daemon) -> None:
     assert storing.stop() == 0
 
 
-def test_text_that_postgres_refuses_is_altered_and_stored(
+def test_text_with_nul_or_bad_utf8_is_altered_and_stored(
     storing: Daemon, rows: Callable[..., list[tuple[Any, ...]]]
 ) -> None:
     storing.emit(GOOD | {"path": "/nul\0here"})

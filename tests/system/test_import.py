@@ -75,7 +75,7 @@ def imported(make_storing: Callable[..., Daemon], log: Path) -> Daemon:
     return daemon
 
 
-def test_every_figure_of_an_imported_log_is_the_files_own(
+def test_imported_log_has_the_figures_of_the_file(
     imported: Daemon, log: Path, rows: Callable[..., list[tuple[Any, ...]]]
 ) -> None:
     requests = counted(log)

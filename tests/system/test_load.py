@@ -11,7 +11,7 @@ EVENTS = 200_000  # of each sender
 EVENTS_A_MESSAGE = 50
 
 
-def test_every_event_of_two_senders_is_received_and_stored(
+def test_events_of_two_senders_at_a_steady_load_are_all_stored(
     storing: Daemon, rows: Callable[..., list[tuple[Any, ...]]]
 ) -> None:
     def send(name: str) -> None:

@@ -23,7 +23,7 @@ def tables(rows: Rows) -> set[str]:
     return {name for (name,) in rows("SELECT tablename FROM pg_tables WHERE schemaname = 'aegisd'")}
 
 
-def test_it_makes_the_tables_and_repeating_it_changes_nothing(
+def test_migrate_makes_the_tables_and_a_second_run_changes_nothing(
     make_storing: MakeStoring, rows: Rows
 ) -> None:
     aegisd = make_storing()
@@ -34,9 +34,7 @@ def test_it_makes_the_tables_and_repeating_it_changes_nothing(
     assert rows("SELECT version, applied_at FROM aegisd_schema") == applied
 
 
-def test_twenty_at_once_on_an_empty_database_all_succeed(
-    make_storing: MakeStoring, rows: Rows
-) -> None:
+def test_twenty_migrations_at_once_all_succeed(make_storing: MakeStoring, rows: Rows) -> None:
     aegisd = make_storing()
     started = [
         subprocess.Popen(aegisd.command("migrate"), env=aegisd.environment, stderr=subprocess.PIPE)
@@ -49,7 +47,7 @@ def test_twenty_at_once_on_an_empty_database_all_succeed(
     assert tables(rows) >= TABLES
 
 
-def test_it_works_on_the_embedded_postgres_and_stops_that_again(
+def test_migrate_starts_and_stops_the_embedded_postgres(
     make_daemon: Callable[..., Daemon],
 ) -> None:
     aegisd = make_daemon()
@@ -60,7 +58,7 @@ def test_it_works_on_the_embedded_postgres_and_stops_that_again(
     aegisd.wait_for_rows(1)
 
 
-def test_a_database_that_is_away_is_told_in_one_line(make_storing: MakeStoring) -> None:
+def test_migrate_without_a_database_fails_with_one_line(make_storing: MakeStoring) -> None:
     aegisd = make_storing(STORAGE__DSN="postgresql://aegisd@127.0.0.1:1/aegisd")
     done = aegisd.run("migrate")
     assert done.returncode == 1
@@ -68,7 +66,9 @@ def test_a_database_that_is_away_is_told_in_one_line(make_storing: MakeStoring) 
     assert done.stderr.count("\n") == 1
 
 
-def test_a_newer_schema_is_told_in_one_line(make_storing: MakeStoring, rows: Rows) -> None:
+def test_migrate_on_a_newer_schema_fails_with_one_line(
+    make_storing: MakeStoring, rows: Rows
+) -> None:
     aegisd = make_storing()
     assert aegisd.run("migrate").returncode == 0
     rows("INSERT INTO aegisd_schema (version, name) VALUES (9999, 'of a later aegisd')")

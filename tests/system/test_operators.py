@@ -71,7 +71,7 @@ def refused(daemon: Daemon) -> int:
     return left_out
 
 
-def test_a_late_event_of_a_detached_day_gets_a_partition_of_another_name(
+def test_late_event_of_a_detached_day_gets_a_partition_of_another_name(
     storing: Daemon, rows: Rows
 ) -> None:
     store(storing, request("/before", 10))
@@ -86,9 +86,7 @@ def test_a_late_event_of_a_detached_day_gets_a_partition_of_another_name(
     assert refused(storing) == 0
 
 
-def test_a_day_that_is_detached_while_it_is_written_is_made_anew(
-    storing: Daemon, rows: Rows
-) -> None:
+def test_day_detached_while_it_is_written_gets_a_new_partition(storing: Daemon, rows: Rows) -> None:
     store(storing, request("/before"))
     rows(f"ALTER TABLE request_metrics DETACH PARTITION request_metrics_{day(0)}")
     store(storing, request("/after"))
@@ -96,7 +94,7 @@ def test_a_day_that_is_detached_while_it_is_written_is_made_anew(
     assert refused(storing) == 0
 
 
-def test_rows_of_days_that_a_default_partition_holds_go_there(storing: Daemon, rows: Rows) -> None:
+def test_rows_of_days_in_a_default_partition_go_there(storing: Daemon, rows: Rows) -> None:
     rows("CREATE TABLE rest PARTITION OF request_metrics DEFAULT")
     moment = f"to_timestamp({NOW - 9 * DAY_SECONDS})"
     columns = '"timestamp", method, path, endpoint, status_code, node'
@@ -109,7 +107,7 @@ def test_rows_of_days_that_a_default_partition_holds_go_there(storing: Daemon, r
     assert storing.log().count("a partition can't be made") == 1, "it is not tried each time"
 
 
-def test_a_partition_of_theirs_takes_what_is_in_it_and_what_is_not_is_left_out(
+def test_foreign_partition_takes_its_rows_and_other_rows_are_left_out(
     storing: Daemon, rows: Rows
 ) -> None:
     """A month of theirs that begins in the middle of a day: the morning has no place."""
@@ -128,7 +126,7 @@ def test_a_partition_of_theirs_takes_what_is_in_it_and_what_is_not_is_left_out(
     assert "no partition of relation" in storing.log()
 
 
-def test_a_view_on_an_old_partition_keeps_that_one_and_no_other(
+def test_view_on_an_old_partition_keeps_only_that_partition(
     storing: Daemon, dsn: str, rows: Rows
 ) -> None:
     """Forty days pass for a maintainer of the test's, on the daemon's database."""
@@ -202,7 +200,7 @@ CONSTRAINTS = {
 
 
 @pytest.mark.parametrize("kind", CONSTRAINTS)
-def test_rows_that_a_constraint_of_theirs_refuses_are_left_out_and_the_rest_goes_on(
+def test_rows_refused_by_a_constraint_are_left_out_and_others_stored(
     storing: Daemon, rows: Rows, kind: str
 ) -> None:
     for statement in CONSTRAINTS[kind]:
@@ -221,7 +219,9 @@ def test_rows_that_a_constraint_of_theirs_refuses_are_left_out_and_the_rest_goes
     assert overview["totalRequests"] == 202, "history counts what came, stored or not"
 
 
-def test_a_table_that_takes_nothing_holds_up_no_other(storing: Daemon, rows: Rows) -> None:
+def test_table_that_refuses_all_rows_leaves_other_tables_written(
+    storing: Daemon, rows: Rows
+) -> None:
     rows("ALTER TABLE request_metrics ADD CHECK (false)")
     backend = {"kind": "backend", "backend_name": "b", "status": "healthy"}
     events = [request(f"/{i}") for i in range(2000)]
@@ -234,7 +234,7 @@ def test_a_table_that_takes_nothing_holds_up_no_other(storing: Daemon, rows: Row
     assert rows(PATHS) == [("/again",)]
 
 
-def test_rows_wait_while_a_server_behind_the_database_is_away(storing: Daemon, rows: Rows) -> None:
+def test_rows_wait_while_a_foreign_server_is_away(storing: Daemon, rows: Rows) -> None:
     """A worker of Citus or a foreign server: the session that tells of it lives on."""
     rows(
         "CREATE FUNCTION away() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
@@ -251,7 +251,7 @@ def test_rows_wait_while_a_server_behind_the_database_is_away(storing: Daemon, r
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_a_publication_for_all_tables_changes_nothing(
+def test_publication_for_all_tables_changes_no_result(
     make_storing: MakeStoring, rows: Rows, when: str
 ) -> None:
     publish = "CREATE PUBLICATION everything FOR ALL TABLES"
@@ -276,7 +276,7 @@ def test_a_publication_for_all_tables_changes_nothing(
 
 
 @pytest.mark.skipif(pooler.PROGRAM is None, reason="pgbouncer is not installed")
-def test_all_of_it_works_behind_pgbouncer_in_transaction_mode(
+def test_daemon_works_behind_pgbouncer_in_transaction_mode(
     dsn: str, make_storing: MakeStoring, rows: Rows, directory: Path
 ) -> None:
     directory.chmod(0o755)
@@ -298,7 +298,7 @@ def test_all_of_it_works_behind_pgbouncer_in_transaction_mode(
     assert len(rows(PATHS)) == 200
 
 
-def test_a_lesser_role_stores_today_and_tomorrow_once_it_is_granted(
+def test_granted_role_stores_events_of_today_and_tomorrow(
     dsn: str, make_storing: MakeStoring, rows: Rows
 ) -> None:
     role = f"lesser_{uuid4().hex}"
@@ -340,13 +340,13 @@ def test_a_lesser_role_stores_today_and_tomorrow_once_it_is_granted(
         rows(f"DROP ROLE {role}")
 
 
-def test_a_role_that_does_not_exist_is_granted_nothing_and_told(make_storing: MakeStoring) -> None:
+def test_grant_to_an_unknown_role_fails_with_its_name(make_storing: MakeStoring) -> None:
     done = make_storing().run("migrate", "--grant", "nobody_here")
     assert done.returncode == 1
     assert "there is no role nobody_here" in done.stderr
 
 
-def test_a_late_event_of_a_day_that_is_a_foreign_table_is_left_out(
+def test_late_event_of_a_day_in_a_foreign_table_is_left_out(
     storing: Daemon, rows: Rows, directory: Path
 ) -> None:
     """Archives are only read: their wrappers take no rows."""
@@ -367,7 +367,7 @@ def test_a_late_event_of_a_day_that_is_a_foreign_table_is_left_out(
     assert "foreign-data wrapper" in storing.log()
 
 
-def test_names_that_others_have_taken_are_no_obstacle_in_a_schema_of_our_own(
+def test_tables_of_the_same_names_in_public_are_left_alone(
     make_storing: MakeStoring, rows: Rows
 ) -> None:
     for table in ("journals", "alerts", "request_metrics"):
@@ -378,7 +378,7 @@ def test_names_that_others_have_taken_are_no_obstacle_in_a_schema_of_our_own(
     assert rows(PATHS) == [("/one",)]
 
 
-def test_an_installation_of_before_stays_where_it_is(make_storing: MakeStoring, rows: Rows) -> None:
+def test_existing_installation_stays_in_its_schema(make_storing: MakeStoring, rows: Rows) -> None:
     before = make_storing(STORAGE__SCHEMA="public")
     before.start()
     store(before, request("/before"))
@@ -390,9 +390,7 @@ def test_an_installation_of_before_stays_where_it_is(make_storing: MakeStoring, 
     assert rows("SELECT to_regnamespace('aegisd') IS NULL") == [(True,)]
 
 
-def test_a_row_of_journals_that_is_deleted_has_nothing_stored_twice(
-    storing: Daemon, rows: Rows
-) -> None:
+def test_deleted_row_of_journals_stores_no_event_twice(storing: Daemon, rows: Rows) -> None:
     store(storing, request("/one"))
     rows("DELETE FROM journals")
     store(storing, request("/two"))

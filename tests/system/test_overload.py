@@ -55,7 +55,7 @@ def overloaded(make_storing: Callable[..., Daemon]) -> Daemon:
     return daemon
 
 
-def test_the_sum_over_each_source_holds_to_the_event(overloaded: Daemon) -> None:
+def test_account_of_each_source_adds_up_to_the_event(overloaded: Daemon) -> None:
     addresses = [x["address"] for x in overloaded.get("/api/ingest")["listeners"]]
     unix, udp = (address.partition(":")[2] for address in addresses[:2])
     host, port = udp.rsplit(":", 1)
@@ -125,7 +125,7 @@ def _closed(daemon: Daemon, emitters: list[Emitter]) -> bool:
 ROWS, BATCHES = 500, 10_000
 
 
-def test_a_full_journal_and_full_memory_drop_and_count_and_live_figures_go_on(
+def test_full_journal_and_memory_drop_and_count_events_and_live_figures_go_on(
     make_daemon: Callable[..., Daemon],
 ) -> None:
     daemon = make_daemon(

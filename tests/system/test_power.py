@@ -16,9 +16,7 @@ EVENT = {"method": "GET", "path": "/", "status_code": 200}
 pytestmark = pytest.mark.skipif(missing() is not None, reason=f"no power can be cut: {missing()}")
 
 
-def test_a_power_cut_loses_and_doubles_nothing_that_was_acknowledged(
-    dsn: str, directory: Path
-) -> None:
+def test_power_cut_loses_and_doubles_no_acknowledged_event(dsn: str, directory: Path) -> None:
     number = seed()
     print(f"TORTURE_SEED={number}")
     result = power_cuts(dsn, directory, ROUNDS, Random(number))
@@ -27,7 +25,7 @@ def test_a_power_cut_loses_and_doubles_nothing_that_was_acknowledged(
     assert (result.lost, result.doubled) == (0, 0)
 
 
-def test_marks_outlive_the_segments_that_told_them(dsn: str, directory: Path) -> None:
+def test_marks_outlive_their_segments(dsn: str, directory: Path) -> None:
     """The old segments are deleted when all in them is stored, long before a sync is due."""
     mountpoint = directory / "disk"
     with disk(mountpoint, 0):

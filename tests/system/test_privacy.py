@@ -54,7 +54,7 @@ def shown(daemon: Daemon) -> str:
     ("client_ip", "strip_query"),
     [("full", True), ("truncate", True), ("truncate", False), ("drop", True), ("drop", False)],
 )
-def test_what_the_settings_remove_is_neither_stored_nor_shown(
+def test_address_and_query_removed_by_settings_are_neither_stored_nor_shown(
     make_storing: Callable[..., Daemon],
     rows: Callable[..., list[tuple[Any, ...]]],
     client_ip: str,
@@ -82,7 +82,7 @@ def test_what_the_settings_remove_is_neither_stored_nor_shown(
     assert not [address for address, _ in ADDRESSES[:-1] if address in shown(daemon)]
 
 
-def test_a_rejected_message_shows_no_address_that_may_not_be_kept(
+def test_preview_of_a_reject_shows_no_address_that_is_removed(
     make_storing: Callable[..., Daemon],
 ) -> None:
     daemon = make_storing(PRIVACY__CLIENT_IP="truncate")

@@ -14,7 +14,7 @@ def postmaster(daemon: Daemon) -> int:
     return int((daemon.state / "postgres/data/postmaster.pid").read_text().splitlines()[0])
 
 
-def test_a_killed_daemons_postgres_lives_on_and_is_taken_up_again(daemon: Daemon) -> None:
+def test_postgres_of_a_killed_daemon_is_taken_up_by_the_next_one(daemon: Daemon) -> None:
     daemon.emit([EVENT] * 100)
     daemon.wait_for_rows(100)
     pid = postmaster(daemon)
@@ -33,7 +33,7 @@ def test_a_killed_daemons_postgres_lives_on_and_is_taken_up_again(daemon: Daemon
     assert not (daemon.state / "postgres/data/postmaster.pid").exists()
 
 
-def test_the_second_daemon_on_a_state_directory_names_the_first_and_ends(
+def test_second_daemon_on_a_state_directory_ends_and_names_the_first(
     daemon: Daemon, make_daemon: Callable[..., Daemon]
 ) -> None:
     wait_until(lambda: daemon.get("/api/status")["database"]["connected"], "the first one runs")
@@ -54,7 +54,7 @@ def test_the_second_daemon_on_a_state_directory_names_the_first_and_ends(
     daemon.wait_for_rows(1)
 
 
-def test_a_daemon_killed_again_and_again_under_load_doubles_nothing_and_loses_nothing_accepted(
+def test_daemon_killed_repeatedly_under_load_loses_and_doubles_no_accepted_event(
     make_storing: Callable[..., Daemon], rows: Callable[..., list[tuple[Any, ...]]]
 ) -> None:
     daemon = make_storing(METRICS__FLUSH_INTERVAL_MS="10")
@@ -78,7 +78,7 @@ def test_a_daemon_killed_again_and_again_under_load_doubles_nothing_and_loses_no
     assert accepted <= stored <= sent
 
 
-def test_the_second_daemon_on_a_journal_names_the_first_and_ends(
+def test_second_daemon_on_a_journal_ends_and_names_the_first(
     make_storing: Callable[..., Daemon],
 ) -> None:
     first = make_storing()
@@ -94,7 +94,7 @@ def test_the_second_daemon_on_a_journal_names_the_first_and_ends(
     first.wait_for_rows(1)
 
 
-def test_the_next_daemon_may_start_while_the_one_before_still_writes(
+def test_next_daemon_starts_while_the_previous_one_still_writes(
     line: Any, make_storing: Callable[..., Daemon]
 ) -> None:
     leaving = make_storing(STORAGE__DSN=line.dsn)

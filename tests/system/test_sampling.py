@@ -27,7 +27,7 @@ def near(estimate: int, truth: int) -> bool:
     return abs(estimate - truth) < 5 * math.sqrt(truth * (1 - RATE) / RATE)
 
 
-def test_a_sample_is_stored_that_stands_for_all(
+def test_sample_is_stored_with_weights_that_sum_up_to_all_events(
     make_storing: Callable[..., Daemon], rows: Callable[..., list[tuple[Any, ...]]]
 ) -> None:
     sampled = make_storing(CONFIG)

@@ -4,7 +4,7 @@ import pytest
 from support import Daemon
 
 
-def test_an_event_is_seen_everywhere(daemon: Daemon) -> None:
+def test_event_is_stored_and_shown_by_every_interface(daemon: Daemon) -> None:
     daemon.emit({"method": "GET", "path": "/users/1", "status_code": 200, "duration_ms": 12.5})
     daemon.wait_for_rows(1)
     assert daemon.get("/api/metrics/realtime")["totalRequests"] == 1

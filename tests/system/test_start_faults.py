@@ -31,7 +31,7 @@ def refused(daemon: Daemon) -> str:
     return done.stderr.removeprefix("aegisd: ").strip()
 
 
-def test_an_http_port_in_use(make: Callable[..., Daemon]) -> None:
+def test_http_port_in_use_ends_the_start_with_one_line(make: Callable[..., Daemon]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         address = f"127.0.0.1:{other.getsockname()[1]}"
         assert refused(make(HTTP__LISTEN=address)) == (
@@ -40,7 +40,7 @@ def test_an_http_port_in_use(make: Callable[..., Daemon]) -> None:
         )
 
 
-def test_a_udp_port_in_use(make: Callable[..., Daemon]) -> None:
+def test_udp_port_in_use_ends_the_start_with_one_line(make: Callable[..., Daemon]) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
         other.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{other.getsockname()[1]}"
@@ -50,12 +50,14 @@ def test_a_udp_port_in_use(make: Callable[..., Daemon]) -> None:
         )
 
 
-def test_a_host_whose_name_no_host_can_have(make: Callable[..., Daemon]) -> None:
+def test_invalid_host_name_ends_the_start_with_one_line(make: Callable[..., Daemon]) -> None:
     address = "x" * 64 + ".example:7460"
     assert refused(make(INGEST__UDP=address)) == (f"udp {address}: no host's name; set ingest.udp")
 
 
-def test_a_unix_socket_in_use_by_a_live_daemon(make: Callable[..., Daemon]) -> None:
+def test_unix_socket_of_a_live_daemon_ends_the_start_with_one_line(
+    make: Callable[..., Daemon],
+) -> None:
     first = make()
     first.start()
     assert refused(make(**{UNIX: str(first.ingest)})) == (
@@ -65,7 +67,7 @@ def test_a_unix_socket_in_use_by_a_live_daemon(make: Callable[..., Daemon]) -> N
     first.wait_for_events(1)
 
 
-def test_a_socket_file_that_a_killed_daemon_left_is_replaced(make: Callable[..., Daemon]) -> None:
+def test_socket_file_of_a_killed_daemon_is_replaced(make: Callable[..., Daemon]) -> None:
     daemon = make()
     daemon.start()
     daemon.kill()
@@ -75,7 +77,9 @@ def test_a_socket_file_that_a_killed_daemon_left_is_replaced(make: Callable[...,
     daemon.wait_for_events(1)
 
 
-def test_a_path_where_no_socket_is(make: Callable[..., Daemon], directory: Path) -> None:
+def test_file_in_place_of_the_socket_ends_the_start_with_one_line(
+    make: Callable[..., Daemon], directory: Path
+) -> None:
     path = directory / "notes"
     path.write_text("mine")
     assert refused(make(**{UNIX: str(path)})) == (
@@ -84,7 +88,9 @@ def test_a_path_where_no_socket_is(make: Callable[..., Daemon], directory: Path)
     assert path.read_text() == "mine"
 
 
-def test_a_path_too_long_for_a_socket(make: Callable[..., Daemon], directory: Path) -> None:
+def test_too_long_socket_path_ends_the_start_with_one_line(
+    make: Callable[..., Daemon], directory: Path
+) -> None:
     path = directory / ("x" * 108)
     assert refused(make(**{UNIX: str(path)})) == (
         f"{path}: longer than a Unix socket's path may be (107 bytes); "
@@ -92,18 +98,20 @@ def test_a_path_too_long_for_a_socket(make: Callable[..., Daemon], directory: Pa
     )
 
 
-def test_a_group_that_does_not_exist(make: Callable[..., Daemon]) -> None:
+def test_unknown_socket_group_ends_the_start_with_one_line(make: Callable[..., Daemon]) -> None:
     assert refused(make(INGEST__SOCKET_GROUP="no-such-group")) == (
         "there is no group 'no-such-group'; set ingest.socket_group"
     )
 
 
-def test_a_certificate_that_is_not_there(make: Callable[..., Daemon]) -> None:
+def test_missing_certificate_ends_the_start_with_one_line(make: Callable[..., Daemon]) -> None:
     keys = {"HTTP__TLS_CERTIFICATE": "/no/such.pem", "HTTP__TLS_KEY": "/no/such.key"}
     assert refused(make(**keys)).startswith("can't use http.tls_certificate /no/such.pem: ")
 
 
-def test_a_wrong_configuration_is_told_with_all_its_problems(make: Callable[..., Daemon]) -> None:
+def test_wrong_configuration_ends_the_start_with_all_its_problems(
+    make: Callable[..., Daemon],
+) -> None:
     daemon = make(METRICS__FLUSH_INTERVAL_MS="0", HTTP__LISTEN="everywhere")
     daemon.config.write_text('[metrics]\nbatchsize = 5\n[log]\nlevel = "loud"\n')
     done = daemon.run("run")

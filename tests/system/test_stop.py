@@ -58,7 +58,7 @@ class Load:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_stop_under_load_stores_every_event_whose_sending_succeeded(
+def test_stop_under_load_stores_every_event_that_was_sent(
     storing: Daemon, rows: Rows, number: signal.Signals
 ) -> None:
     wait_until(lambda: storing.get("/api/status")["database"]["connected"], "it is connected")
@@ -73,7 +73,7 @@ def test_a_stop_under_load_stores_every_event_whose_sending_succeeded(
     assert not storing.ingest.exists()
 
 
-def test_what_waits_for_the_next_flush_is_stored_at_the_stop(
+def test_events_waiting_for_the_next_flush_are_stored_at_the_stop(
     make_storing: MakeStoring, rows: Rows
 ) -> None:
     daemon = make_storing(METRICS__FLUSH_INTERVAL_MS="3600000")
@@ -97,7 +97,7 @@ def stalled(line: Any, make_storing: MakeStoring) -> Daemon:
     return daemon
 
 
-def test_a_second_signal_stops_at_once_and_says_so(
+def test_second_signal_stops_at_once_and_logs_it(
     line: Any, make_storing: MakeStoring, rows: Rows
 ) -> None:
     daemon = stalled(line, make_storing)
@@ -112,7 +112,7 @@ def test_a_second_signal_stops_at_once_and_says_so(
     assert rows("SELECT count(*) FROM request_metrics") == [(2,)]
 
 
-def test_while_stopping_it_is_not_ready_and_its_figures_can_still_be_asked_for(
+def test_stopping_daemon_is_not_ready_and_still_answers(
     line: Any, make_storing: MakeStoring
 ) -> None:
     daemon = stalled(line, make_storing)
@@ -125,7 +125,7 @@ def test_while_stopping_it_is_not_ready_and_its_figures_can_still_be_asked_for(
 
 
 @pytest.mark.parametrize("events", [0, 1000])
-def test_a_database_that_is_away_holds_up_no_stop(make_storing: MakeStoring, events: int) -> None:
+def test_stop_without_a_database_is_quick(make_storing: MakeStoring, events: int) -> None:
     daemon = make_storing(STORAGE__DSN=NOWHERE)
     daemon.start()
     if events:
@@ -134,7 +134,7 @@ def test_a_database_that_is_away_holds_up_no_stop(make_storing: MakeStoring, eve
     assert daemon.stop(seconds=15) == 0  # half the time that the last flush has
 
 
-def test_a_hangup_writes_one_line_and_changes_nothing(storing: Daemon) -> None:
+def test_hangup_logs_one_line_and_changes_nothing(storing: Daemon) -> None:
     before = storing.log()
     loaded = storing.get("/api/status")["configurationLoadedAt"]
     storing.process.send_signal(signal.SIGHUP)

@@ -42,7 +42,7 @@ def acknowledgement(seq: int, accepted: int) -> dict[str, Any]:
     return {"ack": seq, "accepted": accepted, "rejectedCount": 0, "rejected": []}
 
 
-def test_each_form_of_message_is_answered_with_what_became_of_it(streaming: Daemon) -> None:
+def test_each_form_of_message_is_answered_with_accepted_and_rejected(streaming: Daemon) -> None:
     statuses = np.array([200, 1000, 404], "<u2").tobytes()
     columns = {"method": "GET", "path": ["/a", "/b", "/c"], "status_code": statuses}
     with Stream(path(streaming)) as stream:
@@ -66,7 +66,7 @@ def test_each_form_of_message_is_answered_with_what_became_of_it(streaming: Daem
     assert (source["received"], source["lost"]) == (8, 0)
 
 
-def test_rejects_are_counted_in_full_and_the_first_hundred_listed(streaming: Daemon) -> None:
+def test_all_rejects_are_counted_and_the_first_hundred_listed(streaming: Daemon) -> None:
     with Stream(path(streaming)) as stream:
         answer = stream.ask(message("s", 0, GOOD, *[BAD] * 150, {"method": "GET"}))
     assert answer is not None
@@ -74,7 +74,7 @@ def test_rejects_are_counted_in_full_and_the_first_hundred_listed(streaming: Dae
     assert [index for index, _, _ in answer["rejected"]] == list(range(1, 101))
 
 
-def test_what_comes_again_is_answered_and_not_counted_again(streaming: Daemon) -> None:
+def test_message_sent_again_is_a_duplicate_and_not_counted(streaming: Daemon) -> None:
     again = acknowledgement(0, 0) | {"duplicate": True}
     with Stream(path(streaming)) as stream:
         assert stream.ask(message("s", 0, GOOD, GOOD)) == acknowledgement(0, 2)
@@ -89,7 +89,7 @@ def test_what_comes_again_is_answered_and_not_counted_again(streaming: Daemon) -
     assert taken(streaming) == 5
 
 
-def test_a_message_that_straddles_the_mark_ends_the_connection(streaming: Daemon) -> None:
+def test_message_that_straddles_the_mark_ends_the_connection(streaming: Daemon) -> None:
     with Stream(path(streaming)) as stream:
         assert stream.ask(message("s", 0, GOOD, GOOD)) == acknowledgement(0, 2)
         stream.send(message("s", 2, GOOD), message("s", 1, GOOD, GOOD, GOOD), message("s", 4, GOOD))
@@ -104,7 +104,7 @@ def test_a_message_that_straddles_the_mark_ends_the_connection(streaming: Daemon
         assert stream.ask(message("s", 3, GOOD)) == acknowledgement(3, 1)
 
 
-def test_messages_without_seq_are_taken_and_get_no_answer(streaming: Daemon) -> None:
+def test_message_without_seq_is_taken_and_gets_no_answer(streaming: Daemon) -> None:
     with Stream(path(streaming)) as stream:
         stream.send(GOOD, [GOOD, BAD], {"source": "s", "events": [GOOD]}, message("s", 0, GOOD))
         assert stream.receive() == acknowledgement(0, 1)
@@ -114,9 +114,7 @@ def test_messages_without_seq_are_taken_and_get_no_answer(streaming: Daemon) -> 
 
 
 @pytest.mark.parametrize("unreadable", [b"", b"\xc1", b"\x81", msgpack.packb({"a": 1}) + b"\0"])
-def test_a_frame_that_is_no_message_ends_the_connection(
-    streaming: Daemon, unreadable: bytes
-) -> None:
+def test_unreadable_frame_ends_the_connection(streaming: Daemon, unreadable: bytes) -> None:
     with Stream(path(streaming)) as stream:
         stream.send(message("s", 0, GOOD), unreadable, message("s", 1, GOOD))
         assert stream.receive() == acknowledgement(0, 1)
@@ -129,7 +127,7 @@ def test_a_frame_that_is_no_message_ends_the_connection(
     assert (ingest["events"]["request"], ingest["rejected"]["malformed"]) == (1, 1)
 
 
-def test_a_frame_that_declares_4_gib_ends_the_connection(streaming: Daemon) -> None:
+def test_frame_that_declares_4_gib_ends_the_connection(streaming: Daemon) -> None:
     with Stream(path(streaming)) as stream:
         stream.socket.sendall(frame(message("s", 0, GOOD)) + LENGTH.pack(2**32 - 1))
         assert stream.receive() == acknowledgement(0, 1)
@@ -140,7 +138,7 @@ def test_a_frame_that_declares_4_gib_ends_the_connection(streaming: Daemon) -> N
     assert taken(streaming) == 1
 
 
-def test_frames_may_come_in_any_pieces(streaming: Daemon) -> None:
+def test_frames_sent_byte_by_byte_are_answered(streaming: Daemon) -> None:
     data = b"".join(frame(message("s", seq, GOOD)) for seq in range(3))
     with Stream(path(streaming)) as stream:
         for byte in data:
@@ -149,7 +147,7 @@ def test_frames_may_come_in_any_pieces(streaming: Daemon) -> None:
             assert stream.receive() == acknowledgement(seq, 1)
 
 
-def test_hundreds_of_frames_may_be_sent_before_the_first_answer_is_read(
+def test_frames_sent_before_the_first_answer_is_read_are_all_answered(
     streaming: Daemon,
 ) -> None:
     with Stream(path(streaming)) as stream:
@@ -159,14 +157,14 @@ def test_hundreds_of_frames_may_be_sent_before_the_first_answer_is_read(
     assert taken(streaming) == 800
 
 
-def test_a_message_of_the_largest_size_is_taken(streaming: Daemon) -> None:
+def test_message_of_the_largest_size_is_taken(streaming: Daemon) -> None:
     events = [GOOD | {"path": "/" + "x" * 2000}] * 500
     assert 1_000_000 < len(msgpack.packb(message("s", 0, *events))) < 1_048_576
     with Stream(path(streaming)) as stream:
         assert stream.ask(message("s", 0, *events)) == acknowledgement(0, 500)
 
 
-def test_hundreds_of_connections_get_their_own_answers(streaming: Daemon) -> None:
+def test_each_of_300_connections_gets_its_own_answers(streaming: Daemon) -> None:
     with ExitStack() as stack:
         streams = [stack.enter_context(Stream(path(streaming))) for _ in range(300)]
         for turn in range(3):
@@ -185,7 +183,7 @@ def fill(stream: Stream) -> None:
             stream.socket.send(frame(GOOD | {"source": "deaf", "seq": 0}))
 
 
-def test_those_that_misbehave_harm_nobody_else(streaming: Daemon) -> None:
+def test_stuck_and_broken_connections_leave_others_answered(streaming: Daemon) -> None:
     with ExitStack() as stack:
         stuck = [stack.enter_context(Stream(path(streaming))) for _ in range(20)]
         for stream in stuck[:10]:
@@ -207,7 +205,7 @@ def test_those_that_misbehave_harm_nobody_else(streaming: Daemon) -> None:
             assert stream.receive()["ack"] == 0
 
 
-def test_a_connection_that_ends_behind_its_frames_gets_their_answers(streaming: Daemon) -> None:
+def test_half_closed_connection_gets_the_answers_of_its_frames(streaming: Daemon) -> None:
     with Stream(path(streaming)) as stream:
         stream.send(message("s", 0, GOOD), message("s", 1, GOOD))
         stream.socket.shutdown(socket.SHUT_WR)
@@ -216,7 +214,7 @@ def test_a_connection_that_ends_behind_its_frames_gets_their_answers(streaming: 
         assert stream.receive() is None
 
 
-def test_a_source_goes_on_over_another_connection(streaming: Daemon) -> None:
+def test_source_continues_over_another_connection(streaming: Daemon) -> None:
     for seq in range(5):
         with Stream(path(streaming)) as stream:
             assert stream.ask(message("s", seq, GOOD)) == acknowledgement(seq, 1)
@@ -225,7 +223,7 @@ def test_a_source_goes_on_over_another_connection(streaming: Daemon) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_marks_outlive_the_daemon(streaming: Daemon, number: signal.Signals) -> None:
+def test_marks_survive_a_restart_and_a_kill(streaming: Daemon, number: signal.Signals) -> None:
     with Stream(path(streaming)) as stream:
         stream.send(*(message(f"s{i}", 0, GOOD, GOOD) for i in range(20)))
         for _ in range(20):
@@ -245,7 +243,7 @@ def test_marks_outlive_the_daemon(streaming: Daemon, number: signal.Signals) -> 
     assert taken(streaming) == 0
 
 
-def test_what_is_acknowledged_is_stored_once(
+def test_acknowledged_event_is_stored_once(
     make_storing: Callable[..., Daemon], rows: Callable[..., list[tuple[Any, ...]]]
 ) -> None:
     daemon = make_storing()
@@ -260,7 +258,7 @@ def test_what_is_acknowledged_is_stored_once(
     assert rows("SELECT count(*), count(DISTINCT path) FROM request_metrics") == [(1000, 1000)]
 
 
-def test_a_stop_leaves_no_frame_half_answered(streaming: Daemon) -> None:
+def test_frame_unanswered_at_the_stop_is_a_duplicate_or_new_after_it(streaming: Daemon) -> None:
     with Stream(path(streaming)) as stream:
         stream.send(*(message("s", seq, GOOD) for seq in range(500)))
         assert stream.receive() == acknowledgement(0, 1)

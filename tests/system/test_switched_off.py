@@ -34,7 +34,7 @@ def counted(rows: Rows) -> dict[str, int]:
 
 
 @pytest.mark.parametrize("off", EVENTS)
-def test_a_kind_that_is_off_is_counted_as_disabled_neither_stored_nor_shown(
+def test_disabled_kind_is_counted_and_neither_stored_nor_shown(
     make_storing: MakeStoring, rows: Rows, off: str
 ) -> None:
     daemon = make_storing(**{f"METRICS__ENABLED_METRICS__{off.upper()}": "false"})
@@ -52,7 +52,7 @@ def test_a_kind_that_is_off_is_counted_as_disabled_neither_stored_nor_shown(
         assert bool(realtime[name]) == (key != off), name
 
 
-def test_with_metrics_off_nothing_is_stored_and_all_is_shown_live(
+def test_disabled_metrics_are_shown_live_and_not_stored(
     make_storing: MakeStoring, rows: Rows
 ) -> None:
     daemon = make_storing(METRICS__ENABLED="false")

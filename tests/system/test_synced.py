@@ -91,7 +91,7 @@ def message(seq: int) -> dict[str, Any]:
 
 
 @pytest.mark.skipif(untraceable() is not None, reason=f"nothing can be traced: {untraceable()}")
-def test_no_acknowledgement_leaves_before_its_record_is_synced(
+def test_acknowledgement_is_sent_after_its_record_is_synced(
     make_daemon: Callable[..., Daemon], directory: Path
 ) -> None:
     file = directory / "trace"

@@ -43,7 +43,7 @@ def accepted(daemon: Daemon) -> int:
     return sum(daemon.get("/api/ingest")["events"].values())
 
 
-def test_an_import_tells_what_the_daemon_rejects(
+def test_import_reports_rejects_of_the_daemon(
     make_streaming: MakeStreaming, tmp_path: Path
 ) -> None:
     daemon, now = make_streaming(), time.time()
@@ -63,7 +63,7 @@ def test_an_import_tells_what_the_daemon_rejects(
     assert accepted(daemon) == 30
 
 
-def test_a_line_dated_far_ahead_is_one_reject_of_a_rebased_log(
+def test_line_dated_far_ahead_is_one_reject_of_a_rebased_log(
     make_streaming: MakeStreaming, tmp_path: Path
 ) -> None:
     daemon = make_streaming()
@@ -79,7 +79,7 @@ def test_a_line_dated_far_ahead_is_one_reject_of_a_rebased_log(
     assert realtime["requestsPerSecond"] > 0, "the others are of the last minute"
 
 
-def test_rejects_of_sent_lines_are_told_and_the_others_are_taken(
+def test_send_reports_rejected_lines_and_others_are_taken(
     make_streaming: MakeStreaming,
 ) -> None:
     daemon = make_streaming()
@@ -95,7 +95,7 @@ def test_rejects_of_sent_lines_are_told_and_the_others_are_taken(
     assert accepted(daemon) == 3
 
 
-def test_an_event_alone_that_the_daemon_rejects_fails_with_the_reason(
+def test_send_of_a_rejected_event_fails_with_the_reason(
     make_streaming: MakeStreaming,
 ) -> None:
     daemon = make_streaming()
@@ -106,7 +106,9 @@ def test_an_event_alone_that_the_daemon_rejects_fails_with_the_reason(
     assert done.stderr == "aegisd: the event was rejected: out_of_range timestamp\n"
 
 
-def test_a_daemon_that_takes_less_says_so(make_streaming: MakeStreaming) -> None:
+def test_message_over_the_daemons_limit_fails_with_the_reason(
+    make_streaming: MakeStreaming,
+) -> None:
     daemon = make_streaming(INGEST__MAX_MESSAGE_BYTES="100000")
     large = GOOD | {"more": "x" * 500_000}  # more than a socket holds: sending fails midway
     done = daemon.run("send", *to(daemon), "-", input_=lines(GOOD, large, GOOD))
@@ -118,7 +120,9 @@ def test_a_daemon_that_takes_less_says_so(make_streaming: MakeStreaming) -> None
     )
 
 
-def test_a_restart_ends_sending_with_what_was_acknowledged(make_streaming: MakeStreaming) -> None:
+def test_send_over_a_restart_ends_with_the_acknowledged_count(
+    make_streaming: MakeStreaming,
+) -> None:
     daemon = make_streaming()
     process = subprocess.Popen(
         daemon.command("send", *to(daemon), "-"),

@@ -100,9 +100,7 @@ def wait_for_all(daemon: Daemon, total: int) -> Any:
     return wait_until(read, f"{total} events are read")
 
 
-def test_a_live_daemon_makes_of_the_vectors_what_they_say_over_either_socket(
-    storing: Daemon, rows: Rows
-) -> None:
+def test_live_daemon_agrees_with_the_vectors_over_both_sockets(storing: Daemon, rows: Rows) -> None:
     for times, connect in enumerate((Daemon.sender, udp_sender), 1):
         with connect(storing) as sender:
             for vector in TIMELESS:
@@ -120,7 +118,7 @@ def test_a_live_daemon_makes_of_the_vectors_what_they_say_over_either_socket(
 
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="there is no Node here")
-def test_an_emitter_written_from_the_page_alone_sends_the_vectors_events_in_each_form(
+def test_emitter_written_from_the_wire_page_sends_the_vectors_events(
     storing: Daemon, rows: Rows
 ) -> None:
     port = str(udp_port(storing))

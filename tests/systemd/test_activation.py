@@ -52,7 +52,7 @@ def held(activated: Any) -> Iterator[dict[str, socket.socket]]:
 
 
 @pytest.mark.skipif(ACTIVATE is None, reason="needs systemd-socket-activate")
-def test_systemd_socket_activate_starts_the_daemon_on_all_its_sockets(
+def test_systemd_socket_activate_starts_the_daemon_on_four_sockets(
     activated: Any, dsn: str
 ) -> None:
     unix, stream, udp, http = (
@@ -89,7 +89,7 @@ def test_systemd_socket_activate_starts_the_daemon_on_all_its_sockets(
     assert paths(dsn) == ["/stream", "/udp", "/unix"]
 
 
-def test_what_is_sent_while_the_daemon_is_down_waits_for_the_next_start(
+def test_datagram_sent_while_the_daemon_is_down_is_stored_after_the_start(
     activated: Any, held: dict[str, socket.socket], dsn: str
 ) -> None:
     udp = held["udp"].getsockname()
@@ -114,7 +114,7 @@ def test_what_is_sent_while_the_daemon_is_down_waits_for_the_next_start(
     ]
 
 
-def test_a_sender_that_stays_connected_survives_a_restart(
+def test_connected_sender_survives_restarts(
     activated: Any, held: dict[str, socket.socket], dsn: str
 ) -> None:
     activated.start_with(held)
@@ -128,7 +128,7 @@ def test_a_sender_that_stays_connected_survives_a_restart(
     assert paths(dsn) == ["/0", "/1", "/2"]
 
 
-def test_listeners_without_a_handed_socket_are_bound_as_configured(
+def test_listener_without_a_handed_socket_is_bound_as_configured(
     activated: Any, held: dict[str, socket.socket]
 ) -> None:
     port = free_port(socket.SOCK_DGRAM)
@@ -140,7 +140,7 @@ def test_listeners_without_a_handed_socket_are_bound_as_configured(
     assert addresses == [f"unix:{activated.ingest}", f"udp:127.0.0.1:{port}", f"stream:{stream}"]
 
 
-def test_a_listener_that_is_off_is_on_where_systemd_hands_its_socket_over(
+def test_handed_socket_turns_on_a_listener_that_is_off(
     activated: Any, held: dict[str, socket.socket]
 ) -> None:
     activated.environment["AEGISD_INGEST__UDP"] = ""
@@ -161,7 +161,7 @@ def refused(
     return said.decode()
 
 
-def test_a_handed_http_socket_beyond_loopback_needs_tokens_too(
+def test_handed_http_socket_beyond_loopback_without_tokens_is_refused(
     activated: Any, hand_over: Callable[..., subprocess.Popen[bytes]]
 ) -> None:
     with socket.create_server(("0.0.0.0", 0)) as everywhere:
@@ -172,7 +172,7 @@ def test_a_handed_http_socket_beyond_loopback_needs_tokens_too(
         )
 
 
-def test_a_handed_http_socket_of_both_ip_versions_is_asked_under_its_ipv4_address(
+def test_handed_dual_stack_http_socket_answers_under_its_ipv4_address(
     activated: Any,
 ) -> None:
     activated.environment["AEGISD_INGEST__UDP"] = ""
@@ -184,7 +184,7 @@ def test_a_handed_http_socket_of_both_ip_versions_is_asked_under_its_ipv4_addres
             assert answer.status == 200
 
 
-def test_a_handed_http_sockets_address_is_a_name_of_the_service(activated: Any) -> None:
+def test_address_of_a_handed_http_socket_passes_the_host_check(activated: Any) -> None:
     with socket.create_server(("127.0.0.2", 0)) as tcp:
         activated.environment["AEGISD_INGEST__UDP"] = ""
         activated.start_with({"http": tcp})
@@ -192,7 +192,7 @@ def test_a_handed_http_sockets_address_is_a_name_of_the_service(activated: Any) 
         assert activated.fetch("/healthz")[0] == 200
 
 
-def test_a_socket_that_serves_no_listener_is_told_in_one_line(
+def test_handed_socket_for_no_listener_ends_the_start_with_one_line(
     activated: Any, hand_over: Callable[..., subprocess.Popen[bytes]]
 ) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:

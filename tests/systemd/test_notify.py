@@ -17,7 +17,7 @@ def heard(listener: socket.socket) -> str:
     return listener.recv(4096).decode()
 
 
-def test_a_state_goes_to_the_socket_that_systemd_names(
+def test_state_is_sent_to_the_notify_socket(
     directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NOTIFY_SOCKET", str(directory / "notify"))
@@ -27,7 +27,7 @@ def test_a_state_goes_to_the_socket_that_systemd_names(
         assert heard(listener) == "READY=1"
 
 
-def test_an_at_sign_stands_for_the_abstract_namespace(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_at_sign_means_the_abstract_namespace(monkeypatch: pytest.MonkeyPatch) -> None:
     name = f"aegisd-test-{uuid4().hex}"
     monkeypatch.setenv("NOTIFY_SOCKET", f"@{name}")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
@@ -37,14 +37,12 @@ def test_an_at_sign_stands_for_the_abstract_namespace(monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize("address", ["", "/nowhere/notify", "@nobody-listens", "vsock:2:1"])
-def test_where_nobody_listens_nothing_happens(
-    monkeypatch: pytest.MonkeyPatch, address: str
-) -> None:
+def test_missing_notify_socket_is_ignored(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
     monkeypatch.setenv("NOTIFY_SOCKET", address)
     notify("READY=1")
 
 
-def test_one_that_never_reads_does_not_hold_up_the_daemon(
+def test_full_notify_socket_does_not_block(
     directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("aegisd.daemon.systemd.NOTIFY_SECONDS", 0.01)
@@ -57,9 +55,7 @@ def test_one_that_never_reads_does_not_hold_up_the_daemon(
         assert heard(listener) == "STATUS=busy"
 
 
-def test_the_daemon_is_ready_once_and_tells_when_it_stops(
-    dsn: str, make_daemon: Callable[..., Daemon]
-) -> None:
+def test_daemon_sends_ready_once_and_stopping(dsn: str, make_daemon: Callable[..., Daemon]) -> None:
     daemon = make_daemon(environment={"AEGISD_STORAGE__DSN": dsn})
     daemon.start()  # which waits for READY=1
     assert daemon.stop() == 0
@@ -69,7 +65,7 @@ def test_the_daemon_is_ready_once_and_tells_when_it_stops(
         daemon.notifications.recv(4096)
 
 
-def test_readiness_comes_when_every_listener_takes(
+def test_events_are_taken_and_readyz_is_200_after_ready(
     dsn: str, make_daemon: Callable[..., Daemon]
 ) -> None:
     daemon = make_daemon(environment={"AEGISD_STORAGE__DSN": dsn})
@@ -79,7 +75,7 @@ def test_readiness_comes_when_every_listener_takes(
     daemon.wait_for_events(1)
 
 
-def test_a_stop_loses_nothing_when_systemd_is_gone(
+def test_stop_without_a_notify_socket_loses_no_event(
     dsn: str, make_daemon: Callable[..., Daemon]
 ) -> None:
     daemon = make_daemon(environment={"AEGISD_STORAGE__DSN": dsn})

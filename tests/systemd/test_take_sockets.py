@@ -79,20 +79,20 @@ def take(hand_over: Callable[..., subprocess.Popen[bytes]]) -> Take:
     return hand
 
 
-def test_sockets_serve_the_listeners_they_are_named_for(take: Take, opened: dict[str, Any]) -> None:
+def test_named_socket_serves_the_listener_of_its_name(take: Take, opened: dict[str, Any]) -> None:
     answer = take([opened["tcp"], opened["unix"], opened["udp"]], "http:unix_datagram:udp")
     assert answer["taken"] == {"http": 3, "unix_datagram": 4, "udp": 5}
 
 
 @pytest.mark.parametrize("names", [None, "", "a:b:c", "aegisd.socket:aegisd.socket:aegisd.socket"])
-def test_where_a_name_is_no_listeners_the_type_tells(
+def test_socket_with_another_name_serves_the_listener_of_its_type(
     take: Take, opened: dict[str, Any], names: str | None
 ) -> None:
     answer = take([opened["udp"], opened["tcp"], opened["unix"]], names)
     assert answer["taken"] == {"udp": 3, "http": 4, "unix_datagram": 5}
 
 
-def test_no_child_of_the_daemon_gets_the_sockets(take: Take, opened: dict[str, Any]) -> None:
+def test_child_process_inherits_no_handed_socket(take: Take, opened: dict[str, Any]) -> None:
     answer = take([opened["udp"], opened["tcp"]], "udp:http")
     assert answer["inheritable"] == [False, False]
     assert answer["left"] == []
@@ -106,12 +106,14 @@ def test_sockets_for_another_process_are_not_taken(
     assert answer == {"taken": {}, "inheritable": [], "left": []}
 
 
-def test_without_sockets_none_is_taken(take: Take) -> None:
+def test_empty_environment_gives_no_sockets(take: Take) -> None:
     assert take([], "")["taken"] == {}
 
 
 @pytest.mark.parametrize("count", ["many", "-1", "1.5", ""])
-def test_a_count_that_is_no_number_is_told(take: Take, opened: dict[str, Any], count: str) -> None:
+def test_listen_fds_that_is_no_number_is_an_error(
+    take: Take, opened: dict[str, Any], count: str
+) -> None:
     answer = take([opened["udp"]], "udp", LISTEN_FDS=count)
     assert answer == {"error": f"LISTEN_FDS is '{count}', not a number of sockets"}
 
@@ -134,7 +136,7 @@ def copy_of(item: Any) -> Any:
         (["connection"], "http", "systemd's socket 'http' is a single connection; set Accept=no"),
     ],
 )
-def test_what_serves_no_listener_is_told_in_one_line(
+def test_socket_for_no_listener_is_an_error_of_one_line(
     take: Take, opened: dict[str, Any], handed: list[str], names: str, said: str
 ) -> None:
     with ExitStack() as copies:
@@ -144,6 +146,6 @@ def test_what_serves_no_listener_is_told_in_one_line(
     assert "\n" not in error
 
 
-def test_a_descriptor_that_is_not_there_is_told(take: Take, opened: dict[str, Any]) -> None:
+def test_missing_descriptor_is_an_error(take: Take, opened: dict[str, Any]) -> None:
     error = take([opened["udp"]], "udp:http", LISTEN_FDS="2")["error"]
     assert error == "systemd's file descriptor 4 ('http') is no socket: Bad file descriptor"

@@ -36,7 +36,7 @@ def copy_with_a_program_that_exists(unit: Path, folder: Path) -> None:
 
 
 @pytest.mark.skipif(ANALYZE is None, reason="needs systemd-analyze")
-def test_systemd_finds_no_fault_in_the_units(tmp_path: Path) -> None:
+def test_systemd_analyze_finds_no_fault_in_the_units(tmp_path: Path) -> None:
     units = [UNITS / name for name in NAMES if (UNITS / name).exists()]
     if not units:
         pytest.skip("there are no unit files yet")

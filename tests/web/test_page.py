@@ -1,15 +1,13 @@
-"""The dashboard page, and Prometheus' page."""
+"""The dashboard page and its assets."""
 
 import re
 
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
-REQUEST = {"method": "GET", "path": "/", "status_code": 200, "duration_ms": 250}
 META = '<meta name="aegisd-websocket" content="{}">'
 
 
-async def test_the_page_brings_only_what_this_service_serves(serving):
+async def test_page_loads_only_assets_of_this_service(serving):
     async with serving() as web:
         page = await web.get("/")
         assert page.headers["content-type"] == "text/html; charset=utf-8"
@@ -21,7 +19,7 @@ async def test_the_page_brings_only_what_this_service_serves(serving):
     assert not re.search(r"<script(?![^>]* src=)|<style|\son\w+=", page.text)
 
 
-async def test_the_pages_policy_allows_only_its_own_scripts(serving):
+async def test_page_policy_allows_only_its_own_scripts(serving):
     async with serving() as web:
         policy = (await web.get("/")).headers["content-security-policy"]
         script = (await web.get("/assets/app.js")).headers["content-type"]
@@ -41,47 +39,8 @@ async def test_the_pages_policy_allows_only_its_own_scripts(serving):
         ("enabled = false", ""),
     ],
 )
-async def test_the_page_knows_where_the_websocket_is(serving, settings, path):
+async def test_page_has_the_configured_websocket_path(serving, settings, path):
     async with serving(f"[dashboard.websocket]\n{settings}") as web:
         page = (await web.get("/")).text
     assert page.count(META.format(path)) == 1
     assert page.count('name="aegisd-websocket"') == 1
-
-
-async def test_prometheus_can_read_the_figures(serving):
-    async with serving() as web:
-        web.take(REQUEST, REQUEST, REQUEST | {"status_code": 503}, {"method": "GET"})
-        web.take({"kind": "backend", "backend_name": "a", "status": "healthy"})
-        response = await web.get("/metrics")
-        address = web.context.listeners[0].address
-    assert response.headers["content-type"].startswith("text/plain; version=0.0.4")
-    samples = {
-        (sample.name, *sample.labels.values()): sample.value
-        for family in text_string_to_metric_families(response.text)
-        for sample in family.samples
-    }
-    for name, value in {
-        ("aegisd_events_total", "request"): 3,
-        ("aegisd_events_total", "backend"): 1,
-        ("aegisd_rejected_events_total", "missing_field"): 1,
-        ("aegisd_requests_total", "2xx"): 2,
-        ("aegisd_requests_total", "5xx"): 1,
-        ("aegisd_request_duration_seconds_count",): 3,
-        ("aegisd_request_duration_seconds_sum",): 0.75,
-        ("aegisd_backends", "healthy"): 1,
-        ("aegisd_messages_total", address): 0,
-        ("aegisd_database_connected",): 0,
-        ("aegisd_websocket_clients",): 0,
-        ("aegisd_alerts_active",): 0,
-    }.items():
-        assert samples[name] == value, name
-    assert samples["process_resident_memory_bytes",] > 0
-
-
-async def test_every_family_of_the_figures_has_a_help_text_and_a_type(serving):
-    async with serving() as web:
-        text = (await web.get("/metrics")).text
-    for family in text_string_to_metric_families(text):
-        assert family.documentation
-        assert family.type in ("counter", "gauge", "summary")
-        assert family.name.startswith(("aegisd_", "process_"))

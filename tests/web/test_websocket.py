@@ -13,7 +13,7 @@ from trio_websocket import (
 )
 from web.streams import WAIT_SECONDS, rest_of, until
 
-from aegisd.web.websocket import MOMENTS
+from aegisd.web.websocket.hub import MAX_EXTRA_SNAPSHOTS
 
 HANDSHAKE = (
     b"GET /ws/metrics HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -51,7 +51,7 @@ def subscribe(*on: str, off: tuple[str, ...] = ()) -> dict[str, Any]:
     return {"type": "subscribe", "data": dict.fromkeys(on, True) | dict.fromkeys(off, False)}
 
 
-async def test_the_server_speaks_first_with_the_overview(serving):
+async def test_server_sends_the_overview_first(serving):
     async with serving(SLOW) as web, live(web) as connection:
         first = await heard(connection)
     assert first.keys() == {"type", "timestamp", "data"}
@@ -77,9 +77,7 @@ async def test_metrics_come_every_interval(serving):
         (subscribe("overview", off=("backends",)), {"overview", "alerts"}),
     ],
 )
-async def test_a_subscription_is_answered_with_all_topics_then_the_metrics(
-    serving, message, topics
-):
+async def test_subscription_is_answered_with_all_topics_then_metrics(serving, message, topics):
     async with serving(SLOW) as web, live(web) as connection:
         await heard(connection)
         assert await say(connection, message) == {
@@ -91,7 +89,7 @@ async def test_a_subscription_is_answered_with_all_topics_then_the_metrics(
     assert metrics["data"].keys() == topics - {"alerts"}
 
 
-async def test_nothing_comes_for_topics_that_were_left(serving):
+async def test_unsubscribed_topic_is_no_longer_sent(serving):
     async with serving() as web, live(web) as connection:
         await heard(connection)
         await connection.send_message(json.dumps(subscribe("backends", off=("overview",))))
@@ -101,10 +99,10 @@ async def test_nothing_comes_for_topics_that_were_left(serving):
             assert (await heard(connection))["data"].keys() == {"backends"}
 
 
-async def test_every_topic_has_the_shape_of_its_http_answer(serving, dsn):
+async def test_topic_has_the_shape_of_its_http_answer(serving, dsn):
     async with serving(SLOW, dsn) as web, live(web) as connection:
         web.take(*EVENTS)
-        web.context.storage.writer.stop()  # which writes what waits
+        web.daemon.storage.writer.stop()  # which writes what waits
         await web.stored(len(EVENTS))
         await heard(connection)
         await say(connection, subscribe(*TOPICS))
@@ -134,17 +132,17 @@ def shape(value: Any) -> Any:
     return None
 
 
-async def test_an_alert_comes_at_once_to_those_who_want_alerts(serving):
+async def test_alert_is_sent_at_once_to_subscribers_of_alerts(serving):
     async with serving(SLOW) as web, live(web) as one, live(web) as other:
         await heard(one)
         await heard(other)
         await say(other, subscribe(off=("alerts",)))
         await heard(other)
         web.take(EVENTS[0])
-        web.context.alerts.check()
+        web.daemon.alerts.check()
         triggered = await heard(one)
         web.take(*[EVENTS[1]] * 100)
-        web.context.alerts.check()
+        web.daemon.alerts.check()
         resolved = await heard(one)
         assert await say(other, {"type": "ping"}) == {"type": "pong"}
     assert triggered.keys() == {"type", "timestamp", "data"}
@@ -165,30 +163,30 @@ def calls(monkeypatch: pytest.MonkeyPatch, whose: Any, name: str) -> list[str]:
     return found
 
 
-async def test_each_topic_is_made_once_an_interval_for_all_clients(serving, monkeypatch):
+async def test_topic_is_made_once_an_interval_for_all_clients(serving, monkeypatch):
     async with serving() as web, live(web) as one, live(web) as other:
         for connection in (one, other):
             await connection.send_message(json.dumps(subscribe(*TOPICS)))
             while (await heard(connection))["type"] != "subscribed":
                 pass
-        series = calls(monkeypatch, web.context.live, "series")
-        published = calls(monkeypatch, web.context.hub, "_publish")
+        series = calls(monkeypatch, web.daemon.live, "series")
+        published = calls(monkeypatch, web.daemon.hub, "_publish")
         while len(published) < 4:
             await heard(one)
         assert len(series) == len(published)
 
 
-async def test_who_subscribes_over_and_over_has_topics_made_a_few_times(serving, monkeypatch):
+async def test_repeated_subscriptions_make_few_snapshots(serving, monkeypatch):
     async with serving(SLOW) as web, live(web) as connection:
         await heard(connection)
-        series = calls(monkeypatch, web.context.live, "series")
-        for _ in range(4 * MOMENTS):
+        series = calls(monkeypatch, web.daemon.live, "series")
+        for _ in range(4 * MAX_EXTRA_SNAPSHOTS):
             await say(connection, subscribe(*TOPICS))
             assert (await heard(connection))["data"].keys() == set(TOPICS)
-    assert len(series) < MOMENTS
+    assert len(series) < MAX_EXTRA_SNAPSHOTS
 
 
-async def test_a_ping_is_answered(serving):
+async def test_ping_gets_a_pong(serving):
     async with serving(SLOW) as web, live(web) as connection:
         await heard(connection)
         assert await say(connection, {"type": "ping", "more": 1}) == {"type": "pong"}
@@ -213,7 +211,7 @@ async def test_a_ping_is_answered(serving):
         ({"type": "subscribe", "data": {"overview": None}}, "bad_message"),
     ],
 )
-async def test_what_is_wrong_is_told_and_the_connection_stays(serving, message, code):
+async def test_wrong_message_gets_an_error_and_the_connection_stays(serving, message, code):
     async with serving(SLOW) as web, live(web) as connection:
         await heard(connection)
         answer = await say(connection, message)
@@ -223,14 +221,14 @@ async def test_what_is_wrong_is_told_and_the_connection_stays(serving, message, 
         assert await say(connection, {"type": "ping"}) == {"type": "pong"}
 
 
-async def test_a_wrong_subscription_changes_nothing(serving):
+async def test_wrong_subscription_changes_no_topic(serving):
     async with serving(SLOW) as web, live(web) as connection:
         await heard(connection)
         await say(connection, subscribe("backends", "nothing"))
         assert (await say(connection, subscribe()))["data"]["backends"] is False
 
 
-async def test_binary_messages_are_read_as_text(serving):
+async def test_binary_message_is_read_as_text(serving):
     async with serving(SLOW) as web, live(web) as connection:
         await heard(connection)
         await connection.send_message(b'{"type": "ping"}')
@@ -239,7 +237,7 @@ async def test_binary_messages_are_read_as_text(serving):
         assert (await heard(connection))["error"]["code"] == "bad_message"
 
 
-async def test_too_large_a_message_closes_the_connection(serving):
+async def test_too_large_message_closes_the_connection(serving):
     # on a stream of our own: the library's client leaves its socket open when it is closed
     async with (
         serving(SLOW) as web,
@@ -253,26 +251,24 @@ async def test_too_large_a_message_closes_the_connection(serving):
         with trio.fail_after(WAIT_SECONDS), pytest.raises(ConnectionClosed) as closed:
             await connection.get_message()
         assert closed.value.reason.code == 1009
-        await until(lambda: web.context.hub.count == 0)
+        await until(lambda: web.daemon.hub.count == 0)
         nursery.cancel_scope.cancel()
 
 
-async def test_a_client_that_breaks_the_protocol_behind_its_handshake_is_no_fault_of_ours(
-    serving, capsys
-):
+async def test_protocol_error_right_after_the_handshake_logs_no_fault(serving, capsys):
     async with serving(SLOW) as web:
         for _ in range(20):  # whether it is read before the answer is sent is left to chance
             async with await web.connected() as stream:
                 await stream.send_all(HANDSHAKE + TOO_LARGE_PING)
                 await stream.send_eof()
                 await rest_of(stream)
-        await until(lambda: web.context.hub.count == 0)
+        await until(lambda: web.daemon.hub.count == 0)
     assert "fault of ours" not in "".join(capsys.readouterr())
 
 
-async def test_a_client_that_closes_is_forgotten(serving):
+async def test_client_that_closes_is_removed(serving):
     async with serving(SLOW) as web:
         async with live(web) as connection:
             await heard(connection)
-            assert web.context.hub.count == 1
-        await until(lambda: web.context.hub.count == 0)
+            assert web.daemon.hub.count == 1
+        await until(lambda: web.daemon.hub.count == 0)

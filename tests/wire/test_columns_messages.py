@@ -4,12 +4,22 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sample_events import GOOD, accepted, decode, decoded_by, faults, flows, only, pack, rows
+from sample_events import (
+    GOOD,
+    accepted,
+    decode,
+    decoded_by,
+    faults,
+    flows,
+    only,
+    open_decoder,
+    pack,
+    rows,
+)
 from tables import binary, coded, column, message
 
 from aegisd.events.protocol import MAX_ROWS
 from aegisd.wire.careful.envelopes import FREE_ROWS
-from aegisd.wire.decode import Decoder
 
 OURS = {"source": "gw-1", "seq": 7}
 
@@ -237,7 +247,7 @@ def test_an_index_points_into_the_values_of_its_own_message(dtype: str) -> None:
 
 def test_small_messages_of_many_rows_take_no_memory() -> None:
     tiny = pack(message(MAX_ROWS))
-    (reject,) = decoded_by(Decoder(0), [tiny] * 1000, 0).rejects
+    (reject,) = decoded_by(open_decoder(0), [tiny] * 1000, 0).rejects
     assert (reject.reason, reject.field, len(reject.indexes)) == ("out_of_range", "n", 1000)
 
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from walking import end_of
 
-from aegisd.wire.careful.opening import UNREADABLE, Head, Whole, opening
+from aegisd.wire.careful.opening import UNREADABLE, MessageStart, WholeMessage, open_message
 
 scalars = (
     st.none()
@@ -30,11 +30,11 @@ values = st.recursive(
 def unpack_message(data: bytes) -> Any:
     """The message that is opened; a large one put together again."""
     message: Any = None
-    for step in opening(data):
-        if isinstance(step, Whole):
+    for step in open_message(data):
+        if isinstance(step, WholeMessage):
             message = step.message
-        elif isinstance(step, Head):
-            message = [] if step.envelope is None else step.envelope | {"events": []}
+        elif isinstance(step, MessageStart):
+            message = [] if step.message is None else step.message | {"events": []}
         elif step is not None:
             (message if type(message) is list else message["events"]).extend(step)
     return message

@@ -3,16 +3,16 @@
 from typing import Any
 
 import pytest
-from sample_events import GOOD, MAX_AGE, NOW, Together, decoded_by, faults, flows, pack, rows
+from sample_events import GOOD, NOW, Together, decoded_by, faults, flows, open_decoder, pack, rows
 
 from aegisd.events.block import Text, concatenate
 from aegisd.events.protocol import MAX_DURATION_MS, MAX_ROWS
 from aegisd.live.state import LiveState
-from aegisd.store.rollups.rollup import fine
+from aegisd.store.rollups.rollup import fine_rollups
 from aegisd.store.write.writer import MAX_BATCH_EVENTS
 from aegisd.wire.careful.envelopes import MAX_EVENTS as MAX_CAREFUL_EVENTS
-from aegisd.wire.careful.table import MAX_READ_ROWS
-from aegisd.wire.decode import MAX_PART_BYTES, MAX_PART_EVENTS, Decoder
+from aegisd.wire.careful.tables import MAX_READ_ROWS
+from aegisd.wire.decode import MAX_PART_BYTES, MAX_PART_EVENTS
 from aegisd.wire.naming.endpoints import EndpointNamer
 
 REQUEST = GOOD["request"]
@@ -20,7 +20,7 @@ NIL, EMPTY_MAP = b"\xc0", b"\x80"
 
 
 def parts_of(*messages: Any) -> Together:
-    return decoded_by(Decoder(MAX_AGE), [pack(message) for message in messages])
+    return decoded_by(open_decoder(), [pack(message) for message in messages])
 
 
 def list_of(item: bytes, count: int) -> bytes:
@@ -139,7 +139,7 @@ def test_sums_of_the_longest_durations_of_a_message_do_not_overflow() -> None:
     expected = MAX_ROWS * longest * 1000
     assert live.window("1m").counters["duration_sum_us"] == expected
     assert live.overview().totals["duration_sum_us"] == expected
-    durations = fine(concatenate(burst.blocks)).durations
+    durations = fine_rollups(concatenate(burst.blocks)).durations
     assert durations is not None
     assert durations.total.tolist() == [expected]
 

@@ -13,16 +13,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sample_events import GOOD, MAX_AGE, MICROSECONDS, NOW, content, decode, events, pack
 
-from aegisd.wire.careful.columns import Clock
-from aegisd.wire.quick import Quick
+from aegisd.wire.checks import TimeLimits
+from aegisd.wire.quick import QuickReader
 
-CLOCK = Clock(NOW * MICROSECONDS, MAX_AGE)
+LIMITS = TimeLimits(NOW * MICROSECONDS, MAX_AGE)
 
 
 def left(*messages: Any) -> list[int]:
     """The messages that are not read quickly; that decoding is right is compared too."""
     decode(*messages)
-    _, numbers = Quick().open([pack(m) for m in messages], CLOCK)
+    _, numbers = QuickReader().open([pack(m) for m in messages], LIMITS)
     return numbers
 
 
@@ -175,10 +175,10 @@ def test_what_msgpack_would_refuse_for_its_depth_is_left_where_python_goes_deepe
 
 
 def test_the_reader_that_read_last_is_asked_first() -> None:
-    quick = Quick()
+    quick = QuickReader()
     camel = pack([{"method": "GET", "path": "/", "statusCode": 200}])
     first = quick._readers[0]
-    assert quick.open([camel], CLOCK)[1] == []
+    assert quick.open([camel], LIMITS)[1] == []
     assert quick._readers[0] is not first
     assert len(quick._readers) == 4
-    assert quick.open([pack(MANY), camel, pack({"events": MANY})], CLOCK)[1] == []
+    assert quick.open([pack(MANY), camel, pack({"events": MANY})], LIMITS)[1] == []

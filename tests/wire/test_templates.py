@@ -5,8 +5,10 @@ in them tells that they are one of many. Wrong verdicts are counted, either way;
 are stand here with the template that would be right.
 """
 
-from aegisd.wire.naming.endpoints import template
+from aegisd.wire.naming.endpoints import EndpointNamer
 from aegisd.wire.naming.identifiers import PLACEHOLDER
+
+NAMER = EndpointNamer(templates=True)
 
 UUID = "c56a4180-65aa-42ec-a945-5fd21dec0538"
 SHA1 = "da39a3ee5e6b4b0d3255bfef95601890afd80709"
@@ -317,7 +319,7 @@ ALL = [(path, wanted or path) for rows in PATHS.values() for path, wanted in row
 
 def wrong_segments(path: str, wanted: str) -> list[tuple[str, str]]:
     """Each segment that is shown otherwise than it should be: as shown, as it should be."""
-    pairs = zip(template(path).split("/"), wanted.split("/"), strict=True)
+    pairs = zip(NAMER.endpoint_of(path).split("/"), wanted.split("/"), strict=True)
     return [(shown, right) for shown, right in pairs if shown != right]
 
 

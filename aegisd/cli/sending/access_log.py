@@ -1,15 +1,15 @@
 """Lines of access logs as events. Pure.
 
-The combined format of Apache and nginx: client, identity, user, [time], "request", status,
-bytes, "referer", "user agent". It has no durations. Virtual hosts and forwarded addresses may stand
-in front (``client``).
+The combined format of Apache and nginx is: client, identity, user, [time], "request", status,
+bytes, "referer", "user agent". It has no durations. ``client_address`` says what may stand in place
+of the client.
 """
 
 import re
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from aegisd.cli.sending.client import client
+from aegisd.cli.sending.client_address import find_client
 
 _COMBINED = re.compile(
     r'(?P<head>\S+ \S+ .+?) \[(?P<time>[^\]]{26})\] "(?P<request>(?:[^"\\]|\\.)*)" '
@@ -28,7 +28,7 @@ Event = dict[str, Any]
 
 
 def parse_combined(line: str) -> Event | None:
-    """A line as a request event; None where it is no such line."""
+    """A line as a request event; None where it is not in the combined format."""
     match = _COMBINED.match(line)
     timestamp = parse_time(match["time"]) if match else None
     if match is None or timestamp is None:
@@ -39,12 +39,12 @@ def parse_combined(line: str) -> Event | None:
         "method": method,
         "path": path,
         "status_code": int(match["status"]),
-        "client_ip": client(match["head"]),
+        "client_ip": find_client(match["head"]),
     }
 
 
 def _request(text: str) -> tuple[str, str]:
-    """Method and path; what a scanner sent in their place counts as a path."""
+    """Method and path. A scanner may send neither; then the whole text is the path."""
     parts = text.split(" ")
     if len(parts) >= 2 and parts[0].isalpha():
         path = parts[1:-1] if parts[-1].startswith("HTTP/") and len(parts) > 2 else parts[1:]

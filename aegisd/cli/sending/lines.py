@@ -1,4 +1,4 @@
-"""The lines of a file, or of standard input, however long they are."""
+"""The lines of a file or of standard input, in bounded memory."""
 
 import sys
 from collections.abc import Iterator
@@ -8,16 +8,16 @@ from aegisd.errors import AegisdError
 
 
 def standard_input() -> IO[bytes]:
-    """What comes on standard input. Raises AegisdError where it is closed."""
+    """Standard input as bytes. Raises AegisdError where it is closed."""
     if sys.stdin is None:
         raise AegisdError("can't read standard input: it is closed")
     return sys.stdin.buffer
 
 
-def numbered(file: IO[bytes], max_bytes: int) -> Iterator[tuple[int, bytes]]:
-    """Lines and their numbers; one of more than ``max_bytes`` is cut, and still longer.
+def numbered_lines(file: IO[bytes], max_bytes: int) -> Iterator[tuple[int, bytes]]:
+    """Each line with its number, from 1. A longer line is cut to ``max_bytes`` + 1.
 
-    Raises AegisdError where the file can't be read on.
+    Raises AegisdError where the file can't be read any further.
     """
     number = 1
     try:

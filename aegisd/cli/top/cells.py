@@ -1,23 +1,17 @@
-"""Text as a terminal shows it: characters in cells, in a style. Pure.
+"""Text as a terminal shows it: in cells and styles. Pure.
 
-What is shown comes from outside: paths, names, messages. A character that isn't printable may
-be a command to the terminal, so none is ever part of a ``Span``.
+A character takes 0, 1 or 2 cells (combining marks, most scripts, East Asian wide). A ``Span`` holds
+printable text only (``printable.clean``), so no text from outside can command the terminal.
 """
 
 import unicodedata
-from collections.abc import Callable
 from enum import Enum
 
 from attrs import field, frozen
 
-REPLACEMENT = "\ufffd"
+from aegisd.cli.printable import clean, is_mark
+
 ELLIPSIS = "…"
-
-MAX_MARKS = 2
-"""Marks on one character. Thai needs two; towers of them would cover the lines above."""
-
-MAX_CHARACTERS = 4096
-"""No line of a terminal has more, and the work for a text stays small."""
 
 _SGR = "\x1b[{}m"
 
@@ -36,55 +30,18 @@ class Style(Enum):
     BAD = "1;31"
 
     def sgr(self, color: bool) -> str:
-        """The sequence that turns it on; colours only where they are wanted."""
+        """The escape sequence that turns it on, without its colour where ``color`` is False."""
         wanted = [p for p in self.value.split(";") if color or not p.startswith("3")]
         return _SGR.format(";".join(wanted)) if any(wanted) else ""
 
 
-def clean(text: str) -> str:
-    """``text`` with U+FFFD for what isn't printable, and for marks with nothing to stand on."""
-    kept: list[str] = []
-    marks = MAX_MARKS
-    for character in unicodedata.normalize("NFC", text[:MAX_CHARACTERS]):
-        if not character.isprintable():  # controls, formats, surrogates, unassigned, line ends
-            kept.append(REPLACEMENT)
-            marks = MAX_MARKS
-        elif not _is_mark(character):
-            kept.append(character)
-            marks = 0
-        elif marks < MAX_MARKS:
-            kept.append(character)
-            marks += 1
-        elif not kept or kept[-1] != REPLACEMENT:
-            kept.append(REPLACEMENT)
-    return "".join(kept)
-
-
-def escaped(text: str, escape: Callable[[str], str]) -> str:
-    """``text`` with what isn't printable as ``escape`` writes it; it stays in its lines."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() or c == "\n" else escape(c) for c in text)
-
-
-def json_escape(character: str) -> str:
-    """A character in a text of JSON."""
-    units = character.encode("utf-16-be", "surrogatepass")
-    return "".join(f"\\u{units[at : at + 2].hex()}" for at in range(0, len(units), 2))
-
-
-def toml_escape(character: str) -> str:
-    """A character in a text of TOML."""
-    return f"\\U{ord(character):08x}"
-
-
 def width(text: str) -> int:
-    """How many cells a clean text takes."""
+    """How many cells a cleaned text takes."""
     return sum(map(_cells, text))
 
 
 def fit(text: str, columns: int) -> str:
-    """The text, cleaned, in exactly so many cells: filled up with spaces, or cut short."""
+    """The text, cleaned, in exactly so many cells: padded with spaces, or cut with an ellipsis."""
     text = clean(text)
     used = width(text)
     if used > columns:
@@ -110,7 +67,7 @@ def line(*parts: Span | str) -> Line:
 
 
 def cut(spans: Line, columns: int) -> Line:
-    """The line, at most so many cells wide, with an ellipsis where it is cut."""
+    """The line in at most so many cells, with an ellipsis where it is cut."""
     if sum(width(span.text) for span in spans) <= columns:
         return spans
     kept = []
@@ -125,12 +82,12 @@ def cut(spans: Line, columns: int) -> Line:
 
 
 def plain(spans: Line) -> str:
-    """Without any control sequence."""
+    """The line's text without escape sequences."""
     return "".join(span.text for span in spans).rstrip()
 
 
 def ansi(spans: Line, color: bool) -> str:
-    """With the sequences of the styles, and none left on at the end."""
+    """The line's text with escape sequences; each style is turned off after its span."""
     parts = []
     for span in spans:
         on = span.style.sgr(color)
@@ -138,12 +95,8 @@ def ansi(spans: Line, color: bool) -> str:
     return "".join(parts)
 
 
-def _is_mark(character: str) -> bool:
-    return unicodedata.category(character) in ("Mn", "Me")
-
-
 def _cells(character: str) -> int:
-    if _is_mark(character):
+    if is_mark(character):
         return 0
     return 2 if unicodedata.east_asian_width(character) in ("W", "F") else 1
 

@@ -1,7 +1,7 @@
-"""The live view as lines: figures and a terminal's size in, lines out. Pure.
+"""Renders the live view: metrics and a terminal's size in, lines out. Pure.
 
-Text from outside stands last in its line, so that a terminal that counts cells differently
-moves nothing else.
+Text from outside is last in its line. So where a terminal counts its cells differently, nothing
+else moves.
 """
 
 from collections.abc import Sequence
@@ -9,9 +9,10 @@ from datetime import UTC, datetime
 
 from attrs import frozen
 
+from aegisd.cli.top.api import Alert, Backend, Endpoint, Metrics, Overview
 from aegisd.cli.top.cells import Line, Span, Style, cut, fit, line
-from aegisd.cli.top.figures import Alert, Backend, Endpoint, Metrics, Overview
 from aegisd.cli.top.sparkline import Point, peak, sparkline
+from aegisd.events.units import SECOND_US
 
 NONE = "–"
 HEALTHY = "healthy"
@@ -20,8 +21,8 @@ ACKNOWLEDGED = "acknowledged"
 CARD_COLUMNS, TOTAL_COLUMNS = 10, 16  # 8 and 5 in 80 columns
 LABEL_COLUMNS, PEAK_COLUMNS = 8, 20
 METHOD_COLUMNS = 7  # OPTIONS
-ROWS_WITH_AIR = 30
-NARROW_COLUMNS = 64  # below, tables keep what matters most, so that names have room
+ROWS_WITH_BLANK_LINE = 30
+NARROW_COLUMNS = 64  # narrower: tables drop columns, so that names have room
 
 _SEVERITIES = {"critical": Style.BAD, "warning": Style.WARNING, "info": Style.NEUTRAL}
 _CLASSES = (
@@ -35,7 +36,7 @@ _CLASSES = (
 
 @frozen
 class View:
-    """What there is to show. ``notice`` says what is wrong with the connection, or nothing."""
+    """What is shown. The notices say what is wrong with connection or alerts, if anything."""
 
     address: str
     metrics: Metrics
@@ -46,20 +47,20 @@ class View:
 
 
 def render(view: View, columns: int, rows: int) -> list[Line]:
-    """At most ``rows`` lines of at most ``columns`` cells, the most important ones first."""
-    figures = view.metrics.data
+    """At most ``rows`` lines of at most ``columns`` cells, the most important first."""
+    data = view.metrics.data
     narrow = columns < NARROW_COLUMNS
     alerts = [_alert(alert) for alert in sorted(view.alerts, key=_urgency)]
     charts = _charts(view.metrics, columns)
-    endpoints = [_endpoint(endpoint, narrow) for endpoint in figures.top_endpoints]
+    endpoints = [_endpoint(endpoint, narrow) for endpoint in data.top_endpoints]
     endpoints = endpoints or [line(Span(" no requests in the last hour", Style.DIM))]
-    reports = sorted(figures.backends.backends, key=lambda b: (b.status == HEALTHY, b.name))
+    reports = sorted(data.backends.backends, key=lambda b: (b.status == HEALTHY, b.name))
     backends = [_backend(backend, view.metrics.timestamp, narrow) for backend in reports]
 
     lines = [_header(view, columns)]
-    if rows >= ROWS_WITH_AIR:
+    if rows >= ROWS_WITH_BLANK_LINE:
         lines.append(())
-    lines += _cards(figures.overview, columns)
+    lines += _cards(data.overview, columns)
     if view.alerts_notice:
         lines.append(line(Span(f" {view.alerts_notice}", Style.WARNING)))
     room = max(0, rows - len(lines))
@@ -70,7 +71,7 @@ def render(view: View, columns: int, rows: int) -> list[Line]:
     for_backends = max(room - 1 - len(endpoints), room // 3) if backends else 0
     below = _section(_backends_head(narrow), backends, for_backends, columns)
     room -= len(below)
-    shown = endpoints[: max(0, room - 1)]  # how many more there are, only the daemon knows
+    shown = endpoints[: max(0, room - 1)]  # without "n more": the daemon sends only the first ones
     lines += _section(_endpoints_head(narrow), shown, room, columns)
     return [cut(each, columns) for each in (lines + below)[:rows]]
 
@@ -85,7 +86,7 @@ def _header(view: View, columns: int) -> Line:
 
 
 def _section(head: str, body: list[Line], room: int, columns: int) -> list[Line]:
-    """A head with what has room below it; nothing where that would be the head alone."""
+    """A head and as much of ``body`` as fits; nothing where only the head would fit."""
     if room < 2 or not body:
         return []
     shown = body[: room - 1]
@@ -94,7 +95,7 @@ def _section(head: str, body: list[Line], room: int, columns: int) -> list[Line]
     return [line(Span(fit(head, columns - len(note)) + note, Style.HEAD)), *shown]
 
 
-# the figures of the overview
+# the overview
 
 
 def _cards(overview: Overview, columns: int) -> list[Line]:
@@ -139,15 +140,15 @@ def _grid(cards: list[tuple[str, str, Style]], wide: int, columns: int) -> list[
 
 
 def _charts(metrics: Metrics, columns: int) -> list[Line]:
-    figures = metrics.data
-    rates = [Point(p.timestamp, p.value) for p in figures.request_rate]
-    latencies = [Point(p.timestamp, p.p95) for p in figures.latency_percentiles]
+    data = metrics.data
+    rates = [Point(p.timestamp, p.value) for p in data.request_rate]
+    latencies = [Point(p.timestamp, p.p95) for p in data.latency_percentiles]
     lines = [
         _chart("req/s", rates, f"peak {_rate(peak(rates))}", Style.PLAIN, columns),
         _chart("p95 ms", latencies, f"peak {_ms(peak(latencies))}", Style.PLAIN, columns),
     ]
     for label, name, style in _CLASSES:
-        points = [Point(p.timestamp, getattr(p, name)) for p in figures.status_distribution]
+        points = [Point(p.timestamp, getattr(p, name)) for p in data.status_distribution]
         if peak(points):
             total = sum(point.value or 0 for point in points)
             lines.append(_chart(label, points, f"total {_count(total)}", style, columns))
@@ -167,35 +168,35 @@ def _chart(label: str, points: list[Point], note: str, style: Style, columns: in
 
 
 def _endpoints_head(narrow: bool) -> str:
-    figures = "" if narrow else f"{'errors %':>10}{'avg ms':>9}"
-    return f"{'requests':>12}{figures}{'p95 ms':>9}  endpoint, last hour"
+    extra = "" if narrow else f"{'errors %':>10}{'avg ms':>9}"
+    return f"{'requests':>12}{extra}{'p95 ms':>9}  endpoint, last hour"
 
 
 def _endpoint(endpoint: Endpoint, narrow: bool) -> Line:
     e = endpoint
-    figures = "" if narrow else f"{_percent(e.error_rate):>10}{_ms(e.avg_latency):>9}"
+    extra = "" if narrow else f"{_percent(e.error_rate):>10}{_ms(e.avg_latency):>9}"
     return line(
-        f"{_count(e.request_count):>12}{figures}{_ms(e.p95_latency):>9}  ",
+        f"{_count(e.request_count):>12}{extra}{_ms(e.p95_latency):>9}  ",
         Span(fit(e.method, METHOD_COLUMNS), Style.DIM),
         f" {e.path}",
     )
 
 
 def _backends_head(narrow: bool) -> str:
-    figures = "" if narrow else f"{'circuit':>10}{'ms':>9}"
-    return f"{'backend':>12}{figures}{'seen':>9}  name"
+    extra = "" if narrow else f"{'circuit':>10}{'ms':>9}"
+    return f"{'backend':>12}{extra}{'seen':>9}  name"
 
 
 def _backend(backend: Backend, now: int, narrow: bool) -> Line:
     circuit = (backend.circuit_breaker or NONE).replace("_", " ")
-    age = max(0, now - backend.last_seen) // 1_000_000
-    figures: list[Span | str] = [
+    age = max(0, now - backend.last_seen) // SECOND_US
+    extra: list[Span | str] = [
         Span(_right(circuit, 10), Style.PLAIN if circuit in ("closed", NONE) else Style.WARNING),
         f"{_ms(backend.response_time_ms):>9}",
     ]
     return line(
         Span(_right(backend.status, 12), Style.GOOD if backend.status == HEALTHY else Style.BAD),
-        *([] if narrow else figures),
+        *([] if narrow else extra),
         f"{f'{_count(age)} s':>9}  ",
         backend.name,
     )
@@ -227,7 +228,7 @@ def _right(text: str, columns: int) -> str:
 
 
 def _clock(microseconds: int) -> str:
-    return f"{datetime.fromtimestamp(microseconds // 1_000_000, UTC):%H:%M:%S}"
+    return f"{datetime.fromtimestamp(microseconds // SECOND_US, UTC):%H:%M:%S}"
 
 
 def _count(value: float) -> str:

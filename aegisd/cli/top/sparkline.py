@@ -1,4 +1,4 @@
-"""A series as one line of blocks. Pure."""
+"""A series as one line of block characters. Pure."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ BLOCKS = "▁▂▃▄▅▆▇█"
 
 @frozen
 class Point:
-    """A bucket's value, or None where it has none; its start in microseconds since 1970."""
+    """A bucket: its start in microseconds since 1970, and its value or None."""
 
     timestamp: int
     value: float | None
@@ -21,17 +21,17 @@ def peak(points: Sequence[Point]) -> float | None:
 
 
 def sparkline(points: Sequence[Point], columns: int) -> str:
-    """The points as blocks from 0 to their peak, at most ``columns``; a space where none is.
+    """The points as blocks from 0 to their peak, at most ``columns``; a space for no value.
 
     Where there are more points than columns, a column shows the largest of its points. Columns
-    begin at fixed times, so that they stay as they are while the series moves on.
+    begin at multiples of their length, so that they keep their points while the series moves on.
     """
     if not points:
         return ""
     times = [point.timestamp for point in points]
     step = max(1, times[1] - times[0]) if len(times) > 1 else 1
     span = max(times) - min(times)
-    # so many buckets wide that the columns suffice wherever the first one begins
+    # buckets per column: few enough columns, wherever the first one begins
     together = 1 if len(points) <= columns else span // (step * max(1, columns - 1)) + 1
     grouped = _grouped(points, step * together)[-max(1, columns) :]
     top = peak(points) or 1

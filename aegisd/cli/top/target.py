@@ -14,14 +14,14 @@ from aegisd.errors import AegisdError, ConfigError
 
 PORTS = {"http": 80, "ws": 80, "https": 443, "wss": 443}
 SECURE = ("https", "wss")
-EVERY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - where to reach who listens so
+LOOPBACK_OF = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - one who listens everywhere
 
 _PEM_END = "-----END CERTIFICATE-----"
 
 
 @frozen
 class Target:
-    """A daemon's address. ``tls`` is None over plain HTTP, ``token`` empty where none is set."""
+    """A daemon's address. ``tls`` is None for plain HTTP; ``token`` is empty where none is set."""
 
     host: str
     port: int
@@ -32,34 +32,34 @@ class Target:
 
     @property
     def authority(self) -> str:
-        """Host and port as URLs and the Host header have them."""
+        """Host and port, as in a URL and in the Host header."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     @property
     def url(self) -> str:
-        """Where its HTTP interface is."""
+        """The URL of its HTTP interface."""
         return f"{'https' if self.tls else 'http'}://{self.authority}"
 
     @property
     def headers(self) -> dict[str, str]:
-        """What every request says."""
+        """The headers of every request."""
         return {"Authorization": f"Bearer {self.token}"} if self.token else {}
 
 
-def find(url: str | None, config: Path | None) -> Target:
-    """The daemon at ``url``, else the one that the configuration tells of.
+def find_target(url: str | None, config: Path | None) -> Target:
+    """The daemon at ``url``, else the one that the configuration describes.
 
-    Raises ConfigError where the URL is none, AegisdError where the configuration has no address.
+    Raises ConfigError for a wrong URL, AegisdError where the configuration gives no address.
     """
     token = os.environ.get(TOKEN_VARIABLE, "")
     if not (token.isascii() and token.isprintable()):
         raise ConfigError([f"{TOKEN_VARIABLE}: has characters that can't be sent"])
     if url is None:
-        return _configured(load(config), token)
-    return _named(url, config, token)
+        return _from_config(load(config), token)
+    return _from_url(url, config, token)
 
 
-def _configured(settings: Settings, token: str) -> Target:
+def _from_config(settings: Settings, token: str) -> Target:
     http, websocket = settings.http, settings.dashboard.websocket
     host, port = split_address(http.listen)
     if not websocket.enabled:
@@ -67,11 +67,11 @@ def _configured(settings: Settings, token: str) -> Target:
     if not port:
         raise AegisdError("http.listen leaves the port open; name the daemon with --url")
     tls = _own_tls(http.tls_certificate) if http.tls_certificate else None
-    host = EVERY_ADDRESS.get(host, host)
+    host = LOOPBACK_OF.get(host, host)
     return Target(host, port, websocket.path, "/api/alerts", tls, token)
 
 
-def _named(url: str, config: Path | None, token: str) -> Target:
+def _from_url(url: str, config: Path | None, token: str) -> Target:
     wrong = ConfigError([f"--url: {url!r} is not http://HOST:PORT (or https://, ws://, wss://)"])
     try:
         parts = urlsplit(url)
@@ -87,7 +87,7 @@ def _named(url: str, config: Path | None, token: str) -> Target:
     if path in ("", "/"):
         path = load(config).dashboard.websocket.path
         prefix = ""
-    else:  # behind a proxy the API is beside the WebSocket
+    else:  # behind a proxy, the API has the WebSocket's prefix
         own = WebSocket().path
         prefix = path.removesuffix(own) if path.endswith(own) else ""
     resource = f"{path}?{parts.query}" if parts.query else path
@@ -96,7 +96,7 @@ def _named(url: str, config: Path | None, token: str) -> Target:
 
 
 def _own_tls(certificate: str) -> ssl.SSLContext:
-    """Trusts the configured certificate and nothing else, whatever names it is for."""
+    """TLS that trusts only the configured certificate, whatever host names it is for."""
     try:
         leaf = Path(certificate).read_text(encoding="ascii").partition(_PEM_END)[0] + _PEM_END
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

@@ -1,4 +1,4 @@
-"""A terminal that is taken over for a while, and given back as it was."""
+"""The terminal that the live view takes over, and restores at its end."""
 
 import os
 import select
@@ -12,7 +12,7 @@ from aegisd.cli.top.cells import Line, ansi
 
 SIZE_WITHOUT_TERMINAL = (80, 24)
 
-# xterm's alternate screen; the cursor hidden; no wrapping, so that a line stays one
+# xterm's alternate screen; cursor hidden; no wrapping, so that each line stays one row
 _ENTER = "\x1b[?1049h\x1b[?25l\x1b[?7l\x1b[2J"
 _LEAVE = "\x1b[0m\x1b[?7h\x1b[?25h\x1b[?1049l"
 _TO_ROW = "\x1b[{};1H"
@@ -22,7 +22,7 @@ _IFLAG, _LFLAG, _CC = 0, 3, 6  # in what termios.tcgetattr returns
 
 
 class Terminal:
-    """Standard output, which is a terminal, and the keys of standard input where that is one."""
+    """Standard output as a screen. ``keys`` is standard input, or None where it is no terminal."""
 
     def __init__(self) -> None:
         self._out = sys.stdout.fileno()
@@ -34,22 +34,22 @@ class Terminal:
 
     @staticmethod
     def usable() -> bool:
-        """Whether standard output is a terminal that knows control sequences."""
+        """Whether standard output is a terminal that knows escape sequences."""
         return sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
 
     @property
     def size(self) -> tuple[int, int]:
-        """Columns and rows now."""
+        """The current columns and rows."""
         try:
             columns, rows = os.get_terminal_size(self._out)
         except OSError:
             return SIZE_WITHOUT_TERMINAL
-        # a line without a known size, such as a serial one, says 0
+        # a terminal of unknown size, such as a serial line, reports 0
         return columns or SIZE_WITHOUT_TERMINAL[0], rows or SIZE_WITHOUT_TERMINAL[1]
 
     @contextmanager
     def taken(self) -> Iterator[None]:
-        """The screen is ours for as long as the block lasts."""
+        """Holds the screen for as long as the block lasts."""
         try:
             self.enter()
             yield
@@ -57,12 +57,12 @@ class Terminal:
             self.leave()
 
     def enter(self) -> None:
-        """Take the screen, or take it again. Keys come at once and are not echoed."""
+        """Take the screen, also after ``leave``. Keys arrive at once and are not echoed."""
         if self.keys is not None:
             if self._mode is None:
                 self._mode = termios.tcgetattr(self.keys)
             mode = termios.tcgetattr(self.keys)
-            mode[_IFLAG] &= ~termios.IXON  # a Ctrl-S would hold the program up in a write
+            mode[_IFLAG] &= ~termios.IXON  # Ctrl-S would block the program's writes
             mode[_LFLAG] &= ~(termios.ICANON | termios.ECHO)
             mode[_CC][termios.VMIN], mode[_CC][termios.VTIME] = 1, 0
             termios.tcsetattr(self.keys, termios.TCSANOW, mode)
@@ -70,7 +70,7 @@ class Terminal:
         self._write(_ENTER)
 
     def leave(self) -> None:
-        """Give the screen back; a terminal that is gone needs nothing."""
+        """Restore the screen; does nothing where the terminal is gone."""
         if not self._entered:
             return
         self._entered = False
@@ -82,7 +82,7 @@ class Terminal:
             self._mode = None
 
     def draw(self, lines: Sequence[Line]) -> None:
-        """Show these lines, and nothing else. Raises OSError where the terminal is gone."""
+        """Show only these lines. Raises OSError where the terminal is gone."""
         if self._entered:
             rows = [
                 _TO_ROW.format(row) + ansi(line, self._color) + _ERASE_LINE
@@ -96,5 +96,5 @@ class Terminal:
         while data:
             try:
                 data = data[os.write(self._out, data) :]
-            except BlockingIOError:  # whoever shares the terminal made it so
+            except BlockingIOError:  # another process on the terminal set O_NONBLOCK
                 select.select([], [self._out], [])

@@ -1,4 +1,4 @@
-"""``aegisd top``: the live view in a terminal, or once as plain text where there is none."""
+"""Runs ``aegisd top``: on a terminal until a key ends it, else one screen as plain text."""
 
 import os
 import signal
@@ -9,11 +9,11 @@ from pathlib import Path
 
 import trio
 
+from aegisd.cli.top.api import Metrics
 from aegisd.cli.top.cells import Line, plain
-from aegisd.cli.top.feed import Feed, Lost
-from aegisd.cli.top.figures import Metrics
 from aegisd.cli.top.screen import View, render
-from aegisd.cli.top.target import Target, find
+from aegisd.cli.top.subscription import NoConnection, Subscription
+from aegisd.cli.top.target import Target, find_target
 from aegisd.cli.top.terminal import SIZE_WITHOUT_TERMINAL, Terminal
 from aegisd.errors import AegisdError
 
@@ -21,43 +21,51 @@ QUIT = b"q"
 HINT = "q quits"
 KEY_BYTES = 1024
 
-_ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-_SIGNALS = (*_ENDS, signal.SIGWINCH, signal.SIGTSTP, signal.SIGCONT)
+_END_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_SIGNALS = (*_END_SIGNALS, signal.SIGWINCH, signal.SIGTSTP, signal.SIGCONT)
 
 
 def top(url: str | None, config: Path | None) -> None:
     """Watch the daemon until ``q``. Raises AegisdError where it was never reached."""
-    target = find(url, config)
+    target = find_target(url, config)
     try:
         trio.run(_show, target)
-    except* Lost as group:
+    except* NoConnection as group:
         raise AegisdError(
             f"can't watch {target.url}: {_first(group)}; start aegisd, or name it with --url"
         ) from None
 
 
-def _first(group: BaseExceptionGroup[Lost]) -> BaseException:
+def _first(group: BaseExceptionGroup[NoConnection]) -> BaseException:
     error = group.exceptions[0]
     return _first(error) if isinstance(error, BaseExceptionGroup) else error
 
 
 async def _show(target: Target) -> None:
-    news = News()
-    feed = Feed(target, news.tell)
+    changes = ChangeSignal()
+    subscription = Subscription(target, changes.notify)
     interactive = Terminal.usable()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(feed.follow)
-        while feed.metrics is None or not (interactive or feed.alerts_asked):
-            await news.wait()
+        nursery.start_soon(subscription.run)
+        while subscription.metrics is None or not (interactive or subscription.alerts_asked):
+            await changes.wait()
         if interactive:
-            await Watch(target, feed, news).run()
+            await InteractiveView(target, subscription, changes).run()
         else:
-            _print(render(_view(target, feed, feed.metrics), *SIZE_WITHOUT_TERMINAL))
+            view = _view(target, subscription, subscription.metrics)
+            _print(render(view, *SIZE_WITHOUT_TERMINAL))
         nursery.cancel_scope.cancel()
 
 
-def _view(target: Target, feed: Feed, metrics: Metrics, hint: str = "") -> View:
-    return View(target.url, metrics, feed.alerts, feed.alerts_notice, feed.notice, hint)
+def _view(target: Target, subscription: Subscription, metrics: Metrics, hint: str = "") -> View:
+    return View(
+        target.url,
+        metrics,
+        subscription.alerts,
+        subscription.alerts_notice,
+        subscription.notice,
+        hint,
+    )
 
 
 def _print(lines: Sequence[Line]) -> None:
@@ -66,70 +74,71 @@ def _print(lines: Sequence[Line]) -> None:
     print(text.encode(encoding, "replace").decode(encoding))
 
 
-class News:
-    """Tells one waiter that there is something new."""
+class ChangeSignal:
+    """Wakes one waiting task, as often as something changed."""
 
     def __init__(self) -> None:
         self._event = trio.Event()
 
-    def tell(self) -> None:
-        """There is something new."""
+    def notify(self) -> None:
+        """Wake the waiter, now or at its next ``wait``."""
         self._event.set()
 
     async def wait(self) -> None:
-        """Until there is something new."""
+        """Wait until ``notify`` was called since the last ``wait``."""
         await self._event.wait()
         self._event = trio.Event()
 
 
-class Watch:
+class InteractiveView:
     """The view on a terminal, until a key or a signal ends it, or the terminal is gone."""
 
-    def __init__(self, target: Target, feed: Feed, news: News) -> None:
+    def __init__(self, target: Target, subscription: Subscription, changes: ChangeSignal) -> None:
         self._target = target
-        self._feed = feed
-        self._news = news
+        self._subscription = subscription
+        self._changes = changes
         self._terminal = Terminal()
 
     async def run(self) -> None:
-        """Draw what is new, until the end."""
+        """Draw at each change, until the end."""
         try:
             with trio.open_signal_receiver(*_SIGNALS) as signals, self._terminal.taken():
                 async with trio.open_nursery() as nursery:
                     end = nursery.cancel_scope.cancel
                     nursery.start_soon(self._draw)
-                    nursery.start_soon(self._heed, signals, end)
+                    nursery.start_soon(self._handle_signals, signals, end)
                     if self._terminal.keys is not None:
-                        nursery.start_soon(self._listen, self._terminal.keys, end)
+                        nursery.start_soon(self._read_keys, self._terminal.keys, end)
         except* (OSError, termios.error):
             pass  # the terminal is gone
 
     async def _draw(self) -> None:
         while True:
-            if self._feed.metrics is not None:
-                view = _view(self._target, self._feed, self._feed.metrics, self._hint)
+            metrics = self._subscription.metrics
+            if metrics is not None:
+                view = _view(self._target, self._subscription, metrics, self._hint)
                 self._terminal.draw(render(view, *self._terminal.size))
-            await self._news.wait()
+            await self._changes.wait()
 
     @property
     def _hint(self) -> str:
         return HINT if self._terminal.keys is not None else ""
 
-    async def _heed(self, signals: AsyncIterator[int], end: Callable[[], None]) -> None:
+    async def _handle_signals(self, signals: AsyncIterator[int], end: Callable[[], None]) -> None:
         async for number in signals:
-            if number in _ENDS:
+            if number in _END_SIGNALS:
                 end()
-            elif number == signal.SIGTSTP:  # Ctrl-Z: the shell gets its screen meanwhile
+            elif number == signal.SIGTSTP:  # Ctrl-Z: the shell has its screen until SIGCONT
                 self._terminal.leave()
                 os.kill(os.getpid(), signal.SIGSTOP)
             elif number == signal.SIGCONT:
                 self._terminal.enter()
-            self._news.tell()
+            self._changes.notify()
 
-    async def _listen(self, keys: int, end: Callable[[], None]) -> None:
+    async def _read_keys(self, keys: int, end: Callable[[], None]) -> None:
         while True:
             await trio.lowlevel.wait_readable(keys)
             pressed = os.read(keys, KEY_BYTES)
-            if not pressed or QUIT in pressed.lower():  # nothing: the terminal hung up
+            if not pressed or QUIT in pressed.lower():  # no bytes: the terminal hung up
                 end()
                 return

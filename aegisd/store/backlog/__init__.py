@@ -1,4 +1,4 @@
-"""The backlog: what was accepted and is not in the database yet, in memory where there is room."""
+"""The backlog: blocks go in as they are accepted, batches come out for the database."""
 
 from aegisd.store.backlog.backlog import Backlog
 from aegisd.store.backlog.batch import Batch

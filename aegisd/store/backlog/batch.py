@@ -1,4 +1,4 @@
-"""What the backlog hands out: records in memory, and batches for the database. Pure."""
+"""Records in memory, and the batches that are made of them. Pure."""
 
 from attrs import frozen
 
@@ -7,11 +7,11 @@ from aegisd.events.block import Block
 
 @frozen(eq=False)
 class BufferedRecord:
-    """What came together: its events have the positions from ``position`` to ``end``."""
+    """A record in memory: its events have the positions from ``position`` up to ``end``."""
 
     position: int
     blocks: list[Block]
-    since: int  # seconds since 1970
+    since: int  # when they came, in seconds since 1970
     end: int
     nbytes: int  # in memory, about
 
@@ -22,7 +22,7 @@ class BufferedRecord:
 
     @property
     def events(self) -> int:
-        """How many there are positions for; none are in the blocks where they can't be read."""
+        """How many positions it has; more than its blocks have events where they can't be read."""
         return self.end - self.position
 
     def placed(self) -> list[tuple[int, Block]]:
@@ -42,11 +42,11 @@ class BufferedRecord:
 
 @frozen(eq=False)
 class Batch:
-    """What goes to the database together: all events between two positions."""
+    """The events between two positions, for one transaction."""
 
     start: int
     end: int
-    blocks: list[tuple[int, Block]]  # with the position of the first event of each
+    blocks: list[tuple[int, Block]]  # each with the position of its first event
 
     @property
     def events(self) -> int:

@@ -1,16 +1,25 @@
-"""The connection to Postgres: the only room that knows asyncio."""
+"""The connection to Postgres, and the only room that knows asyncio.
 
-from aegisd.store.database.binary import LENGTH, POSTGRES_EPOCH, WORD, Column, TableRows
-from aegisd.store.database.limits import Busy
-from aegisd.store.database.postgres import (
-    WRITE_SECONDS,
-    Move,
-    PartitionUnmade,
-    Postgres,
-    Session,
-    open_postgres,
+Rows of blocks go in as ``TableRows``, queries as work on a ``Session``.
+"""
+
+from aegisd.store.database.copy_format import (
+    LENGTH,
+    POSTGRES_EPOCH,
+    WORD,
+    Column,
+    TableRows,
+    constant_column,
+    fixed_column,
+    nullable_column,
+    text_column,
 )
-from aegisd.store.database.sifting import Refused
+from aegisd.store.database.copying import Refused
+from aegisd.store.database.partitioning import PartitionUnmade
+from aegisd.store.database.pool import Busy
+from aegisd.store.database.postgres import Postgres, open_postgres
+from aegisd.store.database.transactions import Session
+from aegisd.store.database.writing import WRITE_SECONDS, Move
 
 __all__ = [
     "LENGTH",
@@ -25,5 +34,9 @@ __all__ = [
     "Refused",
     "Session",
     "TableRows",
+    "constant_column",
+    "fixed_column",
+    "nullable_column",
     "open_postgres",
+    "text_column",
 ]

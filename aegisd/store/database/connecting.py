@@ -1,4 +1,8 @@
-"""Connects to the database that ``storage.dsn`` names. On the asyncio side."""
+"""Opens a connection to the database that ``storage.dsn`` names; runs on asyncio.
+
+The hosts of the DSN are tried in order, each within its own time. asyncpg alone would give all of
+them one time together, which the first dead host uses up.
+"""
 
 import asyncio
 from collections.abc import Sequence
@@ -8,22 +12,23 @@ from typing import Any
 import asyncpg
 
 from aegisd.errors import DatabaseUnavailable
-from aegisd.store.database.binary import POSTGRES_EPOCH
+from aegisd.store.database.copy_format import POSTGRES_EPOCH
 from aegisd.store.database.dsn import Host, hosts
+from aegisd.store.database.errors import first_line
 
 CONNECT_SECONDS = 10
 
-_PASSED_OVER = (
+_NEXT_HOST = (
     OSError,
     asyncpg.CannotConnectNowError,
     asyncpg.PostgresConnectionError,
     asyncpg.TargetServerAttributeNotMatched,
 )
-"""What has the next host tried, as with libpq; a wrong password doesn't."""
+"""The errors after which the next host is tried, as libpq does. A wrong password is none."""
 
 
 async def connect(dsn: str) -> Any:
-    """A connection of asyncpg's. Raises DatabaseUnavailable, and what asyncpg raises."""
+    """A connection of asyncpg's. Raises DatabaseUnavailable, and asyncpg's errors."""
     try:
         servers = hosts(dsn, CONNECT_SECONDS)
     except ValueError as error:
@@ -40,17 +45,30 @@ async def connect(dsn: str) -> Any:
             connection.terminate()
         if isinstance(error, TimeoutError):
             raise DatabaseUnavailable(f"no answer within {seconds:g} s") from None
-        if isinstance(error, ValueError):  # what only shows now: a certificate, a host's name
-            raise DatabaseUnavailable(f"storage.dsn: {line(error)}") from None
-        if isinstance(error, OSError) and (named := servers[-1].named(error)):
-            raise DatabaseUnavailable(named) from None
+        if isinstance(error, ValueError):  # a certificate or a host's name that can't be used
+            raise DatabaseUnavailable(f"storage.dsn: {first_line(error)}") from None
+        if isinstance(error, OSError) and (explained := servers[-1].explain(error)):
+            raise DatabaseUnavailable(explained) from None
         raise
     return connection
 
 
+async def _first_connection(servers: Sequence[Host]) -> tuple[Host, Any]:
+    """The first host that takes a connection, and the connection."""
+    for server in servers[:-1]:
+        with suppress(*_NEXT_HOST):
+            return server, await _connect_to(server)
+    return servers[-1], await _connect_to(servers[-1])
+
+
+async def _connect_to(server: Host) -> Any:
+    # a pooler gives each transaction another session, which has not prepared our statements
+    return await asyncpg.connect(**server.arguments, statement_cache_size=0)
+
+
 async def _set_codecs(connection: Any) -> None:
-    """Have times as microseconds, and sketches as they are."""
-    await connection.execute("BEGIN")  # a pooler keeps to one session for so long
+    """Pass timestamps as microseconds since 1970, and numerics (sketches) as bytes."""
+    await connection.execute("BEGIN")  # a pooler keeps to one session within a transaction
     await connection.set_type_codec(
         "timestamptz",
         schema="pg_catalog",
@@ -62,25 +80,3 @@ async def _set_codecs(connection: Any) -> None:
         "numeric", schema="pg_catalog", format="binary", encoder=bytes, decoder=bytes
     )
     await connection.execute("COMMIT")
-
-
-async def _connected(server: Host) -> Any:
-    # a pooler gives each transaction another session, which knows no statement of before
-    return await asyncpg.connect(**server.arguments, statement_cache_size=0)
-
-
-async def _first_connection(servers: Sequence[Host]) -> tuple[Host, Any]:
-    """The first server that takes a connection, each within its own time, and the connection.
-
-    asyncpg alone would have one time for all of them, which the first that is dead uses up.
-    """
-    for server in servers[:-1]:
-        with suppress(*_PASSED_OVER):
-            return server, await _connected(server)
-    return servers[-1], await _connected(servers[-1])
-
-
-def line(error: BaseException) -> str:
-    """The first line of an error's text, with its kind where the text alone says little."""
-    text = str(error).strip().splitlines()
-    return text[0] if text else type(error).__name__

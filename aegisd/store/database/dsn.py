@@ -1,8 +1,8 @@
-"""What the driver is told of ``storage.dsn``: one host after the other, each with its own time.
+"""The hosts of ``storage.dsn``, each with the arguments for asyncpg and its own time. Pure.
 
-``config.dsn`` has taken what is here, and has filled in what libpq's variables say. What is still
-left out is told all the same, so that the driver asks no variable of its own: the embedded
-Postgres is reached whatever they say.
+``config.dsn`` has checked the DSN, and has filled in libpq's variables (PGHOST and others). Each
+parameter that is still missing gets libpq's default here. So asyncpg reads no variable itself, and
+the embedded Postgres is reached whatever they say.
 """
 
 import getpass
@@ -16,7 +16,7 @@ from urllib.parse import quote, urlencode
 
 from attrs import frozen
 
-from aegisd.config import conninfo
+from aegisd.config.libpq import conninfo
 
 APPLICATION_NAME = "aegisd"
 
@@ -32,7 +32,7 @@ _TLS = {
     "sslpassword": "",
     "sslrootcert": "",
 }
-"""What the driver takes in a DSN only, with what libpq takes where they are left out."""
+"""The parameters that asyncpg takes in a DSN only, with libpq's defaults."""
 
 _FILES = ("sslcert", "sslkey", "sslrootcert", "sslcrl")
 
@@ -49,13 +49,13 @@ class Host:
     """One server to try."""
 
     arguments: Mapping[str, Any]
-    """Of ``asyncpg.connect``."""
+    """For ``asyncpg.connect``."""
     seconds: float
     """The ``timeout`` among them."""
     _parameters: Mapping[str, str]
 
     def tune(self, connected: Any) -> None:
-        """Set what the DSN says of keepalives on a connected socket; libpq turns them on, too."""
+        """Set the DSN's keepalives on a connected socket; on unless turned off, as in libpq."""
         if connected.family not in (socket.AF_INET, socket.AF_INET6):
             return
         alive = self._parameters.get("keepalives", "1") != "0"
@@ -64,8 +64,11 @@ class Host:
             if value := int(self._parameters.get(name, 0)):
                 connected.setsockopt(socket.IPPROTO_TCP, option, value)
 
-    def named(self, error: OSError) -> str:
-        """What an error is about, which alone says "No such file"; nothing where it says enough."""
+    def explain(self, error: OSError) -> str:
+        """The file or socket that an error is about, which itself says only "No such file".
+
+        "" where the error says enough.
+        """
         for name in _FILES:
             try:
                 with suppress(KeyError), open(self._parameters[name], "rb"):
@@ -79,10 +82,10 @@ class Host:
 
 
 def hosts(dsn: str, limit: float) -> list[Host]:
-    """The servers of a DSN in the order to try them.
+    """The hosts of a DSN in the order to try them.
 
-    Each has ``connect_timeout`` seconds, or its share of ``limit`` where that is left out. Raises
-    ValueError where no user is named and the account has no name.
+    Each has ``connect_timeout`` seconds; without it the hosts share ``limit`` seconds. Raises
+    ValueError where the DSN names no user and the account has no name.
     """
     given = {name: value for name, value in conninfo.parse(dsn) if value}
     places = list(_places(given))
@@ -104,7 +107,7 @@ def hosts(dsn: str, limit: float) -> list[Host]:
 
 
 def _account() -> str:
-    """The user where none is named; a container may run as a number only."""
+    """The account's name, for a DSN without a user. In a container an account may have none."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):
@@ -120,14 +123,14 @@ def _places(given: Mapping[str, str]) -> Iterator[tuple[str, int]]:
 
 
 def _settings(given: Mapping[str, str]) -> dict[str, str]:
-    """What the server is told at the start of a session; ``options`` is its own language."""
+    """The settings that a session starts with; ``options`` is the server's command line."""
     fallback = given.get("fallback_application_name", APPLICATION_NAME)
     settings = {"application_name": given.get("application_name", fallback)}
     return settings | ({"options": given["options"]} if "options" in given else {})
 
 
 def _tls(host: str, given: Mapping[str, str]) -> dict[str, Any]:
-    """As libpq, a Unix socket goes without."""
+    """The arguments for TLS. A Unix socket goes without, as in libpq."""
     if host.startswith("/"):
         return {"ssl": "disable", "direct_tls": False}
     told = {name: given.get(name, default) for name, default in _TLS.items()}

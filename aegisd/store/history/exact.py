@@ -8,15 +8,17 @@ smallest duration at which the weights of all that are no longer reach its share
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+from aegisd.events.counters import counted_sql
+from aegisd.events.units import SECOND_US
 from aegisd.store.backlog import Backlog
 from aegisd.store.database import Postgres, Session
 from aegisd.store.history.figures import Answer, Latency, Totals
 from aegisd.store.history.ranges import Range
-from aegisd.store.schema import SECOND
 
 T = TypeVar("T")
 
-_SUCCEEDED = "status_code BETWEEN 1 AND 399"
+_SUCCEEDED = counted_sql("succeeded", "status_code")
+_RATE_LIMITED = counted_sql("rate_limited", "status_code")
 _WHERE = '"timestamp" >= $1 AND "timestamp" < $2 AND ($3::text IS NULL OR node = $3)'
 _BUCKET = "date_bin(make_interval(secs => $4::int), \"timestamp\", 'epoch'::timestamptz)"
 
@@ -58,7 +60,7 @@ class Exact:
             ((requests, succeeded, limited, *latency),) = await session.fetch(
                 f"{_with_quantiles(per_bucket=False)}"
                 f" SELECT sum(weight), sum(weight) FILTER (WHERE {_SUCCEEDED}),"
-                f" sum(weight) FILTER (WHERE status_code = 429),"
+                f" sum(weight) FILTER (WHERE {_RATE_LIMITED}),"
                 f" {_quantile(0.5)}, {_quantile(0.95)}, {_quantile(0.99)}, {_AVERAGE} FROM q",
                 *asked,
             )
@@ -95,8 +97,8 @@ class Exact:
         """What ``work`` makes of the rows: complete up to what waited when they were read."""
 
         async def query(session: Session) -> Answer[T]:
-            oldest = self._backlog.oldest if node in (None, self._node) else None
-            return Answer(await work(session), None if oldest is None else oldest * SECOND)
+            oldest = self._backlog.find_oldest() if node in (None, self._node) else None
+            return Answer(await work(session), None if oldest is None else oldest * SECOND_US)
 
         return await self._postgres.answer(query, slow=True)
 

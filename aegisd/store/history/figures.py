@@ -6,6 +6,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from attrs import define, field, frozen
 
+from aegisd.events.units import MILLISECOND_US
 from aegisd.stats import sketch
 from aegisd.store.rollups import Rollups
 from aegisd.store.schema import Kind
@@ -65,13 +66,13 @@ class Present:
 
 @frozen
 class StatusCounts:
-    """Requests of a bucket by class of status."""
+    """Requests of a bucket by class of status: a field for each of STATUS_CLASSES."""
 
     status_2xx: int
     status_3xx: int
     status_4xx: int
     status_5xx: int
-    other: int
+    status_other: int
 
 
 @frozen
@@ -121,7 +122,7 @@ class Sums:
     def average(self) -> float | None:
         """In ms."""
         timed = self.counters.get("timed", 0)
-        return self.total / timed / 1000 if timed else None
+        return self.total / timed / MILLISECOND_US if timed else None
 
     def p95(self) -> float | None:
         """In ms."""
@@ -142,7 +143,7 @@ def latencies(all_sums: Sequence[Sums]) -> list[Latency]:
 
 
 def _ms(micros: float | None) -> float | None:
-    return None if micros is None else micros / 1000
+    return None if micros is None else micros / MILLISECOND_US
 
 
 Key = tuple[Any, ...]

@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 
 from aegisd.errors import DatabaseUnavailable
 from aegisd.events.block import Block, concatenate
+from aegisd.events.counters import STATUS_CLASSES
 from aegisd.events.protocol import RATE_LIMIT, REQUEST
+from aegisd.events.units import SECOND_US
 from aegisd.stats import sketch
 from aegisd.store.backlog import Backlog
 from aegisd.store.database import Postgres, Session
@@ -38,8 +40,8 @@ from aegisd.store.history.figures import (
 )
 from aegisd.store.history.ranges import Range
 from aegisd.store.history.ranking import Ranking
-from aegisd.store.rollups import Rollups, fine, named_endpoints, named_keys
-from aegisd.store.schema import DAY, ENDPOINTS, KEYS, REQUESTS, SECOND, Kind, floor
+from aegisd.store.rollups import Rollups, decisions_by_key, fine_rollups, requests_by_endpoint
+from aegisd.store.schema import DAY, ENDPOINTS, KEYS, REQUESTS, Kind, floor
 
 _STATE = (
     "SELECT hours_closed, days_closed, (SELECT position FROM journals WHERE journal = $1)"
@@ -105,9 +107,8 @@ class History:
     async def statuses(self, range_: Range, node: str | None) -> Answer[dict[int, StatusCounts]]:
         """Requests by bucket and class of status."""
         series = await self._series(range_, node, timed=False)
-        names = ("status_2xx", "status_3xx", "status_4xx", "status_5xx", "status_other")
         counts = {
-            bucket: StatusCounts(*(sums.counters[name] for name in names))
+            bucket: StatusCounts(*(sums.counters[name] for name in STATUS_CLASSES))
             for bucket, sums in series.figures.items()
         }
         return Answer(counts, series.complete_until)
@@ -175,7 +176,7 @@ class History:
                 sketches = _decoded([row[-1] for row in rows])
                 for sums, durations in zip(added.values(), sketches, strict=True):
                     sums.durations = durations
-            rollups = fine(waiting)
+            rollups = fine_rollups(waiting)
             starts = _keys(rollups, stretches, lambda start, _: (floor(start, bucket),))
             add_rollups(added, rollups, starts, REQUESTS)
             return {int(start): sums for (start,), sums in added.items()}
@@ -191,7 +192,9 @@ class History:
             session: Session, progress: Progress, waiting: list[Block]
         ) -> list[tuple[Key, Sums]]:
             stretches = cover(range_.start, range_.end, kind.levels, progress)
-            named = named_endpoints(waiting) if kind is ENDPOINTS else named_keys(waiting)
+            named = (
+                requests_by_endpoint(waiting) if kind is ENDPOINTS else decisions_by_key(waiting)
+            )
             ranking = Ranking.of_waiting(kind, named, stretches)
             sql, args = reading.names(kind, stretches, node, limit, ranking.columns)
             names = len(kind.names)
@@ -227,7 +230,7 @@ class History:
             own = node in (None, self._node)
             unheld = self._backlog.unbuffered() if own else []
             entries = self._backlog.buffered() if own else []
-            found = await session.fetch(_STATE, self._backlog.journal)
+            found = await session.fetch(_STATE, self._backlog.journal_uuid)
             if not found:
                 raise DatabaseUnavailable(
                     "the table rollup_progress has lost its row; the next fold puts it back"
@@ -236,7 +239,7 @@ class History:
             position = stored or 0
             blocks = (block for e in entries if e.end > position for block in e.after(position))
             waiting = concatenate(b.only(needed[b.kind]) for b in blocks if b.kind in needed)
-            missing = (since * SECOND for end, since in unheld if end > position)
+            missing = (since * SECOND_US for end, since in unheld if end > position)
             figures = await work(session, Progress(hours, days), waiting)
             return Answer(figures, next(missing, None))
 

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from aegisd.events.block import Block
 from aegisd.events.protocol import BACKEND, SYSTEM
+from aegisd.events.units import SECOND_US
 from aegisd.store.database import Session
 from aegisd.store.history.figures import Present
-from aegisd.store.schema import SECOND
 
 PRESENCE_SECONDS = 300
 
@@ -26,7 +26,7 @@ async def read(
 
     ``waiting`` are reports to the node ``own`` that are not in the database.
     """
-    since = now - PRESENCE_SECONDS * SECOND
+    since = now - PRESENCE_SECONDS * SECOND_US
     systems = {
         (where, source): (moment, connections)
         for where, source, moment, connections in await session.fetch(

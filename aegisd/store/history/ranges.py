@@ -2,7 +2,8 @@
 
 from attrs import frozen
 
-from aegisd.store.schema import DAY, HOUR, MINUTE, SECOND, ceil, floor
+from aegisd.events.units import SECOND_US
+from aegisd.store.schema import DAY, HOUR, MINUTE, ceil, floor
 
 NAMED = {
     "5m": (300, 10),
@@ -38,18 +39,18 @@ class Range:
     @property
     def seconds(self) -> float:
         """Its length."""
-        return (self.end - self.start) / SECOND
+        return (self.end - self.start) / SECOND_US
 
     def bucket_starts(self) -> list[int]:
         """Where each bucket starts, in microseconds since 1970."""
-        step = self.bucket * SECOND
+        step = self.bucket * SECOND_US
         return list(range(self.start // step * step, self.end, step))
 
     def seconds_in(self, bucket_start: int) -> float:
         """How much of a bucket lies in the range: the last one is still filling."""
         low = max(bucket_start, self.start)
-        high = min(bucket_start + self.bucket * SECOND, self.end)
-        return (high - low) / SECOND
+        high = min(bucket_start + self.bucket * SECOND_US, self.end)
+        return (high - low) / SECOND_US
 
 
 def _for_names(kept: Kept, length: int) -> Kept:
@@ -67,7 +68,7 @@ def named(name: str, now: int, kept: Kept, *, names: bool = False) -> Range:
     length, bucket = NAMED[name]
     if names:
         kept = _for_names(kept, length)
-    return _whole(now - length * SECOND, now, bucket, now, kept)
+    return _whole(now - length * SECOND_US, now, bucket, now, kept)
 
 
 def between(start: int, end: int, now: int, kept: Kept, *, names: bool = False) -> Range:
@@ -75,7 +76,7 @@ def between(start: int, end: int, now: int, kept: Kept, *, names: bool = False) 
 
     ``names`` for a list of endpoints or keys.
     """
-    length = -(-(end - start) // SECOND)
+    length = -(-(end - start) // SECOND_US)
     if names:
         kept = _for_names(kept, length)
     for bucket in BUCKETS:

@@ -14,7 +14,7 @@ from aegisd.events.block import Integers, Mask, Text
 from aegisd.events.counters import OTHER
 from aegisd.store.history.cover import Stretch
 from aegisd.store.history.figures import Key
-from aegisd.store.rollups import Named
+from aegisd.store.rollups import EventsByName
 from aegisd.store.schema import Kind
 
 Stored = dict[Key, tuple[int, ...]]
@@ -34,12 +34,14 @@ class Ranking:
     of: Integers
 
     @classmethod
-    def of_waiting(cls, kind: Kind, named: Named | None, stretches: Sequence[Stretch]) -> "Ranking":
+    def of_waiting(
+        cls, kind: Kind, named: EventsByName | None, stretches: Sequence[Stretch]
+    ) -> "Ranking":
         """The names that wait; none where ``named`` is None."""
         if named is None:
             return cls([[] for _ in kind.names], [[] for _ in kind.rank], np.zeros(0, np.int64))
         inside = (stretches[0].start <= named.starts) & (named.starts < stretches[-1].end)
-        texts = [Text.coded(text.values, text.index[inside]) for text in named.names.values()]
+        texts = [Text(text.values, text.index[inside]).distinct() for text in named.names.values()]
         codes = np.zeros(np.count_nonzero(inside), np.int64)
         for text in texts:
             codes = codes * len(text.values) + text.index

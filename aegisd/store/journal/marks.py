@@ -1,43 +1,50 @@
-"""How far each source of the stream has come: the number of its events that are in the journal.
+"""Marks: up to where the journal has the events of each of the stream's sources.
 
-A source is a name and the uid of who sends under it: no process can move the mark of another user.
-Marks are written with the record that moves them, so that both are on disk or neither is, and all
-of them once at the beginning of each segment, so that the last segment tells them all.
+A source is a name and the uid of the process that sends under it, so no user's process can move
+the mark of another user's source. A mark is a number of events: those with lower seqs are in the
+journal. A record has the marks it moves, so that events and marks reach the disk together or not at
+all. Each segment begins with all marks, so the last segment is enough to know them.
+
+On disk, marks are a MessagePack list of ``[uid, name, mark]``. Journals of the first releases have
+a map of ``name`` to ``[mark, time]``, without uids.
 """
 
 from typing import Any
 
 import msgpack
 
-KEEP_SECONDS = 24 * 3600
+from aegisd.events.units import DAY_SECONDS
+
+KEEP_SECONDS = DAY_SECONDS
 MAX_SOURCES = 100_000
+"""With more, the uid that has the most sources loses the one that was silent longest."""
 
 ANY_UID = -1
-"""The uid of marks that were written before marks had one."""
+"""The uid of marks that were stored without one: they hold for a name's source of any uid."""
 
 Source = tuple[int, str]
-"""The uid of who sends, and the name."""
+"""A uid and a name."""
 
 
 class Marks:
-    """The marks of the sources heard of lately.
+    """The marks of the sources that moved theirs within KEEP_SECONDS.
 
-    Times are steady: a wall clock that is set forgets no mark. Nobody knows how long the daemon
-    was away, so a mark that is loaded counts as just heard of.
+    Times are steady, so no mark is forgotten when the wall clock is set. How long the daemon was
+    down is not known, so a mark that is loaded counts as moved now.
     """
 
     def __init__(self) -> None:
-        # of each uid in the order in which they were last heard of
+        # uid -> name -> (mark, when it moved), the names of a uid in the order of these times
         self._known: dict[int, dict[str, tuple[int, float]]] = {}
         self._size = 0
-        self._begun: float | None = None  # the first time that is known
+        self._begun: float | None = None  # the steady time of the first ``forget``
         self._now = 0.0  # seconds since then
 
     def __len__(self) -> int:
         return self._size
 
     def get(self, source: Source) -> int | None:
-        """How many of a source's events are in the journal; None where nothing is known of it."""
+        """A source's mark; None where it is not known."""
         uid, name = source
         for known in (self._known.get(uid), self._known.get(ANY_UID)):
             if known is not None and name in known:
@@ -45,18 +52,18 @@ class Marks:
         return None
 
     def move(self, moved: dict[Source, int]) -> None:
-        """Move marks."""
+        """Set marks."""
         for (uid, name), mark in moved.items():
             known = self._known.setdefault(uid, {})
             self._size += name not in known
             known.pop(name, None)
             known[name] = mark, self._now
-            if self._size > MAX_SOURCES:
+            if len(self) > MAX_SOURCES:
                 self._drop(max(self._known, key=lambda uid: len(self._known[uid])))
 
     def forget(self, now: float) -> None:
-        """Forget sources that were silent too long; ``now`` is in steady seconds."""
-        if self._begun is None:  # marks were loaded before: a machine may be up for long by then
+        """Forget the marks that did not move for KEEP_SECONDS; ``now`` is in steady seconds."""
+        if self._begun is None:  # marks loaded before it have the time 0, whatever ``now`` is
             self._begun = now
         self._now = now - self._begun
         for uid, known in list(self._known.items()):
@@ -64,7 +71,7 @@ class Marks:
                 self._drop(uid)
 
     def _drop(self, uid: int) -> None:
-        """Drop a uid's source that was silent longest."""
+        """Drop the source of a uid whose mark moved first."""
         known = self._known[uid]
         del known[next(iter(known))]
         self._size -= 1
@@ -80,7 +87,7 @@ class Marks:
         )
 
     def load(self, data: bytes) -> None:
-        """Take over marks from bytes, which are later than those known. Raises ValueError."""
+        """Set the marks that bytes hold. Raises ValueError where they hold none; then sets none."""
         try:
             marks = list(map(_checked, _rows(msgpack.unpackb(data))))
         except (ValueError, TypeError, OverflowError) as error:
@@ -90,7 +97,7 @@ class Marks:
 
 
 def pack_moved(moved: dict[Source, int]) -> bytes:
-    """Marks that a record moves, as bytes."""
+    """The marks that a record moves, as bytes: none where it moves none."""
     return _packed([*source, mark] for source, mark in moved.items()) if moved else b""
 
 
@@ -100,7 +107,7 @@ def _packed(rows: Any) -> bytes:
 
 
 def _rows(read: Any) -> Any:
-    if isinstance(read, dict):  # of journals from before marks had a uid: {name: [mark, time]}
+    if isinstance(read, dict):  # {name: [mark, time]}
         return [(ANY_UID, name, mark) for name, (mark, _) in read.items()]
     return read
 

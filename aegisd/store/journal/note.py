@@ -1,7 +1,7 @@
-"""The journal's own note of how far it is stored.
+"""The file ``stored``: the journal's own note of the position before which all is committed.
 
-The database has the position, and is asked first. Where its row is gone (``journals`` is a name
-that an operator may take for anything) the journal goes on from here, and stores nothing twice.
+The database has that position too, and is asked first. Where its row is gone (an operator may take
+the table ``journals`` for anything), the journal goes on from the note and writes nothing twice.
 """
 
 import os
@@ -12,8 +12,8 @@ from uuid import UUID
 
 NAME = "stored"
 
-_NOTE = struct.Struct("<16sQ")  # the journal, the position
-_CRC = struct.Struct("<I")
+_NOTE = struct.Struct("<16sQ")  # the journal's UUID, the position
+_CRC = struct.Struct("<I")  # CRC-32 of both
 
 
 class Note:
@@ -28,14 +28,14 @@ class Note:
         self._file = os.open(directory / NAME, os.O_RDWR | os.O_CREAT, 0o600)
         data = os.pread(self._file, _NOTE.size + _CRC.size, 0)
         self.position = 0
-        """Up to where the journal was stored, at the least."""
+        """All before it is committed."""
         if data == self._packed(int.from_bytes(data[16:24], "little")):
             self.position = int.from_bytes(data[16:24], "little")
         else:
-            self.write(0)  # so that there is room for it, also when the disk is full
+            self.write(0)  # takes the file's block now: later the disk may be full
 
     def write(self, position: int) -> None:
-        """Take note of a commit. Raises OSError."""
+        """Note a commit. Raises OSError."""
         self.position = position
         os.pwrite(self._file, self._packed(position), 0)
 

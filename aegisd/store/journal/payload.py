@@ -1,9 +1,14 @@
-"""What a payload of the journal holds: the blocks of a burst, as bytes.
+"""The payload of a record: blocks of events as bytes, format 1.
 
-Format 1 is MessagePack: a list of blocks, each ``[kind, size, numbers, texts]``. A column of
-numbers is ``[type, bytes]`` in numpy's letters, little-endian; of one value where that stands for
-all rows. A text is ``[values, type, bytes]``, its index in as few bytes as the values need, none
-where there is only one value. Later releases read it for as long as a journal may hold it.
+It is a MessagePack list of blocks, each ``[kind, size, numbers, texts]``:
+
+- ``numbers`` maps names to ``[type, bytes]``, the type in numpy's letters, little-endian. A column
+  with the same value in all rows has the bytes of one value.
+- ``texts`` maps names to ``[values, type, bytes]``: the distinct texts (nil where absent), and an
+  index a row in the smallest of u1, u2 and i4. A column of one text has no index.
+
+Columns of microseconds are stored under their names on the wire, which end in ``_ms``. Every later
+release reads this format; tests/store/journal/test_formats.py pins the bytes.
 """
 
 from collections.abc import Sequence
@@ -19,52 +24,51 @@ from aegisd.events.protocol import KINDS
 FORMAT = 1
 
 MAX_EVENTS = 2**24
-"""In a block, as ``unpack`` takes them. ``pack`` cuts larger ones, so that it takes all of what was
-written. Decoding makes none of a hundredth of that."""
+"""In a stored block: ``unpack_blocks`` refuses more, so ``pack_blocks`` cuts larger ones. What one
+burst decodes to is not a hundredth of it."""
+
+_OWN_NAMES = {"duration_ms": "duration_us", "response_time_ms": "response_time_us"}
+"""Stored names of columns, and their names in a ``Block``."""
+
+_STORED_NAMES = {own: stored for stored, own in _OWN_NAMES.items()}
 
 
-_OWN = {"duration_ms": "duration_us", "response_time_ms": "response_time_us"}
-"""Columns whose name in format 1 is another: it says milliseconds, and means microseconds."""
-
-_STORED = {own: stored for stored, own in _OWN.items()}
-
-
-def pack(blocks: Sequence[Block]) -> bytes:
-    """The blocks as bytes."""
-    return joined([pack_block(part) for block in blocks for part in block.parts(MAX_EVENTS)])
+def pack_blocks(blocks: Sequence[Block]) -> bytes:
+    """Blocks of any size as a payload."""
+    return join_packed([pack_block(part) for block in blocks for part in block.parts(MAX_EVENTS)])
 
 
 def pack_block(block: Block) -> bytes:
-    """A block of at most MAX_EVENTS as bytes, to be ``joined``."""
+    """A block of at most MAX_EVENTS as bytes, for ``join_packed``."""
     packed: bytes = msgpack.packb(
         [
             block.kind,
             block.size,
-            {_STORED.get(n, n): _pack_numbers(column) for n, column in block.numbers.items()},
+            {_STORED_NAMES.get(n, n): _pack_numbers(column) for n, column in block.numbers.items()},
             {name: _pack_text(text) for name, text in block.texts.items()},
         ]
     )
     return packed
 
 
-def joined(packed: Sequence[bytes]) -> bytes:
+def join_packed(packed: Sequence[bytes]) -> bytes:
     """Packed blocks as a payload."""
     return b"".join([msgpack.Packer().pack_array_header(len(packed)), *packed])
 
 
-def unpack(data: bytes) -> list[Block]:
-    """The blocks that ``pack`` made bytes of. ValueError where they are others."""
+def unpack_blocks(payload: bytes) -> list[Block]:
+    """The blocks of a payload. Raises ValueError where the bytes are no payload of format 1."""
     try:
         return [
             Block(
                 kind,
                 _checked_size(kind, size),
-                {_OWN.get(n, n): _unpack_numbers(size, *column) for n, column in numbers.items()},
+                {_OWN_NAMES.get(n, n): _unpack_numbers(size, *c) for n, c in numbers.items()},
                 {name: _unpack_text(size, *text) for name, text in texts.items()},
             )
-            for kind, size, numbers, texts in msgpack.unpackb(data, strict_map_key=False)
+            for kind, size, numbers, texts in msgpack.unpackb(payload, strict_map_key=False)
         ]
-    except Exception as error:  # whatever stands there: bytes that are no payload end no daemon
+    except Exception as error:  # any bytes may be in a file: none of them may end the daemon
         raise ValueError(f"no payload of format {FORMAT}: {error}") from error
 
 
@@ -78,8 +82,7 @@ def _pack_numbers(column: Numbers) -> tuple[str, bytes]:
     little = column.astype(column.dtype.newbyteorder("<"), copy=False)
     data = little.tobytes()
     width = little.itemsize
-    # one value stands for all rows: bytes tell so soonest, NaN included
-    one = data[:width]
+    one = data[:width]  # comparing bytes is quickest, and takes NaN as equal to NaN
     return little.dtype.str, one if data == one * len(little) else data
 
 
@@ -103,7 +106,7 @@ def _pack_text(text: Text) -> tuple[list[str | None], str, bytes]:
 
 def _unpack_text(size: int, values: list[str | None], type_: str, data: bytes) -> Text:
     if not all(value is None or isinstance(value, str) for value in values):
-        raise ValueError("a text that is none")
+        raise ValueError("a text's value is no text")
     if not type_:
         return Text.constant(values[0], size)
     index = _of_size(np.frombuffer(data, type_), size).astype(np.int32)

@@ -1,8 +1,8 @@
-"""Looks into the journal of a daemon that is stopped, and mends it.
+"""Inspects and repairs the journal of a stopped daemon.
 
-What is whole in a damaged segment can still be read: behind the damage the next record is found by
-its checksum. Repairing writes the whole records into a fresh segment, and keeps the damaged one
-beside it under another name.
+The whole records of a damaged segment can still be read: behind the damage, the next record is
+found by its checksum. A repair writes them to another file, which takes the segment's place, and
+keeps the damaged file beside it.
 """
 
 import os
@@ -12,40 +12,49 @@ from pathlib import Path
 from attrs import frozen
 
 from aegisd.errors import AegisdError
-from aegisd.store.journal import segments
-from aegisd.store.journal.journal import CORRUPT, IDENTITY, locked
-from aegisd.store.journal.segments import Record, Torn
+from aegisd.store.journal.opening import IDENTITY, lock_journal
+from aegisd.store.journal.segments import (
+    CORRUPT,
+    HEAD_BYTES,
+    SUFFIX,
+    Record,
+    Torn,
+    is_record,
+    list_segments,
+    pack_record,
+    read_record,
+)
 
 DAMAGED = ".damaged"
 
 
 @frozen
-class Report:
-    """What a segment's file holds. ``damaged`` are the bytes that are no record."""
+class FileReport:
+    """What a segment's file holds."""
 
     path: Path
-    records: int
+    records: int  # with events
     events: int
     first: int | None  # positions
     end: int | None
     written: tuple[int, int] | None  # of the oldest and the newest record, seconds since 1970
-    damaged: int
+    damaged: int  # bytes that belong to no record
 
 
-def hold(directory: Path) -> None:
-    """Take the journal, until this process ends. Raises AegisdError."""
+def hold_journal(directory: Path) -> None:
+    """Keep daemons from the journal until this process ends. Raises AegisdError."""
     if not (directory / IDENTITY).exists():
         raise AegisdError(f"there is no journal in {directory}; set storage.journal")
-    locked(directory)
+    lock_journal(directory)
 
 
-def files(directory: Path) -> list[Path]:
-    """The segments, and what was set aside."""
-    own = [segment.path for segment in segments.segments(directory)]
-    return own + sorted(directory.glob(f"*{segments.SUFFIX}{CORRUPT}"))
+def list_files(directory: Path) -> list[Path]:
+    """The segments, and the files that were set aside."""
+    own = [segment.path for segment in list_segments(directory)]
+    return own + sorted(directory.glob(f"*{SUFFIX}{CORRUPT}"))
 
 
-def read(path: Path) -> tuple[list[Record], int]:
+def read_file(path: Path) -> tuple[list[Record], int]:
     """The whole records of a file, and how many of its bytes belong to none."""
     records, damaged = [], 0
     for item in _walk(path):
@@ -56,11 +65,11 @@ def read(path: Path) -> tuple[list[Record], int]:
     return records, damaged
 
 
-def report(path: Path) -> Report:
+def inspect_file(path: Path) -> FileReport:
     """What a file holds."""
-    records, damaged = read(path)
+    records, damaged = read_file(path)
     holding = [record for record in records if record.events]
-    return Report(
+    return FileReport(
         path,
         len(holding),
         sum(record.events for record in holding),
@@ -71,19 +80,19 @@ def report(path: Path) -> Report:
     )
 
 
-def mend(path: Path) -> int:
-    """Leave the whole records of a segment in its place; return how many bytes are cut out."""
-    records, damaged = read(path)
+def repair_file(path: Path) -> int:
+    """Leave only the whole records in a segment; return how many bytes are cut out."""
+    records, damaged = read_file(path)
     if not damaged:
         return 0
     with path.open("rb") as file:
-        head = file.read(segments.HEAD_BYTES)
+        head = file.read(HEAD_BYTES)
     fresh = path.with_suffix(".mended")
     with fresh.open("wb") as out:
         out.write(head)
         for record in records:
             out.writelines(
-                segments.record(
+                pack_record(
                     record.position, record.events, record.written, record.marks, record.payload
                 )
             )
@@ -95,20 +104,20 @@ def mend(path: Path) -> int:
 
 
 def _walk(path: Path) -> Iterator[Record | int]:
-    """Records, and lengths of what is none."""
+    """Its records, and the lengths of what is none, in order."""
     with path.open("rb") as file:
-        offset = segments.HEAD_BYTES
+        offset = HEAD_BYTES
         size = os.fstat(file.fileno()).st_size
         if size < offset:
             yield size
             return
         while True:
             try:
-                record = segments.record_at(file, offset)
+                record = read_record(file, offset)
             except Torn:
-                skipped = _next_record(file.fileno(), offset + 1, size)
-                yield skipped - offset
-                offset = skipped
+                next_ = _find_record(file.fileno(), offset + 1, size)
+                yield next_ - offset
+                offset = next_
                 continue
             if record is None:
                 return
@@ -116,10 +125,10 @@ def _walk(path: Path) -> Iterator[Record | int]:
             offset = record.after
 
 
-def _next_record(file: int, offset: int, size: int) -> int:
+def _find_record(file: int, offset: int, size: int) -> int:
     """Where the next whole record starts, from an offset on; ``size`` where there is none."""
     data = os.pread(file, size - offset, offset)
     for at in range(len(data)):
-        if segments.is_record(data, at):
+        if is_record(data, at):
             return offset + at
     return size

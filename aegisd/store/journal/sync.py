@@ -1,7 +1,7 @@
-"""Brings the journal to the disk: every few moments by itself, at once when somebody waits.
+"""Syncs the journal: every few milliseconds by itself, at once where somebody waits for it.
 
-Whoever comes while the disk is busy is served by the next round, together with all others: so
-the disk's rate bounds the rounds, not the messages.
+All records that are appended while a sync runs share the next one. So the disk's rate bounds the
+syncs in a second, not the messages.
 """
 
 import structlog
@@ -14,29 +14,26 @@ log = structlog.get_logger()
 
 
 class Sync:
-    """The task that syncs a journal, every ``seconds`` at the latest."""
+    """The task that syncs a journal, at the latest ``seconds`` after something was appended."""
 
     def __init__(self, journal: Journal, seconds: float) -> None:
         self._journal = journal
         self._seconds = seconds
         self._appended = trio.Event()
-        self._wanted = trio.Event()
-        self._round = trio.Event()
+        self._waited_for = trio.Event()
+        self._ended = trio.Event()  # of the sync that runs, or else of the next one
         self.error: str | None = None
-        """Why the last round failed."""
+        """Why the last sync failed; None where it did not."""
 
     async def run(self) -> None:
         """Sync until cancelled."""
         while True:
             await self._appended.wait()
             with trio.move_on_after(self._seconds):
-                await self._wanted.wait()
-            self._appended, self._wanted = trio.Event(), trio.Event()
+                await self._waited_for.wait()
+            self._appended, self._waited_for = trio.Event(), trio.Event()
             await self.once()
-            if (
-                self._journal.records_synced < self._journal.records_appended
-                or self._journal.suspect
-            ):
+            if self._journal.needs_sync:
                 self._appended.set()
 
     def notice(self) -> None:
@@ -44,7 +41,7 @@ class Sync:
         self._appended.set()
 
     async def once(self) -> None:
-        """Sync what is there now."""
+        """Sync what is appended now."""
         try:
             await in_thread(self._journal.sync)
         except OSError as error:
@@ -55,14 +52,14 @@ class Sync:
             if self.error is not None:
                 log.info("the journal is brought to the disk again")
             self.error = None
-        self._round.set()
-        self._round = trio.Event()
+        self._ended.set()
+        self._ended = trio.Event()
 
-    async def reached(self, record: int) -> None:
+    async def wait_until_synced(self, record: int) -> None:
         """Wait until so many records are on the disk. Raises JournalUnavailable."""
         while self._journal.records_synced < record:
-            round_ = self._round
-            self._wanted.set()
-            await round_.wait()
+            ended = self._ended
+            self._waited_for.set()
+            await ended.wait()
             if self.error is not None:
                 raise JournalUnavailable

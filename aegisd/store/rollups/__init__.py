@@ -1,6 +1,5 @@
 """Rollups: events added up by time and name, and folded into coarser levels."""
 
-from aegisd.store.rollups.adding import binned, is_other
 from aegisd.store.rollups.folding import (
     FOLD_INTERVAL_SECONDS,
     PIECES,
@@ -11,23 +10,31 @@ from aegisd.store.rollups.folding import (
 )
 from aegisd.store.rollups.pieces import piece_rows
 from aegisd.store.rollups.portions import Portions
-from aegisd.store.rollups.rollup import Named, Rollups, fine, named_endpoints, named_keys, roll_up
+from aegisd.store.rollups.rollup import (
+    EventsByName,
+    Rollups,
+    decisions_by_key,
+    fine_rollups,
+    requests_by_endpoint,
+    roll_up,
+)
+from aegisd.store.rollups.statement import binned, is_other
 
 __all__ = [
     "FOLD_INTERVAL_SECONDS",
     "PIECES",
+    "EventsByName",
     "Folded",
-    "Named",
     "Portion",
     "Portions",
     "Rollups",
     "binned",
     "days_to_fold",
-    "fine",
+    "decisions_by_key",
+    "fine_rollups",
     "fold",
     "is_other",
-    "named_endpoints",
-    "named_keys",
     "piece_rows",
+    "requests_by_endpoint",
     "roll_up",
 ]

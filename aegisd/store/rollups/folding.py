@@ -1,17 +1,29 @@
-"""Folds what the writers added into the levels of the rollups, in plain SQL.
+"""Folds pieces into the levels of the rollups, in plain SQL.
 
-Pieces of whole minutes that are over become rows of 10 s and of a minute; those of hours and days
-that are closed already become rows of these, too. An hour is closed by adding up its minutes, a day
-by adding up its hours: before any piece is added, since one that came too late for the minutes that
-are kept still has its hour. All of it is one transaction, that sees one state of the database: what
-writers add meanwhile stays for the next one. On Citus, whose workers don't keep to one state,
-pieces are marked first.
+A fold is one transaction that sees one state of the database; pieces that writers add meanwhile
+stay for the next fold. Its cases:
 
-A portion is the oldest pieces, of one UTC day at most: so its rows lie in one partition of each
-table. Times stand in the statements as literals, by which the planner leaves out all others, and
-TimescaleDB the chunks. Rows that are to be added to are found by their node and bucket alone: with
-a condition on a narrower time the planner would take a table without statistics for a few rows, and
-go through all pieces for each row of it.
+1. Not our turn: another daemon holds the row of ``rollup_progress``, or the last fold was less than
+   FOLD_INTERVAL_SECONDS ago. Nothing is done.
+2. The row of ``rollup_progress`` is gone: it is restored, and nothing else is done.
+3. The oldest piece came after the partitions of ``Portion.days`` were made, and its day has none:
+   nothing is done, and there is more to fold.
+4. Hours that ended CLOSE_SECONDS ago are closed: their minutes are added up as rows of an hour.
+   Then days that ended are closed from their hours. This goes before the portion, as a late piece
+   may be older than the minutes that are kept, and then is added to its hour alone.
+5. A portion is folded: the oldest pieces, of whole minutes that ended LATE_SECONDS ago and of one
+   UTC day. They become rows of 10 s and of a minute; those of a closed hour or day are added to
+   the rows of the hour or day, too. Then they are deleted.
+6. The progress is noted. Where pieces are left, the next fold is due at once.
+
+A portion is of one day so that its rows lie in one partition of each table. Times stand in the
+statements as literals, by which the planner leaves out all other partitions, and TimescaleDB its
+chunks. The rows to merge with are found by node and bucket alone: with a condition on a narrower
+time the planner would expect few rows of a table without statistics, and go through all pieces for
+each row of it.
+
+On Citus the workers do not keep to one state. There the portion's pieces are marked as claimed
+first, and rows are appended instead of merged.
 """
 
 from collections.abc import Mapping
@@ -19,10 +31,10 @@ from datetime import UTC, datetime, timedelta
 
 from attrs import frozen
 
+from aegisd.events.units import DAY_US, SECOND_US
 from aegisd.store.database import Session
-from aegisd.store.rollups.adding import insertion
+from aegisd.store.rollups.statement import add_up
 from aegisd.store.schema import (
-    CITUS,
     DAY,
     FINE,
     HOUR,
@@ -30,51 +42,49 @@ from aegisd.store.schema import (
     MINUTE,
     PARTITIONED,
     REQUESTS,
-    SECOND,
-    TIMESCALEDB,
     Kind,
+    Layout,
     Partition,
     floor,
 )
 
+PIECES = tuple(kind.pieces for kind in KINDS)
+"""The tables of pieces."""
+
 FOLD_INTERVAL_SECONDS = 20
-"""Between two folds, whoever does them."""
+"""Between two folds, of whichever daemons."""
 
 LATE_SECONDS = 15
-"""How long after its end a minute is folded: what its events' flush takes, mostly."""
+"""How long after its end a minute is folded: the flush of its events mostly takes less."""
 
 CLOSE_SECONDS = 300
-"""How long after its end an hour is closed. What comes later is added to its rows."""
+"""How long after its end an hour is closed. Later pieces are added to its rows."""
 
 CLOCKS_APART_SECONDS = 3600
-"""A fold further ahead than this was that of a wrong clock: nobody waits until then."""
+"""A last fold further in the future than this was a wrong clock's: nobody waits until then."""
 
 
 @frozen
 class Portion:
-    """What a fold goes by.
+    """The bounds of a fold."""
 
-    ``kept_from`` tells from where on a level is kept, ``days`` which days since 1970 have their
-    partitions, ``pieces`` how many pieces of a kind are folded at most, but for whole minutes.
-    """
-
-    now: int
-    kept_from: Mapping[int, int]
-    days: frozenset[int]
-    pieces: int
+    now: int  # by the database's clock
+    kept_from: Mapping[int, int]  # by level: from where on it is kept
+    days: frozenset[int]  # since 1970, that have their partitions
+    pieces: int  # of a kind, to fold at most; a minute's pieces are not parted
     layout: str
 
 
 @frozen
 class Folded:
-    """What a fold came to."""
+    """What a fold left."""
 
     more: bool  # there is more to fold
-    full: bool  # because there were as many pieces as may be folded at once
+    full: bool  # the portion had as many pieces as it may have
 
 
 def literal(moment: int) -> str:
-    """A moment as the planner knows it."""
+    """A moment as SQL."""
     date = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=moment)
     return f"'{date.isoformat(' ')}'::timestamptz"
 
@@ -84,68 +94,70 @@ def between(low: int, high: int, column: str = "bucket") -> str:
     return f"{column} >= {literal(low)} AND {column} < {literal(high)}"
 
 
-_TURN = (
+_PROGRESS_IF_DUE = (
     "SELECT hours_closed, days_closed FROM rollup_progress WHERE folded_at <= $1 OR folded_at > $2"
 )
 
 
-def _turn(now: int) -> tuple[int, int]:
-    return now - FOLD_INTERVAL_SECONDS * SECOND, now + CLOCKS_APART_SECONDS * SECOND
+def _due_bounds(now: int) -> tuple[int, int]:
+    """A fold is due where the last one was up to the first moment, or after the second."""
+    return now - FOLD_INTERVAL_SECONDS * SECOND_US, now + CLOCKS_APART_SECONDS * SECOND_US
 
 
 async def days_to_fold(session: Session, now: int) -> frozenset[int] | None:
-    """The days since 1970 that rows will be added to; None where it is not time to fold."""
-    turn = await session.fetch(_TURN, *_turn(now))
-    if not turn:
+    """The days since 1970 that the next fold adds rows to; None where no fold is due."""
+    progress = await session.fetch(_PROGRESS_IF_DUE, *_due_bounds(now))
+    if not progress:
         return None if await session.fetch("SELECT 1 FROM rollup_progress") else frozenset()
-    ((hours, _),) = turn
+    ((hours, _),) = progress
     found = await session.fetch(
         f"SELECT DISTINCT floor(extract(epoch FROM bucket) / {DAY})::int"
         f" FROM {REQUESTS.table(MINUTE)} WHERE NOT summed AND bucket >= {literal(hours)}"
     )
-    first = await _first(session, _whole_minutes(now))
-    pieces = set() if first is None else {first // (DAY * SECOND)}
+    first = await _oldest_piece(session, _end_of_whole_minutes(now))
+    pieces = set() if first is None else {first // (DAY_US)}
     return frozenset(pieces | {day for (day,) in found})
 
 
 async def fold(session: Session, portion: Portion) -> Folded | None:
-    """Fold a portion, if it is time and nobody else is at it; None where it is not our turn."""
+    """Fold a portion; None where it is not our turn (cases 1 and 2)."""
     now = portion.now
-    turn = await session.fetch(f"{_TURN} FOR UPDATE SKIP LOCKED", *_turn(now))
-    if not turn:
-        await _restore(session)
+    progress = await session.fetch(f"{_PROGRESS_IF_DUE} FOR UPDATE SKIP LOCKED", *_due_bounds(now))
+    if not progress:  # 1
+        await _restore_progress(session)
         return None
-    until = whole = _whole_minutes(now)
-    first = await _first(session, until)
-    if first is not None and first // (DAY * SECOND) not in portion.days:  # came just now
+    until = whole = _end_of_whole_minutes(now)
+    first = await _oldest_piece(session, until)
+    if first is not None and first // DAY_US not in portion.days:  # 3
         return Folded(more=True, full=False)
-    ((hours, days),) = turn
-    hours = await _close(session, HOUR, MINUTE, hours, floor(now - CLOSE_SECONDS * SECOND, HOUR))
-    days = await _close(session, DAY, HOUR, days, floor(hours, DAY))
+    ((hours, days),) = progress
+    end_of_hours = floor(now - CLOSE_SECONDS * SECOND_US, HOUR)
+    hours = await _close(session, level=HOUR, finer=MINUTE, closed=hours, until=end_of_hours)  # 4
+    days = await _close(session, level=DAY, finer=HOUR, closed=days, until=floor(hours, DAY))
     full = False
-    if first is not None:
-        until = end = min(until, floor(first, DAY) + DAY * SECOND)
+    if first is not None:  # 5
+        until = end_of_day = min(until, floor(first, DAY) + DAY_US)
         for kind in KINDS:
-            until = await _cut(session, kind, until, portion.pieces)
-        full = until < end
+            until = await _end_of_portion(session, kind, until, portion.pieces)
+        full = until < end_of_day
         closed = {FINE: until, MINUTE: until, HOUR: hours, DAY: days}
-        await _fold_pieces(session, portion, first, until, closed)
-    await session.execute(
+        await _fold_pieces(session, portion, first=first, until=until, closed=closed)
+    await session.execute(  # 6
         "UPDATE rollup_progress SET hours_closed = $1, days_closed = $2, folded_at = $3",
         hours,
         days,
-        now if until == whole else 0,  # there is more: it is time at once
+        now if until == whole else 0,
     )
     return Folded(more=until != whole, full=full)
 
 
-def _whole_minutes(now: int) -> int:
-    """Up to where minutes are over, and what they hold has come."""
-    return floor(now - LATE_SECONDS * SECOND, MINUTE)
+def _end_of_whole_minutes(now: int) -> int:
+    """Up to where minutes are over, and their events have come."""
+    return floor(now - LATE_SECONDS * SECOND_US, MINUTE)
 
 
-async def _first(session: Session, until: int) -> int | None:
-    """The oldest piece before ``until``."""
+async def _oldest_piece(session: Session, until: int) -> int | None:
+    """The bucket of the oldest piece before ``until``."""
     found = await session.fetch(
         f"SELECT bucket FROM {REQUESTS.pieces} WHERE bucket < {literal(until)}"
         " ORDER BY bucket LIMIT 1"
@@ -153,86 +165,97 @@ async def _first(session: Session, until: int) -> int | None:
     return found[0][0] if found else None
 
 
-async def _cut(session: Session, kind: Kind, until: int, pieces: int) -> int:
-    """Up to where to fold at once: the oldest pieces first, whole minutes, at least one."""
+async def _end_of_portion(session: Session, kind: Kind, until: int, pieces: int) -> int:
+    """Up to where the oldest ``pieces`` of a kind reach: whole minutes, at least one."""
     beyond = await session.fetch(
         f"SELECT bucket FROM {kind.pieces} WHERE bucket < {literal(until)}"
         " ORDER BY bucket LIMIT 1 OFFSET $1",
         pieces,
     )
-    return min(until, floor(beyond[0][0], MINUTE) + MINUTE * SECOND) if beyond else until
+    if not beyond:
+        return until
+    return min(until, floor(beyond[0][0], MINUTE) + MINUTE * SECOND_US)
 
 
 async def _fold_pieces(
-    session: Session, portion: Portion, first: int, until: int, closed: Mapping[int, int]
+    session: Session, portion: Portion, *, first: int, until: int, closed: Mapping[int, int]
 ) -> None:
-    """Add the pieces from ``first`` up to ``until`` to all levels, and remove them."""
-    append = portion.layout == CITUS
+    """Add the pieces from ``first`` up to ``until`` to all levels, and delete them.
+
+    ``closed`` tells up to where each level takes pieces; what lies beyond reaches an hour or a day
+    when that is closed.
+    """
+    citus = portion.layout == Layout.CITUS
     where = between(floor(first, MINUTE), until)
-    if append:
+    if citus:
         for kind in KINDS:
             await session.execute(f"UPDATE {kind.pieces} SET claimed = true WHERE {where}")
         where = f"claimed AND {where}"
-    ((several,),) = await session.fetch(
+    ((several_nodes,),) = await session.fetch(
         f"SELECT min(node) < max(node) FROM {REQUESTS.pieces} WHERE {where}"
     )
-    rows = [("node", "true"), ("''", "false")] if several else [("node", "false")]
+    # the values of node and summed: of several nodes there is a row each, and one of all
+    rows = [("node", "true"), ("''", "false")] if several_nodes else [("node", "false")]
     for kind in KINDS:
         for level in kind.levels:
             low = max(portion.kept_from[level], floor(first, level))
             high = min(closed[level], until)
             if low >= high:
                 continue
-            merging = "" if append else _place(kind.table(level), low, high, portion.layout)
-            of_level = f"{where} AND {between(low, high)}"
+            merge_where = "" if citus else _merge_where(kind.table(level), low, high, portion)
             for node, summed in rows:
-                statement = insertion(
-                    kind, kind.pieces, level, of_level, node=node, summed=summed, merging=merging
+                statement = add_up(
+                    kind=kind,
+                    source=kind.pieces,
+                    where=f"{where} AND {between(low, high)}",
+                    level=level,
+                    node=node,
+                    summed=summed,
+                    merge_where=merge_where,
                 )
                 await session.execute(statement)
         await session.execute(f"DELETE FROM {kind.pieces} WHERE {where}")
 
 
-def _place(table: str, low: int, high: int, layout: str) -> str:
-    """The condition that a level's rows lie in the one partition that a portion's do.
+def _merge_where(table: str, low: int, high: int, portion: Portion) -> str:
+    """The condition that a level's row t may be one of the portion's: by its partition.
 
-    TimescaleDB makes compressed rows of this time plain ones again: the fewer the better.
+    On TimescaleDB by the portion's own time: it decompresses the rows that meet the condition.
     """
     if table not in PARTITIONED:
         return "true"
-    if layout == TIMESCALEDB:
+    if portion.layout == Layout.TIMESCALEDB:
         return between(low, high, "t.bucket")
-    partition = Partition.of(table, low // (DAY * SECOND))
-    return between(partition.day * DAY * SECOND, partition.end * DAY * SECOND, "t.bucket")
+    partition = Partition.of(table, low // DAY_US)
+    return between(partition.day * DAY_US, partition.end * DAY_US, "t.bucket")
 
 
-async def _close(session: Session, level: int, finer: int, closed: int, until: int) -> int:
-    """Add up the finer level's rows; return up to where the level is closed now."""
+async def _close(session: Session, *, level: int, finer: int, closed: int, until: int) -> int:
+    """Add up the finer level's rows from ``closed`` on; return up to where the level is closed."""
     if until <= closed:
         return closed
     for kind in KINDS:
         where = f"summed IN (false, true) AND {between(closed, until)}"
-        await session.execute(insertion(kind, kind.table(finer), level, where))
+        statement = add_up(kind=kind, source=kind.table(finer), where=where, level=level)
+        await session.execute(statement)
     return until
 
 
-async def _restore(session: Session) -> None:
-    """Put the row of progress back where somebody removed it.
+async def _restore_progress(session: Session) -> None:
+    """Insert the row of progress where somebody removed it (case 2).
 
-    What is closed has rows, but for what no event was of: so it reaches as far as they do.
+    Hours and days are taken as closed up to the end of their last rows. A closed hour without any
+    event has no row: it is closed again, to no effect.
     """
     if await session.fetch("SELECT 1 FROM rollup_progress"):
         return
     closed = []
     for level in (HOUR, DAY):
         ((last,),) = await session.fetch(f"SELECT max(bucket) FROM {REQUESTS.table(level)}")
-        closed.append(0 if last is None else last + level * SECOND)
+        closed.append(0 if last is None else last + level * SECOND_US)
     await session.execute(
         "INSERT INTO rollup_progress (hours_closed, days_closed, folded_at) VALUES ($1, $2, $3)"
         " ON CONFLICT DO NOTHING",
         *closed,
         0,
     )
-
-
-PIECES = tuple(kind.pieces for kind in KINDS)

@@ -1,12 +1,19 @@
 """Turns pieces of rollups into rows for COPY."""
 
-from functools import partial
-
 import numpy as np
 
 from aegisd.stats import sketch
-from aegisd.store.database import LENGTH, POSTGRES_EPOCH, WORD, Column, TableRows
-from aegisd.store.database import binary as copy
+from aegisd.store.database import (
+    LENGTH,
+    POSTGRES_EPOCH,
+    WORD,
+    Column,
+    TableRows,
+    constant_column,
+    fixed_column,
+    nullable_column,
+    text_column,
+)
 from aegisd.store.rollups.rollup import DurationSums, Pieces, Rollups
 
 
@@ -21,27 +28,20 @@ def piece_rows(pieces: Pieces, node: str) -> list[TableRows]:
 
 
 def _rows(table: str, rollups: Rollups, node: str) -> TableRows:
-    varying = {name: copy.texts(text) for name, text in rollups.names.items()}
+    varying = {name: text_column(text) for name, text in rollups.names.items()}
     even = {
-        "node": copy.constant(node, rollups.size),
-        "bucket": copy.fixed(rollups.starts - POSTGRES_EPOCH),
-    } | {name: copy.fixed(values) for name, values in rollups.counters.items()}
+        "node": constant_column(node, rollups.size),
+        "bucket": fixed_column(rollups.starts - POSTGRES_EPOCH),
+    } | {name: fixed_column(values) for name, values in rollups.counters.items()}
     if (durations := rollups.durations) is not None:
         none = durations.timed == 0
         varying["sketch"] = _sketches(durations, rollups.size)
-        varying["duration_min_us"] = copy.numbers(durations.least, none)
-        varying["duration_max_us"] = copy.numbers(durations.greatest, none)
-        even["timed"] = copy.fixed(durations.timed)
-        even["duration_sum_us"] = copy.fixed(durations.total)
-        even["sketch_format"] = copy.fixed(np.full(rollups.size, sketch.FORMAT, np.int16))
-    return TableRows(
-        table,
-        (*varying, *even),
-        rollups.size,
-        copy.nbytes(list(varying.values()), list(even.values())),
-        frozenset(),
-        partial(copy.binary, list(varying.values()), list(even.values())),
-    )
+        varying["duration_min_us"] = nullable_column(durations.least, none)
+        varying["duration_max_us"] = nullable_column(durations.greatest, none)
+        even["timed"] = fixed_column(durations.timed)
+        even["duration_sum_us"] = fixed_column(durations.total)
+        even["sketch_format"] = fixed_column(np.full(rollups.size, sketch.FORMAT, np.int16))
+    return TableRows.of(table, rollups.size, varying, even)
 
 
 def _sketches(durations: DurationSums, size: int) -> Column:

@@ -1,14 +1,10 @@
-"""The tables: migrations, layouts, partitions, and the levels of rollups."""
+"""The tables: their names, the levels of rollups, migrations, layouts, partitions and rights.
+
+A connection goes in within a transaction; the SQL here changes it, or its catalogue comes out.
+"""
 
 from aegisd.store.schema.grants import grant
-from aegisd.store.schema.layouts import (
-    APACHE,
-    CITUS,
-    TIMESCALEDB,
-    drop_chunks,
-    old_chunks,
-    retention,
-)
+from aegisd.store.schema.layouts import Installation, Layout
 from aegisd.store.schema.levels import (
     DAY,
     ENDPOINTS,
@@ -18,19 +14,16 @@ from aegisd.store.schema.levels import (
     KINDS,
     MINUTE,
     REQUESTS,
-    SECOND,
     Kind,
     ceil,
     floor,
 )
-from aegisd.store.schema.migrate import Home, bring_up
-from aegisd.store.schema.schema import DAY_MICROSECONDS, PARTITIONED, RAW, SCHEMA, Partition
+from aegisd.store.schema.migrate import prepare_schema
+from aegisd.store.schema.partitions import Catalogue, Partition, missing
+from aegisd.store.schema.tables import PARTITIONED, RAW
 
 __all__ = [
-    "APACHE",
-    "CITUS",
     "DAY",
-    "DAY_MICROSECONDS",
     "ENDPOINTS",
     "FINE",
     "HOUR",
@@ -40,17 +33,14 @@ __all__ = [
     "PARTITIONED",
     "RAW",
     "REQUESTS",
-    "SCHEMA",
-    "SECOND",
-    "TIMESCALEDB",
-    "Home",
+    "Catalogue",
+    "Installation",
     "Kind",
+    "Layout",
     "Partition",
-    "bring_up",
     "ceil",
-    "drop_chunks",
     "floor",
     "grant",
-    "old_chunks",
-    "retention",
+    "missing",
+    "prepare_schema",
 ]

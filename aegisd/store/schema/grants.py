@@ -1,38 +1,40 @@
-"""What a daemon's role needs where it does not own the tables: ``aegisd migrate --grant ROLE``.
+"""The rights of a role that does not own the tables: ``aegisd migrate --grant ROLE``.
 
-Only an owner may attach and drop partitions. So two functions do that with the rights of the owner,
-for the role alone, and for partitions of ours alone: SECURITY DEFINER, with a search_path of their
-own, as the PostgreSQL manual has it ("Writing SECURITY DEFINER Functions Safely").
+Only an owner may attach and drop partitions. So two functions do that with the owner's rights. Only
+the role may call them, and they take only names of aegisd's partitions. They are SECURITY DEFINER
+with a search_path of their own, as in the PostgreSQL manual, "Writing SECURITY DEFINER Functions
+Safely".
 """
 
 from typing import Any
 
 from aegisd.errors import AegisdError
 from aegisd.store.schema.levels import KINDS
-from aegisd.store.schema.migrate import TABLES
 from aegisd.store.schema.partitions import DROP, MAKE
-from aegisd.store.schema.schema import PARTITIONED
+from aegisd.store.schema.tables import PARTITIONED, TABLES
 
 _MAINTAIN_FROM = 170_000
-"""The server's version from which on a role may be let vacuum; elsewhere autovacuum does."""
+"""The first server_version_num with GRANT MAINTAIN, the right to vacuum. Before it only autovacuum
+does."""
 
-_NAMED = rf"name !~ ('^(' || '{'|'.join(PARTITIONED)}' || ')_\d{{8}}(_\d+)?$')"
+_NOT_OURS = rf"name !~ ('^(' || '{'|'.join(PARTITIONED)}' || ')_\d{{8}}(_\d+)?$')"
 
-_OTHERS = rf"""parent <> ALL ('{{{",".join(PARTITIONED)}}}'::text[])
+_NOT_OUR_PARENT = rf"""parent <> ALL ('{{{",".join(PARTITIONED)}}}'::text[])
                 OR name !~ ('^' || parent || '_\d{{8}}(_\d+)?$')
                 OR (SELECT relpersistence FROM pg_class WHERE oid = to_regclass(parent)) = 't'"""
-"""That a table is none of ours: with one of the role's own, a temporary one mostly, indexes and
-constraints would come along whose functions then ran with the rights of the owner."""
+"""The condition that a table is not aegisd's. The new partition copies its indexes and constraints.
+Copied from a table of the role's own, mostly a temporary one, their functions would run with the
+owner's rights."""
 
 
 def _functions(schema: str) -> list[str]:
-    how = f"LANGUAGE plpgsql SECURITY DEFINER SET search_path = {schema}, pg_temp"
+    definer = f"LANGUAGE plpgsql SECURITY DEFINER SET search_path = {schema}, pg_temp"
     return [
         f"""
         CREATE OR REPLACE FUNCTION {MAKE}(parent text, name text, low timestamptz, high timestamptz)
-        RETURNS void {how} AS $$
+        RETURNS void {definer} AS $$
         BEGIN
-            IF {_OTHERS} THEN
+            IF {_NOT_OUR_PARENT} THEN
                 RAISE EXCEPTION '% is no name of a partition of aegisd''s', name;
             END IF;
             EXECUTE format('CREATE TABLE %I (LIKE %I INCLUDING ALL)', name, parent);
@@ -43,9 +45,9 @@ def _functions(schema: str) -> list[str]:
         $$
         """,
         f"""
-        CREATE OR REPLACE FUNCTION {DROP}(name text) RETURNS void {how} AS $$
+        CREATE OR REPLACE FUNCTION {DROP}(name text) RETURNS void {definer} AS $$
         BEGIN
-            IF {_NAMED} OR NOT EXISTS (
+            IF {_NOT_OURS} OR NOT EXISTS (
                 SELECT FROM pg_inherits WHERE inhrelid = to_regclass(name)
             ) THEN
                 RAISE EXCEPTION '% is no partition of aegisd''s', name;
@@ -58,7 +60,7 @@ def _functions(schema: str) -> list[str]:
 
 
 async def grant(connection: Any, schema: str, role: str) -> None:
-    """Let a role do all that a daemon does. Within a transaction of the tables' owner.
+    """Let a role do all that a daemon does. The transaction is the tables' owner's.
 
     ``schema`` is quoted already. Raises AegisdError where there is no such role.
     """
@@ -74,7 +76,7 @@ async def grant(connection: Any, schema: str, role: str) -> None:
     database = await connection.fetchval("SELECT quote_ident(current_database())")
     statements = [
         f"GRANT USAGE ON SCHEMA {schema} TO {to}",
-        f"GRANT TEMPORARY ON DATABASE {database} TO {to}",  # rows that are sifted
+        f"GRANT TEMPORARY ON DATABASE {database} TO {to}",  # to sift rows that Postgres refuses
         *(f"GRANT SELECT, INSERT, UPDATE, DELETE ON {table} TO {to}" for table, _ in tables),
         *_functions(schema),
     ]

@@ -1,31 +1,85 @@
-"""How the tables lie: on plain Postgres, as TimescaleDB's hypertables, or over Citus' workers.
+"""The layouts: how the tables lie on plain Postgres, on TimescaleDB and on Citus.
 
-The layout is chosen when the schema is made and stands in the table ``storage_layout``; tables with
-rows in them are not laid out anew. All SQL that differs is here, as text.
+``partitions``
+    Plain Postgres: tables partitioned by UTC days, which aegisd makes and drops.
+``timescaledb``
+    Hypertables. TimescaleDB makes, compresses and drops their chunks. Its Apache edition neither
+    compresses nor drops by policy, so there aegisd drops the chunks.
+``citus``
+    The partitioned tables, distributed by node: one gateway's rows and rollups are on one worker.
+    The small tables stay on the coordinator.
 
-- partitions: tables partitioned by UTC days, which we make and drop.
-- timescaledb: hypertables, whose chunks TimescaleDB makes, compresses and drops.
-- citus: the partitioned tables distributed by node, so that one gateway's rows and rollups are on
-  one worker; the small tables stay on the coordinator.
+The layout is chosen when the schema is made, and stands in the table ``storage_layout``. Tables
+with rows in them are not laid out anew. All SQL that differs between layouts is here, as text.
 """
 
 import re
 from collections.abc import Mapping
+from enum import StrEnum
+
+from attrs import frozen
 
 from aegisd.errors import SchemaError
-from aegisd.store.schema.levels import KINDS
-from aegisd.store.schema.schema import PARTITIONED, RAW
+from aegisd.store.schema.tables import PARTITIONED, RAW, UNPARTITIONED_ROLLUPS
 
-PARTITIONS, TIMESCALEDB, CITUS = "partitions", "timescaledb", "citus"
 AUTO = "auto"
 
 COMPRESS_AFTER_DAYS = 2
-"""Late events reach back a day at most, mostly: they would make compressed chunks anew."""
+"""Late events mostly reach back a day at most. A compressed chunk would be made anew for them."""
 
 APACHE = "apache"
-"""The licence of a TimescaleDB without policies and compression."""
+"""The licence of TimescaleDB's edition without policies and compression."""
 
 _PARTITION_BY = re.compile(r'\)\s+PARTITION BY RANGE \("?\w+"?\)')
+
+
+class Layout(StrEnum):
+    """The layouts, by the names of their extensions."""
+
+    PARTITIONS = "partitions"
+    TIMESCALEDB = "timescaledb"
+    CITUS = "citus"
+
+
+EXTENSIONS = (Layout.TIMESCALEDB, Layout.CITUS)
+
+
+@frozen
+class Installation:
+    """Where the tables are and how they lie.
+
+    ``schema`` and ``path`` (a search_path) are quoted; ``licence`` is TimescaleDB's, "" without it.
+    """
+
+    schema: str
+    path: str
+    layout: str
+    licence: str = ""
+
+    def retention_policies(self, days: Mapping[str, int]) -> dict[str, tuple[str, ...]]:
+        """By table, the statements that have TimescaleDB keep its rows for so many days.
+
+        Empty where no policies of TimescaleDB's drop rows.
+        """
+        if self.layout != Layout.TIMESCALEDB or self.licence == APACHE:
+            return {}
+        return {
+            table: (
+                f"SELECT remove_retention_policy('{table}', if_exists => true)",
+                f"SELECT add_retention_policy('{table}', interval '{kept} days')",
+            )
+            for table, kept in days.items()
+        }
+
+    @property
+    def leaves_chunks(self) -> bool:
+        """Whether there are chunks that no policy drops: aegisd drops them."""
+        return self.layout == Layout.TIMESCALEDB and self.licence == APACHE
+
+    def old_chunks(self, table: str, date: str) -> tuple[str, str]:
+        """The statements that find and that drop a table's chunks before a date."""
+        chunks = f"('{table}', older_than => '{date} 00:00:00+00'::timestamptz)"
+        return f"SELECT show_chunks{chunks}::text", f"SELECT drop_chunks{chunks}"
 
 
 def choose(wanted: str, extensions: set[str], found: str | None) -> str:
@@ -33,7 +87,7 @@ def choose(wanted: str, extensions: set[str], found: str | None) -> str:
 
     Raises SchemaError where the wanted one can't be.
     """
-    there = [layout for layout in (TIMESCALEDB, CITUS) if layout in extensions]
+    there = [layout for layout in EXTENSIONS if layout in extensions]
     if found is not None:
         if wanted not in (AUTO, found):
             raise SchemaError(
@@ -42,25 +96,25 @@ def choose(wanted: str, extensions: set[str], found: str | None) -> str:
             )
         return found
     if wanted == AUTO:
-        return there[0] if there else PARTITIONS
-    if wanted != PARTITIONS and wanted not in extensions:
+        return there[0] if there else Layout.PARTITIONS
+    if wanted != Layout.PARTITIONS and wanted not in extensions:
         raise SchemaError(
             f'storage.layout = "{wanted}" needs the extension in this database: run CREATE'
-            f' EXTENSION {wanted} there, or set storage.layout = "{PARTITIONS}"'
+            f' EXTENSION {wanted} there, or set storage.layout = "{Layout.PARTITIONS}"'
         )
     return wanted
 
 
 def migration(sql: str, layout: str) -> str:
-    """A migration's text for a layout: TimescaleDB wants plain tables to start from."""
-    return _PARTITION_BY.sub(")", sql) if layout == TIMESCALEDB else sql
+    """A migration's text for a layout: TimescaleDB makes hypertables of plain tables only."""
+    return _PARTITION_BY.sub(")", sql) if layout == Layout.TIMESCALEDB else sql
 
 
 def set_up(layout: str, licence: str) -> list[str]:
-    """What lays out the new and empty tables; ``licence`` is TimescaleDB's, "" without."""
-    if layout == TIMESCALEDB:
+    """The statements that lay out the new and empty tables."""
+    if layout == Layout.TIMESCALEDB:
         return _hypertables(licence)
-    return _distributed() if layout == CITUS else []
+    return _distributed() if layout == Layout.CITUS else []
 
 
 def _hypertables(licence: str) -> list[str]:
@@ -84,7 +138,7 @@ def _hypertables(licence: str) -> list[str]:
 
 
 def _distributed() -> list[str]:
-    first, *others = [*PARTITIONED, *_unpartitioned()]
+    first, *others = [*PARTITIONED, *UNPARTITIONED_ROLLUPS]
     return [
         f"SELECT create_distributed_table('{first}', 'node')",
         *(
@@ -92,33 +146,6 @@ def _distributed() -> list[str]:
             for table in others
         ),
     ]
-
-
-def _unpartitioned() -> list[str]:
-    """The rollups that are kept for good, and the pieces."""
-    tables = [kind.table(level) for kind in KINDS for level in kind.levels]
-    return [table for table in tables if table not in PARTITIONED] + [k.pieces for k in KINDS]
-
-
-def retention(days: Mapping[str, int]) -> dict[str, tuple[str, ...]]:
-    """By table, what tells TimescaleDB's policies for how many days each is kept."""
-    return {
-        table: (
-            f"SELECT remove_retention_policy('{table}', if_exists => true)",
-            f"SELECT add_retention_policy('{table}', interval '{kept} days')",
-        )
-        for table, kept in days.items()
-    }
-
-
-def old_chunks(table: str, date: str) -> str:
-    """What finds the chunks of before a date: the Apache edition has no policies to drop them."""
-    return f"SELECT show_chunks('{table}', older_than => '{date} 00:00:00+00'::timestamptz)::text"
-
-
-def drop_chunks(table: str, date: str) -> str:
-    """What drops them."""
-    return f"SELECT drop_chunks('{table}', older_than => '{date} 00:00:00+00'::timestamptz)"
 
 
 def _time(table: str) -> str:

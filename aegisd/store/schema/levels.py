@@ -1,29 +1,40 @@
-"""The levels of the rollups, and which of them together cover a range of time. Pure.
+"""The tables of rollups as data: their kinds, and their levels, the lengths of a bucket. Pure.
 
-Times are in microseconds since 1970, lengths in seconds.
+A level's table is ``{kind}_rollups_{level}``; ``{kind}_pieces`` holds what is not folded yet.
+
+=============  =================  ==================
+kind           names              levels
+=============  =================  ==================
+``request``                       10 s, 1 m, 1 h, 1 d
+``endpoint``   method, endpoint   1 m, 1 h, 1 d
+``rate_limit`` key                1 m, 1 h, 1 d
+=============  =================  ==================
+
+Moments are microseconds since 1970, lengths seconds.
 """
 
 from attrs import frozen
 
-SECOND = 1_000_000  # microseconds
+from aegisd.events.counters import DECISION_COUNTERS, REQUEST_COUNTERS
+from aegisd.events.units import DAY_SECONDS, HOUR_SECONDS, MINUTE_SECONDS, SECOND_US
 
-FINE, MINUTE, HOUR, DAY = 10, 60, 3600, 86_400
+FINE, MINUTE, HOUR, DAY = 10, MINUTE_SECONDS, HOUR_SECONDS, DAY_SECONDS
 
 SUFFIXES = {FINE: "10s", MINUTE: "1m", HOUR: "1h", DAY: "1d"}
-"""What the levels' tables end with."""
+"""The ends of the tables' names."""
 
 
 @frozen
 class Kind:
-    """A kind of rollup: its tables' name, its names' columns, its counters, its levels."""
+    """A kind of rollup."""
 
     name: str
-    names: tuple[str, ...]
+    names: tuple[str, ...]  # the columns by which its rows are told apart, beside time and node
     counters: tuple[str, ...]
     timed: bool  # has durations and sketches
     levels: tuple[int, ...]
-    rank: tuple[str, ...] = ()  # the counters by which names are kept, the first one first
-    shown: tuple[str, ...] = ()  # the counters that a list shows besides
+    rank: tuple[str, ...] = ()  # the counters by which the busiest names are kept, first one first
+    shown: tuple[str, ...] = ()  # further counters that a list of names shows
 
     @property
     def pieces(self) -> str:
@@ -35,16 +46,13 @@ class Kind:
         return f"{self.name}_rollups_{SUFFIXES[level]}"
 
 
-_STATUSES = ("status_2xx", "status_3xx", "status_4xx", "status_5xx", "status_other")
-_COUNTERS = ("requests", *_STATUSES, "failed", "rate_limited")
-
 REQUESTS = Kind(
-    "request", (), (*_COUNTERS, "checked", "denied", "timed"), True, (FINE, MINUTE, HOUR, DAY)
+    "request", (), (*REQUEST_COUNTERS, *DECISION_COUNTERS, "timed"), True, (FINE, MINUTE, HOUR, DAY)
 )
 ENDPOINTS = Kind(
     "endpoint",
     ("method", "endpoint"),
-    (*_COUNTERS, "timed"),
+    (*REQUEST_COUNTERS, "timed"),
     True,
     (MINUTE, HOUR, DAY),
     rank=("requests",),
@@ -53,7 +61,7 @@ ENDPOINTS = Kind(
 KEYS = Kind(
     "rate_limit",
     ("key",),
-    ("checked", "denied"),
+    DECISION_COUNTERS,
     False,
     (MINUTE, HOUR, DAY),
     rank=("denied", "checked"),
@@ -62,10 +70,10 @@ KINDS = (REQUESTS, ENDPOINTS, KEYS)
 
 
 def floor(moment: int, level: int) -> int:
-    """The start of the bucket of ``level`` seconds that ``moment`` lies in."""
-    return moment - moment % (level * SECOND)
+    """The start of the bucket of ``level`` seconds that has ``moment``."""
+    return moment - moment % (level * SECOND_US)
 
 
 def ceil(moment: int, level: int) -> int:
-    """The first start of a bucket that is not before ``moment``."""
+    """The first start of a bucket at ``moment`` or after it."""
     return -floor(-moment, level)

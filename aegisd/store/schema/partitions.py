@@ -1,21 +1,32 @@
-"""Partitions as the catalogue has them: which there are, how one is made, how one is dropped.
+"""Partitions by UTC days: their names, and how they are made and dropped.
 
-A table's name says nothing: a detached partition keeps its own, and so does one that was restored
-beside. What is attached stands in pg_inherits. Every function is called within a transaction, and
-sends one statement at a time, since Citus takes no two of those that change tables together.
+``Partition`` is the pure part. ``Catalogue`` says which ones there are. A table's name proves
+nothing: a detached partition keeps its name, and so does a table that was restored beside. What is
+attached stands in ``pg_inherits``.
+
+Citus takes no two statements together that change tables, so each is sent alone.
 """
 
+import re
 from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from attrs import evolve, frozen
 
-from aegisd.store.schema.schema import DAY_MICROSECONDS, PARTITIONED, Partition
+from aegisd.events.units import DAY_US
+from aegisd.store.schema.tables import PARTITIONED
 
-_LOCK = 7_460_000_002
-"""As MIGRATION_LOCK, the same number in every version of aegisd."""
+PARTITION_LOCK = 7_460_000_002
+"""The advisory lock for making a partition; all versions of aegisd use the same number."""
 
-_CHILDREN = r"""
+MAKE, DROP = "aegisd_make_partition", "aegisd_drop_partition"
+"""Functions that do it for a role that does not own the tables; ``grants`` makes them."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_NAME = re.compile(rf"({'|'.join(PARTITIONED)})_(\d{{8}})(?:_([1-9]\d*))?")
+
+_ATTACHED = r"""
     SELECT p.relname, c.relname, bound = 'DEFAULT',
         coalesce((regexp_match(bound, 'FROM \(''([^'']+)''\)'))[1]::timestamptz, '0001-01-01'),
         coalesce((regexp_match(bound, 'TO \(''([^'']+)''\)'))[1]::timestamptz, '9999-12-31')
@@ -26,16 +37,65 @@ _CHILDREN = r"""
     WHERE i.inhparent IN (SELECT to_regclass(t) FROM unnest($1::text[]) t)
         AND NOT i.inhdetachpending
 """
-"""A bound names no column, so 0 will do for the relation: with its own, Postgres would wait for
-whoever has the partition locked."""
+"""``pg_get_expr`` gets 0 for the relation, as a bound names no column. With the partition's own oid
+Postgres would wait for a transaction that has the partition locked."""
 
-MAKE, DROP = "aegisd_make_partition", "aegisd_drop_partition"
-"""Functions that do it for a role that does not own the tables; see ``grants``."""
+
+@frozen(order=True)
+class Partition:
+    """A table's rows of some days from ``day`` on, which counts from 1970-01-01, UTC.
+
+    ``number`` is above 1 where the name without it is taken, mostly by a detached partition.
+    """
+
+    table: str
+    day: int
+    number: int = 1
+
+    @classmethod
+    def of(cls, table: str, day: int) -> "Partition":
+        """The partition of ``table`` that holds a day."""
+        return cls(table, day - day % PARTITIONED[table])
+
+    @property
+    def end(self) -> int:
+        """The day after its last one."""
+        return self.day + PARTITIONED[self.table]
+
+    @property
+    def name(self) -> str:
+        """The name of the partition's own table."""
+        name = f"{self.table}_{self._date(self.day):%Y%m%d}"
+        return name if self.number == 1 else f"{name}_{self.number}"
+
+    @property
+    def bounds(self) -> tuple[str, str]:
+        """Its first moment, and the first moment after it."""
+        return (
+            f"{self._date(self.day):%Y-%m-%d} 00:00:00+00",
+            f"{self._date(self.end):%Y-%m-%d} 00:00:00+00",
+        )
+
+    @staticmethod
+    def _date(day: int) -> datetime:
+        return _EPOCH + timedelta(days=day)
+
+    @classmethod
+    def parse(cls, name: str) -> "Partition | None":
+        """The partition of that name; None for a name that is not of our making."""
+        match = _NAME.fullmatch(name)
+        if match is None:
+            return None
+        try:
+            date = datetime.strptime(match[2], "%Y%m%d").replace(tzinfo=UTC)
+        except ValueError:
+            return None
+        return cls(match[1], (date - _EPOCH).days, int(match[3] or 1))
 
 
 @frozen
-class Child:
-    """An attached partition, from a moment to another (microseconds since 1970)."""
+class Attached:
+    """An attached partition, from ``start`` up to ``end`` (microseconds since 1970)."""
 
     table: str
     name: str
@@ -44,70 +104,77 @@ class Child:
     end: int
 
 
-async def children(connection: Any, tables: Iterable[str] = PARTITIONED) -> list[Child]:
-    """The partitions that are attached, whoever made them."""
-    return [Child(*row) for row in await connection.fetch(_CHILDREN, list(tables))]
-
-
-def missing(wanted: Iterable[Partition], there: Iterable[Child]) -> list[Partition]:
-    """The wanted ones that no other one takes the place of, were it only in part."""
+def missing(wanted: Iterable[Partition], attached: Iterable[Attached]) -> list[Partition]:
+    """The wanted ones whose range no attached partition has, not even a part of it."""
     return sorted(
         partition
         for partition in wanted
         if not any(
-            child.table == partition.table
-            and not child.default
-            and child.start < partition.end * DAY_MICROSECONDS
-            and partition.day * DAY_MICROSECONDS < child.end
-            for child in there
+            other.table == partition.table
+            and not other.default
+            and other.start < partition.end * DAY_US
+            and partition.day * DAY_US < other.end
+            for other in attached
         )
     )
 
 
-async def make(connection: Any, partition: Partition) -> None:
-    """Make a partition: alone, then attached.
+@frozen
+class Catalogue:
+    """The partitions as the catalogue has them, over a connection within a transaction."""
 
-    CREATE … PARTITION OF would wait for every transaction that writes to the table.
-    """
-    await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
-    if not missing([partition], await children(connection, [partition.table])):
-        return  # another daemon was first
-    while await connection.fetchval("SELECT to_regclass($1) IS NOT NULL", partition.name):
-        partition = evolve(partition, number=partition.number + 1)
-    name, table, (start, end) = partition.name, partition.table, partition.bounds
-    if not await _may_change(connection, table):
-        await connection.execute(
-            f"SELECT {MAKE}($1, $2, $3::text::timestamptz, $4::text::timestamptz)",
-            *(table, name, start, end),
+    _connection: Any
+
+    async def attached(self, tables: Iterable[str] = PARTITIONED) -> list[Attached]:
+        """The partitions that are attached, also those that others have made."""
+        rows = await self._connection.fetch(_ATTACHED, list(tables))
+        return [Attached(*row) for row in rows]
+
+    async def ours(self) -> list[Partition]:
+        """The attached ones whose names are of our making."""
+        parsed = (Partition.parse(each.name) for each in await self.attached())
+        return sorted(partition for partition in parsed if partition is not None)
+
+    async def make(self, partition: Partition) -> None:
+        """Make a partition as a table of its own, then attach it.
+
+        CREATE … PARTITION OF would wait for each transaction that writes to the parent table.
+        """
+        await self._connection.execute("SELECT pg_advisory_xact_lock($1)", PARTITION_LOCK)
+        if not missing([partition], await self.attached([partition.table])):
+            return  # another daemon was first
+        while await self._exists(partition.name):
+            partition = evolve(partition, number=partition.number + 1)
+        name, table, (start, end) = partition.name, partition.table, partition.bounds
+        if not await self._may_change(table):
+            await self._connection.execute(
+                f"SELECT {MAKE}($1, $2, $3::text::timestamptz, $4::text::timestamptz)",
+                *(table, name, start, end),
+            )
+            return
+        for statement in (
+            f"CREATE TABLE {name} (LIKE {table} INCLUDING ALL)",
+            f"ALTER TABLE {name} REPLICA IDENTITY FULL",
+            f"ALTER TABLE {table} ATTACH PARTITION {name} FOR VALUES FROM ('{start}') TO ('{end}')",
+        ):
+            await self._connection.execute(statement)
+
+    async def drop(self, partition: Partition) -> None:
+        """Drop a partition, if it is still attached: a detached one is the operator's."""
+        if partition not in await self.ours():
+            return
+        if await self._may_change(partition.name):
+            await self._connection.execute(f"DROP TABLE IF EXISTS {partition.name}")
+        else:
+            await self._connection.execute(f"SELECT {DROP}($1)", partition.name)
+
+    async def _exists(self, table: str) -> bool:
+        found: bool = await self._connection.fetchval("SELECT to_regclass($1) IS NOT NULL", table)
+        return found
+
+    async def _may_change(self, table: str) -> bool:
+        """Whether the role owns a table; True for a table that is not there."""
+        owns = await self._connection.fetchval(
+            "SELECT pg_has_role(relowner, 'USAGE') FROM pg_class WHERE oid = to_regclass($1)", table
         )
-        return
-    for statement in (
-        f"CREATE TABLE {name} (LIKE {table} INCLUDING ALL)",
-        f"ALTER TABLE {name} REPLICA IDENTITY FULL",
-        f"ALTER TABLE {table} ATTACH PARTITION {name} FOR VALUES FROM ('{start}') TO ('{end}')",
-    ):
-        await connection.execute(statement)
-
-
-async def ours(connection: Any) -> list[Partition]:
-    """Those that are attached and have names that we give."""
-    named = (Partition.parse(child.name) for child in await children(connection))
-    return sorted(partition for partition in named if partition is not None)
-
-
-async def drop(connection: Any, partition: Partition) -> None:
-    """Drop a partition, if it is still attached: what was detached is the operator's."""
-    if partition not in await ours(connection):
-        return
-    if await _may_change(connection, partition.name):
-        await connection.execute(f"DROP TABLE IF EXISTS {partition.name}")
-    else:
-        await connection.execute(f"SELECT {DROP}($1)", partition.name)
-
-
-async def _may_change(connection: Any, table: str) -> bool:
-    """Whether the role owns a table; what is not there it may have, too."""
-    owns = await connection.fetchval(
-        "SELECT pg_has_role(relowner, 'USAGE') FROM pg_class WHERE oid = to_regclass($1)", table
-    )
-    return owns is not False
+        return owns is not False

@@ -1,6 +1,15 @@
 """Upkeep of the database: folding, partitions ahead, retention, policy."""
 
-from aegisd.store.upkeep.maintenance import Maintainer
+from aegisd.store.upkeep.maintenance import Maintainer, UpkeepFigures
 from aegisd.store.upkeep.policy import Policy, kept_from, put_policy, read_policy
+from aegisd.store.upkeep.retention import OldRows
 
-__all__ = ["Maintainer", "Policy", "kept_from", "put_policy", "read_policy"]
+__all__ = [
+    "Maintainer",
+    "OldRows",
+    "Policy",
+    "UpkeepFigures",
+    "kept_from",
+    "put_policy",
+    "read_policy",
+]

@@ -13,9 +13,11 @@ from functools import partial
 
 import structlog
 import trio
+from attrs import frozen
 
 from aegisd.config.settings import Metrics
 from aegisd.errors import DatabaseUnavailable, DataRefused
+from aegisd.events.units import DAY_SECONDS, DAY_US, SECOND_US
 from aegisd.store.database import PartitionUnmade, Postgres, Session
 from aegisd.store.rollups import (
     FOLD_INTERVAL_SECONDS,
@@ -26,14 +28,14 @@ from aegisd.store.rollups import (
     days_to_fold,
     fold,
 )
-from aegisd.store.schema import DAY_MICROSECONDS, PARTITIONED, RAW, SECOND, Partition
+from aegisd.store.schema import PARTITIONED, RAW, Partition
 from aegisd.store.upkeep.duties import CLOCK, DATABASE, FOLD, PARTITIONS, VACUUM, Duties
 from aegisd.store.upkeep.policy import Policy, differences, kept_from, put_policy, read_policy
-from aegisd.store.upkeep.retention import Retention, is_old
+from aegisd.store.upkeep.retention import OldRows, Retention, is_old
 from aegisd.store.upkeep.timekeeping import APART_SECONDS, Clock, ahead
 from aegisd.times import rfc3339
 
-CLEAN_UP_SECONDS = 86_400
+CLEAN_UP_SECONDS = DAY_SECONDS
 RETRY_SECONDS = 600  # what was announced, or a lock that wasn't to be had
 PASS_SECONDS = 60
 """How long portions are folded in a row: then other duties have their turn, whatever is left."""
@@ -51,10 +53,19 @@ async def time_of_database(session: Session) -> int:
     return moment
 
 
+@frozen
+class UpkeepFigures:
+    """What fails now, and how the clocks differ."""
+
+    failures: dict[str, int]  # by duty
+    clock_ahead_seconds: float  # this machine's clock is ahead of the database's
+
+
 class Maintainer:
     """The task.
 
-    ``clocks`` gives the time in seconds since 1970, and a steady one; ``time`` asks the database's.
+    ``clocks`` gives wall and steady in seconds; ``alerts`` removes the alerts that are too old;
+    ``time`` asks the database for its time.
     """
 
     def __init__(
@@ -62,6 +73,7 @@ class Maintainer:
         postgres: Postgres,
         settings: Metrics,
         clocks: Callable[[], tuple[float, float]],
+        alerts: OldRows,
         time: Callable[[Session], Awaitable[int]] = time_of_database,
     ) -> None:
         self._postgres = postgres
@@ -70,16 +82,19 @@ class Maintainer:
         self._configured = Policy.of(settings)
         self.policy = self._configured
         """The database's; the configuration's, until it was read."""
-        self.ahead = 0.0
-        """How far this machine's clock is ahead of the database's, in seconds."""
         self.duties = Duties(postgres)
-        self._retention = Retention(postgres, self.duties)
+        self._ahead = 0.0
+        self._retention = Retention(postgres, self.duties, alerts)
         self._clock = Clock()
         self._portions = Portions()
         self._told: list[str] = []  # how the configuration differs from the policy
         self._now = 0  # of this pass, by the database's clock
         self._behind = False  # there was more to fold than a pass has time for
         self._clean_at = 0.0  # when to clean up next, by the steady clock
+
+    def figures(self) -> UpkeepFigures:
+        """What fails now, and how the clocks differed at the last look."""
+        return UpkeepFigures(self.duties.counts(), self._ahead)
 
     async def run(self, ready: trio.Event) -> None:
         """Maintain, from when the database is ``ready``."""
@@ -129,12 +144,12 @@ class Maintainer:
         before, _ = self._clocks()
         self._now, policy = await self._postgres.read(look)
         after, steady = self._clocks()
-        self._clock.observe(self._now / SECOND, steady)
+        self._clock.observe(self._now / SECOND_US, steady)
         if policy is not None:
             self._follow(policy)
-        self.ahead = ahead(self._now / SECOND, before, after)
-        times = {"here": rfc3339(round(after * SECOND)), "database": rfc3339(self._now)}
-        if abs(self.ahead) > APART_SECONDS:
+        self._ahead = ahead(self._now / SECOND_US, before, after)
+        times = {"here": rfc3339(round(after * SECOND_US)), "database": rfc3339(self._now)}
+        if abs(self._ahead) > APART_SECONDS:
             if not self.duties.fails(CLOCK):
                 self.duties.failed(
                     CLOCK,
@@ -167,7 +182,7 @@ class Maintainer:
 
     def _settled(self) -> int:
         """The time by which things are removed."""
-        return min(self._now, int(self._clock.settled(self._clocks()[1]) * SECOND))
+        return min(self._now, int(self._clock.settled(self._clocks()[1]) * SECOND_US))
 
     async def _fold(self) -> bool:
         """Fold portion by portion, as long as a pass may take; False where it is another's turn."""
@@ -197,7 +212,9 @@ class Maintainer:
         with suppress(PartitionUnmade):  # what else there is to fold has its places
             await self._postgres.make_partitions(kept_of_them)
         kept = kept_from(self.policy.rollups, settled)
-        portion = Portion(now, kept, touched, self._portions.pieces, self._postgres.home.layout)
+        portion = Portion(
+            now, kept, touched, self._portions.pieces, self._postgres.installation.layout
+        )
 
         async def work(session: Session) -> Folded | None:
             return await fold(session, portion)
@@ -214,7 +231,7 @@ class Maintainer:
 
     async def _make_partitions_ahead(self) -> bool:
         """Make what is not there yet; False where one could not be made."""
-        today = self._now // DAY_MICROSECONDS
+        today = self._now // DAY_US
         ahead = {
             Partition.of(table, today + days)
             for table in PARTITIONED

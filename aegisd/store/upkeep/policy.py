@@ -7,8 +7,9 @@ configuration is only what it would have: were it to rule, the shortest of all w
 from attrs import frozen
 
 from aegisd.config.settings import Days, Metrics, Rollups
+from aegisd.events.units import SECOND_US
 from aegisd.store.database import Postgres, Session
-from aegisd.store.schema import DAY, FINE, HOUR, KINDS, MINUTE, RAW, SECOND, floor
+from aegisd.store.schema import DAY, FINE, HOUR, KINDS, MINUTE, RAW, floor
 
 
 @frozen
@@ -95,7 +96,7 @@ def level_days(settings: Rollups) -> dict[int, int]:
 def kept_from(settings: Rollups, now: int) -> dict[int, int]:
     """For each level from where on it is kept: whole days."""
     starts = {
-        level: max(floor(now - kept * DAY * SECOND, DAY), 0)
+        level: max(floor(now - kept * DAY * SECOND_US, DAY), 0)
         for level, kept in level_days(settings).items()
     }
     return starts | {DAY: 0}

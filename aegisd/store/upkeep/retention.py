@@ -6,23 +6,14 @@ Nothing goes that was not announced ten minutes before and was due ever since; e
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from typing import Protocol
 
 import structlog
 from attrs import frozen
 
+from aegisd.events.units import DAY_US, SECOND_US
 from aegisd.store.database import Postgres
-from aegisd.store.schema import (
-    APACHE,
-    DAY,
-    DAY_MICROSECONDS,
-    SECOND,
-    TIMESCALEDB,
-    Partition,
-    drop_chunks,
-    floor,
-    old_chunks,
-    retention,
-)
+from aegisd.store.schema import DAY, Partition, floor
 from aegisd.store.upkeep.duties import ALERTS, DROP, RETENTION, Duties
 from aegisd.store.upkeep.policy import Policy
 from aegisd.store.upkeep.timekeeping import LASTING_SECONDS, Announced
@@ -40,6 +31,16 @@ _DEPENDENTS = (
 log = structlog.get_logger()
 
 
+class OldRows(Protocol):
+    """Rows of a table that another room owns, and that become too old: the alerts that ended."""
+
+    async def any_before(self, moment: int) -> bool:
+        """Whether there is an old row of before ``moment`` (microseconds since 1970)."""
+
+    async def remove_before(self, moment: int) -> None:
+        """Remove the old rows of before ``moment``."""
+
+
 @frozen
 class Removal:
     """Something that is due, by the name it is announced under; ``work`` tells whether it went."""
@@ -53,9 +54,10 @@ class Removal:
 class Retention:
     """The removing."""
 
-    def __init__(self, postgres: Postgres, duties: Duties) -> None:
+    def __init__(self, postgres: Postgres, duties: Duties, alerts: OldRows) -> None:
         self._postgres = postgres
         self._duties = duties
+        self._alerts = alerts
         self._announced = Announced()
 
     async def clean_up(self, policy: Policy, now: int, steady: float) -> bool:
@@ -65,7 +67,7 @@ class Retention:
         for duty, find in (
             (DROP, self._partitions),
             (RETENTION, self._chunks),
-            (ALERTS, self._alerts),
+            (ALERTS, self._old_alerts),
         ):
             found = await self._duties.attempt(duty, "", partial(find, policy, now))
             if found is None:
@@ -94,16 +96,16 @@ class Retention:
 
     async def _keep_policies(self, policy: Policy) -> bool:
         """Tell TimescaleDB's own policies; False where one could not be told."""
-        home, complete = self._postgres.home, True
-        if home.layout == TIMESCALEDB and home.licence != APACHE:
-            for table, statements in retention(policy.of_tables()).items():
+        complete = True
+        policies = self._postgres.installation.retention_policies(policy.of_tables())
+        for table, statements in policies.items():
 
-                async def tell(statements: tuple[str, ...] = statements) -> bool:
-                    for statement in statements:
-                        await self._postgres.execute(statement)
-                    return True
+            async def tell(statements: tuple[str, ...] = statements) -> bool:
+                for statement in statements:
+                    await self._postgres.execute(statement)
+                return True
 
-                complete = bool(await self._duties.attempt(RETENTION, table, tell)) and complete
+            complete = bool(await self._duties.attempt(RETENTION, table, tell)) and complete
         return complete
 
     async def _partitions(self, policy: Policy, now: int) -> list[Removal]:
@@ -134,40 +136,44 @@ class Retention:
 
     async def _chunks(self, policy: Policy, now: int) -> list[Removal]:
         """What TimescaleDB's Apache edition doesn't remove by itself."""
-        home = self._postgres.home
-        if home.layout != TIMESCALEDB or home.licence != APACHE:
+        installation = self._postgres.installation
+        if not installation.leaves_chunks:
             return []
         due = []
         for table, days in policy.of_tables().items():
             date = _date(_kept_from(days, now))
-            if await self._postgres.fetch(old_chunks(table, date)):
-                work = partial(self._remove, drop_chunks(table, date))
+            find, drop = installation.old_chunks(table, date)
+            if await self._postgres.fetch(find):
+                work = partial(self._drop_chunks, drop)
                 due.append(Removal(RETENTION, f"{table} before {date}", work))
         return due
 
-    async def _alerts(self, policy: Policy, now: int) -> list[Removal]:
+    async def _drop_chunks(self, statement: str) -> bool:
+        await self._postgres.execute(statement)
+        return True
+
+    async def _old_alerts(self, policy: Policy, now: int) -> list[Removal]:
         start = _kept_from(policy.alerts, now)
-        old = "FROM alerts WHERE status = 'resolved' AND triggered_at < $1"
-        if not await self._postgres.fetch(f"SELECT 1 {old} LIMIT 1", start):
+        if not await self._alerts.any_before(start):
             return []
-        work = partial(self._remove, f"DELETE {old}", start)
+        work = partial(self._remove_alerts, start)
         return [Removal(ALERTS, f"alerts before {_date(start)}", work)]
 
-    async def _remove(self, statement: str, *args: int) -> bool:
-        await self._postgres.execute(statement, *args)
+    async def _remove_alerts(self, start: int) -> bool:
+        await self._alerts.remove_before(start)
         return True
 
 
 def is_old(partition: Partition, policy: Policy, now: int) -> bool:
     """Whether all of it is older than its table is kept."""
     kept = policy.of_tables()[partition.table]
-    return partition.end * DAY_MICROSECONDS <= _kept_from(kept, now)
+    return partition.end * DAY_US <= _kept_from(kept, now)
 
 
 def _kept_from(days: int, now: int) -> int:
     """The start of the first day that is kept, in microseconds since 1970."""
-    return floor(now - days * DAY_MICROSECONDS, DAY)
+    return floor(now - days * DAY_US, DAY)
 
 
 def _date(moment: int) -> str:
-    return f"{datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=moment / SECOND):%Y-%m-%d}"
+    return f"{datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=moment / SECOND_US):%Y-%m-%d}"

@@ -1,4 +1,4 @@
-"""The writer: batches of the backlog as rows and pieces of rollups."""
+"""The writer: batches of the backlog go in, rows and pieces of rollups go to Postgres."""
 
 from aegisd.store.write.writer import Writer
 

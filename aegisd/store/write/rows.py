@@ -1,112 +1,136 @@
-"""Turns blocks into rows for COPY."""
+"""Lays out a block as the rows of its table.
 
-from functools import partial
+A table's columns are the fields of its kind in the wire protocol, with these exceptions:
+
+- ``node`` is the daemon's own name.
+- A request has an ``endpoint``, which is always known, in place of the optional ``route``.
+- A request has a ``weight``: for how many requests its row stands (see ``sampling``).
+
+The migrations define the same tables in SQL; a test compares ``TABLES`` with a migrated database.
+"""
+
 from typing import Any
 
 import numpy as np
 from attrs import frozen
 from numpy.typing import NDArray
 
-from aegisd.events.block import ABSENT, Block, Mask, Numbers
-from aegisd.events.protocol import BACKEND, RATE_LIMIT, REQUEST, SYSTEM
-from aegisd.store.database import POSTGRES_EPOCH, TableRows
-from aegisd.store.database import binary as copy
-from aegisd.store.schema import DAY_MICROSECONDS, Partition
+from aegisd.events.block import ABSENT, Block, Mask
+from aegisd.events.protocol import KINDS, REQUEST, Field, FieldType
+from aegisd.events.units import DAY_US, MILLISECOND_US
+from aegisd.store.database import (
+    POSTGRES_EPOCH,
+    Column,
+    TableRows,
+    constant_column,
+    fixed_column,
+    nullable_column,
+    text_column,
+)
+from aegisd.store.schema import Partition
+
+_TYPES = {
+    FieldType.TEXT: "text",
+    FieldType.CHOICE: "text",
+    FieldType.STATUS: "smallint",
+    FieldType.DURATION: "double precision",  # milliseconds
+    FieldType.TIMESTAMP: "timestamp with time zone",
+    FieldType.BOOLEAN: "boolean",
+    FieldType.INTEGER: "bigint",
+    FieldType.COUNT: "bigint",
+    FieldType.PERCENT: "real",
+}
+"""The Postgres type of each type of field."""
 
 
 @frozen
-class _Table:
-    """A table's columns but ``node``: texts, numbers that may be NULL, others that may not.
-
-    All but ``weight`` are the block's columns; a table's column has the same name, or that which
-    _COLUMNS gives it.
-    """
+class TableColumn:
+    """A column of a table, and the block's column that it is made of."""
 
     name: str
-    texts: tuple[str, ...]
-    nullable: tuple[str, ...]
-    never_null: tuple[str, ...]
+    type: str
+    nullable: bool
+    source: str
 
 
-_TABLES = {
-    REQUEST: _Table(
-        "request_metrics",
-        ("method", "path", "endpoint", "backend", "client_ip", "error_message"),
-        ("duration_us",),
-        ("timestamp", "status_code", "weight"),
-    ),
-    RATE_LIMIT: _Table(
-        "rate_limit_metrics", ("key",), ("remaining", "limit"), ("timestamp", "allowed")
-    ),
-    BACKEND: _Table(
-        "backend_metrics",
-        ("backend_name", "status", "circuit_breaker"),
-        ("response_time_us",),
-        ("timestamp",),
-    ),
-    SYSTEM: _Table(
-        "system_metrics",
-        ("source",),
-        ("cpu_percent", "memory_bytes", "open_files"),
-        ("timestamp", "active_connections"),
-    ),
-}
+@frozen
+class Table:
+    """A table of events."""
+
+    name: str
+    columns: tuple[TableColumn, ...]
 
 
-_COLUMNS = {"duration_us": "duration_ms", "response_time_us": "response_time_ms"}
-"""Tables have milliseconds."""
+NODE = TableColumn("node", "text", nullable=False, source="")
+_ENDPOINT = TableColumn("endpoint", "text", nullable=False, source="endpoint")
+_WEIGHT = TableColumn("weight", "real", nullable=False, source="weight")
+
+
+def _column(field: Field) -> TableColumn:
+    if field.name == "route":
+        return _ENDPOINT
+    nullable = not field.required and field.type is not FieldType.TIMESTAMP
+    return TableColumn(field.name, _TYPES[field.type], nullable, field.column)
+
+
+def _table(kind: str) -> Table:
+    columns = (NODE, *map(_column, KINDS[kind]))
+    return Table(f"{kind}_metrics", (*columns, _WEIGHT) if kind == REQUEST else columns)
+
+
+TABLES = {kind: _table(kind) for kind in KINDS}
 
 
 def table_rows(block: Block, node: str) -> TableRows:
     """A block as the rows of its table.
 
-    Columns stand in the order that is quickest to lay out: those first whose fields differ in
-    length from row to row.
+    A column is fixed, which is quickest, where all its fields have one length.
     """
-    table = _TABLES[block.kind]
-    varying: dict[str, copy.Column] = {}
-    even = {"node": copy.constant(node, block.size)}
-    for name in table.texts:
-        text = block.texts[name]
-        if len(set(text.values)) == 1:
-            even[name] = copy.constant(text.values[0], block.size)
+    table = TABLES[block.kind]
+    varying: dict[str, Column] = {}
+    fixed = {NODE.name: constant_column(node, block.size)}
+    for column in table.columns:
+        if column is NODE:
+            continue
+        if column.type == "text":
+            text = block.texts[column.source]
+            if len(set(text.values)) == 1:
+                fixed[column.name] = constant_column(text.values[0], block.size)
+            else:
+                varying[column.name] = text_column(text)
+            continue
+        null = _is_null(column, block)
+        if null is not None and null.any():
+            varying[column.name] = nullable_column(_numbers(column, block), null)
         else:
-            varying[name] = copy.texts(text)
-    for name in table.nullable:
-        values, null = _nullable(name, block.numbers[name])
-        column = _COLUMNS.get(name, name)
-        if null.any():
-            varying[column] = copy.numbers(values, null)
-        else:
-            even[column] = copy.fixed(values)
-    even |= {name: copy.fixed(_never_null(name, block)) for name in table.never_null}
-    days = np.unique(block.numbers["timestamp"] // DAY_MICROSECONDS)
-    return TableRows(
-        table.name,
-        (*varying, *even),
-        block.size,
-        copy.nbytes(list(varying.values()), list(even.values())),
-        frozenset(Partition.of(table.name, int(day)) for day in days),
-        partial(copy.binary, list(varying.values()), list(even.values())),
-    )
+            fixed[column.name] = fixed_column(_numbers(column, block))
+    days = np.unique(block.numbers["timestamp"] // DAY_US)
+    partitions = frozenset(Partition.of(table.name, int(day)) for day in days)
+    return TableRows.of(table.name, block.size, varying, fixed, partitions)
 
 
-def _nullable(name: str, values: Numbers) -> tuple[NDArray[Any], Mask]:
-    if values.dtype == np.float64:
-        return values.astype(np.float32), np.isnan(values)  # a real
-    return values / 1000 if name in _COLUMNS else values, values == ABSENT
-
-
-def _never_null(name: str, block: Block) -> NDArray[Any]:
-    """The column as its table's type: COPY goes by the width, and refuses any other."""
-    match name:
-        case "weight":  # that sampling gives; without, every row stands for itself
-            return block.numbers.get(name, np.ones(block.size)).astype(np.float32)
-        case "timestamp":
-            return block.numbers[name] - POSTGRES_EPOCH
-        case "status_code":
-            status = block.numbers[name]
-            narrow = status.astype(np.int16)
-            return narrow if (narrow == status).all() else status
+def _numbers(column: TableColumn, block: Block) -> NDArray[Any]:
+    """A column in the width of its type: COPY refuses any other width."""
+    if column is _WEIGHT and column.source not in block.numbers:  # sampling is off
+        return np.ones(block.size, np.float32)
+    values = block.numbers[column.source]
+    match column.type:
+        case "real":
+            return values.astype(np.float32)
+        case "double precision":
+            return values / MILLISECOND_US
+        case "timestamp with time zone":
+            return values - POSTGRES_EPOCH
+        case "smallint":
+            narrow = values.astype(np.int16)
+            return narrow if (narrow == values).all() else values  # too large: Postgres refuses it
         case _:
-            return block.numbers[name]
+            return values
+
+
+def _is_null(column: TableColumn, block: Block) -> Mask | None:
+    """Which fields of a column are NULL; None where none can be."""
+    if not column.nullable:
+        return None
+    values = block.numbers[column.source]
+    return np.isnan(values) if column.type == "real" else values == ABSENT

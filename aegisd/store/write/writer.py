@@ -1,8 +1,34 @@
-"""Writes what was accepted to Postgres, in batches, by size or by time.
+"""Writes the backlog to Postgres in batches, each event exactly once.
 
-Events wait in the backlog. A batch leaves it when its transaction is committed, and the position
-up to which the journal is stored moves in the same transaction. So after any failure, also one
-that leaves open whether a COMMIT came through, the database itself says where to go on.
+States:
+
+=========  ======================================================================================
+away       The database, or a file of the journal, can't be used (``figures.connected`` is False).
+           The writer reads the stored position and flushes. After a failure it pauses, at first
+           0.5 s, then twice as long up to 30 s. Only a written batch ends this state.
+flushing   It writes batch after batch, up to where the backlog ended when the flush began.
+waiting    Until ``batch_size`` events wait, or ``flush_interval_ms`` after the last flush began.
+stopping   After ``stop``: it no longer waits, pauses 0.5 s, and returns when nothing is left.
+=========  ======================================================================================
+
+Exactly once. A batch is the events between two positions of the journal. Its transaction writes the
+rows, and moves the journal's position in the table ``journals`` from the batch's start to its end,
+if it is at the start. The journal keeps all events from the committed position on. So after a
+failure the writer reads the stored position and goes on from there. What a failed write can mean:
+
+1. The transaction never came to COMMIT. The server rolls it back, the position is the batch's
+   start, and the batch is written again.
+2. COMMIT was lost on its way. As 1.
+3. The server has committed, and its answer was lost. The position is the batch's end: the batch is
+   counted as written (``_sent``), and the next one follows.
+4. The server is still at COMMIT when the position is read. The transaction has the row of
+   ``journals`` locked, so the reading waits for its end, and finds 1 or 3.
+5. The daemon died meanwhile. The next start reads the position, and finds 1 or 3.
+6. Somebody else has moved the position. The transaction fails, and the writer goes on from where
+   the position is now.
+
+Rows that Postgres refuses are left out. Where it does not tell which ones these are, the batch is
+halved until a single event is left, and that event is left out.
 """
 
 import random
@@ -26,20 +52,20 @@ from aegisd.store.write.sampling import Sampler
 from aegisd.threads import in_thread
 
 MAX_BATCH_EVENTS = 100_000
-"""COPY gains little beyond; one transaction stays a matter of a second."""
+"""COPY gains little from more; one transaction takes about a second."""
 
 MIN_BATCH_EVENTS = 1000
-"""A database that does not take so few in its time is away."""
+"""A database that does not take so few within WRITE_SECONDS is away."""
 
 MAX_BATCH_BYTES = 64 * 1024 * 1024
-"""Of rows as they are sent. Ordinary ones take some 100 bytes; with paths of 2 kB, on a slow line,
-a batch would not be through in its time."""
+"""Of rows as they are sent. Ordinary rows take about 100 bytes. With paths of 2 kB, on a slow line,
+a larger batch would take longer than WRITE_SECONDS."""
 
-TELL_SECONDS = 60.0
-"""Between two lines on what a table refuses: the reasons may differ from row to row."""
+REPORT_SECONDS = 60.0
+"""Between two log lines on the rows that a table refuses: the reason may differ from row to row."""
 
 QUICK_SECONDS = WRITE_SECONDS / 8
-"""A batch that took no longer may be followed by one of twice as many events."""
+"""After a batch that took no longer, the next one may have twice as many events."""
 
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 30.0
@@ -55,16 +81,16 @@ class WriterFigures:
     batches: int = 0
     rows: int = 0
     failures: int = 0
-    refused: int = 0  # events whose rows Postgres would not take
-    sampled_out: int = 0  # requests that are not to be stored
+    refused: int = 0  # events whose rows Postgres refused
+    sampled_out: int = 0  # requests that sampling did not store
     last_flush: float | None = None
     last_error: str | None = None
     last_kind: str | None = None  # of that error
 
 
 @frozen
-class _Tried:
-    """A batch that was sent: what it adds to the figures once it is stored."""
+class _Sent:
+    """A batch that was sent, and what it adds to the figures once it is known to be stored."""
 
     end: int
     rows: int
@@ -72,7 +98,15 @@ class _Tried:
 
 
 class Writer:
-    """The task that empties the backlog. ``clocks`` gives wall and steady time."""
+    """The task that empties the backlog. ``clocks`` gives wall and steady time.
+
+    State, beside the figures:
+
+    ``_position``    the journal's position in the database, as far as the writer knows
+    ``_sent``        the last batch that was sent; None when its fate is known
+    ``_max_events``  in a batch: a quarter after a time-out, twice as many after a quick batch
+    ``_flush_due``   when the next flush is, however few events wait
+    """
 
     def __init__(
         self,
@@ -90,36 +124,41 @@ class Writer:
         self._clocks = clocks
         sampling = settings.sampling
         self._sampler = Sampler(sampling.rate) if sampling.enabled and sampling.rate < 1 else None
-        self._position = 0  # the database's
-        self._due = -inf  # when the next flush is, whatever waits
-        self._tried: _Tried | None = None
-        self._most = MAX_BATCH_EVENTS  # in a batch
-        self._told: dict[str, float] = {}  # the tables that refused rows, and when that was told
-        self._enough = trio.Event()
+        self._position = 0
+        self._sent: _Sent | None = None
+        self._max_events = MAX_BATCH_EVENTS
+        self._flush_due = -inf
+        self._reported: dict[str, float] = {}  # when each table's refused rows were last reported
+        self._batch_full = trio.Event()
         self._stopping = trio.Event()
         self.ready = trio.Event()
-        """Set when the database, its schema included, could be used for the first time."""
+        """Set when the database was reached for the first time, its schema up to date."""
         self.figures = WriterFigures()
 
     def notice(self) -> None:
-        """Something was put into the backlog."""
+        """Wake the writer where a batch is full; called after each append to the backlog."""
         if self._backlog.events >= self._batch_size:
-            self._enough.set()
+            self._batch_full.set()
+
+    def stop(self) -> None:
+        """Let ``run`` write all that is left and return."""
+        self._stopping.set()
+        self._batch_full.set()
 
     async def run(self) -> None:
-        """Write until ``stop``; then return when nothing waits any more."""
+        """Write until ``stop``, then until nothing is left."""
         pause = FIRST_PAUSE_SECONDS
         while True:
             try:
                 if not self.figures.connected:
-                    await self._go_on()
+                    await self._resume()
                     self.ready.set()
                 await self._flush()
-                self._is_there()
-            except (DatabaseUnavailable, OSError) as error:  # the journal can't be read
-                if self.figures.connected:  # something was stored since the last failure
+                self._mark_connected()
+            except (DatabaseUnavailable, OSError) as error:  # OSError: the journal can't be read
+                if self.figures.connected:  # something was written since the last failure
                     pause = FIRST_PAUSE_SECONDS
-                self._is_away(error)
+                self._mark_away(error)
                 await self._pause(pause)
                 pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
                 continue
@@ -127,143 +166,42 @@ class Writer:
                 return
             await self._wait()
 
-    async def _go_on(self) -> None:
-        """Go on from where the database is."""
+    # between flushes
+
+    async def _resume(self) -> None:
+        """Read the stored position, and go on from there."""
         await self._postgres.prepare()
-        journal, first = self._backlog.journal, self._backlog.committed
+        journal, first = self._backlog.journal_uuid, self._backlog.committed
         self._position = await self._postgres.position(journal, self._node, first)
-        if self._tried is not None and self._position >= self._tried.end:
-            self._count(self._tried)  # its COMMIT came through, only the answer didn't
-        self._tried = None
+        if self._sent is not None and self._position >= self._sent.end:  # case 3
+            self._count_written(self._sent)
+        self._sent = None
         self._backlog.resume_from(self._position)
 
     async def _wait(self) -> None:
-        """Until a batch is full, or it is time."""
+        """Wait until a batch is full, or a flush is due."""
         if self._backlog.events < self._batch_size and not self._stopping.is_set():
-            self._enough = trio.Event()
-            with trio.move_on_at(self._due):
-                await self._enough.wait()
+            self._batch_full = trio.Event()
+            with trio.move_on_at(self._flush_due):
+                await self._batch_full.wait()
 
     async def _pause(self, seconds: float) -> None:
-        """Before the next try. ``stop`` cuts it short: the last flush has little time."""
+        """Pause before the next try. ``stop`` ends the pause: the last flush has little time."""
         if self._stopping.is_set():
             await trio.sleep(FIRST_PAUSE_SECONDS)
             return
-        # half to one and a half of it, so that a fleet doesn't come back as one
+        # 0.5 to 1.5 times as long, so that not all daemons come back at the same moment
         with trio.move_on_after(seconds * (0.5 + random.random())):  # noqa: S311 # no secret
             await self._stopping.wait()
 
-    def stop(self) -> None:
-        """Let ``run`` write what waits and return."""
-        self._stopping.set()
-        self._enough.set()
-
-    async def _flush(self) -> None:
-        """Write all that waits now, batch by batch; what comes meanwhile is the next flush's."""
-        end = self._backlog.end
-        self._due = trio.current_time() + self._interval
-        while (batch := self._backlog.next_batch(self._most)) is not None:
-            await self._write(batch)
-            if batch.end >= end:
-                return
-
-    def _shrink(self, events: int) -> None:
-        """Have smaller batches than one of so many events, which was not through in its time."""
-        self._most = max(min(events, self._most) // 4, MIN_BATCH_EVENTS)
-
-    async def _write(self, batch: Batch) -> None:
-        """Write a batch; rows that Postgres refuses are left out."""
-        # in a thread: a batch of many names takes a tenth of a second, and others have their turns
-        rows, pieces = await in_thread(self._laid_out, batch)
-        tables = rows + pieces
-        if batch.events > 1 and sum(table.nbytes for table in tables) > MAX_BATCH_BYTES:
-            await self._write_halves(batch)
-            return
-        stored = sum(table.size for table in rows)
-        self._tried = _Tried(batch.end, stored, batch.events - stored)
-        begun = trio.current_time()
-        try:
-            refused = await self._postgres.write(tables, self._move(batch))
-        except DataRefused as error:
-            if batch.events > 1:
-                await self._write_halves(batch)
-                return
-            await self._leave_out(batch, str(error))
-            return
-        except DatabaseSlow:
-            self._shrink(batch.events)
-            raise
-        if trio.current_time() - begun <= QUICK_SECONDS:
-            self._most = min(2 * self._most, MAX_BATCH_EVENTS)
-        self._is_there()
-        self._count(self._tried)
-        self._tell(refused)
-        self._stored(batch)
-
-    async def _write_halves(self, batch: Batch) -> None:
-        for half in batch.halves():
-            await self._write(half)
-
-    def _tell(self, refused: list[Refused]) -> None:
-        """Count rows that were left out, and say so once in a while."""
-        now = trio.current_time()
-        for each in refused:
-            if each.table in RAW:
-                self.figures.refused += each.rows
-                self.figures.rows -= each.rows
-            if now - self._told.get(each.table, -inf) >= TELL_SECONDS:
-                self._told[each.table] = now
-                log.error(
-                    "Postgres refused rows, they are left out",
-                    table=each.table,
-                    rows=each.rows,
-                    why=each.why,
-                )
-
-    def _laid_out(self, batch: Batch) -> tuple[list[TableRows], list[TableRows]]:
-        """A batch as rows, and as pieces of rollups, which count what is not stored, too."""
-        whole = concatenate(block for _, block in batch.blocks)
-        stored = whole
-        if self._sampler is not None:
-            stored = concatenate(self._sampled(position, block) for position, block in batch.blocks)
-        rows = [table_rows(block, self._node) for block in stored if block.size]
-        return rows, piece_rows(roll_up(whole), self._node)
-
-    async def _leave_out(self, batch: Batch, why: str) -> None:
-        """Go past an event that Postgres won't have."""
-        self._tried = None
-        await self._postgres.write([], self._move(batch))
-        self.figures.refused += batch.events
-        log.error("Postgres refused a row, it is left out", kind=batch.blocks[0][1].kind, why=why)
-        self._stored(batch)
-
-    def _sampled(self, position: int, block: Block) -> Block:
-        if self._sampler is None or block.kind != REQUEST:
-            return block
-        return self._sampler.sample(block, position)
-
-    def _move(self, batch: Batch) -> Move:
-        return Move(self._backlog.journal, self._node, self._position, batch.end)
-
-    def _stored(self, batch: Batch) -> None:
-        self._position = batch.end
-        self._backlog.commit(batch.end)
-
-    def _count(self, tried: _Tried) -> None:
-        figures = self.figures
-        figures.rows += tried.rows
-        figures.sampled_out += tried.sampled_out
-        figures.batches += 1
-        figures.last_flush = self._clocks()[0]
-
-    def _is_there(self) -> None:
-        """Only what was written proves it: a database may let us in and yet take no rows."""
+    def _mark_connected(self) -> None:
+        """End the state away. A connection alone proves nothing: the database may take no rows."""
         if self.figures.connected:
             return
         self.figures.connected = True
         log.info("connected to the database", waiting=self._backlog.events)
 
-    def _is_away(self, error: Exception) -> None:
+    def _mark_away(self, error: Exception) -> None:
         why = str(error)
         self.figures.failures += 1
         if self.figures.connected or self.figures.last_error != why:
@@ -274,3 +212,101 @@ class Writer:
             )
         self.figures.connected = False
         self.figures.last_error, self.figures.last_kind = why, kind_of(error)
+
+    # a flush
+
+    async def _flush(self) -> None:
+        """Write all that waits now, batch by batch; later events are for the next flush."""
+        end = self._backlog.end
+        self._flush_due = trio.current_time() + self._interval
+        while (batch := self._backlog.next_batch(self._max_events)) is not None:
+            await self._write(batch)
+            if batch.end >= end:
+                return
+
+    async def _write(self, batch: Batch) -> None:
+        """Write a batch; leave out the rows that Postgres refuses."""
+        # in a thread: a batch of many names takes a tenth of a second, while other tasks run
+        rows, pieces = await in_thread(self._lay_out, batch)
+        tables = rows + pieces
+        if batch.events > 1 and sum(table.nbytes for table in tables) > MAX_BATCH_BYTES:
+            await self._write_halves(batch)
+            return
+        stored = sum(table.size for table in rows)
+        self._sent = sent = _Sent(batch.end, stored, batch.events - stored)
+        begun = trio.current_time()
+        try:
+            refused = await self._postgres.write(tables, self._move(batch))
+        except DataRefused as error:
+            if batch.events > 1:
+                await self._write_halves(batch)
+            else:
+                await self._leave_out(batch, str(error))
+            return
+        except DatabaseSlow:
+            self._max_events = max(min(batch.events, self._max_events) // 4, MIN_BATCH_EVENTS)
+            raise
+        if trio.current_time() - begun <= QUICK_SECONDS:
+            self._max_events = min(2 * self._max_events, MAX_BATCH_EVENTS)
+        self._mark_connected()
+        self._count_written(sent)
+        self._report_refused(refused)
+        self._commit(batch)
+
+    async def _write_halves(self, batch: Batch) -> None:
+        for half in batch.halves():
+            await self._write(half)
+
+    def _lay_out(self, batch: Batch) -> tuple[list[TableRows], list[TableRows]]:
+        """A batch as rows and as pieces of rollups; pieces also count what sampling leaves out."""
+        whole = concatenate(block for _, block in batch.blocks)
+        stored = whole
+        if self._sampler is not None:
+            stored = concatenate(self._sample(position, block) for position, block in batch.blocks)
+        rows = [table_rows(block, self._node) for block in stored if block.size]
+        return rows, piece_rows(roll_up(whole), self._node)
+
+    def _sample(self, position: int, block: Block) -> Block:
+        if self._sampler is None or block.kind != REQUEST:
+            return block
+        return self._sampler.sample(block, position)
+
+    async def _leave_out(self, batch: Batch, why: str) -> None:
+        """Move the position past a single event that Postgres refuses."""
+        self._sent = None
+        await self._postgres.write([], self._move(batch))
+        self.figures.refused += batch.events
+        log.error("Postgres refused a row, it is left out", kind=batch.blocks[0][1].kind, why=why)
+        self._commit(batch)
+
+    def _move(self, batch: Batch) -> Move:
+        return Move(self._backlog.journal_uuid, self._node, self._position, batch.end)
+
+    def _commit(self, batch: Batch) -> None:
+        self._position = batch.end
+        self._backlog.commit(batch.end)
+
+    # figures
+
+    def _count_written(self, sent: _Sent) -> None:
+        figures = self.figures
+        figures.rows += sent.rows
+        figures.sampled_out += sent.sampled_out
+        figures.batches += 1
+        figures.last_flush = self._clocks()[0]
+
+    def _report_refused(self, refused: list[Refused]) -> None:
+        """Count the rows that were left out, and log each table once in REPORT_SECONDS."""
+        now = trio.current_time()
+        for each in refused:
+            if each.table in RAW:
+                self.figures.refused += each.rows
+                self.figures.rows -= each.rows
+            if now - self._reported.get(each.table, -inf) >= REPORT_SECONDS:
+                self._reported[each.table] = now
+                log.error(
+                    "Postgres refused rows, they are left out",
+                    table=each.table,
+                    rows=each.rows,
+                    why=each.why,
+                )

@@ -1,16 +1,24 @@
-"""Who is connected, who gives way, and how many may be answered at once.
+"""Which connections are open, which one gives way, and how many requests are answered at once.
 
-Whoever comes is taken: where there is no room any more, the connection that has waited longest is
-ended for it. One waits that holds no place; a request takes a place when all that its head says was
-found good, and has it until its answer is sent, a WebSocket until it ends. Health checks take none.
-Places are fewer than connections, so somebody waits whenever there is no room, and health checks
-are answered whatever others do: idle connections, slow heads and bodies, and answers that nobody
-takes cost only those who hold them.
+States of a connection: it *waits* (idle, or its request's head is being read), or it *holds a
+place* (its request was found good and is being answered; or it is a WebSocket, until its end).
+A health check is answered without a place.
 
-Against one hostile address: its own connections give way to each other, those of others never do.
-Where a health check shares that address (loopback, a proxy), and against many addresses: the newest
-gives way last, so a check has the time that it takes others to connect hundreds of times more.
-To end the oldest is all this needs, no list of the hostile and no time to wait for.
+Rules:
+
+1. Every new connection is taken.
+2. There are at most ``limit`` connections, and ``ADDRESS_SHARE`` of them for one address. Where a
+   new one passes the address' limit, the address' connection that has waited longest is ended.
+   Else, where it passes ``limit``, the one of all that has waited longest is ended.
+3. A connection that holds a place is never ended.
+4. At most ``PLACES_SHARE`` of either limit hold a place; a request beyond is refused (429, 503).
+   So at least one connection waits wherever a limit is reached, and rule 2 finds one to end.
+
+What follows: idle connections, slow heads and bodies, and answers that nobody reads cost only the
+address that has them. An address cannot end another address' connections by rule 2 while it is
+below its own limit. Against many addresses, or one that health checks share (loopback, a proxy),
+a check has the time in which others connect hundreds of times more, as the newest ends last. No
+list of hostile addresses and no timeout is needed.
 """
 
 from collections import Counter
@@ -25,17 +33,16 @@ from attrs import define, field
 from aegisd.web.http.message import HttpError
 
 MAX_CONNECTIONS = 500
-"""In all. Each may hold two pieces of 16 KiB that it has sent, and as much of its answers."""
+"""In all. Each may hold two chunks of 16 KiB that it has sent, and as much of its answers."""
 
 ADDRESS_SHARE = 0.4
-"""Of them, for one address: so it takes three to reach the limit, and a proxy can have many."""
+"""Of the connections, for one address: three addresses reach the limit, and a proxy has many."""
 
 PLACES_SHARE = 0.8
-"""Of either limit, those that may hold a place. The rest is for who comes, until its head is read.
-"""
+"""Of either limit, the connections that may hold a place. The rest is for new connections."""
 
 NETWORK_BITS = 64
-"""Of an IPv6 address: whoever has one has its whole network (RFC 6177, RFC 4862)."""
+"""Of an IPv6 address: a host has a whole /64 to itself (RFC 6177, RFC 4862)."""
 
 
 @define(eq=False)
@@ -47,31 +54,31 @@ class Connection:
 
 
 class Connections:
-    """All that are open, ``limit`` at most."""
+    """All open connections, ``limit`` at most."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._address_limit = max(1, int(limit * ADDRESS_SHARE))
         self._places = int(limit * PLACES_SHARE)
         self._address_places = int(self._address_limit * PLACES_SHARE)
-        self._waiting: dict[Connection, None] = {}  # who has waited longest first
+        self._waiting: dict[Connection, None] = {}  # the one that has waited longest is first
         self._placed: set[Connection] = set()
         self.refused: Counter[str] = Counter()
-        """Requests that were refused by their heads or bodies, and connections that gave way."""
+        """Requests that were refused, by their error's code; and ``gave_way``: connections."""
 
     @property
     def waiting(self) -> int:
-        """How many wait."""
+        """How many connections wait."""
         return len(self._waiting)
 
     @property
     def placed(self) -> int:
-        """How many hold a place."""
+        """How many connections hold a place."""
         return len(self._placed)
 
     @contextmanager
     def joined(self, address: str) -> Iterator[Connection]:
-        """A new connection from this address, for as long as the block lasts."""
+        """Add a connection from this address for as long as the block lasts."""
         connection = Connection(group_of(address))
         self._make_room(connection.group)
         self._waiting[connection] = None
@@ -82,8 +89,8 @@ class Connections:
 
     @contextmanager
     def place(self, connection: Connection) -> Iterator[None]:
-        """A place, for as long as the block lasts. Raises HttpError where there is none."""
-        if _of(self._placed, connection.group) >= self._address_places:
+        """Hold a place for as long as the block lasts. Raises HttpError where there is none."""
+        if _count_of(connection.group, self._placed) >= self._address_places:
             raise HttpError(
                 HTTPStatus.TOO_MANY_REQUESTS,
                 "too_many_requests",
@@ -104,7 +111,8 @@ class Connections:
             self._waiting[connection] = None
 
     def _make_room(self, group: str) -> None:
-        if _of(self._waiting, group) + _of(self._placed, group) >= self._address_limit:
+        """End the connection that gives way to a new one of ``group``, where one must."""
+        if _count_of(group, self._waiting) + _count_of(group, self._placed) >= self._address_limit:
             oldest = next(other for other in self._waiting if other.group == group)
         elif self.waiting + self.placed >= self._limit:
             oldest = next(iter(self._waiting))
@@ -116,7 +124,7 @@ class Connections:
 
 
 def group_of(address: str) -> str:
-    """What an address counts as: an IPv4 address itself, an IPv6 address its network."""
+    """What an address counts as: an IPv4 address as itself, an IPv6 address as its network."""
     parsed = ip_address(address)
     if not isinstance(parsed, IPv6Address):
         return address
@@ -126,5 +134,5 @@ def group_of(address: str) -> str:
     return f"{IPv6Address(network)}/{NETWORK_BITS}"
 
 
-def _of(connections: "dict[Connection, None] | set[Connection]", group: str) -> int:
+def _count_of(group: str, connections: "dict[Connection, None] | set[Connection]") -> int:
     return sum(connection.group == group for connection in connections)

@@ -1,8 +1,8 @@
 """The requests and responses of one connection, by h11.
 
-A request's head is read first, under a deadline and a limit. Its body is only read, and let go,
-when somebody says so: who may not ask is told so before. Of a body nothing is kept, and all of it
-counts: what frames its chunks, too, has no other bound, as h11 drops it without a word.
+A request's head is read first, under a deadline and a limit. ``skip_body`` reads the body and drops
+it; the caller checks the head before, so a refusal needs no body. The bound on a body counts its
+chunk headers and trailers too: h11 drops those silently and sets no other bound.
 """
 
 from http import HTTPStatus
@@ -15,7 +15,7 @@ from aegisd.web.http.message import HttpError, Request, Response
 
 MAX_HEAD_BYTES = 16 * 1024
 MAX_BODY_BYTES = 64 * 1024
-"""On the wire. Nothing that is asked here has a body so far; clients send small ones anyway."""
+"""On the wire. No request of the API has a body so far; clients send small ones anyway."""
 
 HEAD_SECONDS = 10
 IDLE_SECONDS = 75  # between the requests of one connection
@@ -25,22 +25,22 @@ RECEIVE_BYTES = 16 * 1024
 
 
 class PrefixedStream(trio.abc.Stream):
-    """A stream that gives ``prefix`` first."""
+    """A stream whose first bytes were read already: ``prefix``."""
 
     def __init__(self, prefix: bytes, stream: trio.abc.Stream) -> None:
         self._prefix = prefix
         self._stream = stream
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        """As the stream does."""
+        """As trio.abc.Stream says."""
         await self._stream.send_all(data)
 
     async def wait_send_all_might_not_block(self) -> None:
-        """As the stream does."""
+        """As trio.abc.Stream says."""
         await self._stream.wait_send_all_might_not_block()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
-        """The prefix, then as the stream does."""
+        """Give the prefix, then what the stream gives."""
         if not self._prefix:
             return await self._stream.receive_some(max_bytes)
         end = len(self._prefix) if max_bytes is None else max_bytes
@@ -49,30 +49,30 @@ class PrefixedStream(trio.abc.Stream):
         return data
 
     async def aclose(self) -> None:
-        """As the stream does."""
+        """As trio.abc.Stream says."""
         await self._stream.aclose()
 
 
 class Exchange:
-    """The requests and responses of one connection, one after the other."""
+    """The requests and responses of one connection, in turn."""
 
     def __init__(self, stream: trio.abc.Stream) -> None:
         self._stream = stream
         self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD_BYTES)
-        self._read = bytearray()  # since the request began, its body left out
+        self._head = bytearray()  # of this request, and what came with it
         self._first = True
         self._head_only = False
 
     async def request(self, peer: str, local: str) -> Request | None:
-        """The next request, its body not read; None where the client is done.
+        """Read the head of the next request; None where the client is done or too slow.
 
-        Raises HttpError where it is none.
+        Raises HttpError where it is no valid HTTP.
         """
         self._head_only = False
         with trio.move_on_after(HEAD_SECONDS if self._first else IDLE_SECONDS) as scope:
             try:
                 while (event := self._h11.next_event()) is h11.NEED_DATA:
-                    self._read += await self._receive()
+                    self._head += await self._receive()
                 if not isinstance(event, h11.Request):
                     return None
                 self._head_only = event.method == b"HEAD"
@@ -80,7 +80,7 @@ class Exchange:
                 method, target = event.method.decode("ascii"), event.target.decode("latin-1")
                 request = Request.parse(method, target, headers, peer, local)
                 if not request.has_body:
-                    self._h11.next_event()  # its end: so another may follow, whatever we answer
+                    self._h11.next_event()  # EndOfMessage: another request may follow any answer
             except h11.RemoteProtocolError as error:
                 raise HttpError(error.error_status_hint, "bad_request", str(error)) from None
             except ValueError as error:
@@ -89,7 +89,7 @@ class Exchange:
         return None if scope.cancelled_caught else request
 
     async def skip_body(self, request: Request) -> None:
-        """Read the body and let it go. Raises HttpError where it goes beyond the bounds."""
+        """Read the body and drop it. Raises HttpError where it is too large or too slow."""
         if not request.has_body:
             return
         if request.announced_bytes > MAX_BODY_BYTES:
@@ -107,12 +107,12 @@ class Exchange:
             )
 
     async def _skip_body(self) -> None:
-        taken = len(self._h11.trailing_data[0])  # it came with the head
+        received = len(self._h11.trailing_data[0])  # what came with the head
         while not isinstance(event := self._h11.next_event(), h11.EndOfMessage):
             if event is h11.NEED_DATA:
-                if taken >= MAX_BODY_BYTES:  # all of it is the body's, which goes on
+                if received >= MAX_BODY_BYTES:  # h11 wants more, so all of it was the body's
                     raise _too_large()
-                taken += len(await self._receive())
+                received += len(await self._receive())
 
     async def _receive(self) -> bytes:
         data = bytes(await self._stream.receive_some(RECEIVE_BYTES))
@@ -120,7 +120,7 @@ class Exchange:
         return data
 
     async def respond(self, response: Response) -> bool:
-        """Send the response; whether another request may follow."""
+        """Send the response; return whether another request may follow."""
         if self._h11.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
             return False
         headers = {
@@ -130,27 +130,27 @@ class Exchange:
             "X-Content-Type-Options": "nosniff",
             "Server": f"aegisd/{__version__}",
         } | response.headers
-        if self._h11.their_state is h11.SEND_BODY:  # of which we have read no more
+        if self._h11.their_state is h11.SEND_BODY:  # the rest of their body stays unread
             headers["Connection"] = "close"
         head = h11.Response(
             status_code=response.status, headers=list(headers.items()), reason=_reason(response)
         )
-        pieces = [
+        chunks = [
             self._h11.send(head),
             self._h11.send(h11.Data(data=b"" if self._head_only else response.body)),
             self._h11.send(h11.EndOfMessage()),
         ]
         with trio.fail_after(SEND_SECONDS):
-            await self._stream.send_all(b"".join(piece or b"" for piece in pieces))
+            await self._stream.send_all(b"".join(chunk or b"" for chunk in chunks))
         if set(self._h11.states.values()) != {h11.DONE}:
             return False
-        self._read = bytearray(self._h11.trailing_data[0])
+        self._head = bytearray(self._h11.trailing_data[0])
         self._h11.start_next_cycle()
         return True
 
-    def handed_over(self) -> trio.abc.Stream:
-        """The stream, with all that was read since the request began in front; it has no body."""
-        return PrefixedStream(bytes(self._read), self._stream)
+    def hand_over(self) -> trio.abc.Stream:
+        """The stream as it was before this request was read; the request has no body."""
+        return PrefixedStream(bytes(self._head), self._stream)
 
 
 def _too_large() -> HttpError:

@@ -1,8 +1,8 @@
-"""Who may ask: the Host a request names, the Origin it comes from, the token it bears.
+"""Checks who may ask: by a request's Host, Origin and bearer token.
 
-A page on another site can make a browser talk to a service on loopback: by DNS rebinding under
-a name of its own (so the Host is checked), and by WebSocket, which knows no same-origin policy
-(so the Origin is checked).
+A page on another site can make a browser talk to a service on loopback in two ways. DNS rebinding
+uses a name of the attacker's own, so the Host is checked. WebSocket has no same-origin policy, so
+the Origin is checked.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 _HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([^\s:\[\]]+))(?::[0-9]*)?")
 
 OPEN_PATHS = frozenset({"/healthz", "/readyz"})
-"""What supervisors ask without a token. It tells nothing about the traffic."""
+"""Supervisors ask these without a token. The answers tell nothing about the traffic."""
 
 
 class Guard:
@@ -37,18 +37,19 @@ class Guard:
         self._tokens = settings.tokens
 
     def check(self, request: Request) -> Request:
-        """The request, with the right it has shown. Raises HttpError where it has none.
+        """Return the request with ``admin`` set. Raises HttpError where it may not ask.
 
-        Without tokens all that reach us are on this machine, and have every right.
+        Without tokens only this machine reaches us, and every request is an admin's.
         """
-        named = request.headers.get("host", "")
-        # our own address, as a number, is no name that rebinding could have brought here; a
-        # daemon that listens on all addresses is asked under it
-        if (host := _host_of(named)) not in self._hosts and host != _plain(request.local):
+        host = request.headers.get("host", "")
+        # DNS rebinding brings a name, never our own address as a number; a daemon that listens
+        # on all addresses is asked under that number
+        name = _name_of(host)
+        if name not in self._hosts and name != _as_in_host(request.local):
             raise HttpError(
                 HTTPStatus.MISDIRECTED_REQUEST,
                 "misdirected",
-                f"'{named}' is no name of this service; add it to http.allowed_hosts",
+                f"'{host}' is no name of this service; add it to http.allowed_hosts",
             )
         token = self._token(request)
         if self._tokens and request.path not in OPEN_PATHS and token is None:
@@ -82,22 +83,22 @@ class Guard:
         scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer":
             return None
-        digest = hashlib.sha256(bearer.strip().encode("latin-1")).hexdigest()  # as it came
+        digest = hashlib.sha256(bearer.strip().encode("latin-1")).hexdigest()  # bytes as sent
         found = None
-        for token in self._tokens:  # all of them, so that time tells nothing
+        for token in self._tokens:  # all of them: the time must not tell which one matched
             if hmac.compare_digest(token.sha256, digest):
                 found = token
         return found
 
 
-def _plain(address: str) -> str:
-    """An address as a Host header has it: one of IPv4 also where the socket is of both kinds."""
+def _as_in_host(address: str) -> str:
+    """An address as a Host header has it: IPv4 also where a dual-stack socket maps it to IPv6."""
     parsed = ip_address(address)
     mapped = parsed.ipv4_mapped if isinstance(parsed, IPv6Address) else None
     return address if mapped is None else str(mapped)
 
 
-def _host_of(header: str) -> str:
-    """The Host header without its port; IPv6 without brackets. Empty where it is no host."""
+def _name_of(header: str) -> str:
+    """A Host header without its port and an IPv6 address' brackets; empty where it is invalid."""
     match = _HOST.fullmatch(header.lower())
     return (match[1] or match[2]).rstrip(".") if match else ""

@@ -1,4 +1,4 @@
-"""Ends the work for a client who has left: it may hold a place that others wait for."""
+"""Ends the work for a client that has closed its connection: its place is for others."""
 
 import select
 from collections.abc import Awaitable, Callable
@@ -7,13 +7,14 @@ from typing import TypeVar
 import trio
 
 LOOK_SECONDS = 1.0
-"""Most answers take less and cost no look; who ends its own side behind its request has those."""
+"""Between two looks. Most answers take less and cost no look; those also reach a client that shut
+down its sending side after the request, which cannot be told from one that left."""
 
 T = TypeVar("T")
 
 
-async def while_there(socket: trio.SocketStream, work: Callable[[], Awaitable[T]]) -> T:
-    """What ``work`` gives. Where the peer ends the connection first, cancels it.
+async def cancel_when_peer_leaves(socket: trio.SocketStream, work: Callable[[], Awaitable[T]]) -> T:
+    """Return the result of ``work``; cancel it where the peer ends the connection first.
 
     Raises BrokenResourceError then.
     """
@@ -22,7 +23,7 @@ async def while_there(socket: trio.SocketStream, work: Callable[[], Awaitable[T]
         nursery.start_soon(_cancel_when_gone, socket, nursery.cancel_scope)
         try:
             return await work()
-        except Exception as error:  # raised behind the nursery, which would put it into a group
+        except Exception as error:  # raised after the nursery, which would put it into a group
             failure = error
         finally:
             nursery.cancel_scope.cancel()
@@ -30,7 +31,7 @@ async def while_there(socket: trio.SocketStream, work: Callable[[], Awaitable[T]
 
 
 async def _cancel_when_gone(socket: trio.SocketStream, scope: trio.CancelScope) -> None:
-    """Look now and then: what the peer has sent already may stand before its end."""
+    """Poll for the peer's end: reading would first give bytes that it sent before."""
     look = select.poll()
     look.register(socket.socket.fileno(), select.POLLRDHUP)
     while True:

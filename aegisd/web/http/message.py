@@ -12,21 +12,21 @@ JSON = "application/json"
 
 @frozen
 class Request:
-    """A request's head, taken apart. Header names are in lower case."""
+    """A request's head. Header names are in lower case."""
 
     method: str
     path: str
     query: dict[str, str]
     headers: dict[str, str]
-    peer: str  # the address it came from
-    local: str  # and the one of ours it came to
-    admin: bool = False  # whether it has shown an admin's right
+    peer: str  # the client's address
+    local: str  # our address that it connected to
+    admin: bool = False  # whether the guard found it to be an admin's
 
     @classmethod
     def parse(
         cls, method: str, target: str, headers: dict[str, str], peer: str, local: str
     ) -> "Request":
-        """Take the target apart; ValueError where it is none."""
+        """Split the target into path and query. Raises ValueError where it is invalid."""
         parts = urlsplit(target)
         query = dict(parse_qsl(parts.query, keep_blank_values=True, max_num_fields=20))
         return cls(method, unquote(parts.path), query, headers, peer, local)
@@ -38,7 +38,7 @@ class Request:
 
     @property
     def announced_bytes(self) -> int:
-        """How long the body is to be; 0 also where that only shows at its end."""
+        """The body's length by its head; 0 where it is sent in chunks."""
         return int(self.headers.get("content-length", "0"))
 
     @property
@@ -49,7 +49,7 @@ class Request:
 
 @frozen
 class Response:
-    """A response, its length known."""
+    """A response with its whole body."""
 
     status: int
     body: bytes
@@ -70,22 +70,22 @@ class HttpError(Exception):
         self.headers = headers or {}
 
     def response(self) -> Response:
-        """As it is answered."""
+        """The answer in the API's envelope."""
         error = {"code": self.code, "message": self.message}
         body = to_json({"success": False, "error": error})
         return Response(self.status, body.encode(), headers=self.headers)
 
 
 def bad_request(message: str) -> HttpError:
-    """400; the message names the parameter and what it takes."""
+    """Make a 400; the message names the parameter and what it takes."""
     return HttpError(HTTPStatus.BAD_REQUEST, "bad_request", message)
 
 
 def success(data: Any, **beside: Any) -> Response:
-    """The API's envelope around an answer, and what stands ``beside`` it."""
+    """Make a 200 with ``data`` in the API's envelope, and ``beside`` as more keys of it."""
     return Response(HTTPStatus.OK, to_json({"success": True, "data": data, **beside}).encode())
 
 
 def to_json(value: Any) -> str:
-    """Compact JSON; NaN and infinities would be no JSON, and are an error."""
+    """Write compact JSON. Raises ValueError for NaN and infinities, which JSON has not."""
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)

@@ -1,1 +1,1 @@
-"""The careful way of decoding: message by message, the one judge of rejects."""
+"""The careful way of decoding: reads any bytes, and judges each event. ``reader`` has the steps."""

@@ -1,10 +1,14 @@
 """The forms in which a column comes in a ``columns`` message.
 
-A list of a value a row; one value for all rows; binary numbers; or a dictionary: values, and a
-binary index a row. ``form_of`` finds a column's form and refuses what can't be a column of so
-many rows. Columns of the same form, from many messages, are then joined and checked at once:
-that costs little more than one alone. What a field takes is decided in ``columns``, for all
-forms and for events alike.
+1. LISTED: a list with a value a row.
+2. CONSTANT: one value for all rows.
+3. Packed: numbers in binary, in the widths that the field's type allows.
+4. CODED: a dictionary, that is a list of values, and in binary an index into it a row.
+
+``form_of`` finds the form of a column, and refuses what can't be a column of so many rows. Then
+columns of the same form, from many messages, are joined to one ``Column`` and checked at once: that
+costs little more than one message alone. Which values a field takes is decided in ``wire/checks``,
+as for events that come one by one.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,12 +21,12 @@ from numpy.typing import NDArray
 
 from aegisd.events.block import Mask, Numbers, Text
 from aegisd.events.protocol import Field, FieldType, Reason
-from aegisd.wire.careful import columns
-from aegisd.wire.careful.columns import Clock, Faults
+from aegisd.wire import checks
+from aegisd.wire.checks import Faults, TimeLimits
 
 
 class Refused(Exception):
-    """A message is rejected as a whole."""
+    """The whole message is to be rejected."""
 
     def __init__(self, reason: Reason, field: str) -> None:
         super().__init__(reason, field)
@@ -32,64 +36,67 @@ class Refused(Exception):
 
 @frozen(eq=False)
 class Listed:
-    """A raw value a row."""
+    """A joined column: a raw value a row."""
 
     values: list[Any]
 
     def mark_missing(self, field: Field, faults: Faults) -> None:
-        """Mark the rows whose value is nil."""
-        columns.mark_missing(field, self.values, faults)
+        """Mark the rows that lack the field."""
+        checks.mark_missing(field, self.values, faults)
 
-    def read(self, field: Field, faults: Faults, clock: Clock) -> Numbers | Text:
-        """The column of the field."""
-        return columns.read(field, self.values, faults, clock)
+    def read(self, field: Field, faults: Faults, limits: TimeLimits) -> Numbers | Text:
+        """The field's column for the block."""
+        return checks.read_column(field, self.values, faults, limits)
 
 
 @frozen(eq=False)
 class Packed:
-    """A number a row; where the field's NaN is absent, it is here too."""
+    """A joined column: a number a row. NaN is an absent number, except for timestamps."""
 
     values: NDArray[Any]
 
     def mark_missing(self, field: Field, faults: Faults) -> None:
-        """Nothing: of required numbers each row has one."""
+        """Mark nothing: the required numbers are integers, and each row has one."""
 
-    def read(self, field: Field, faults: Faults, clock: Clock) -> Numbers | Text:
-        """The column of the field."""
+    def read(self, field: Field, faults: Faults, limits: TimeLimits) -> Numbers | Text:
+        """The field's column for the block."""
         if self.values.dtype.kind != "f":
-            return columns.check(field, self.values.astype(np.int64), faults, clock)
+            return checks.check_numbers(field, self.values.astype(np.int64), faults, limits)
         values = self.values.astype(np.float64)
         none: Mask | None = None
         if field.type is not FieldType.TIMESTAMP and np.isnan(np.minimum.reduce(values)):
             none = np.isnan(values)
-        return columns.check(field, values, faults, clock, none)
+        return checks.check_numbers(field, values, faults, limits, none)
 
 
 @frozen(eq=False)
 class Coded:
-    """Raw values, and which of them each row has; ``past`` marks rows that point past them."""
+    """A joined column: raw values, and an index into them a row.
+
+    ``past`` marks the rows whose index pointed past the values.
+    """
 
     values: list[Any]
     index: NDArray[np.int32]
     past: Mask | None = None
 
     def mark_missing(self, field: Field, faults: Faults) -> None:
-        """Mark the rows whose value is nil."""
+        """Mark the rows that lack the field."""
         if None in self.values:
             rows = np.array([value is None for value in self.values], np.bool_)[self.index]
             if self.past is not None:
                 rows &= ~self.past
             faults.mark(rows, Reason.MISSING_FIELD, field.name)
 
-    def read(self, field: Field, faults: Faults, clock: Clock) -> Numbers | Text:
-        """The column of the field; each value is checked once, for all rows that have it."""
+    def read(self, field: Field, faults: Faults, limits: TimeLimits) -> Numbers | Text:
+        """The field's column for the block; each value is checked once, for all its rows."""
         if self.past is not None:
             faults.mark(self.past, Reason.OUT_OF_RANGE, field.name)
         if field.type is FieldType.TEXT and _are_texts(self.values):
             return Text(self.values, self.index)
         own = Faults(len(self.values))
-        column = columns.read(field, self.values, own, clock)
-        for reason, name, values in own.groups():
+        column = checks.read_column(field, self.values, own, limits)
+        for reason, name, values in own.by_reason():
             wrong = np.zeros(len(self.values), np.bool_)
             wrong[values] = True
             faults.mark(wrong[self.index], reason, name)
@@ -99,6 +106,7 @@ class Coded:
 
 
 Column = Listed | Packed | Coded
+"""One field of all rows that are checked at once."""
 
 _TEXTS = frozenset({str, type(None)})
 
@@ -109,9 +117,10 @@ def _are_texts(values: Sequence[Any]) -> bool:
 
 @frozen(eq=False)
 class Form:
-    """A form, in binary ones with the type of the numbers. Equal forms are the same object.
+    """How columns of one form are joined; binary forms differ by their numbers' type, too.
 
-    ``join`` makes one column of some; ``part`` cuts one, before it is joined, to some of its rows.
+    ``join`` makes one ``Column`` of several messages' columns. ``part`` cuts one message's column
+    to some of its rows. Two columns have the same form if and only if it is the same object.
     """
 
     join: Callable[[Sequence[Any], list[int], Any], Column]
@@ -137,11 +146,9 @@ def _coded(
     parts: Sequence[tuple[list[Any], bytes]], sizes: list[int], dtype: np.dtype[Any]
 ) -> Column:
     joined = _joined(parts, sizes, dtype)
-    if len(joined.values) <= len(joined.index):
-        return joined
-    # each value is looked at, here and wherever texts are: no more of them than there are rows
-    used = Text(joined.values, joined.index).used()
-    return Coded(list(used.values), used.index, joined.past)
+    # each value is looked at here, and again wherever texts are
+    text = Text(joined.values, joined.index).compact()
+    return Coded(list(text.values), text.index, joined.past)
 
 
 def _joined(
@@ -165,20 +172,20 @@ def _joined(
 
 
 def _same_texts(parts: Sequence[Any], texts: Sequence[Any]) -> bool:
-    """Whether all parts equal the first, whose texts these are; they often do.
+    """Whether all parts equal the first one, which holds ``texts``; they often do.
 
-    What is no text is not compared: 1 equals True and is yet another value, and comparing what
-    is nested deeply recurses.
+    Only texts are compared: 1 equals True and is another value, and comparing nested values
+    recurses.
     """
     return _are_texts(texts) and parts.count(parts[0]) == len(parts)
 
 
 def _distinct(values: list[Any], index: NDArray[Any], past: Mask | None = None) -> Coded:
-    """Join dictionaries: messages share most of their texts, and each is kept once."""
+    """Joined dictionaries. Messages share most of their texts: each is kept once."""
     index = index.astype(np.int32, copy=False)
     if not _are_texts(values):
         return Coded(values, index, past)
-    text = Text.coded(values, index)
+    text = Text(values, index).distinct()
     return Coded(list(text.values), text.index, past)
 
 
@@ -202,7 +209,7 @@ def _rows_coded(
 
 
 Widths = dict[int, Form]
-"""Binary forms by the bytes of a number."""
+"""Binary forms, by the number of bytes that a number takes."""
 
 LISTED = Form(_listed, _rows_listed)
 CONSTANT = Form(_constants, _rows_constant)
@@ -224,14 +231,15 @@ _PACKED: dict[FieldType, Widths] = {
 
 
 def packed_forms(field: Field) -> Widths:
-    """The forms in which the field may come as binary numbers; none for what is no number."""
+    """The binary forms that a field's numbers may have; none for other fields."""
     return _PACKED.get(field.type, {})
 
 
 def form_of(field: Field, packed: Widths, column: object, size: int) -> tuple[Form, Any]:
-    """A column's form, and what of it is joined; ``packed`` are the field's ``packed_forms``.
+    """A column's form, and the part of it that is joined.
 
-    Raises ``Refused`` if it can't be a column of ``size`` rows.
+    ``packed`` are the field's ``packed_forms``. Raises ``Refused`` if ``column`` can't be a column
+    of ``size`` rows.
     """
     if type(column) is bytes:
         if not packed:

@@ -1,13 +1,14 @@
-"""Opens one message in the careful way, in steps none of which takes long.
+"""Unpacks one message of any bytes, in steps that are all short.
 
-A small message is unpacked by msgpack at once. One that msgpack refuses (a list for a key, a value
-nested too deep), and any large one, is cut at its values' boundaries. Values of unknown keys are
-passed over; a list or a map where a field is expected is not looked into; and what can't be read
-costs only the event it stands in. A message whose end is missing has no boundaries and is
-UNREADABLE as a whole.
+1. A small message that msgpack can unpack is unpacked at once.
+2. A large message, or one that msgpack refuses (a list as a key, values nested too deep), is cut
+   where its values begin and end, and they are unpacked one by one. Values of unknown keys are
+   skipped. Lists and maps where a field should be are not looked into. If an event can't be read,
+   only that event is lost.
+3. A message that is truncated is UNREADABLE as a whole: where its values end is not known.
 
-``opening`` yields: ``Whole`` (a message), or a ``Head`` and then its events, list by list, and
-None wherever it has worked for a while. Whoever drives it may do other things between two steps.
+``open_message`` yields either a ``WholeMessage``, or a ``MessageStart`` and then the events in
+lists. It yields None when it has worked for a while: the caller may do other things between steps.
 """
 
 from collections.abc import Generator, Iterator
@@ -21,65 +22,65 @@ from aegisd.events.protocol import ENVELOPE_KEYS, KINDS, MAX_ROWS, aliases
 from aegisd.wire.careful.values import STEP_VALUES, Values, array_header, is_map, map_header
 
 UNREADABLE: Final = object()
-"""Stands where an event was, or a message, that can't be read."""
+"""Stands for a message, or an event in it, that can't be read."""
 
 LARGE_BYTES = 16 * 1024
-"""From here on a message is opened in steps. Smaller ones take a few milliseconds at the worst."""
+"""Longer messages are opened in steps. Shorter ones take a few milliseconds at worst."""
 
-SUSPICIOUS_BYTES = 1024  # below this, msgpack allocates little whatever the headers declare
+SUSPICIOUS_BYTES = 1024  # up to here msgpack allocates little, whatever the headers declare
 
 STEP_EVENTS = 1024
 STEP_BYTES = 64 * 1024
-"""Of the events that are handed over together."""
+"""A list of events that is yielded ends at one of these."""
 
 _NAMES = ENVELOPE_KEYS.union(*map(aliases, KINDS))
-"""All keys that mean something somewhere."""
+"""All keys that mean something in some place."""
 
 _TOO_MANY: Final[list[Any]] = [None] * (MAX_ROWS + 1)
-"""Stands for a column of more values than any message has rows."""
+"""Stands for a column of more values than a message may have rows."""
 
 _scalars = Decoder(list[str | int | float | bool | None]).decode
-"""Reads a usual column, and builds nothing that is nested in one."""
+"""Reads a usual column in C; it refuses a column with nested values."""
 
 
 @frozen
-class Whole:
-    """A message, unpacked; or UNREADABLE."""
+class WholeMessage:
+    """An unpacked message, or UNREADABLE."""
 
     message: Any
 
 
 @frozen
-class Head:
-    """A message of ``count`` events, which follow. ``envelope`` is None where it is a list."""
+class MessageStart:
+    """A message of ``count`` events, which follow. ``message`` has the other keys; None: a list."""
 
-    envelope: dict[Any, Any] | None
+    message: dict[Any, Any] | None
     count: int
 
 
-Step = Whole | Head | list[Any] | None
+Step = WholeMessage | MessageStart | list[Any] | None
 
 
-def opening(data: bytes) -> Iterator[Step]:
-    """Open a message. It may be driven to its end, or be left."""
+def open_message(data: bytes) -> Iterator[Step]:
+    """Open a message; the caller may stop at any step."""
     if len(data) <= LARGE_BYTES:
         try:
             if len(data) > SUSPICIOUS_BYTES:
-                _refuse_hollow(data)
+                _refuse_truncated(data)
             message = unpack(data)
         except (ValueError, TypeError, MemoryError):
             pass
         else:
-            yield Whole(message)
+            yield WholeMessage(message)
             return
-    yield from _steps(data)
+    yield from _open_by_values(data)
 
 
 def unpack(data: bytes) -> Any:
-    """One value; ``ValueError`` and ``TypeError`` where it can't be read.
+    """One value. Raises ``ValueError`` or ``TypeError`` if it can't be read.
 
-    Invalid UTF-8 comes as lone surrogates. Lengths are bounded by msgpack by ``data``'s own.
-    Keys that are no text may come as one, None: see ``_key``.
+    Invalid UTF-8 becomes lone surrogates. msgpack refuses lengths beyond that of ``data``. Keys
+    that are no text may become None: see ``_key``.
     """
     try:
         return msgpack.unpackb(data, unicode_errors="surrogateescape")
@@ -96,21 +97,21 @@ def _map(pairs: list[tuple[Any, Any]]) -> dict[str | None, Any]:
 
 
 def _key(key: object) -> str | None:
-    """A key as it is kept: None where it is no text, since none of those names anything.
+    """A key as it is kept: None if it is no text, since no such key names anything.
 
-    Who sends numbers or timestamps can choose their hashes, and as keys that all have the same
-    they would take minutes to become a dict. The hashes of texts and binary are random.
+    A sender can choose numbers or timestamps that all have the same hash: as keys they would take
+    minutes to become a dict. The hashes of texts and binary are randomized.
     """
     if type(key) in (list, dict):
         raise TypeError("a key that is a container")
     return key if type(key) is str else None
 
 
-def _refuse_hollow(data: bytes) -> None:
-    """Refuse a message that ends before what it declares, before msgpack makes room for that.
+def _refuse_truncated(data: bytes) -> None:
+    """Raise ValueError if a message is shorter than its headers declare.
 
-    It makes room for each array when it meets the header: a thousand nested headers that each
-    declare 65,000 values stall the daemon for a tenth of a second. Skipping makes no room.
+    msgpack allocates each array when it meets the header: a thousand nested headers that each
+    declare 65,000 values would stall the daemon for 0.1 s. Skipping allocates nothing.
     """
     reader = msgpack.Unpacker(max_buffer_size=len(data))
     reader.feed(data)
@@ -120,41 +121,41 @@ def _refuse_hollow(data: bytes) -> None:
         raise ValueError("truncated") from None
 
 
-def _steps(data: bytes) -> Iterator[Step]:
-    """Open a message by its boundaries."""
+def _open_by_values(data: bytes) -> Iterator[Step]:
+    """Open a message value by value."""
     whole = yield from Values(data).next()
     if whole.stop != len(data):
-        yield Whole(UNREADABLE)
+        yield WholeMessage(UNREADABLE)
         return
     array = array_header(data, 0)
     if array is not None:
-        yield Head(None, array[0])
-        yield from _items(data, *array)
+        yield MessageStart(None, array[0])
+        yield from _read_events(data, *array)
         return
     if not is_map(data[0]):
-        yield Whole(None)  # no message, whatever it is
+        yield WholeMessage(None)  # no message, whatever it is
         return
     try:
-        message, events = yield from _pairs(data)
+        message, events = yield from _read_map(data)
     except (ValueError, TypeError):
-        yield Whole(UNREADABLE)
+        yield WholeMessage(UNREADABLE)
         return
     if events is None:
-        yield Whole(message)
+        yield WholeMessage(message)
     else:
-        yield Head(message, events[0])
-        yield from _items(data, *events)
+        yield MessageStart(message, events[0])
+        yield from _read_events(data, *events)
 
 
-def _items(data: bytes, count: int, at: int) -> Iterator[Step]:
-    """The events of a list, by and by."""
+def _read_events(data: bytes, count: int, at: int) -> Iterator[Step]:
+    """The ``count`` events of the list whose first item is at ``at``."""
     values = Values(data, at)
     events: list[Any] = []
     first = at
     for _ in range(count):
         place = yield from values.next()
         item = data[place]
-        events.append((yield from _item(item)))
+        events.append((yield from _read_event(item)))
         if len(events) == STEP_EVENTS or place.stop - first >= STEP_BYTES:
             yield events
             events, first = [], place.stop
@@ -162,7 +163,7 @@ def _items(data: bytes, count: int, at: int) -> Iterator[Step]:
         yield events
 
 
-def _item(data: bytes) -> Generator[None, None, Any]:
+def _read_event(data: bytes) -> Generator[None, None, Any]:
     """One event of a list."""
     try:
         if len(data) <= LARGE_BYTES:
@@ -170,17 +171,18 @@ def _item(data: bytes) -> Generator[None, None, Any]:
     except (ValueError, TypeError, MemoryError):
         pass
     try:
-        event, _ = yield from _pairs(data)
+        event, _ = yield from _read_map(data)
     except (ValueError, TypeError):
         return UNREADABLE
     return event
 
 
-_Pairs = tuple[dict[Any, Any], tuple[int, int] | None]
+_Map = tuple[dict[Any, Any], tuple[int, int] | None]
+"""A map's keys except ``events``, and the number and the place of its events."""
 
 
-def _pairs(data: bytes) -> Generator[None, None, _Pairs]:
-    """A map, and the length and place of its ``events``. ValueError, TypeError where it is none."""
+def _read_map(data: bytes) -> Generator[None, None, _Map]:
+    """A message or event that is a map. Raises ValueError or TypeError if it can't be read."""
     header = map_header(data)
     if header is None:
         raise ValueError("no map")
@@ -196,14 +198,14 @@ def _pairs(data: bytes) -> Generator[None, None, _Pairs]:
         if key == "events":
             events = array_header(data, place.start)
         if key == "columns" and is_map(data[place.start]):
-            message[key] = yield from _columns(data[place])
+            message[key] = yield from _read_columns(data[place])
         else:
             message[key] = _scalar(data[place]) if key in _NAMES else None
     return message, events
 
 
-def _columns(data: bytes) -> Generator[None, None, dict[Any, Any]]:
-    """The columns of a message; what is nested deeper than a column's values is not looked into."""
+def _read_columns(data: bytes) -> Generator[None, None, dict[Any, Any]]:
+    """The columns of a message; what is nested in a column's values is not looked into."""
     pairs, at = map_header(data) or (0, 0)
     values = Values(data, at)
     found: dict[Any, Any] = {}
@@ -213,13 +215,14 @@ def _columns(data: bytes) -> Generator[None, None, dict[Any, Any]]:
         if key not in _NAMES:
             found[key] = None
         elif is_map(column[0]):
-            found[key] = yield from _dictionary(column)
+            found[key] = yield from _read_coded(column)
         else:
-            found[key] = yield from _list(column)
+            found[key] = yield from _read_values(column)
     return found
 
 
-def _dictionary(data: bytes) -> Generator[None, None, dict[Any, Any]]:
+def _read_coded(data: bytes) -> Generator[None, None, dict[Any, Any]]:
+    """A dictionary-coded column: its ``values`` and its ``index``."""
     pairs, at = map_header(data) or (0, 0)
     values = Values(data, at)
     found: dict[Any, Any] = {}
@@ -227,12 +230,12 @@ def _dictionary(data: bytes) -> Generator[None, None, dict[Any, Any]]:
         key = _key(_scalar(data[(yield from values.next())]))
         place = yield from values.next()
         if key in ("values", "index"):
-            found[key] = yield from _list(data[place])
+            found[key] = yield from _read_values(data[place])
     return found
 
 
-def _list(data: bytes) -> Generator[None, None, Any]:
-    """A list of scalars, or a scalar."""
+def _read_values(data: bytes) -> Generator[None, None, Any]:
+    """A list of scalars, or one scalar."""
     array = array_header(data, 0)
     if array is None:
         return _scalar(data)
@@ -253,7 +256,7 @@ def _list(data: bytes) -> Generator[None, None, Any]:
 
 
 def _scalar(data: bytes) -> Any:
-    """A value; an empty list or map for one that belongs nowhere here. ValueError as ``unpack``."""
+    """A scalar. A list or a map, which belongs nowhere here, becomes an empty one."""
     if is_map(data[0]):
         return {}
     return unpack(data) if array_header(data, 0) is None else []

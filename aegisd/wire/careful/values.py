@@ -1,6 +1,6 @@
-"""Where the values of a message begin and end, found without building them.
+"""Finds where the values of a message begin and end, without building them.
 
-From the format's table in the MessagePack specification.
+The first bytes are those of the table "Formats" in the MessagePack specification.
 """
 
 from collections.abc import Generator
@@ -9,29 +9,30 @@ from typing import Any
 import msgpack
 
 STEP_VALUES = 8192
-"""Values that Python passes over in a step: one or two milliseconds."""
+"""Python skips so many values in a step: 1 to 2 ms."""
 
 
 class Values:
-    """Where the values of a message begin and end, one after the other.
+    """Finds one value of a message after the other.
 
-    msgpack passes over a value in C, and gives up where it is nested too deep; then Python does,
-    and the value is ``deep``.
+    msgpack skips a value in C, but gives up if it is nested too deep. Then Python skips it, and
+    ``deep`` is true until the next value.
     """
 
     def __init__(self, data: bytes, at: int = 0) -> None:
         self._data = data
         self._at = at
         self.deep = False
-        self._reader, self._from = self._made(), at
+        self._reader, self._from = self._reader_here(), at
 
-    def _made(self) -> Any:
+    def _reader_here(self) -> Any:
+        """An Unpacker of what lies behind the last value; ``_from`` is where it began."""
         reader = msgpack.Unpacker(max_buffer_size=max(1, len(self._data)))
         reader.feed(memoryview(self._data)[self._at :])
         return reader
 
     def next(self) -> Generator[None, None, slice]:
-        """The next value's place; of what has no end, one that stops nowhere in the message."""
+        """The place of the next value. It stops at -1 if the value has no end in the message."""
         start = self._at
         try:
             self._reader.skip()
@@ -41,7 +42,7 @@ class Values:
             self._at = yield from end_of(self._data, start)
             self.deep = True
             if self._at >= 0:
-                self._reader, self._from = self._made(), self._at
+                self._reader, self._from = self._reader_here(), self._at
         return slice(start, self._at)
 
 
@@ -51,7 +52,7 @@ def is_map(tag: int) -> bool:
 
 
 def array_header(data: bytes, at: int) -> tuple[int, int] | None:
-    """Length of the array at ``at``, and where its first item starts; None where there is none."""
+    """Length of the array at ``at``, and where its first item starts; None if it is no array."""
     tag = data[at]
     if 0x90 <= tag <= 0x9F:
         return tag & 0x0F, at + 1
@@ -62,7 +63,7 @@ def array_header(data: bytes, at: int) -> tuple[int, int] | None:
 
 
 def map_header(data: bytes) -> tuple[int, int] | None:
-    """Pairs of the map that ``data`` is, and where its first key starts; None where it is none."""
+    """Number of pairs of a map, and where its first key starts; None if ``data`` is no map."""
     tag = data[0]
     if 0x80 <= tag <= 0x8F:
         return tag & 0x0F, 1
@@ -73,10 +74,10 @@ def map_header(data: bytes) -> tuple[int, int] | None:
 
 
 def _shape(tag: int) -> tuple[int, int, int]:
-    """How a value with this tag goes on: bytes that follow, width of a length, values a unit.
+    """What follows a first byte: a number of bytes, the width of a length, values per item.
 
-    A length counts bytes where the
-    last number is 0, else items (1 for arrays, 2 for maps).
+    A length counts bytes if the third number is 0, else items: of 1 value in arrays, 2 in maps.
+    A number of bytes below 0 means that no value begins so.
     """
     if tag <= 0x7F or tag >= 0xE0:  # small integers
         return 0, 0, 0
@@ -104,15 +105,15 @@ _SHAPES = [_shape(tag) for tag in range(256)]
 
 
 def end_of(data: bytes, at: int) -> Generator[None, None, int]:
-    """Where the value at ``at`` ends; -1 where it doesn't, or is no MessagePack.
+    """Where the value at ``at`` ends; -1 if it does not end, or is no MessagePack.
 
-    It needs no recursion: passing over a value is counting how many values are still owed.
+    This needs no recursion: it counts how many values must still come.
     """
     size = len(data)
     owed = 1
     steps = 0
     while owed:
-        # every owed value takes a byte at the least, so a hollow header ends the search at once
+        # each takes one byte or more, so a header that declares too many ends the search at once
         if owed > size - at:
             return -1
         steps += 1

@@ -1,1 +1,1 @@
-"""Endpoints' names: a gateway's route, a pattern of the configuration, or a template."""
+"""Endpoints: a request's route, a pattern of the configuration, or a template of its path."""

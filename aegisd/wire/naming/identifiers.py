@@ -1,8 +1,8 @@
-"""Tells identifiers from words by how a path's segments look.
+"""Tells identifiers from words by the look of a path's segments.
 
-An identifier stands for one thing among many: a number, a UUID, a token, a date, an address. The
-number of an API's version is none. Percent-encoding is undone for the look only: a segment that is
-no identifier is shown as it was sent.
+An identifier stands for one thing among many: a number, a UUID, a token, a date, an address. An
+API's version number is no identifier. A segment is percent-decoded only to look at it: if it is no
+identifier, the template has it as it was sent.
 """
 
 import re
@@ -12,19 +12,20 @@ from urllib.parse import unquote
 PLACEHOLDER = "{id}"
 
 _HINT = re.compile(r"[\d%@(_]")
-"""What nearly every identifier has one of, and most paths of words have not."""
+"""Nearly every identifier has one of these characters; most paths of words have none."""
 
 UUID_HYPHENS = 4
-"""A UUID of letters only has no hint but these."""
+"""A UUID of letters alone has no hint but its hyphens."""
 
 _TAIL = r"(?: \.[a-z]{1,5}\d? | :[a-z]{3,} )"
-"""What is shown behind the placeholder: a format (``7.json``), a verb (``7:cancel``). They tell
-what is done with the thing, not which it is."""
+"""A format (``7.json``) or a verb (``7:cancel``). It stays behind the placeholder, as it tells what
+is done with the thing, not which thing it is."""
 
 _TAIL_AT_END = re.compile(rf"{_TAIL}\Z", re.VERBOSE | re.IGNORECASE)
 
 _CHARACTERS = re.compile(r"[\w.~:,=+@&'\"(){} -]++")
-"""Of an identifier. Others are a notation's, such as ``*`` or ``[``, that names many things."""
+"""All characters of an identifier. Others, such as ``*`` or ``[``, are notations that name many
+things."""
 
 _WHOLE = re.compile(
     rf"""
@@ -39,7 +40,7 @@ _WHOLE = re.compile(
     """,
     re.VERBOSE | re.IGNORECASE,
 )
-"""Forms that a whole segment has."""
+"""Forms of identifiers that are a whole segment."""
 
 _PART = re.compile(
     rf"""
@@ -57,27 +58,26 @@ _PART = re.compile(
     """,
     re.VERBOSE,
 )
-"""Forms that a part of a segment has, in small letters. Each begins with a character by which most
-places are passed over at once, and repeats nothing that it would have to take back: the longest
-path, whatever it holds, takes a few times as long as the same path without any form."""
+"""Forms of identifiers that are a part of a segment, in small letters. Each begins with a character
+that most places don't have, and repeats nothing that it would have to give back (possessive
+quantifiers). So the longest path takes only a few times as long as one without any form."""
 
 _KEYED = re.compile(r"(?P<name>[a-z_][\w.]*(?<!_))\((?=[^()]*[\d'=]).*\)", re.IGNORECASE)
-"""A thing behind its collection's name, and a function's arguments, as OData writes them:
-``Products(42)``, ``Customers('ALFKI')``, ``Rate(stars=5)``."""
+"""OData's keys and arguments: ``Products(42)``, ``Customers('ALFKI')``, ``Rate(stars=5)``."""
 
 _VERSION = re.compile(r"\d{1,2}(?:\.\d{1,2})?|\d{4}-\d\d(?:-\d\d)?")
 
 _VERSIONED = frozenset({"api", "rest", "v"})
-"""A number right behind one of these is a version: ``/rest/api/2``, ``/admin/api/2026-01``."""
+"""A number behind one of these segments is a version: ``/rest/api/2``, ``/admin/api/2026-01``."""
 
 
 def may_identify(text: str) -> bool:
-    """Whether a path or segment may have an identifier in it; one look tells of most that don't."""
+    """Whether a path or segment may have an identifier: a quick look that most words fail."""
     return _HINT.search(text) is not None or text.count("-") >= UUID_HYPHENS
 
 
-def shown(segments: Sequence[str], place: int) -> str:
-    """How a template shows the segment at ``place`` of a path's segments."""
+def template_segment(segments: Sequence[str], place: int) -> str:
+    """What stands in a template for the segment at ``place`` of a path's segments."""
     segment = segments[place]
     if not segment or segment.isalpha():
         return segment
@@ -87,7 +87,7 @@ def shown(segments: Sequence[str], place: int) -> str:
         return segment
     look = unquote(segment) if "%" in segment else segment
     if "/" in look:
-        return PLACEHOLDER  # a path within a path: no router has it among its words
+        return PLACEHOLDER  # an encoded slash: no route has a word with one
     if "(" in look and (keyed := _KEYED.fullmatch(look)):
         return f"{keyed['name']}({PLACEHOLDER})"
     if not _is_identifier(look) or _is_version(segments, place):
@@ -110,6 +110,6 @@ def _is_version(segments: Sequence[str], place: int) -> bool:
         return True
     if "." not in segments[place]:
         return False
-    # of the whole API in front (/1.1/users/7), of a part of it in Jira's /rest/agile/1.0
+    # a whole API's version comes first (/1.1/users/7), one of a part in Jira's /rest/agile/1.0
     in_front = before == "" and any(segments[place + 1 :])
     return in_front or segments[max(place - 2, 0)].lower() == "rest"

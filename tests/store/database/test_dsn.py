@@ -1,4 +1,4 @@
-"""What storage.dsn says reaches a real Postgres: every parameter that is taken, every host."""
+"""``storage.dsn`` against a real Postgres: each parameter, each host, TLS, errors."""
 
 import os
 import socket
@@ -14,8 +14,8 @@ from store.databases import database
 from store.entrance import Certificates, entrance
 from support import Daemon
 
-from aegisd.config import conninfo
-from aegisd.config import dsn as config_dsn
+from aegisd.config.libpq import conninfo
+from aegisd.config.libpq import dsn as config_dsn
 from aegisd.errors import DatabaseUnavailable
 from aegisd.store.database import connecting
 from aegisd.store.database.dsn import hosts
@@ -52,7 +52,7 @@ ELSEWHERE = {
     *("sslcert", "sslcrl", "sslkey", "sslpassword", "sslrootcert"),
     *("ssl_max_protocol_version", "ssl_min_protocol_version"),
 }
-"""Those that have a test of their own below."""
+"""The parameters with a test of their own below."""
 
 REFUSED = {
     *("require_auth", "requirepeer", "sslcrldir", "sslkeylogfile"),
@@ -83,16 +83,16 @@ def dead() -> Iterator[int]:
 
 @pytest.fixture
 def silent() -> Iterator[int]:
-    """A port that takes connections and never says a word."""
+    """A port that takes connections and never sends a byte."""
     with closing(socket.create_server(("127.0.0.1", 0))) as listening:
         yield listening.getsockname()[1]
 
 
 def through(dsn: str, port: int | str, **parameters: str) -> str:
-    """The DSN by way of a TCP port, with more parameters, as a configuration is read."""
+    """The DSN through a TCP port, with more parameters, completed as a configuration's is."""
     place = {"host": "127.0.0.1", "port": str(port)}
     whole = dict(conninfo.parse(dsn)) | place | parameters
-    return config_dsn.complete(conninfo.render({n: v for n, v in whole.items() if v}), {})
+    return config_dsn.complete_dsn(conninfo.render({n: v for n, v in whole.items() if v}), {})
 
 
 async def answer(dsn: str, sql: str = "SELECT 'here'") -> Any:
@@ -102,7 +102,7 @@ async def answer(dsn: str, sql: str = "SELECT 'here'") -> Any:
 
 
 async def failure(dsn: str) -> str:
-    """What a read says that can't connect."""
+    """The error of a read that can't connect."""
     async with database(dsn) as postgres:
         with pytest.raises(DatabaseUnavailable) as caught:
             await postgres.fetch("SELECT 1")
@@ -111,31 +111,29 @@ async def failure(dsn: str) -> str:
 
 @asynccontextmanager
 async def connected_socket(dsn: str) -> AsyncIterator[Any]:
-    """The socket of a connection at rest."""
+    """The socket of an idle connection."""
     async with database(dsn) as postgres:
         await postgres.fetch("SELECT 1")
-        (connection,) = postgres._idle
+        (connection,) = postgres._pool.idle
         yield connection._transport.get_extra_info("socket")
 
 
-def test_every_parameter_is_tried_or_refused() -> None:
+def test_each_parameter_of_libpq_has_a_test_or_is_refused() -> None:
     assert {*PLAIN, *ELSEWHERE, *REFUSED, "service"} == set(libpq.variables())
     assert {name for name in PLAIN if name in ELSEWHERE | REFUSED} == set()
 
 
 @pytest.mark.parametrize("name", PLAIN)
 @bounded
-async def test_a_parameter_that_is_taken_connects_over_tcp_and_a_unix_socket(
-    dsn: str, name: str
-) -> None:
+async def test_accepted_parameter_connects_over_tcp_and_unix_socket(dsn: str, name: str) -> None:
     async with entrance(dsn) as port:
         assert await answer(through(dsn, port, **{name: PLAIN[name]})) == "here"
     unix = conninfo.render(dict(conninfo.parse(dsn)) | {name: PLAIN[name]})
-    assert await answer(config_dsn.complete(unix, {})) == "here"
+    assert await answer(config_dsn.complete_dsn(unix, {})) == "here"
 
 
 @bounded
-async def test_a_password_file_is_read(dsn: str, tmp_path: Path) -> None:
+async def test_password_comes_from_passfile(dsn: str, tmp_path: Path) -> None:
     parameters = dict(conninfo.parse(dsn))
     passfile = tmp_path / "passfile"
     passfile.write_text(f"*:*:*:{parameters['user']}:{parameters['password']}\n")
@@ -146,7 +144,7 @@ async def test_a_password_file_is_read(dsn: str, tmp_path: Path) -> None:
 
 
 @bounded
-async def test_options_are_settings_of_the_session(dsn: str) -> None:
+async def test_options_set_the_session(dsn: str) -> None:
     async with entrance(dsn) as port:
         through_it = through(dsn, port, options="-c geqo=off --search_path=a,\\ b")
         assert await answer(through_it, "SHOW geqo") == "off"
@@ -162,7 +160,7 @@ async def test_options_are_settings_of_the_session(dsn: str) -> None:
     ],
 )
 @bounded
-async def test_the_application_is_named_as_the_dsn_says(
+async def test_application_name_comes_from_the_dsn_or_is_aegisd(
     dsn: str, parameters: dict[str, str], name: str
 ) -> None:
     async with entrance(dsn) as port:
@@ -170,9 +168,7 @@ async def test_the_application_is_named_as_the_dsn_says(
 
 
 @bounded
-async def test_of_several_hosts_the_first_that_takes_a_connection_is_used(
-    dsn: str, dead: int
-) -> None:
+async def test_first_host_that_takes_a_connection_is_used(dsn: str, dead: int) -> None:
     folder = dict(conninfo.parse(dsn))["host"]
     async with entrance(dsn) as port:
         ports = f"{dead},1,{port}"
@@ -180,13 +176,11 @@ async def test_of_several_hosts_the_first_that_takes_a_connection_is_used(
         assert await answer(through(dsn, "5432", host=f"/nowhere,{folder}")) == "here"
         before = dsn.partition("@")[0] + f"@127.0.0.1:{dead},[::1]:{dead},127.0.0.1:{port}"
         uri = before + "/" + dict(conninfo.parse(dsn))["dbname"]
-        assert await answer(config_dsn.complete(uri, {})) == "here"
+        assert await answer(config_dsn.complete_dsn(uri, {})) == "here"
 
 
 @bounded
-async def test_a_host_that_says_nothing_costs_its_connect_timeout_and_no_more(
-    dsn: str, silent: int
-) -> None:
+async def test_silent_host_is_passed_over_after_its_connect_timeout(dsn: str, silent: int) -> None:
     async with entrance(dsn) as port:
         given = {"host": "127.0.0.1,127.0.0.1", "connect_timeout": "1"}
         assert await answer(through(dsn, f"{silent},{port}", **given)) == "here"
@@ -194,7 +188,7 @@ async def test_a_host_that_says_nothing_costs_its_connect_timeout_and_no_more(
 
 
 @bounded
-async def test_without_a_connect_timeout_the_hosts_share_the_time_that_there_is(
+async def test_hosts_without_connect_timeout_share_the_time(
     dsn: str, silent: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connecting, "CONNECT_SECONDS", 2)
@@ -204,7 +198,7 @@ async def test_without_a_connect_timeout_the_hosts_share_the_time_that_there_is(
 
 
 @bounded
-async def test_a_server_without_what_target_session_attrs_asks_for_is_passed_over(
+async def test_server_without_the_target_session_attrs_is_passed_over(
     dsn: str,
 ) -> None:
     async with entrance(dsn) as port:
@@ -251,7 +245,7 @@ async def test_keepalives_are_on_unless_they_are_turned_off(
 
 @pytest.mark.parametrize("more", [{}, {"sslnegotiation": "direct"}])
 @bounded
-async def test_certificates_keys_and_versions_of_tls_are_used(
+async def test_tls_uses_the_dsns_certificates_keys_and_versions(
     dsn: str, certificates: Certificates, more: dict[str, str]
 ) -> None:
     given = {
@@ -271,7 +265,7 @@ async def test_certificates_keys_and_versions_of_tls_are_used(
             pass
         async with database(through_it) as postgres:
             await postgres.fetch("SELECT 1")
-            encrypted = postgres._idle[0]._transport.get_extra_info("ssl_object")
+            encrypted = postgres._pool.idle[0]._transport.get_extra_info("ssl_object")
             assert encrypted.version() == "TLSv1.2"
         for name in ("sslrootcert", "sslcert", "sslkey", "sslcrl"):
             assert await failure(through(dsn, port, **{**given, name: "/nowhere"})) == (
@@ -280,7 +274,7 @@ async def test_certificates_keys_and_versions_of_tls_are_used(
 
 
 @bounded
-async def test_the_embedded_postgres_is_reached_whatever_the_variables_say(
+async def test_complete_dsn_connects_whatever_pg_variables_say(
     dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
@@ -290,21 +284,21 @@ async def test_the_embedded_postgres_is_reached_whatever_the_variables_say(
 
 
 @bounded
-async def test_a_name_that_no_host_can_have_is_said_without_the_password() -> None:
-    dsn = config_dsn.complete(f"postgresql://u:SECRET@{'x' * 64}/d", {})
+async def test_impossible_host_name_is_an_error_without_the_password() -> None:
+    dsn = config_dsn.complete_dsn(f"postgresql://u:SECRET@{'x' * 64}/d", {})
     told = await failure(dsn)
     assert told.startswith("storage.dsn: ")
     assert "SECRET" not in told
 
 
 @bounded
-async def test_a_socket_that_is_not_there_is_named(dead: int) -> None:
+async def test_error_names_the_missing_socket(dead: int) -> None:
     assert await failure("host=/nowhere") == "/nowhere/.s.PGSQL.5432: No such file or directory"
     assert "Connect call failed" in await failure(f"host=127.0.0.1 port={dead}")
 
 
 @bounded
-async def test_an_account_without_a_name_is_told_to_name_a_user(
+async def test_account_without_a_name_needs_a_user_in_the_dsn(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
@@ -315,7 +309,7 @@ async def test_an_account_without_a_name_is_told_to_name_a_user(
     )
 
 
-def test_where_nothing_is_said_libpqs_default_is_told() -> None:
+def test_empty_dsn_gets_libpqs_defaults() -> None:
     (host,) = hosts("postgresql://", 10)
     assert host.arguments["host"] is None
     assert host.arguments["port"] == 5432
@@ -324,7 +318,7 @@ def test_where_nothing_is_said_libpqs_default_is_told() -> None:
 
 
 @pytest.mark.parametrize("command", ["check-config", "run", "migrate"])
-def test_a_refused_parameter_is_a_fault_of_the_configuration(
+def test_refused_parameter_is_a_configuration_error(
     make_daemon: Callable[..., Daemon], command: str
 ) -> None:
     daemon = make_daemon('storage.dsn = "postgresql://u:SECRET@h/d?require_auth=md5&a=b"')

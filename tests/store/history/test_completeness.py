@@ -22,16 +22,16 @@ from store.databases import (
 )
 
 from aegisd.events.block import Block
+from aegisd.events.units import SECOND_US
 from aegisd.store.backlog import backlog as backlog_module
 from aegisd.store.database.postgres import Session
 from aegisd.store.history.exact import Exact
 from aegisd.store.history.figures import Answer, earliest
 from aegisd.store.history.history import History
 from aegisd.store.history.ranges import Range
-from aegisd.store.schema.levels import SECOND
 from aegisd.store.storage import Storage
 
-RANGE = Range(NOON - 60 * SECOND, NOON + 60 * SECOND, 60)
+RANGE = Range(NOON - 60 * SECOND_US, NOON + 60 * SECOND_US, 60)
 ALL = 10**9
 METHODS = ("totals", "requests", "latency", "statuses", "top_endpoints", "rate_limits", "present")
 
@@ -92,7 +92,7 @@ async def test_answers_are_complete_until_what_memory_has_no_room_for_came(
             storage.append(entry())
         for node in (None, NODE):
             short = await answers(history, node)
-            assert {answer.complete_until for answer in short.values()} == {3 * SECOND}
+            assert {answer.complete_until for answer in short.values()} == {3 * SECOND_US}
             assert short["totals"].figures.requests == 20
         elsewhere = await answers(history, "elsewhere")
         assert {answer.complete_until for answer in elsewhere.values()} == {None}
@@ -112,7 +112,7 @@ async def test_exact_answers_are_complete_until_the_oldest_that_waits_came(
         for _ in range(2):
             storage.append(entry())
         for ask in (exact.totals, exact.latency):
-            assert (await ask(RANGE, None)).complete_until == 1 * SECOND
+            assert (await ask(RANGE, None)).complete_until == 1 * SECOND_US
             assert (await ask(RANGE, "elsewhere")).complete_until is None
         await written(storage)
         assert (await exact.totals(RANGE, None)).complete_until is None
@@ -148,7 +148,7 @@ async def test_what_is_read_into_memory_while_a_question_runs_is_not_told_as_cou
         for _ in range(5):
             storage.append(entry())
         totals = await history.totals(RANGE, None)
-        assert (totals.figures.requests, totals.complete_until) == (20, 3 * SECOND)
+        assert (totals.figures.requests, totals.complete_until) == (20, 3 * SECOND_US)
         totals = await history.totals(RANGE, None)
     assert (totals.figures.requests, totals.complete_until) == (50, None)
 

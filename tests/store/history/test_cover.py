@@ -5,26 +5,27 @@ from itertools import pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from aegisd.events.units import SECOND_US
 from aegisd.store.history.cover import Progress, Stretch, cover
-from aegisd.store.schema.levels import DAY, FINE, HOUR, KINDS, MINUTE, SECOND, ceil, floor
+from aegisd.store.schema.levels import DAY, FINE, HOUR, KINDS, MINUTE, ceil, floor
 
 LEVELS = (FINE, MINUTE, HOUR, DAY)
-NOON = 20_000 * DAY * SECOND + 12 * HOUR * SECOND
+NOON = 20_000 * DAY * SECOND_US + 12 * HOUR * SECOND_US
 
 levels = st.sampled_from(
     [LEVELS[i:j] for i in range(4) for j in range(i + 1, 5)] + [kind.levels for kind in KINDS]
 )
 moments = st.one_of(
-    st.integers(-3 * DAY * SECOND, 3 * DAY * SECOND),
-    st.integers(-300, 300).map(lambda n: n * MINUTE * SECOND),
-    st.integers(-60, 60).map(lambda n: n * HOUR * SECOND),
+    st.integers(-3 * DAY * SECOND_US, 3 * DAY * SECOND_US),
+    st.integers(-300, 300).map(lambda n: n * MINUTE * SECOND_US),
+    st.integers(-60, 60).map(lambda n: n * HOUR * SECOND_US),
 ).map(lambda offset: NOON + offset)
 
 
 @st.composite
 def progresses(draw: st.DrawFn) -> Progress:
     hours = floor(draw(moments), HOUR)
-    return Progress(hours, floor(hours - draw(st.integers(0, 2)) * DAY * SECOND, DAY))
+    return Progress(hours, floor(hours - draw(st.integers(0, 2)) * DAY * SECOND_US, DAY))
 
 
 def closed(level: int, progress: Progress) -> float:
@@ -49,8 +50,8 @@ def test_a_range_is_covered_once_by_whole_rollups(
     for stretch in found:
         assert stretch.start < stretch.end
         assert stretch.level in levels
-        assert stretch.start % (stretch.level * SECOND) == 0
-        assert stretch.end % (stretch.level * SECOND) == 0
+        assert stretch.start % (stretch.level * SECOND_US) == 0
+        assert stretch.end % (stretch.level * SECOND_US) == 0
         if stretch.level != finest:
             assert start <= stretch.start
             assert stretch.end <= min(end, closed(stretch.level, progress))
@@ -66,13 +67,13 @@ def test_no_rollup_is_read_where_a_coarser_one_would_do(
         for coarser in (level for level in levels if level > stretch.level):
             first = ceil(max(stretch.start, start), coarser)
             last = min(stretch.end, end, closed(coarser, progress))
-            assert first + coarser * SECOND > last, (stretch, coarser)
+            assert first + coarser * SECOND_US > last, (stretch, coarser)
 
 
 @settings(deadline=None)
 @given(st.integers(-(10**18), 10**18), st.sampled_from(LEVELS))
 def test_buckets_start_at_multiples_of_their_length(moment: int, level: int) -> None:
-    step = level * SECOND
+    step = level * SECOND_US
     assert floor(moment, level) % step == ceil(moment, level) % step == 0
     assert floor(moment, level) <= moment < floor(moment, level) + step
     assert ceil(moment, level) - step < moment <= ceil(moment, level)
@@ -80,7 +81,7 @@ def test_buckets_start_at_multiples_of_their_length(moment: int, level: int) -> 
 
 def test_a_month_takes_few_rollups() -> None:
     progress = Progress(floor(NOON, HOUR), floor(NOON, DAY))
-    found = cover(NOON - 30 * DAY * SECOND - 1, NOON + 34 * MINUTE * SECOND, LEVELS, progress)
-    rollups = [(each.level, (each.end - each.start) // (each.level * SECOND)) for each in found]
+    found = cover(NOON - 30 * DAY * SECOND_US - 1, NOON + 34 * MINUTE * SECOND_US, LEVELS, progress)
+    rollups = [(each.level, (each.end - each.start) // (each.level * SECOND_US)) for each in found]
     assert rollups == [(FINE, 1), (HOUR, 12), (DAY, 29), (HOUR, 12), (MINUTE, 34)]
     assert isinstance(found[0], Stretch)

@@ -10,18 +10,18 @@ import pytest
 from store.cluster import bounded
 from store.databases import DAY, NODE, NOON, ask, block, database, requests, write
 
+from aegisd.events.units import DAY_SECONDS, SECOND_US
 from aegisd.store.backlog.backlog import Backlog
 from aegisd.store.database.postgres import Postgres
 from aegisd.store.history.exact import Exact
 from aegisd.store.history.figures import Latency, Totals
 from aegisd.store.history.ranges import Range, between, named
-from aegisd.store.schema.levels import DAY as DAY_SECONDS
-from aegisd.store.schema.levels import FINE, SECOND
+from aegisd.store.schema.levels import FINE
 
 NODES = ("a", "b", 'it\'s "c"')
 STATUSES = (0, 101, 200, 200, 200, 204, 304, 399, 400, 404, 429, 500, 599, 600, 999)
 WEIGHTS = (1, 1, 1, 0.25, 2, 10.5)  # all exact in binary, and so are their sums
-MINUTE = 60 * SECOND
+MINUTE = 60 * SECOND_US
 
 Row = dict[str, Any]
 
@@ -126,7 +126,9 @@ def latency(made: list[Row]) -> Latency:
 def by_bucket(range_: Range, node: str | None) -> dict[int, list[Row]]:
     buckets = defaultdict(list)
     for row in chosen(range_, node):
-        buckets[row["timestamp"] // (range_.bucket * SECOND) * range_.bucket * SECOND].append(row)
+        buckets[row["timestamp"] // (range_.bucket * SECOND_US) * range_.bucket * SECOND_US].append(
+            row
+        )
     return buckets
 
 
@@ -158,11 +160,11 @@ async def same_series(exact: Exact, range_: Range, node: str | None) -> None:
 @bounded
 async def test_a_range_holds_its_start_and_not_its_end(dsn: str, empty_backlog: Backlog) -> None:
     async with database(dsn) as postgres:
-        moments = [NOON - 1, NOON, NOON + 1, NOON + 10 * SECOND - 1, NOON + 10 * SECOND]
+        moments = [NOON - 1, NOON, NOON + 1, NOON + 10 * SECOND_US - 1, NOON + 10 * SECOND_US]
         await write(postgres, block("request", [{"timestamp": m} for m in moments]))
         exact = Exact(postgres, empty_backlog, NODE)
         for end, inside in ((0, 3), (1, 4)):
-            range_ = Range(NOON, NOON + 10 * SECOND + end, 10)
+            range_ = Range(NOON, NOON + 10 * SECOND_US + end, 10)
             assert (await exact.totals(range_, None)).figures.requests == inside
 
 
@@ -179,9 +181,9 @@ async def test_an_empty_range_has_no_figures(dsn: str, empty_backlog: Backlog) -
 
 @bounded
 async def test_denials_are_counted(dsn: str, empty_backlog: Backlog) -> None:
-    decisions = [{"allowed": i % 3 > 0, "timestamp": NOON + i * SECOND} for i in range(30)]
+    decisions = [{"allowed": i % 3 > 0, "timestamp": NOON + i * SECOND_US} for i in range(30)]
     async with database(dsn) as postgres:
         await write(postgres, block("rate_limit", decisions))
         exact = Exact(postgres, empty_backlog, NODE)
-        assert (await exact.totals(Range(NOON, NOON + 9 * SECOND, 10), None)).figures.denied == 3
+        assert (await exact.totals(Range(NOON, NOON + 9 * SECOND_US, 10), None)).figures.denied == 3
         assert (await exact.totals(Range(NOON, NOON + MINUTE, 10), "elsewhere")).figures.denied == 0

@@ -36,6 +36,7 @@ from aegisd.errors import DatabaseUnavailable
 from aegisd.events.block import Block
 from aegisd.events.counters import OTHER
 from aegisd.events.protocol import RATE_LIMIT, REQUEST
+from aegisd.events.units import MINUTE_SECONDS, SECOND_US
 from aegisd.store.database.postgres import Postgres, Session
 from aegisd.store.history.figures import (
     EndpointTotals,
@@ -47,13 +48,12 @@ from aegisd.store.history.figures import (
 )
 from aegisd.store.history.history import History
 from aegisd.store.history.ranges import NAMED, Range, between, named
-from aegisd.store.schema.levels import FINE, SECOND, ceil, floor
-from aegisd.store.schema.levels import MINUTE as MINUTE_SECONDS
+from aegisd.store.schema.levels import FINE, ceil, floor
 from aegisd.store.storage import Storage
 from aegisd.store.upkeep.policy import kept_from
 
-MINUTE, HOUR = 60 * SECOND, 3600 * SECOND
-NOW = NOON + 34 * MINUTE + 21 * SECOND + 123_456
+MINUTE, HOUR = 60 * SECOND_US, 3600 * SECOND_US
+NOW = NOON + 34 * MINUTE + 21 * SECOND_US + 123_456
 KEPT = kept_from(Rollups(), NOW)
 CLOCKS = {NODE: 0, "ahead": 3 * MINUTE, 'it\'s "behind"': -4 * MINUTE}
 STATUSES = (0, 101, 200, 200, 200, 204, 304, 399, 400, 404, 429, 500, 599, 600, 999)
@@ -445,7 +445,7 @@ async def test_a_schema_that_was_changed_by_hand_is_told_in_one_line(
         await ask(dsn, spoil)
         with history_of(postgres, tmp_path) as history:
             with pytest.raises(DatabaseUnavailable, match=why) as caught:
-                await history.totals(Range(NOON, NOON + 70 * SECOND, 10), None)
+                await history.totals(Range(NOON, NOON + 70 * SECOND_US, 10), None)
             assert "\n" not in str(caught.value)
         assert await postgres.fetch("SELECT 1") == [(1,)]
 
@@ -458,14 +458,14 @@ async def test_who_was_heard_of_in_the_last_five_minutes_is_present(
         backends = [
             {"backend_name": "up", "status": "unhealthy", "timestamp": NOON - 9},
             {"backend_name": "up", "status": "healthy", "timestamp": NOON - 1},
-            {"backend_name": "down", "status": "unhealthy", "timestamp": NOON - 300 * SECOND},
-            {"backend_name": "gone", "status": "healthy", "timestamp": NOON - 300 * SECOND - 1},
+            {"backend_name": "down", "status": "unhealthy", "timestamp": NOON - 300 * SECOND_US},
+            {"backend_name": "gone", "status": "healthy", "timestamp": NOON - 300 * SECOND_US - 1},
         ]
         systems = [
             {"source": "s", "active_connections": 100, "timestamp": NOON - 9},
             {"source": "s", "active_connections": 7, "timestamp": NOON - 1},
-            {"source": None, "active_connections": 5, "timestamp": NOON - 300 * SECOND},
-            {"source": "old", "active_connections": 50, "timestamp": NOON - 300 * SECOND - 1},
+            {"source": None, "active_connections": 5, "timestamp": NOON - 300 * SECOND_US},
+            {"source": "old", "active_connections": 50, "timestamp": NOON - 300 * SECOND_US - 1},
         ]
         await write(postgres, block("backend", backends), block("system", systems))
         with history_of(postgres, tmp_path) as history:
@@ -482,7 +482,7 @@ async def test_reports_that_wait_are_of_who_is_present(dsn: str, tmp_path: Path)
         waiting = [("s", 11, -20), ("t", 21, -40), ("new", 500, -1), ("old", 7, -301)]
         for reports, own in ((stored, False), (waiting, True)):
             systems = [
-                {"source": s, "active_connections": n, "timestamp": NOON + at * SECOND}
+                {"source": s, "active_connections": n, "timestamp": NOON + at * SECOND_US}
                 for s, n, at in reports
             ]
             states = [

@@ -7,26 +7,27 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aegisd.config.settings import Days, Rollups
+from aegisd.events.units import SECOND_US
 from aegisd.store.history.cover import Progress, cover
 from aegisd.store.history.ranges import BUCKETS, MAX_BUCKETS, NAMED, Range, between, finest, named
-from aegisd.store.schema.levels import DAY, FINE, HOUR, MINUTE, SECOND, floor
+from aegisd.store.schema.levels import DAY, FINE, HOUR, MINUTE, floor
 from aegisd.store.upkeep.policy import kept_from, level_days
 
-NOW = 1_700_000_000 * SECOND + 123_456
+NOW = 1_700_000_000 * SECOND_US + 123_456
 DEFAULT = Rollups()
 ALL = dict.fromkeys((FINE, MINUTE, HOUR, DAY), 0)
 """As if every level were kept for good."""
 
 moments = st.one_of(
-    st.integers(0, NOW + 30 * DAY * SECOND),
-    st.integers(0, 100 * DAY * SECOND).map(lambda ago: NOW - ago),
+    st.integers(0, NOW + 30 * DAY * SECOND_US),
+    st.integers(0, 100 * DAY * SECOND_US).map(lambda ago: NOW - ago),
 )
 lengths = st.one_of(
-    st.integers(1, 40_000_000 * SECOND),
-    st.sampled_from([bucket * (MAX_BUCKETS - 2) * SECOND for bucket in BUCKETS]).flatmap(
+    st.integers(1, 40_000_000 * SECOND_US),
+    st.sampled_from([bucket * (MAX_BUCKETS - 2) * SECOND_US for bucket in BUCKETS]).flatmap(
         lambda edge: st.integers(edge - 2, edge + 2)
     ),
-    st.integers(1, 4_000_000_000 * SECOND),
+    st.integers(1, 4_000_000_000 * SECOND_US),
 )
 retentions = st.builds(
     Rollups,
@@ -41,7 +42,7 @@ def test_a_free_range_has_at_most_150_buckets_that_cover_it(
 ) -> None:
     range_ = between(start, start + length, NOW, kept_from(kept, NOW))
     starts = range_.bucket_starts()
-    step = range_.bucket * SECOND
+    step = range_.bucket * SECOND_US
     assert range_.start <= start < start + length <= range_.end
     assert 1 <= len(starts) <= MAX_BUCKETS
     assert starts[0] <= range_.start < starts[0] + step
@@ -58,9 +59,9 @@ def test_a_free_range_is_widened_to_whole_rollups_of_what_is_kept_there(
     kept, end = kept_from(retention, NOW), start + length
     range_ = between(start, end, NOW, kept)
     at_start, at_end = finest(start, kept), finest(end, kept)
-    assert range_.start == start - start % (at_start * SECOND)
+    assert range_.start == start - start % (at_start * SECOND_US)
     assert range_.bucket >= at_start
-    whole = -(-end // (at_end * SECOND)) * at_end * SECOND
+    whole = -(-end // (at_end * SECOND_US)) * at_end * SECOND_US
     assert range_.end == (end if end >= NOW else min(whole, NOW))
 
 
@@ -69,7 +70,7 @@ def test_a_free_range_is_widened_to_whole_rollups_of_what_is_kept_there(
 def test_a_free_range_gets_no_coarser_buckets_than_it_must(start: int, length: int) -> None:
     bucket = between(start, start + length, NOW, ALL).bucket
     finer = [level for level in BUCKETS if level < bucket]
-    assert all(length > level * (MAX_BUCKETS - 2) * SECOND for level in finer[-1:])
+    assert all(length > level * (MAX_BUCKETS - 2) * SECOND_US for level in finer[-1:])
 
 
 @settings(deadline=None)
@@ -90,9 +91,9 @@ def test_no_part_of_a_range_is_read_where_it_is_not_kept(
 ) -> None:
     """Also while hours and days are closed late, as long as they are before finer ones go."""
     kept = kept_from(retention, NOW)
-    start = NOW - ago * SECOND
-    range_ = between(start, start + length * SECOND, NOW, kept)
-    hours_closed = max(floor(NOW - late * HOUR * SECOND, HOUR), kept[MINUTE])
+    start = NOW - ago * SECOND_US
+    range_ = between(start, start + length * SECOND_US, NOW, kept)
+    hours_closed = max(floor(NOW - late * HOUR * SECOND_US, HOUR), kept[MINUTE])
     progress = Progress(hours_closed, max(floor(hours_closed, DAY), kept[HOUR]))
     levels = (MINUTE, HOUR, DAY) if named_levels else (FINE, MINUTE, HOUR, DAY)
     fitting = tuple(level for level in levels if level <= range_.bucket or named_levels)
@@ -115,9 +116,9 @@ def test_no_part_of_a_range_is_read_where_it_is_not_kept(
 def test_named_ranges_are_those_promised(name: str, seconds: int, bucket: int) -> None:
     kept = kept_from(DEFAULT, NOW)
     range_ = named(name, NOW, kept)
-    start = NOW - seconds * SECOND
+    start = NOW - seconds * SECOND_US
     level = finest(start, kept)
-    assert range_ == Range(start - start % (level * SECOND), NOW, bucket)
+    assert range_ == Range(start - start % (level * SECOND_US), NOW, bucket)
     assert len(range_.bucket_starts()) <= MAX_BUCKETS + 1
 
 
@@ -130,11 +131,11 @@ def test_there_are_no_other_names() -> None:
 @pytest.mark.parametrize(("ten", "minutes", "hours"), [(1, 1, 1), (2, 3, 9), (2, 30, 730)])
 def test_what_is_kept_begins_with_whole_days(ten: int, minutes: int, hours: int) -> None:
     kept = kept_from(Rollups(Days(ten), Days(minutes), Days(hours)), NOW)
-    today = NOW - NOW % (DAY * SECOND)
+    today = NOW - NOW % (DAY * SECOND_US)
     assert kept == {
-        FINE: today - ten * DAY * SECOND,
-        MINUTE: today - minutes * DAY * SECOND,
-        HOUR: today - hours * DAY * SECOND,
+        FINE: today - ten * DAY * SECOND_US,
+        MINUTE: today - minutes * DAY * SECOND_US,
+        HOUR: today - hours * DAY * SECOND_US,
         DAY: 0,
     }
 
@@ -151,13 +152,13 @@ def test_names_are_listed_by_whole_minutes_and_from_a_day_on_by_whole_hours(
     start: int, length: int
 ) -> None:
     range_ = between(start, start + length, NOW, ALL, names=True)
-    level = HOUR if length > (DAY - 1) * SECOND else MINUTE  # a part of a second is a whole one
+    level = HOUR if length > (DAY - 1) * SECOND_US else MINUTE  # a part of a second is a whole one
     assert range_.start == floor(start, level)
-    assert range_.end % (level * SECOND) == 0 or range_.end >= NOW
+    assert range_.end % (level * SECOND_US) == 0 or range_.end >= NOW
 
 
 @pytest.mark.parametrize("name", NAMED)
 def test_a_named_range_of_names_ends_now(name: str) -> None:
     range_ = named(name, NOW, ALL, names=True)
     level = HOUR if name in ("24h", "7d", "30d") else MINUTE
-    assert (range_.start, range_.end) == (floor(NOW - NAMED[name][0] * SECOND, level), NOW)
+    assert (range_.start, range_.end) == (floor(NOW - NAMED[name][0] * SECOND_US, level), NOW)

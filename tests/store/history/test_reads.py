@@ -7,7 +7,7 @@ from store.cluster import bounded
 from store.databases import ask, database, until
 
 from aegisd.errors import DatabaseUnavailable, DataRefused
-from aegisd.store.database import postgres as postgres_module
+from aegisd.store.database import pool
 from aegisd.store.database.postgres import MAX_OWN
 
 OURS = (
@@ -58,7 +58,7 @@ async def test_an_argument_that_is_no_value_for_postgres_is_refused(dsn: str, te
 async def test_a_statement_that_takes_too_long_ends_on_both_sides(
     dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(postgres_module, "READ_SECONDS", 0.3)
+    monkeypatch.setattr(pool, "READ_SECONDS", 0.3)
     async with database(dsn) as postgres:
         with pytest.raises(DatabaseUnavailable, match=r"no answer within 0.3 s|timeout"):
             await postgres.fetch("SELECT pg_sleep(600)")
@@ -69,7 +69,7 @@ async def test_a_statement_that_takes_too_long_ends_on_both_sides(
 async def test_a_read_that_is_cancelled_ends_at_once_and_leaks_nothing(
     dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(postgres_module, "READ_SECONDS", 2)
+    monkeypatch.setattr(pool, "READ_SECONDS", 2)
     async with database(dsn) as postgres:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(postgres.fetch, "SELECT pg_sleep(600)")

@@ -24,12 +24,12 @@ from store.databases import (
 from aegisd.events.block import Block, Text
 from aegisd.events.counters import OTHER
 from aegisd.events.protocol import RATE_LIMIT, REQUEST
+from aegisd.events.units import SECOND_US
 from aegisd.store.history.history import History
 from aegisd.store.history.ranges import Range
 from aegisd.store.rollups.rollup import MAX_NAMES
-from aegisd.store.schema.levels import SECOND
 
-MINUTE = 60 * SECOND
+MINUTE = 60 * SECOND_US
 NAMES = 20_000
 MINUTES = NAMES // MAX_NAMES
 RANGE = Range(NOON - MINUTES * MINUTE, NOON, 900)

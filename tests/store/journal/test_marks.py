@@ -1,4 +1,4 @@
-"""Marks of the stream's sources: kept with the entries, bounded, forgotten after a day."""
+"""Marks of the stream's sources: packed and loaded, bounded, forgotten after a day."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ moves = st.lists(
 
 
 @given(moves)
-def test_the_latest_mark_counts(held: list[tuple[int, str, int]]) -> None:
+def test_latest_move_of_a_mark_counts(held: list[tuple[int, str, int]]) -> None:
     marks = Marks()
     for uid, name, mark in held:
         marks.move({(uid, name): mark})
@@ -29,7 +29,7 @@ def test_the_latest_mark_counts(held: list[tuple[int, str, int]]) -> None:
 
 
 @given(moves)
-def test_what_is_packed_is_loaded(held: list[tuple[int, str, int]]) -> None:
+def test_packed_marks_are_loaded_whole_and_move_by_move(held: list[tuple[int, str, int]]) -> None:
     marks, steps, whole = Marks(), Marks(), Marks()
     for uid, name, mark in held:
         marks.move({(uid, name): mark})
@@ -38,11 +38,11 @@ def test_what_is_packed_is_loaded(held: list[tuple[int, str, int]]) -> None:
     assert whole.pack() == steps.pack() == marks.pack()
 
 
-def test_nothing_moved_takes_no_bytes() -> None:
+def test_no_moves_take_no_bytes() -> None:
     assert pack_moved({}) == b""
 
 
-def test_a_source_is_forgotten_after_a_day_of_silence() -> None:
+def test_silent_source_is_forgotten_after_a_day() -> None:
     marks = Marks()
     marks.forget(0)
     marks.move({(UID, "old"): 1, (UID, "kept"): 1})
@@ -54,7 +54,7 @@ def test_a_source_is_forgotten_after_a_day_of_silence() -> None:
     assert (marks.get((UID, "old")), marks.get((UID, "kept"))) == (None, 2)
 
 
-def test_marks_that_are_loaded_are_kept_for_a_day_from_then_on() -> None:
+def test_loaded_marks_are_kept_for_a_day() -> None:
     before, after = Marks(), Marks()
     before.move({(UID, "a"): 1})
     after.forget(1_000_000)
@@ -63,7 +63,7 @@ def test_marks_that_are_loaded_are_kept_for_a_day_from_then_on() -> None:
     assert after.get((UID, "a")) == 1
 
 
-def test_marks_that_are_loaded_before_the_time_is_known_are_kept_for_a_day() -> None:
+def test_marks_loaded_before_the_first_forget_are_kept_for_a_day() -> None:
     before, after = Marks(), Marks()
     before.move({(UID, "a"): 1})
     after.load(before.pack())
@@ -75,14 +75,14 @@ def test_marks_that_are_loaded_before_the_time_is_known_are_kept_for_a_day() -> 
     assert after.get((UID, "a")) is None
 
 
-def test_a_user_has_marks_of_its_own() -> None:
+def test_same_name_of_two_uids_has_two_marks() -> None:
     marks = Marks()
     marks.move({(1, "a"): 10})
     marks.move({(2, "a"): 2**62})
     assert (marks.get((1, "a")), marks.get((2, "a")), marks.get((3, "a"))) == (10, 2**62, None)
 
 
-def test_marks_from_before_they_had_a_user_are_anybody_s() -> None:
+def test_marks_stored_without_uid_hold_for_any_uid() -> None:
     marks = Marks()
     marks.load(msgpack.packb({"a": [10, 1_790_000_000]}))
     assert marks.get((UID, "a")) == 10
@@ -90,7 +90,7 @@ def test_marks_from_before_they_had_a_user_are_anybody_s() -> None:
     assert (marks.get((UID, "a")), marks.get((2, "a"))) == (11, 10)
 
 
-def test_of_too_many_sources_the_one_silent_longest_is_forgotten(
+def test_source_beyond_the_limit_pushes_out_the_one_silent_longest(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(marks_module, "MAX_SOURCES", 3)
@@ -102,7 +102,7 @@ def test_of_too_many_sources_the_one_silent_longest_is_forgotten(
     assert [marks.get((UID, name)) for name in ("0", "1", "2", "new")] == [9, None, 2, 1]
 
 
-def test_a_user_with_too_many_sources_pushes_out_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_uid_with_most_sources_loses_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(marks_module, "MAX_SOURCES", 4)
     marks = Marks()
     marks.move({(UID, "a"): 1, (UID, "b"): 1})
@@ -118,7 +118,7 @@ def test_a_user_with_too_many_sources_pushes_out_its_own(monkeypatch: pytest.Mon
         lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner),
     ).map(msgpack.packb)
 )
-def test_bytes_that_are_no_marks_are_told_and_change_nothing(data: bytes) -> None:
+def test_bytes_that_are_no_marks_raise_and_change_nothing(data: bytes) -> None:
     marks = Marks()
     marks.move({(UID, "a"): 1})
     try:
@@ -134,6 +134,6 @@ def test_bytes_that_are_no_marks_are_told_and_change_nothing(data: bytes) -> Non
         *({"a": 1}, {"a": [1]}, {"a": [1, 2, 3]}, {"a": ["x", 1]}, {"a": [None, 1]}, {1: [1, 1]}),
     ],
 )
-def test_other_messagepack_is_told(value: Any) -> None:
+def test_other_messagepack_raises(value: Any) -> None:
     with pytest.raises(ValueError, match="no marks"):
         Marks().load(msgpack.packb(value))

@@ -1,4 +1,4 @@
-"""Entries of the journal: what is packed comes back, and no bytes do harm."""
+"""Payloads: packed blocks are unpacked equal, and no bytes raise more than ValueError."""
 
 from typing import Any
 
@@ -7,15 +7,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sample_events import MAX_AGE, decoded_by, events, rows, texts
+from sample_events import decoded_by, events, open_decoder, rows, texts
 from store.databases import NODE, NOON, block
 
 from aegisd.events.block import ABSENT, Block, Text, concatenate
 from aegisd.events.protocol import BACKEND, KINDS, RATE_LIMIT, REQUEST, SYSTEM
-from aegisd.store.journal.payload import MAX_EVENTS, pack, unpack
+from aegisd.store.journal.payload import MAX_EVENTS, pack_blocks, unpack_blocks
 from aegisd.store.write.rows import table_rows
-from aegisd.wire.careful.table import MAX_READ_ROWS
-from aegisd.wire.decode import Decoder
+from aegisd.wire.careful.tables import MAX_READ_ROWS
 
 NUMBERS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
     REQUEST: {
@@ -83,25 +82,25 @@ def assert_same(unpacked: list[Block], packed: list[Block]) -> None:
 
 
 @given(st.lists(blocks(), max_size=4))
-def test_what_is_packed_comes_back(held: list[Block]) -> None:
-    assert_same(unpack(pack(held)), held)
+def test_packed_blocks_are_unpacked_equal(held: list[Block]) -> None:
+    assert_same(unpack_blocks(pack_blocks(held)), held)
 
 
 @given(st.lists(events(), min_size=1, max_size=6))
-def test_what_was_decoded_comes_back(sent: list[tuple[Any, Any]]) -> None:
+def test_decoded_blocks_are_unpacked_equal(sent: list[tuple[Any, Any]]) -> None:
     message = msgpack.packb([event for event, _ in sent])
-    held = decoded_by(Decoder(MAX_AGE), [message]).blocks
-    assert_same(unpack(pack(held)), held)
+    held = decoded_by(open_decoder(), [message]).blocks
+    assert_same(unpack_blocks(pack_blocks(held)), held)
 
 
 @given(st.lists(blocks(), max_size=3), st.data())
-def test_parts_of_blocks_are_packed_as_they_are(held: list[Block], data: st.DataObject) -> None:
+def test_parts_of_blocks_are_unpacked_equal(held: list[Block], data: st.DataObject) -> None:
     parts = [b.part(data.draw(st.integers(0, b.size)), b.size) for b in held]
-    assert_same(unpack(pack(parts)), parts)
+    assert_same(unpack_blocks(pack_blocks(parts)), parts)
 
 
 @given(st.lists(blocks(), max_size=4))
-def test_what_comes_back_makes_the_same_rows_for_the_database(held: list[Block]) -> None:
+def test_unpacked_blocks_make_the_same_rows_for_the_database(held: list[Block]) -> None:
     """The columns that come back can't be written to: nothing on the way may want to."""
 
     def copied(found: list[Block]) -> list[bytes]:
@@ -111,29 +110,29 @@ def test_what_comes_back_makes_the_same_rows_for_the_database(held: list[Block])
     sane = [b for b in held if b.size]
     for each in sane:
         each.numbers["timestamp"][:] = NOON
-    assert copied(unpack(pack(sane))) == copied(sane)
+    assert copied(unpack_blocks(pack_blocks(sane))) == copied(sane)
 
 
 @pytest.mark.parametrize("count", [1, 2, 255, 256, 257, 65_535, 65_536, 65_537])
-def test_an_index_has_room_for_all_values(count: int) -> None:
+def test_index_of_any_number_of_values_is_unpacked_equal(count: int) -> None:
     values = [f"/{i}" for i in range(count)]
     held = block("backend", [{}] * count).with_text(
         "backend_name", Text(values, np.arange(count, dtype=np.int32)[::-1])
     )
-    (back,) = unpack(pack([held]))
+    (back,) = unpack_blocks(pack_blocks([held]))
     assert back.texts["backend_name"].rows() == values[::-1]
 
 
-def test_what_is_the_same_in_all_rows_takes_the_room_of_one() -> None:
-    few, many = (len(pack([block("request", [{}] * n)])) for n in (300, 60_000))
+def test_constant_columns_take_the_room_of_one_row() -> None:
+    few, many = (len(pack_blocks([block("request", [{}] * n)])) for n in (300, 60_000))
     assert many - few < 10
 
 
-GOOD = msgpack.unpackb(pack([block("system", [{"source": "a"}, {"source": None}])]))
+GOOD = msgpack.unpackb(pack_blocks([block("system", [{"source": "a"}, {"source": None}])]))
 
 
 @given(st.binary(max_size=200))
-def test_bytes_that_are_no_entry_are_told(data: bytes) -> None:
+def test_other_bytes_raise_value_error_at_most(data: bytes) -> None:
     assert_harmless(data)
 
 
@@ -151,18 +150,18 @@ anything = st.recursive(
 
 
 @given(anything)
-def test_other_messagepack_is_told(value: Any) -> None:
+def test_other_messagepack_raises_value_error_at_most(value: Any) -> None:
     assert_harmless(msgpack.packb(value))
 
 
 @given(st.integers(0, 3), anything)
-def test_a_block_of_which_a_part_is_something_else_is_told(place: int, value: Any) -> None:
+def test_block_with_another_part_raises_value_error_at_most(place: int, value: Any) -> None:
     (whole,) = GOOD
     assert_harmless(msgpack.packb([[*whole[:place], value, *whole[place + 1 :]]]))
 
 
 @given(st.sampled_from(sorted(GOOD[0][2])), anything)
-def test_a_column_that_is_something_else_is_told(name: str, value: Any) -> None:
+def test_block_with_another_column_raises_value_error_at_most(name: str, value: Any) -> None:
     kind, size, numbers, held = GOOD[0]
     assert_harmless(msgpack.packb([[kind, size, numbers | {name: value}, held]]))
     assert_harmless(msgpack.packb([[kind, size, numbers, held | {"source": value}]]))
@@ -179,15 +178,15 @@ def test_a_column_that_is_something_else_is_told(name: str, value: Any) -> None:
         [[], "", b""],
     ],
 )
-def test_a_text_that_is_something_else_is_told(text: Any) -> None:
+def test_malformed_text_raises(text: Any) -> None:
     kind, size, numbers, _ = GOOD[0]
     with pytest.raises(ValueError, match="no payload of format 1"):
-        unpack(msgpack.packb([[kind, size, numbers, {"source": text}]]))
+        unpack_blocks(msgpack.packb([[kind, size, numbers, {"source": text}]]))
 
 
 @given(st.data())
-def test_an_entry_with_a_changed_byte_is_told_or_read(data: st.DataObject) -> None:
-    whole = bytearray(pack([block("request", [{"path": "/a"}, {"path": "/b"}])]))
+def test_payload_with_a_changed_byte_raises_value_error_at_most(data: st.DataObject) -> None:
+    whole = bytearray(pack_blocks([block("request", [{"path": "/a"}, {"path": "/b"}])]))
     place = data.draw(st.integers(0, len(whole) - 1))
     whole[place] ^= data.draw(st.integers(1, 255))
     assert_harmless(bytes(whole))
@@ -195,17 +194,17 @@ def test_an_entry_with_a_changed_byte_is_told_or_read(data: st.DataObject) -> No
 
 
 @pytest.mark.parametrize("size", [-1, MAX_EVENTS + 1, 2**63, 1.5, "2", None])
-def test_a_size_that_none_has_is_told(size: Any) -> None:
+def test_impossible_size_raises(size: Any) -> None:
     kind, _, _, _ = GOOD[0]
     constant = ["<i8", bytes(8)]
     with pytest.raises(ValueError, match="no payload of format 1"):
-        unpack(msgpack.packb([[kind, size, {"timestamp": constant}, {}]]))
+        unpack_blocks(msgpack.packb([[kind, size, {"timestamp": constant}, {}]]))
 
 
 def assert_harmless(data: bytes) -> None:
     """Bytes give blocks whose every row can be looked at, or a ValueError."""
     try:
-        found = unpack(data)
+        found = unpack_blocks(data)
     except ValueError:
         return
     for each in found:
@@ -217,16 +216,16 @@ def assert_harmless(data: bytes) -> None:
             assert all(value is None or isinstance(value, str) for value in text.rows())
 
 
-def test_what_is_packed_is_always_taken_back_however_large(
+def test_block_beyond_the_limit_is_packed_in_parts(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("aegisd.store.journal.payload.MAX_EVENTS", 3)
     sent = [{"method": "GET", "path": f"/{i}", "status_code": 200} for i in range(10)]
-    (block,) = decoded_by(Decoder(MAX_AGE), [msgpack.packb(sent)]).blocks
-    held = unpack(pack([block]))
+    (block,) = decoded_by(open_decoder(), [msgpack.packb(sent)]).blocks
+    held = unpack_blocks(pack_blocks([block]))
     assert [part.size for part in held] == [3, 3, 3, 1]
     assert rows(held) == rows([block])
 
 
-def test_nothing_that_is_decoded_is_larger_than_an_entry_may_hold() -> None:
+def test_decoded_blocks_stay_within_the_limit() -> None:
     assert 2 * MAX_READ_ROWS < MAX_EVENTS

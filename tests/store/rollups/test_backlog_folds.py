@@ -8,20 +8,21 @@ from typing import Any
 import pytest
 from store import folds
 from store.cluster import bounded
-from store.databases import ask, begin, database
+from store.databases import NODE, ask, begin, database
 from store.folds import Time, assert_same, store
 
+from aegisd.alerts.archive import Archive
 from aegisd.config.settings import Rollups
+from aegisd.events.units import SECOND_US
 from aegisd.store.database.postgres import Postgres, Session
 from aegisd.store.rollups import folding
 from aegisd.store.rollups.folding import Folded, Portion
-from aegisd.store.schema.layouts import PARTITIONS, TIMESCALEDB
-from aegisd.store.schema.levels import DAY, FINE, KINDS, MINUTE, SECOND, SUFFIXES
-from aegisd.store.schema.schema import PARTITIONED, Partition
+from aegisd.store.schema import PARTITIONED, Layout, Partition
+from aegisd.store.schema.levels import DAY, FINE, KINDS, MINUTE, SUFFIXES
 from aegisd.store.upkeep import maintenance
 from aegisd.store.upkeep.policy import kept_from
 
-NOW = 20_605 * DAY * SECOND + 10 * 3600 * SECOND
+NOW = 20_605 * DAY * SECOND_US + 10 * 3600 * SECOND_US
 NODES = ("a", "b", "c")
 LEFT = "SELECT count(*)::int FROM request_pieces"
 
@@ -30,20 +31,20 @@ async def late(postgres: Postgres, count: int, days: int = 28) -> list[folds.Eve
     """Events of the last ``days``, stored and not folded."""
     chance = random.Random(count)
     made = folds.events(
-        chance, count, NODES, lambda: NOW - chance.randrange(61, days * DAY) * SECOND
+        chance, count, NODES, lambda: NOW - chance.randrange(61, days * DAY) * SECOND_US
     )
     await store(postgres, made)
     return made
 
 
-@pytest.mark.parametrize("layout", [PARTITIONS, TIMESCALEDB])
+@pytest.mark.parametrize("layout", [Layout.PARTITIONS, Layout.TIMESCALEDB])
 @bounded
 async def test_no_plan_goes_through_all_pieces_for_each_row_of_a_level(
     dsn: str, layout: str
 ) -> None:
     """Also where no table has statistics, as fresh partitions have none."""
     kept = kept_from(Rollups(), NOW)
-    day = NOW // (DAY * SECOND) - 1
+    day = NOW // (DAY * SECOND_US) - 1
     chance = random.Random(1)
     plans: list[Any] = []
     async with database(dsn) as postgres:
@@ -53,7 +54,7 @@ async def test_no_plan_goes_through_all_pieces_for_each_row_of_a_level(
         )
         for _ in range(2):  # the second time there are rows to add to
             made = folds.events(
-                chance, 4000, NODES, lambda: (day * DAY + chance.randrange(DAY // 2)) * SECOND
+                chance, 4000, NODES, lambda: (day * DAY + chance.randrange(DAY // 2)) * SECOND_US
             )
             await store(postgres, made)
 
@@ -106,7 +107,7 @@ def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
 async def test_a_portion_that_fails_is_halved_until_it_is_folded(dsn: str) -> None:
     """Here Postgres refuses what is more than a few rows, as a time limit would."""
     async with database(dsn) as postgres:
-        await begin(postgres, NOW - 40 * DAY * SECOND)
+        await begin(postgres, NOW - 40 * DAY * SECOND_US)
         made = await late(postgres, 300, days=2)
         await ask(
             dsn,
@@ -138,7 +139,7 @@ async def test_a_backlog_is_folded_pass_by_pass_and_the_other_duties_have_their_
 ) -> None:
     monkeypatch.setattr(maintenance, "PASS_SECONDS", 60)
     async with database(dsn) as postgres:
-        await begin(postgres, NOW - 40 * DAY * SECOND)
+        await begin(postgres, NOW - 40 * DAY * SECOND_US)
         made = await late(postgres, 200)
         time = Time(NOW)
 
@@ -146,11 +147,13 @@ async def test_a_backlog_is_folded_pass_by_pass_and_the_other_duties_have_their_
             time.steady += 10  # each look takes long: a portion has two
             return time.clocks()
 
-        keeper = maintenance.Maintainer(postgres, maintenance.Metrics(), clocks, time.database)
+        keeper = maintenance.Maintainer(
+            postgres, maintenance.Metrics(), clocks, Archive(postgres, NODE), time.database
+        )
         assert await keeper.maintain()
         ((left,),) = await postgres.fetch(LEFT)
         assert 0 < left < 200
-        ahead = Partition.of("request_metrics", NOW // (DAY * SECOND) + 2)
+        ahead = Partition.of("request_metrics", NOW // (DAY * SECOND_US) + 2)
         assert ahead in await postgres.partitions()
         while await postgres.fetch(LEFT) != [(0,)]:
             assert await keeper.maintain()
@@ -163,12 +166,12 @@ async def test_pieces_of_a_day_that_came_after_the_partitions_were_made_wait_for
 ) -> None:
     kept = kept_from(Rollups(), NOW)
     async with database(dsn) as postgres:
-        await begin(postgres, NOW - 40 * DAY * SECOND)
+        await begin(postgres, NOW - 40 * DAY * SECOND_US)
         made = await late(postgres, 20, days=2)
 
         async def work(session: Session) -> Folded | None:
-            days = frozenset({NOW // (DAY * SECOND)})
-            return await folding.fold(session, Portion(NOW, kept, days, 1000, PARTITIONS))
+            days = frozenset({NOW // (DAY * SECOND_US)})
+            return await folding.fold(session, Portion(NOW, kept, days, 1000, Layout.PARTITIONS))
 
         assert await postgres.fold(work) == Folded(more=True, full=False)
         assert await Time(NOW).keeper(postgres).fold()

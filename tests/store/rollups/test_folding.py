@@ -10,19 +10,20 @@ import trio.testing
 from attrs import evolve
 from store import folds
 from store.cluster import bounded
-from store.databases import ask, begin, database, database_name, eventually, session, until
+from store.databases import NODE, ask, begin, database, database_name, eventually, session, until
 from store.folds import Event, Time, assert_same, store
 from structlog.testing import capture_logs
 
+from aegisd.alerts.archive import Archive
 from aegisd.config.settings import Metrics, Rollups
 from aegisd.events.counters import OTHER
+from aegisd.events.units import SECOND_US
 from aegisd.store.database.postgres import Postgres, Session
 from aegisd.store.rollups import folding
 from aegisd.store.rollups.folding import Folded, Portion
 from aegisd.store.rollups.rollup import MAX_NAMES
-from aegisd.store.schema.layouts import CITUS
-from aegisd.store.schema.levels import DAY, ENDPOINTS, HOUR, KEYS, KINDS, REQUESTS, SECOND, Kind
-from aegisd.store.schema.schema import PARTITIONED, Partition
+from aegisd.store.schema import PARTITIONED, Layout, Partition
+from aegisd.store.schema.levels import DAY, ENDPOINTS, HOUR, KEYS, KINDS, REQUESTS, Kind
 from aegisd.store.upkeep import maintenance
 from aegisd.store.upkeep.maintenance import Maintainer
 from aegisd.store.upkeep.policy import kept_from
@@ -34,7 +35,7 @@ STEPS = (1, 19, 20, 45, 61, 700, HOUR, 2 * HOUR, 7 * HOUR)
 
 def at(*date: int) -> int:
     """Microseconds since 1970 of a time in UTC."""
-    return int(datetime(*date, tzinfo=UTC).timestamp()) * SECOND
+    return int(datetime(*date, tzinfo=UTC).timestamp()) * SECOND_US
 
 
 def maintainer(postgres: Postgres, now: int) -> Maintainer:
@@ -48,8 +49,8 @@ def maintainer(postgres: Postgres, now: int) -> Maintainer:
         (at(2026, 10, 24, 19), 3, None),  # and back
         (at(2026, 12, 31, 18), 2, None),
         (at(2026, 2, 28, 21), 1, None),
-        (at(2026, 10, 24, 21), 3, CITUS),  # pieces are marked first
-        (at(2026, 7, 14, 10), 1, CITUS),
+        (at(2026, 10, 24, 21), 3, Layout.CITUS),  # pieces are marked first
+        (at(2026, 7, 14, 10), 1, Layout.CITUS),
     ],
 )
 @bounded
@@ -61,27 +62,29 @@ async def test_every_level_holds_each_event_once_whenever_it_is_folded(
     now = start
     await ask(dsn, f"ALTER DATABASE {database_name(dsn)} SET timezone = 'Europe/Berlin'")
     async with database(dsn) as postgres:
-        await begin(postgres, start - 3 * DAY * SECOND)
+        await begin(postgres, start - 3 * DAY * SECOND_US)
         if layout is not None:
-            postgres._home = evolve(postgres.home, layout=layout)
+            postgres._pool.installation = evolve(postgres.installation, layout=layout)
         folded = 0
         for _ in range(12):
             came = folds.events(
                 chance,
                 25,
                 NODES[: chance.randint(1, nodes)],
-                lambda now=now: now - SECOND * chance.choice(LATE) - chance.randrange(60 * SECOND),
+                lambda now=now: (
+                    now - SECOND_US * chance.choice(LATE) - chance.randrange(60 * SECOND_US)
+                ),
             )
             await store(postgres, came)
             made += came
-            now += chance.choice(STEPS) * SECOND
+            now += chance.choice(STEPS) * SECOND_US
             folded += await maintainer(postgres, now).fold()
             await assert_same(postgres, made, NODES[:nodes], kept_from(Rollups(), now))
             if layout is None:
                 await assert_no_row_twice(postgres)
         assert folded > 6
         pieces = "SELECT count(*)::int FROM request_pieces"
-        now += 10 * HOUR * SECOND
+        now += 10 * HOUR * SECOND_US
         assert await maintainer(postgres, now).fold()
         assert await postgres.fetch(pieces) == [(0,)]
         assert await postgres.fetch(f"{pieces.replace('pieces', 'rollups_1h')}") != [(0,)]
@@ -107,9 +110,9 @@ async def test_events_of_weeks_without_a_fold_are_in_every_level_that_is_kept(ds
     chance = random.Random(1)
     async with database(dsn) as postgres:
         await begin(postgres, start)
-        first = folds.events(chance, 60, NODES, lambda: start + chance.randrange(DAY * SECOND))
+        first = folds.events(chance, 60, NODES, lambda: start + chance.randrange(DAY * SECOND_US))
         await store(postgres, first)
-        assert await maintainer(postgres, start + 20 * HOUR * SECOND).fold()
+        assert await maintainer(postgres, start + 20 * HOUR * SECOND_US).fold()
         second = folds.events(chance, 60, NODES, lambda: chance.randrange(start, now))
         await store(postgres, second)
         await maintainer(postgres, now).maintain()
@@ -123,7 +126,7 @@ async def test_the_busiest_names_of_each_bucket_are_kept_and_the_rest_is_other(d
 
     def own(node: str, first: int) -> list[Event]:
         return [
-            Event(now - 60 * SECOND * (5 + minute), node, kind, names(kind, i), 200, 1000 + i)
+            Event(now - 60 * SECOND_US * (5 + minute), node, kind, names(kind, i), 200, 1000 + i)
             for minute in (0, 1, 70)
             for kind in ("request", "rate_limit")
             for i in range(first, first + 150)
@@ -135,11 +138,11 @@ async def test_the_busiest_names_of_each_bucket_are_kept_and_the_rest_is_other(d
 
     made = own("a", 0) + own("b", 100)
     async with database(dsn) as postgres:
-        await begin(postgres, now - DAY * SECOND)
+        await begin(postgres, now - DAY * SECOND_US)
         for hours in (0, 1, 30):
             if hours == 0:
                 await store(postgres, made)
-            assert await maintainer(postgres, now + hours * HOUR * SECOND).fold()
+            assert await maintainer(postgres, now + hours * HOUR * SECOND_US).fold()
             for kind in (ENDPOINTS, KEYS):
                 for level in kind.levels:
                     await assert_bounded(postgres, kind, level, made)
@@ -148,13 +151,13 @@ async def test_the_busiest_names_of_each_bucket_are_kept_and_the_rest_is_other(d
 @bounded
 async def test_a_method_that_is_called_other_gets_no_more_places(dsn: str) -> None:
     now = at(2026, 5, 5, 12, 30)
-    late = now - 40 * 60 * SECOND
+    late = now - 40 * 60 * SECOND_US
     async with database(dsn) as postgres:
-        await begin(postgres, now - DAY * SECOND)
+        await begin(postgres, now - DAY * SECOND_US)
         for fold in range(3):
             names = [(OTHER, f"/{fold}/{i}") for i in range(150)]
             await store(postgres, [Event(late, "a", "request", n, 200, 1000) for n in names])
-            assert await maintainer(postgres, now + fold * HOUR * SECOND).fold()
+            assert await maintainer(postgres, now + fold * HOUR * SECOND_US).fold()
         for level in ENDPOINTS.levels[:2]:
             counted = f"SELECT count(*), sum(requests)::int FROM {ENDPOINTS.table(level)}"
             rows, requests = (await ask(dsn, f"{counted} WHERE NOT summed"))[0]
@@ -188,7 +191,7 @@ async def test_nothing_counts_twice_or_not_at_all_while_all_go_on_at_once(
 ) -> None:
     """Whoever reads sees what was committed: as many events as the journals' positions say."""
     start = at(2026, 6, 1, 10, 59)
-    clock = iter(range(start, start + DAY * SECOND, 21 * SECOND))
+    clock = iter(range(start, start + DAY * SECOND_US, 21 * SECOND_US))
     chance = random.Random(nodes)
     made: list[Event] = []
     folded, read, writing = 0, 0, nodes
@@ -199,14 +202,14 @@ async def test_nothing_counts_twice_or_not_at_all_while_all_go_on_at_once(
         for other in others:
             await other.prepare()
         await begin(first, start)
-        await maintainer(first, start - 60 * SECOND).maintain()
+        await maintainer(first, start - 60 * SECOND_US).maintain()
 
         async def write(node: str) -> None:
             nonlocal writing
             async with database(dsn) as postgres:
                 for _ in range(15):
                     came = folds.events(
-                        chance, 20, [node], lambda: start - chance.randrange(2 * HOUR * SECOND)
+                        chance, 20, [node], lambda: start - chance.randrange(2 * HOUR * SECOND_US)
                     )
                     await store(postgres, came)
                     made.extend(came)
@@ -240,10 +243,10 @@ async def test_nothing_counts_twice_or_not_at_all_while_all_go_on_at_once(
                 read += 1
         assert folded > 3
         assert read > 3
-        while not await maintainer(first, next(clock) + DAY * SECOND).fold():
+        while not await maintainer(first, next(clock) + DAY * SECOND_US).fold():
             pass
         await assert_same(
-            first, made, NODES[:nodes], kept_from(Rollups(), start + 2 * DAY * SECOND)
+            first, made, NODES[:nodes], kept_from(Rollups(), start + 2 * DAY * SECOND_US)
         )
 
 
@@ -252,14 +255,14 @@ async def test_of_many_maintainers_one_at_a_time_folds(dsn: str) -> None:
     """While one is at it, the others go on without waiting; and before it's time, all do."""
     now = at(2026, 6, 1, 10)
     async with database(dsn) as one, database(dsn) as other, session(dsn) as execute:
-        await begin(one, now - DAY * SECOND)
+        await begin(one, now - DAY * SECOND_US)
         await other.prepare()
         await execute("BEGIN; SELECT * FROM rollup_progress FOR UPDATE")
         assert not await maintainer(one, now).fold()
         await execute("COMMIT")
         assert await maintainer(one, now).fold()
-        assert not await maintainer(other, now + 19 * SECOND).fold()
-        assert await maintainer(other, now + 20 * SECOND).fold()
+        assert not await maintainer(other, now + 19 * SECOND_US).fold()
+        assert await maintainer(other, now + 20 * SECOND_US).fold()
 
 
 @bounded
@@ -268,13 +271,13 @@ async def test_a_clock_that_was_far_ahead_stops_nobody_from_folding(dsn: str) ->
     chance = random.Random(5)
     made: list[Event] = []
     async with database(dsn) as postgres:
-        await begin(postgres, now - DAY * SECOND)
+        await begin(postgres, now - DAY * SECOND_US)
         for ahead in (0, 40 * DAY, 1, 60, 4000):  # seconds
-            came = folds.events(chance, 20, NODES, lambda: now - chance.randrange(HOUR * SECOND))
+            came = folds.events(chance, 20, NODES, lambda: now - chance.randrange(HOUR * SECOND_US))
             await store(postgres, came)
             made += came
-            assert await maintainer(postgres, now + ahead * SECOND).fold()
-        kept = kept_from(Rollups(), now + 40 * DAY * SECOND)
+            assert await maintainer(postgres, now + ahead * SECOND_US).fold()
+        kept = kept_from(Rollups(), now + 40 * DAY * SECOND_US)
         await assert_same(postgres, made, NODES, kept)
 
 
@@ -282,15 +285,15 @@ async def test_a_clock_that_was_far_ahead_stops_nobody_from_folding(dsn: str) ->
 async def test_a_writer_does_not_wait_for_a_fold(dsn: str) -> None:
     now = at(2026, 6, 1, 10)
     chance = random.Random(6)
-    made = folds.events(chance, 50, NODES, lambda: now - chance.randrange(HOUR * SECOND))
-    late = folds.events(chance, 50, NODES, lambda: now - chance.randrange(HOUR * SECOND))
+    made = folds.events(chance, 50, NODES, lambda: now - chance.randrange(HOUR * SECOND_US))
+    late = folds.events(chance, 50, NODES, lambda: now - chance.randrange(HOUR * SECOND_US))
     waits = "SELECT count(*)::int FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
     async with database(dsn) as postgres, database(dsn) as writer, session(dsn) as execute:
-        await begin(postgres, now - DAY * SECOND)
+        await begin(postgres, now - DAY * SECOND_US)
         await store(postgres, made)
-        await maintainer(postgres, now - 60 * SECOND).maintain()
+        await maintainer(postgres, now - 60 * SECOND_US).maintain()
         kept = kept_from(Rollups(), now)
-        days = frozenset({now // (DAY * SECOND)})
+        days = frozenset({now // (DAY * SECOND_US)})
 
         async def work(session: Session) -> Folded | None:
             done = await folding.fold(session, Portion(now, kept, days, 1000, "partitions"))
@@ -308,26 +311,28 @@ async def test_a_writer_does_not_wait_for_a_fold(dsn: str) -> None:
         await assert_same(postgres, made + late, NODES, kept)
 
 
-@pytest.mark.parametrize("layout", ["partitions", CITUS])
+@pytest.mark.parametrize("layout", ["partitions", Layout.CITUS])
 @bounded
 async def test_what_is_too_much_at_once_is_folded_in_portions(dsn: str, layout: str) -> None:
     """The oldest pieces first: of a day at most, and whole minutes."""
     now = at(2026, 6, 1, 10)
     chance = random.Random(8)
-    made = folds.events(chance, 150, NODES, lambda: now - chance.randrange(50 * HOUR * SECOND))
-    busy = folds.events(chance, 60, NODES, lambda: now - 30 * HOUR * SECOND + chance.randrange(9))
+    made = folds.events(chance, 150, NODES, lambda: now - chance.randrange(50 * HOUR * SECOND_US))
+    busy = folds.events(
+        chance, 60, NODES, lambda: now - 30 * HOUR * SECOND_US + chance.randrange(9)
+    )
     async with database(dsn) as postgres:
-        await begin(postgres, now - 3 * DAY * SECOND)
-        postgres._home = evolve(postgres.home, layout=layout)
+        await begin(postgres, now - 3 * DAY * SECOND_US)
+        postgres._pool.installation = evolve(postgres.installation, layout=layout)
         for event in made + busy:  # a piece each
             await store(postgres, [event])
         left, kept = [210], kept_from(Rollups(), now)
         await postgres.make_partitions(
-            Partition.of(table, now // (DAY * SECOND) - ago)
+            Partition.of(table, now // (DAY * SECOND_US) - ago)
             for table in PARTITIONED
             for ago in range(4)
         )
-        days = frozenset(range(now // (DAY * SECOND) - 3, now // (DAY * SECOND) + 1))
+        days = frozenset(range(now // (DAY * SECOND_US) - 3, now // (DAY * SECOND_US) + 1))
 
         async def work(session: Session) -> Folded | None:
             return await folding.fold(session, Portion(now, kept, days, 25, layout))
@@ -341,16 +346,16 @@ async def test_what_is_too_much_at_once_is_folded_in_portions(dsn: str, layout: 
             left += [n for (n,) in await postgres.fetch("SELECT count(*)::int FROM request_pieces")]
         assert left == sorted(left, reverse=True)
         assert len(left) > 6
-        assert left[-1] == sum(event.moment >= now - 60 * SECOND for event in made)
+        assert left[-1] == sum(event.moment >= now - 60 * SECOND_US for event in made)
 
 
 @bounded
 async def test_one_turn_folds_all_portions(dsn: str) -> None:
     now = at(2026, 6, 1, 10)
     chance = random.Random(8)
-    made = folds.events(chance, 60, NODES, lambda: now - chance.randrange(61, 200_000) * SECOND)
+    made = folds.events(chance, 60, NODES, lambda: now - chance.randrange(61, 200_000) * SECOND_US)
     async with database(dsn) as postgres:
-        await begin(postgres, now - 3 * DAY * SECOND)
+        await begin(postgres, now - 3 * DAY * SECOND_US)
         await store(postgres, made)
         assert await maintainer(postgres, now).maintain()
         assert await postgres.fetch("SELECT count(*) FROM request_pieces") == [(0,)]
@@ -360,10 +365,10 @@ async def test_one_turn_folds_all_portions(dsn: str) -> None:
 async def some(postgres: Postgres, now: int) -> list[Event]:
     """Events of the last three hours, folded but for some."""
     chance = random.Random(now)
-    await begin(postgres, now - DAY * SECOND)
-    made = folds.events(chance, 80, NODES, lambda: now - chance.randrange(3 * HOUR * SECOND))
+    await begin(postgres, now - DAY * SECOND_US)
+    made = folds.events(chance, 80, NODES, lambda: now - chance.randrange(3 * HOUR * SECOND_US))
     await store(postgres, made[:60])
-    assert await maintainer(postgres, now - 20 * SECOND).fold()
+    assert await maintainer(postgres, now - 20 * SECOND_US).fold()
     await store(postgres, made[60:])
     return made
 
@@ -378,13 +383,13 @@ async def test_a_lost_row_of_progress_comes_back_with_the_next_fold(dsn: str) ->
         assert not await keeper.fold()
         assert await keeper.fold()
         await assert_same(postgres, made, NODES, kept_from(Rollups(), now))
-        later = now + 30 * HOUR * SECOND
+        later = now + 30 * HOUR * SECOND_US
         assert await maintainer(postgres, later).fold()
         await ask(dsn, "DELETE FROM rollup_progress")
-        late = folds.events(random.Random(9), 20, NODES, lambda: now + HOUR * SECOND)
+        late = folds.events(random.Random(9), 20, NODES, lambda: now + HOUR * SECOND_US)
         await store(postgres, late)
         for _ in range(2):
-            await maintainer(postgres, later + 60 * SECOND).fold()
+            await maintainer(postgres, later + 60 * SECOND_US).fold()
         await assert_same(postgres, made + late, NODES, kept_from(Rollups(), later))
 
 
@@ -400,7 +405,7 @@ async def test_a_partition_that_was_dropped_by_hand_is_made_again(dsn: str) -> N
         await postgres.execute("DELETE FROM request_pieces")
         await postgres.execute("DELETE FROM endpoint_pieces")
         await postgres.execute("DELETE FROM rate_limit_pieces")
-        assert await maintainer(postgres, now + 10 * 60 * SECOND).fold()
+        assert await maintainer(postgres, now + 10 * 60 * SECOND_US).fold()
         hours = "SELECT sum(requests)::int FROM request_rollups_1h WHERE NOT summed"
         closed = range(at(2026, 6, 1, 23), at(2026, 6, 2))
         last = [e for e in made[:60] if e.moment in closed and e.kind == "request"]
@@ -425,9 +430,10 @@ async def test_what_cannot_be_folded_is_told_once_and_tried_again(
             time.pass_(30)
             return time.now
 
+        keeper = Maintainer(postgres, Metrics(), time.clocks, Archive(postgres, NODE), clock)
         with capture_logs() as logs:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(Maintainer(postgres, Metrics(), time.clocks, clock).run, ready)
+                nursery.start_soon(keeper.run, ready)
                 await trio.testing.wait_all_tasks_blocked(0.01)
                 assert tried == 0
                 ready.set()

@@ -13,10 +13,11 @@ from store.databases import DAY, NODE, NOON, block, database, write
 
 from aegisd.events.block import ABSENT, Block
 from aegisd.events.counters import OTHER
+from aegisd.events.units import SECOND_US
 from aegisd.stats import sketch
 from aegisd.store.rollups.pieces import piece_rows
 from aegisd.store.rollups.rollup import MAX_NAMES, Pieces, Rollups, roll_up
-from aegisd.store.schema.levels import SECOND, floor
+from aegisd.store.schema.levels import floor
 
 Event = dict[str, Any]
 Key = tuple[Any, ...]
@@ -33,8 +34,10 @@ COUNTERS = {
 }
 
 moments = st.one_of(
-    st.integers(NOON - 90 * SECOND, NOON + 90 * SECOND),
-    st.sampled_from([NOON - 1, NOON, NOON + 10 * SECOND - 1, NOON + 60 * SECOND, 0, NOON - DAY]),
+    st.integers(NOON - 90 * SECOND_US, NOON + 90 * SECOND_US),
+    st.sampled_from(
+        [NOON - 1, NOON, NOON + 10 * SECOND_US - 1, NOON + 60 * SECOND_US, 0, NOON - DAY]
+    ),
 )
 requests = st.fixed_dictionaries(
     {
@@ -121,7 +124,7 @@ def test_of_a_minute_the_busiest_endpoints_keep_their_names(distinct: int) -> No
     """Endpoint i has i // 100 + 1 requests in the first minute, so that many tie."""
     events = [
         {
-            "timestamp": NOON + minute * 60 * SECOND,
+            "timestamp": NOON + minute * 60 * SECOND_US,
             "method": "GET",
             "endpoint": OTHER if i == distinct - 1 else f"/{i}",  # one is really called so
             "status_code": 200,
@@ -143,7 +146,7 @@ def test_of_a_minute_the_busiest_endpoints_keep_their_names(distinct: int) -> No
 def test_of_a_minute_the_keys_with_most_denials_keep_their_names(distinct: int) -> None:
     """Where denials tie, those with most decisions do."""
     events = [
-        {"timestamp": NOON + minute * 60 * SECOND, "key": f"k{i}", "allowed": n < i % 3}
+        {"timestamp": NOON + minute * 60 * SECOND_US, "key": f"k{i}", "allowed": n < i % 3}
         for minute in (0, 1)
         for i in range(distinct if minute == 0 else 3)
         for n in range(i % 5 + 1)
@@ -179,7 +182,7 @@ async def test_pieces_are_rows_with_the_same_figures(dsn: str) -> None:
     chance = np.random.default_rng(7460)
     requests_ = [
         {
-            "timestamp": int(NOON + chance.integers(0, 300 * SECOND)),
+            "timestamp": int(NOON + chance.integers(0, 300 * SECOND_US)),
             "method": str(chance.choice(["GET", "P" * 16])),
             "endpoint": str(chance.choice(["/", "/é" * 300, OTHER, ""])),
             "status_code": int(chance.choice([0, 200, 429, 503])),

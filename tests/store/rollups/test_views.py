@@ -9,12 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 from store.cluster import bounded
-from store.databases import DAY, ask, database, database_name
+from store.databases import DAY, NOON, ask, block, database, database_name, write
 from store.weeks import EVENTS, NOW, Event, fill
 
+from aegisd.events.counters import REQUEST_COUNTERS, STATUS_RANGES, counted, counted_sql
+from aegisd.events.protocol import MAX_STATUS
+from aegisd.events.units import SECOND_US
 from aegisd.stats import sketch
-from aegisd.store.schema.levels import SECOND, floor
-from aegisd.store.schema.schema import Partition
+from aegisd.store.schema import Partition
+from aegisd.store.schema.levels import floor
 
 LEVELS = {"minute": 60, "hour": 3600, "day": 86_400}
 KINDS = {
@@ -73,7 +76,7 @@ def expected(view: str) -> dict[tuple[Any, ...], dict[str, Any]]:
     names, holds = KINDS[kind]
     groups = defaultdict(list)
     for event in filter(holds, EVENTS):
-        bucket = floor(event.moment, LEVELS[level]) / SECOND
+        bucket = floor(event.moment, LEVELS[level]) / SECOND_US
         node = [event.node] if by else []
         groups[(bucket, *node, *(getattr(event, name) for name in names))].append(event)
     return {key: figures(events) for key, events in groups.items()}
@@ -126,7 +129,7 @@ async def test_of_a_day_only_its_partitions_are_read_and_over_an_index(dsn: str)
     # the planner is to take an index wherever there is one, though the tables are small
     await ask(dsn, f"ALTER DATABASE {database_name(dsn)} SET enable_seqscan = off")
     ((days,),) = await ask(
-        dsn, "SELECT extract(epoch FROM now() - to_timestamp($1))::float8 / 86400", NOW / SECOND
+        dsn, "SELECT extract(epoch FROM now() - to_timestamp($1))::float8 / 86400", NOW / SECOND_US
     )
     for view in VIEWS:
         ((answer,),) = await ask(
@@ -148,6 +151,30 @@ async def test_of_a_day_only_its_partitions_are_read_and_over_an_index(dsn: str)
 
 SMALL = ("request_pieces", "endpoint_pieces", "rate_limit_pieces", "rollup_progress")
 DAYS = ("request_rollups_1d", "endpoint_rollups_1d", "rate_limit_rollups_1d")
+
+
+@bounded
+async def test_every_status_counts_alike_in_views_in_rows_and_in_python(dsn: str) -> None:
+    """Status s in the minute s, so that each has a row of the view by itself."""
+    minute = 60 * SECOND_US
+    first = floor(NOON, 86_400)
+    statuses = np.arange(MAX_STATUS + 1)
+    events = [
+        {"timestamp": first + minute * status, "status_code": status}
+        for status in statuses.tolist()
+    ]
+    async with database(dsn) as postgres:
+        await write(postgres, block("request", events))
+    counters = ", ".join(f"{name}::int" for name in REQUEST_COUNTERS)
+    rows = await ask(dsn, f"SELECT {counters} FROM requests_per_minute ORDER BY bucket")
+    found = dict(zip(REQUEST_COUNTERS, np.array(rows).T, strict=True))
+    assert (found.pop("requests") == 1).all()
+    for name, column in found.items():
+        assert (column == counted(name, statuses)).all(), name
+    for name in STATUS_RANGES:
+        condition = counted_sql(name, "status_code")
+        holding = await ask(dsn, f"SELECT status_code FROM request_metrics WHERE {condition}")
+        assert {status for (status,) in holding} == {*statuses[counted(name, statuses)]}, name
 
 
 @bounded

@@ -1,4 +1,4 @@
-"""What a role that does not own the tables may do with the owner's rights, and what not."""
+"""A role that does not own the tables gets none of the owner's other rights."""
 
 import asyncpg
 import pytest
@@ -29,7 +29,7 @@ OF_A_TABLE_OF_THEIRS = """
 
 @bounded
 @pytest.mark.parametrize("table", ["request", "request_metrics"])
-async def test_a_table_of_the_role_s_own_brings_no_code_to_the_owner(dsn: str, table: str) -> None:
+async def test_role_cannot_run_code_as_owner_by_a_table_of_its_own(dsn: str, table: str) -> None:
     role = f"granted_{dsn.partition('/test_')[2].partition('?')[0]}"
     await ask(dsn, f"CREATE ROLE {role} LOGIN PASSWORD 'pw'")
     try:

@@ -1,4 +1,4 @@
-"""The layouts of TimescaleDB and Citus: their SQL, and the whole way through them.
+"""The layouts of TimescaleDB and Citus: their SQL, and all work in them.
 
 Neither extension can be installed everywhere. So what differs from plain Postgres is run here on
 plain Postgres, with functions of the extensions' names that note how they were called; and on the
@@ -23,6 +23,7 @@ from store.folds import Time
 
 from aegisd.config.settings import Metrics
 from aegisd.errors import SchemaError
+from aegisd.events.units import SECOND_US
 from aegisd.store.backlog.backlog import Backlog
 from aegisd.store.database.postgres import Postgres, open_postgres
 from aegisd.store.history.figures import EndpointTotals, KeyTotals
@@ -30,14 +31,15 @@ from aegisd.store.history.history import History
 from aegisd.store.history.ranges import named
 from aegisd.store.journal.journal import Journal
 from aegisd.store.rollups.folding import PIECES
-from aegisd.store.schema import layouts
-from aegisd.store.schema.levels import KINDS, SECOND
-from aegisd.store.schema.schema import PARTITIONED, RAW, migrations
+from aegisd.store.schema import Installation, Layout, layouts
+from aegisd.store.schema.levels import KINDS
+from aegisd.store.schema.migrate import migrations
+from aegisd.store.schema.tables import PARTITIONED, RAW
 from aegisd.store.upkeep.policy import Policy, kept_from
 
 REAL = {
-    layouts.TIMESCALEDB: "AEGISD_TEST_TIMESCALEDB",
-    layouts.CITUS: "AEGISD_TEST_CITUS",
+    Layout.TIMESCALEDB: "AEGISD_TEST_TIMESCALEDB",
+    Layout.CITUS: "AEGISD_TEST_CITUS",
 }
 
 NOTED = """
@@ -82,11 +84,11 @@ END
 $body$;
 CREATE EVENT TRIGGER one_at_a_time ON ddl_command_start EXECUTE FUNCTION one_at_a_time();
 """
-"""What Citus refuses: statements that change tables, together in one command."""
+"""Refuses what Citus refuses: two statements in one command that change tables."""
 
 
 async def make_by_hand(dsn: str, layout: str) -> None:
-    """The schema of a layout, made as ``bring_up`` would where the extension is."""
+    """The schema of a layout, made as ``prepare_schema`` makes it where the extension is."""
     await run_script(dsn, NOTED)
     await ask(
         dsn,
@@ -115,35 +117,37 @@ async def run_script(dsn: str, sql: str) -> None:
 
 @asynccontextmanager
 async def laid_out(dsn: str, layout: str) -> AsyncIterator[Postgres]:
-    async with open_postgres(migrate=True, layout=layout) as postgres:
+    async with open_postgres(migrate=True, layout=layout, schema="aegisd") as postgres:
         postgres.dsn = dsn
         await postgres.prepare()
-        assert postgres.home.layout == layout
+        assert postgres.installation.layout == layout
         yield postgres
 
 
 @bounded
-async def test_the_schema_is_made_by_one_statement_at_a_time(dsn: str) -> None:
+async def test_each_statement_that_changes_tables_is_sent_alone(dsn: str) -> None:
     await run_script(dsn, ONE_AT_A_TIME)
     with pytest.raises(asyncpg.PostgresError, match="multiple utility events"):
         await run_script(dsn, "CREATE TABLE a (); CREATE TABLE b ()")
-    async with laid_out(dsn, layouts.PARTITIONS) as postgres:
+    async with laid_out(dsn, Layout.PARTITIONS) as postgres:
         await write(postgres, requests())
     assert await ask(dsn, "SELECT count(*) FROM request_metrics") == [(1,)]
 
 
-@pytest.mark.parametrize("layout", [layouts.TIMESCALEDB, layouts.CITUS])
+@pytest.mark.parametrize("layout", [Layout.TIMESCALEDB, Layout.CITUS])
 @bounded
-async def test_everything_works_in_it_on_plain_postgres(dsn: str, layout: str, state: Path) -> None:
+async def test_layout_works_from_writing_to_history_on_plain_postgres(
+    dsn: str, layout: str, state: Path
+) -> None:
     await make_by_hand(dsn, layout)
     await run_script(dsn, ONE_AT_A_TIME)
     async with laid_out(dsn, layout) as postgres:
-        await whole_way(postgres, state)
+        await work_from_writing_to_history(postgres, state)
     made = "SELECT count(*) FROM changes WHERE tag = 'CREATE TABLE' GROUP BY transaction"
     at_once = [count for (count,) in await ask(dsn, made)]
     assert at_once == [1] * len(at_once), "on Citus a partition takes up to a second"
     partitions = await ask(dsn, "SELECT count(*) FROM pg_inherits")
-    assert (partitions[0][0] == 0) == (layout == layouts.TIMESCALEDB)
+    assert (partitions[0][0] == 0) == (layout == Layout.TIMESCALEDB)
 
 
 @pytest.mark.parametrize(
@@ -159,23 +163,25 @@ async def test_everything_works_in_it_on_plain_postgres(dsn: str, layout: str, s
     ],
 )
 @bounded
-async def test_everything_works_in_the_real_one(layout: str, state: Path) -> None:
+async def test_layout_works_from_writing_to_history_on_the_real_extension(
+    layout: str, state: Path
+) -> None:
     dsn = os.environ[REAL[layout]]
     await ask(dsn, "DROP SCHEMA public CASCADE")
     await ask(dsn, "CREATE SCHEMA public")
     await ask(dsn, f"CREATE EXTENSION IF NOT EXISTS {layout}")
     async with laid_out(dsn, layout) as postgres:
-        await whole_way(postgres, state)
+        await work_from_writing_to_history(postgres, state)
 
 
-async def whole_way(postgres: Postgres, state: Path) -> None:
-    """Rows and pieces of two nodes, folded and late, read back as history, cleaned up."""
+async def work_from_writing_to_history(postgres: Postgres, state: Path) -> None:
+    """Write rows and pieces of two nodes, fold them, read them as history, clean up."""
     time = Time(NOON)
     maintainer = time.keeper(postgres)
     with closing(Journal(state, 1024**3, 0)) as journal:
-        history = History(postgres, Backlog(journal, lambda: time.now / SECOND), "b")
+        history = History(postgres, Backlog(journal, lambda: time.now / SECOND_US), "b")
         for node in ("a", "b"):
-            for moment in (NOON - 2 * DAY, NOON - 90 * SECOND, NOON - SECOND):
+            for moment in (NOON - 2 * DAY, NOON - 90 * SECOND_US, NOON - SECOND_US):
                 decision = block("rate_limit", [{"timestamp": moment, "allowed": False}])
                 await write(
                     postgres,
@@ -202,10 +208,10 @@ async def whole_way(postgres: Postgres, state: Path) -> None:
 
 
 @bounded
-async def test_hypertables_are_made_of_all_that_is_partitioned(dsn: str) -> None:
-    await make_by_hand(dsn, layouts.TIMESCALEDB)
+async def test_each_partitioned_table_becomes_a_hypertable(dsn: str) -> None:
+    await make_by_hand(dsn, Layout.TIMESCALEDB)
     assert await ask(dsn, "SELECT count(*) FROM pg_partitioned_table") == [(0,)]
-    for statement in layouts.set_up(layouts.TIMESCALEDB, layouts.APACHE):
+    for statement in layouts.set_up(Layout.TIMESCALEDB, layouts.APACHE):
         await ask(dsn, statement)
     made = await ask(dsn, "SELECT of, argument FROM noted")
     assert {table for table, _ in made} == set(PARTITIONED)
@@ -216,12 +222,14 @@ async def test_hypertables_are_made_of_all_that_is_partitioned(dsn: str) -> None
 
 
 @bounded
-async def test_policies_are_for_all_hypertables(dsn: str) -> None:
-    await make_by_hand(dsn, layouts.TIMESCALEDB)
-    made = layouts.set_up(layouts.TIMESCALEDB, "timescale")
+async def test_each_hypertable_gets_compression_and_retention_policies(dsn: str) -> None:
+    await make_by_hand(dsn, Layout.TIMESCALEDB)
+    made = layouts.set_up(Layout.TIMESCALEDB, "timescale")
     of_postgres = [statement for statement in made if not statement.startswith("ALTER TABLE")]
     altered = [statement for statement in made if statement.startswith("ALTER TABLE")]
-    of_tables = layouts.retention(Policy.of(Metrics()).of_tables())
+    of_tables = Installation("", "", Layout.TIMESCALEDB, "timescale").retention_policies(
+        Policy.of(Metrics()).of_tables()
+    )
     for statement in of_postgres + [each for pair in of_tables.values() for each in pair]:
         await ask(dsn, statement)
     for function in ("add_compression_policy", "remove_retention_policy", "add_retention_policy"):
@@ -238,9 +246,9 @@ async def test_policies_are_for_all_hypertables(dsn: str) -> None:
 
 
 @bounded
-async def test_all_that_has_a_node_is_distributed_by_it_and_together(dsn: str) -> None:
-    await make_by_hand(dsn, layouts.CITUS)
-    for statement in layouts.set_up(layouts.CITUS, ""):
+async def test_tables_with_a_node_are_distributed_by_it_and_colocated(dsn: str) -> None:
+    await make_by_hand(dsn, Layout.CITUS)
+    for statement in layouts.set_up(Layout.CITUS, ""):
         await ask(dsn, statement)
     noted = await ask(dsn, "SELECT of, argument FROM noted")
     first, *others = [argument for _, argument in noted]
@@ -263,13 +271,13 @@ async def test_all_that_has_a_node_is_distributed_by_it_and_together(dsn: str) -
         ("timescaledb", {"timescaledb"}, "timescaledb", "timescaledb"),
     ],
 )
-def test_the_layout_goes_by_what_is_there(
+def test_auto_layout_follows_the_extensions_and_an_existing_layout_stays(
     wanted: str, extensions: set[str], found: str | None, chosen: str
 ) -> None:
     assert layouts.choose(wanted, extensions, found) == chosen
 
 
-def test_a_layout_that_cannot_be_is_refused() -> None:
+def test_layout_without_its_extension_or_other_than_the_existing_is_refused() -> None:
     with pytest.raises(SchemaError, match="run CREATE EXTENSION citus"):
         layouts.choose("citus", {"timescaledb"}, None)
     with pytest.raises(SchemaError, match=r'set storage.layout = "partitions", or take another'):
@@ -277,8 +285,8 @@ def test_a_layout_that_cannot_be_is_refused() -> None:
 
 
 @bounded
-async def test_a_wrong_layout_is_told(dsn: str) -> None:
-    async with open_postgres(migrate=True, layout="citus") as postgres:
+async def test_layout_without_its_extension_makes_no_schema(dsn: str) -> None:
+    async with open_postgres(migrate=True, layout="citus", schema="aegisd") as postgres:
         postgres.dsn = dsn
         with pytest.raises(SchemaError, match=r'storage.layout = "citus" needs the extension'):
             await postgres.position(uuid4(), "here", 0)

@@ -13,9 +13,9 @@ from store.databases import DAY, NOON, ask, block, database, database_name, requ
 from structlog.testing import capture_logs
 from support import WHERE_TABLES_ARE
 
-from aegisd.store.embedded import cluster
+from aegisd.store.embedded import server
 from aegisd.store.embedded.cluster import embedded_postgres
-from aegisd.store.schema.schema import PARTITIONED, RAW, Partition
+from aegisd.store.schema import PARTITIONED, RAW, Partition
 
 WHERE = "SELECT tableoid::regclass::text, count(*) FROM {} GROUP BY 1 ORDER BY 1"
 NEW_YEAR = 20_089 * DAY  # 2025-01-01
@@ -36,7 +36,7 @@ async def test_rows_land_in_the_partition_of_their_utc_day(dsn: str) -> None:
 
 
 @bounded
-async def test_every_kind_gets_its_partition(dsn: str) -> None:
+async def test_each_kind_of_event_gets_its_partition(dsn: str) -> None:
     async with database(dsn) as postgres:
         kinds = ("request", "rate_limit", "backend", "system")
         await write(postgres, *(block(kind, [{}]) for kind in kinds))
@@ -46,7 +46,7 @@ async def test_every_kind_gets_its_partition(dsn: str) -> None:
 
 
 @bounded
-async def test_a_late_event_gets_the_partition_of_its_day(dsn: str) -> None:
+async def test_late_event_lands_in_its_own_day(dsn: str) -> None:
     async with database(dsn) as postgres:
         await write(postgres, requests(timestamp=NOON))
         await write(postgres, requests(timestamp=NOON - 30 * DAY))
@@ -58,7 +58,7 @@ async def test_a_late_event_gets_the_partition_of_its_day(dsn: str) -> None:
 
 
 @bounded
-async def test_a_partition_dropped_behind_the_writer_comes_again(dsn: str) -> None:
+async def test_dropped_partition_is_made_again(dsn: str) -> None:
     async with database(dsn) as postgres:
         await write(postgres, requests())
         await ask(dsn, "DROP TABLE request_metrics_20241004")
@@ -67,7 +67,7 @@ async def test_a_partition_dropped_behind_the_writer_comes_again(dsn: str) -> No
 
 
 @bounded
-async def test_rows_without_another_place_have_their_partition_as_soon_as_it_can_be_made(
+async def test_partition_that_could_not_be_made_is_made_for_the_next_batch_when_it_can_be(
     dsn: str,
 ) -> None:
     async with database(dsn) as postgres:
@@ -86,7 +86,7 @@ async def test_rows_without_another_place_have_their_partition_as_soon_as_it_can
 
 
 @bounded
-async def test_a_partition_that_was_detached_meanwhile_is_not_dropped(dsn: str) -> None:
+async def test_detached_partition_is_not_dropped(dsn: str) -> None:
     async with database(dsn) as postgres:
         await write(postgres, requests())
         (partition,) = [p for p in await postgres.partitions() if p.table == "request_metrics"]
@@ -96,7 +96,7 @@ async def test_a_partition_that_was_detached_meanwhile_is_not_dropped(dsn: str) 
 
 
 @bounded
-async def test_a_partition_has_the_index_of_its_table(dsn: str) -> None:
+async def test_partition_has_the_index_of_its_table(dsn: str) -> None:
     async with database(dsn) as postgres:
         await write(postgres, requests())
     (index,) = await ask(
@@ -106,7 +106,7 @@ async def test_a_partition_has_the_index_of_its_table(dsn: str) -> None:
 
 
 @bounded
-async def test_a_new_day_does_not_wait_for_an_open_transaction_that_writes(dsn: str) -> None:
+async def test_new_partition_waits_for_no_open_transaction_that_writes(dsn: str) -> None:
     async with database(dsn) as postgres, trio_asyncio.open_loop():
         await write(postgres, requests())
         other = await trio_asyncio.aio_as_trio(asyncpg.connect)(
@@ -125,10 +125,10 @@ async def test_a_new_day_does_not_wait_for_an_open_transaction_that_writes(dsn: 
 
 
 @bounded
-async def test_twenty_writers_may_want_the_same_new_days_at_once(
+async def test_twenty_writers_make_the_same_partitions_at_once(
     state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(cluster.SETTINGS, "max_connections", "40")
+    monkeypatch.setitem(server.SETTINGS, "max_connections", "40")
     days = block("request", [{"timestamp": NOON + day * DAY} for day in range(3)])
 
     async def write_to(dsn: str) -> None:
@@ -149,7 +149,7 @@ async def test_twenty_writers_may_want_the_same_new_days_at_once(
 
 @settings(deadline=None)
 @given(st.sampled_from(sorted(PARTITIONED)), st.integers(0, 100_000))
-def test_a_partition_is_known_by_its_name(table: str, day: int) -> None:
+def test_name_of_a_partition_parses_to_the_same_partition(table: str, day: int) -> None:
     partition = Partition.of(table, day)
     assert partition.day <= day < partition.end
     assert Partition.parse(partition.name) == partition
@@ -166,5 +166,5 @@ def test_a_partition_is_known_by_its_name(table: str, day: int) -> None:
         "orders_20241004",
     ],
 )
-def test_other_names_are_no_partition_of_ours(name: str) -> None:
+def test_other_names_parse_to_none(name: str) -> None:
     assert Partition.parse(name) is None

@@ -7,14 +7,15 @@ from typing import Any
 
 import pytest
 from store.cluster import bounded
-from store.databases import DAY, NOON, ask, begin, block, database, write
+from store.databases import DAY, NODE, NOON, ask, begin, block, database, write
 from store.folds import Time, assert_same, events, store
 from structlog.testing import capture_logs
 
+from aegisd.alerts.archive import Archive
 from aegisd.config.settings import Metrics, Rollups
+from aegisd.events.units import SECOND_US
 from aegisd.store.database.postgres import Postgres
-from aegisd.store.schema.levels import SECOND
-from aegisd.store.schema.schema import Partition
+from aegisd.store.schema import Partition
 from aegisd.store.upkeep.duties import CLOCK
 from aegisd.store.upkeep.maintenance import Maintainer
 from aegisd.store.upkeep.policy import kept_from
@@ -49,12 +50,12 @@ async def test_a_daemon_whose_clock_is_wrong_does_nothing_and_says_so_once(
     def clocks() -> tuple[float, float]:
         return here.time() + wrong, steady
 
-    now = int(here.time() * SECOND)
+    now = int(here.time() * SECOND_US)
     async with database(dsn) as postgres:
         await begin(postgres, now - DAY)
         await rows_of(postgres, now, -10, 0)
-        await write(postgres, block("request", [{"timestamp": now - 600 * SECOND}]))
-        keeper = Maintainer(postgres, Metrics(), clocks)
+        await write(postgres, block("request", [{"timestamp": now - 600 * SECOND_US}]))
+        keeper = Maintainer(postgres, Metrics(), clocks, Archive(postgres, NODE))
         for _ in range(3):
             assert not await keeper.maintain()
             steady += LASTING_SECONDS
@@ -63,8 +64,8 @@ async def test_a_daemon_whose_clock_is_wrong_does_nothing_and_says_so_once(
         assert len(logs) == 1
         assert "neither folds nor removes anything" in logs[0]["why"]
         assert logs[0]["why"].count("Z") == 2  # both times
-        assert keeper.duties.counts()[CLOCK] == 1
-        assert keeper.ahead == pytest.approx(apart, abs=30)
+        assert keeper.figures().failures[CLOCK] == 1
+        assert keeper.figures().clock_ahead_seconds == pytest.approx(apart, abs=30)
 
         wrong = APART_SECONDS - 30 if apart > 0 else 30 - APART_SECONDS
         assert await keeper.maintain()
@@ -72,7 +73,7 @@ async def test_a_daemon_whose_clock_is_wrong_does_nothing_and_says_so_once(
         mended = [log for log in logs if log.get("duty") == CLOCK][1:]
         assert len(mended) == 1
         assert mended[0].keys() >= {"here", "database"}
-        assert keeper.duties.counts()[CLOCK] == 0
+        assert keeper.figures().failures[CLOCK] == 0
 
 
 @bounded
@@ -103,7 +104,7 @@ async def test_a_step_of_the_database_s_clock_that_is_mended_soon_removes_nothin
         await rows_of(postgres, NOON, -10, 0)
         keeper = time.keeper(postgres)
         assert await keeper.maintain()
-        made = events(random.Random(3), 40, ["a"], lambda: NOON - 7200 * SECOND)
+        made = events(random.Random(3), 40, ["a"], lambda: NOON - 7200 * SECOND_US)
         time.pass_(20)
         await store(postgres, made)
         time.now += 40 * DAY

@@ -7,17 +7,28 @@ import pytest
 import trio
 from attrs import evolve
 from store.cluster import bounded
-from store.databases import DAY, NOON, ask, begin, block, database, eventually, requests, write
+from store.databases import (
+    DAY,
+    NODE,
+    NOON,
+    ask,
+    begin,
+    block,
+    database,
+    eventually,
+    requests,
+    write,
+)
 from store.folds import Time
 from store.schema.test_layouts import laid_out, make_by_hand
 from structlog.testing import capture_logs
 
+from aegisd.alerts.archive import Archive
 from aegisd.config.settings import Metrics
 from aegisd.errors import DatabaseUnavailable
-from aegisd.store.database import postgres as postgres_module
+from aegisd.store.database import partitioning
 from aegisd.store.database.postgres import Postgres
-from aegisd.store.schema import layouts
-from aegisd.store.schema.schema import Partition
+from aegisd.store.schema import Layout, Partition
 from aegisd.store.upkeep.duties import (
     ALERTS,
     DATABASE,
@@ -86,7 +97,7 @@ async def test_a_view_on_an_old_partition_keeps_that_one_and_nothing_else(
         (line,) = told(logs, FAILED, DROP)
         assert line["what"] == first
         assert "drop or change view incident, which depends on it" in line["why"]
-        assert keeper.duties.counts() == dict.fromkeys(DUTIES, 0) | {DROP: 1}
+        assert keeper.figures().failures == dict.fromkeys(DUTIES, 0) | {DROP: 1}
 
         await ask(dsn, f"CREATE VIEW another AS SELECT * FROM {first}")
         await passes(keeper, time, 2)
@@ -99,7 +110,7 @@ async def test_a_view_on_an_old_partition_keeps_that_one_and_nothing_else(
         assert len(told(logs, FAILED, DROP)) == 2
         assert [log["what"] for log in told(logs, MENDED, DROP)] == [first]
         assert not {first, second, third} & await there(postgres)
-        assert keeper.duties.counts() == dict.fromkeys(DUTIES, 0)
+        assert keeper.figures().failures == dict.fromkeys(DUTIES, 0)
 
 
 @bounded
@@ -112,14 +123,14 @@ async def test_ten_partitions_that_cannot_go_are_ten_lines_once(dsn: str, logs: 
         keeper = time.keeper(postgres)
         await passes(keeper, time, 4)
         assert [log["what"] for log in told(logs, FAILED, DROP)] == names[:10]
-        assert keeper.duties.counts()[DROP] == 10
+        assert keeper.figures().failures[DROP] == 10
         assert {*names} & await there(postgres) == {*names[:10]}
         # what goes by another hand no longer fails
         await ask(dsn, f"DROP VIEW of_{names[0]}")
         await ask(dsn, f"DROP TABLE {names[0]}")
         await passes(keeper, time, 1)
         assert [log["what"] for log in told(logs, MENDED, DROP)] == names[:1]
-        assert keeper.duties.counts()[DROP] == 9
+        assert keeper.figures().failures[DROP] == 9
 
 
 @bounded
@@ -142,7 +153,7 @@ async def test_what_keeps_failing_keeps_nothing_else(dsn: str, logs: list[Any]) 
         keeper = time.keeper(postgres)
         await passes(keeper, time, 3)
         assert old not in await there(postgres)
-        counts = keeper.duties.counts()
+        counts = keeper.figures().failures
         failing = {FOLD: 1, VACUUM: 1, PARTITIONS: 3, ALERTS: 1}
         assert counts == dict.fromkeys(DUTIES, 0) | failing
         for duty, count in failing.items():
@@ -165,12 +176,12 @@ async def test_a_database_that_goes_away_is_one_failure(dsn: str, logs: list[Any
         postgres.dsn = dsn.replace("host=", "host=/nowhere")
         with pytest.raises(DatabaseUnavailable):
             await keeper.maintain()
-        assert keeper.duties.counts() == dict.fromkeys(DUTIES, 0)
+        assert keeper.figures().failures == dict.fromkeys(DUTIES, 0)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(keeper.run, ready)
             await eventually(lambda: told(logs, FAILED, DATABASE))
             nursery.cancel_scope.cancel()
-        assert keeper.duties.counts() == dict.fromkeys(DUTIES, 0) | {DATABASE: 1}
+        assert keeper.figures().failures == dict.fromkeys(DUTIES, 0) | {DATABASE: 1}
 
 
 @bounded
@@ -192,11 +203,11 @@ async def test_a_database_that_goes_away_within_a_pass_is_no_failure_of_its_duti
                 postgres.dsn = dsn.replace("host=", "host=/nowhere")
             return time.clocks()
 
-        keeper = Maintainer(postgres, Metrics(), clocks, time.database)
+        keeper = Maintainer(postgres, Metrics(), clocks, Archive(postgres, NODE), time.database)
         with pytest.raises(DatabaseUnavailable):
             await keeper.maintain()
         assert looks > 2
-        assert keeper.duties.counts() == dict.fromkeys(DUTIES, 0)
+        assert keeper.figures().failures == dict.fromkeys(DUTIES, 0)
         assert not [log for log in logs if log["event"] == FAILED]
 
 
@@ -204,10 +215,12 @@ async def test_a_database_that_goes_away_within_a_pass_is_no_failure_of_its_duti
 async def test_policies_of_timescaledb_are_told_though_a_fold_and_one_of_them_fail(
     dsn: str, logs: list[Any]
 ) -> None:
-    await make_by_hand(dsn, layouts.TIMESCALEDB)
+    await make_by_hand(dsn, Layout.TIMESCALEDB)
     time = Time(NOON)
-    async with laid_out(dsn, layouts.TIMESCALEDB) as postgres:
-        postgres._home = evolve(postgres.home, layout=layouts.TIMESCALEDB, licence="timescale")
+    async with laid_out(dsn, Layout.TIMESCALEDB) as postgres:
+        postgres._pool.installation = evolve(
+            postgres.installation, layout=Layout.TIMESCALEDB, licence="timescale"
+        )
         await write(postgres, requests(timestamp=NOON - 300_000_000))
         await ask(dsn, "UPDATE rollup_progress SET folded_at = 'epoch'")
         await ask(dsn, "ALTER TABLE endpoint_pieces RENAME TO elsewhere")
@@ -231,9 +244,9 @@ async def test_policies_of_timescaledb_are_told_though_a_fold_and_one_of_them_fa
 async def test_chunks_of_the_apache_edition_go_up_to_the_day_that_was_announced(
     dsn: str, logs: list[Any]
 ) -> None:
-    await make_by_hand(dsn, layouts.TIMESCALEDB)
+    await make_by_hand(dsn, Layout.TIMESCALEDB)
     time = Time(NOON)
-    async with laid_out(dsn, layouts.TIMESCALEDB) as postgres:
+    async with laid_out(dsn, Layout.TIMESCALEDB) as postgres:
         await ask(dsn, "UPDATE rollup_progress SET folded_at = 'epoch'")
         keeper = time.keeper(postgres, retention_days=7)
         await passes(keeper, time, 1)
@@ -249,7 +262,7 @@ async def test_a_partition_that_a_default_one_stands_in_the_way_of_is_told_as_lo
     dsn: str, logs: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     time = Time(NOON)
-    monkeypatch.setattr(postgres_module, "UNMADE_SECONDS", 0.0)
+    monkeypatch.setattr(partitioning, "UNMADE_SECONDS", 0.0)
     tomorrow = Partition.of("backend_metrics", TODAY + 1).name
     async with database(dsn) as postgres:
         await begin(postgres, NOON)
@@ -262,11 +275,11 @@ async def test_a_partition_that_a_default_one_stands_in_the_way_of_is_told_as_lo
         )
         keeper = time.keeper(postgres)
         await passes(keeper, time, 3)
-        assert keeper.duties.counts() == dict.fromkeys(DUTIES, 0) | {PARTITIONS: 1}
+        assert keeper.figures().failures == dict.fromkeys(DUTIES, 0) | {PARTITIONS: 1}
         (line,) = told(logs, FAILED, PARTITIONS)
         assert line["what"] == tomorrow
         assert "default partition" in line["why"]
         await ask(dsn, "DELETE FROM rest")
         await passes(keeper, time, 2)
-        assert keeper.duties.counts() == dict.fromkeys(DUTIES, 0)
+        assert keeper.figures().failures == dict.fromkeys(DUTIES, 0)
         assert tomorrow in await there(postgres)

@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 from store.cluster import bounded
-from store.databases import DAY, NOON, ask, begin, block, database, write
+from store.databases import DAY, NODE, NOON, ask, begin, block, database, write
 from store.folds import Time
 from structlog.testing import capture_logs
 
+from aegisd.alerts.archive import Archive
 from aegisd.config.settings import Days, Metrics, Rollups
 from aegisd.store.upkeep.maintenance import Maintainer
 from aegisd.store.upkeep.policy import Policy, differences, put_policy
@@ -59,6 +60,7 @@ async def test_the_first_daemon_s_holds_for_one_that_keeps_less(dsn: str, logs: 
             other,
             Metrics(retention_days=Days(7), rollups=Rollups(minute_days=Days(3))),
             time.clocks,
+            Archive(other, NODE),
             time.database,
         )
         for _ in range(3):

@@ -5,13 +5,15 @@ from typing import Any
 import pytest
 import trio
 from store.cluster import bounded
-from store.databases import DAY, NOON, ask, block, database, session, until, write
+from store.databases import DAY, NODE, NOON, ask, block, database, session, until, write
 from store.folds import Time
 
+from aegisd.alerts.archive import Archive
 from aegisd.config.settings import Days, Metrics, Rollups
-from aegisd.store.database import postgres as postgres_module
+from aegisd.store.database import partitioning
 from aegisd.store.database.postgres import Postgres
-from aegisd.store.schema.schema import HOURLY_DAYS, PARTITIONED, RAW, Partition
+from aegisd.store.schema import PARTITIONED, RAW, Partition
+from aegisd.store.schema.tables import HOURLY_DAYS
 from aegisd.store.upkeep.duties import Duties
 from aegisd.store.upkeep.maintenance import DAYS_AHEAD
 from aegisd.store.upkeep.policy import Policy
@@ -26,7 +28,8 @@ TABLES = (
 
 async def clean_up(postgres: Postgres, now: int = NOON, **settings: Any) -> bool:
     """What is due is announced at first; ten minutes later it goes."""
-    retention, policy = Retention(postgres, Duties(postgres)), Policy.of(Metrics(**settings))
+    policy = Policy.of(Metrics(**settings))
+    retention = Retention(postgres, Duties(postgres), Archive(postgres, NODE))
     await retention.clean_up(policy, now, 0)
     return await retention.clean_up(policy, now, LASTING_SECONDS)
 
@@ -82,7 +85,7 @@ async def test_tables_of_others_stay(dsn: str) -> None:
 async def test_a_partition_in_use_stays_until_the_next_time(
     dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(postgres_module, "LOCK_SECONDS", 0.2)
+    monkeypatch.setattr(partitioning, "LOCK_SECONDS", 0.2)
     busy = (
         "DO $$ BEGIN INSERT INTO request_metrics SELECT * FROM request_metrics;"
         " PERFORM pg_sleep(60); EXCEPTION WHEN query_canceled THEN END $$"
@@ -197,7 +200,7 @@ async def test_partitions_are_there_before_they_are_needed(dsn: str) -> None:
 async def test_a_lock_that_is_not_to_be_had_is_tried_for_again_before_the_next_day(
     dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(postgres_module, "LOCK_SECONDS", 0.1)
+    monkeypatch.setattr(partitioning, "LOCK_SECONDS", 0.1)
     time = Time(NOON)
     async with database(dsn) as postgres, session(dsn) as execute:
         await write_days(postgres, -9, 0)

@@ -1,4 +1,4 @@
-"""Whatever becomes of a transaction: no row is lost, none is written twice."""
+"""Each event is stored exactly once, whatever becomes of a transaction."""
 
 from collections import Counter
 from pathlib import Path
@@ -28,7 +28,7 @@ def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def numbered(first: int, count: int, poison: tuple[int, ...] = ()) -> Block:
-    """Requests that tell their numbers; Postgres refuses those that are poison."""
+    """Requests with their numbers as paths; Postgres refuses the poisoned ones."""
     paths = ("a\0b" if n in poison else f"/{n}" for n in range(first, first + count))
     return block("request", [{"path": path} for path in paths])
 
@@ -38,7 +38,9 @@ async def stored(dsn: str) -> list[int]:
 
 
 @bounded
-async def test_the_position_moves_with_the_rows(tmp_path: Path, dsn: str) -> None:
+async def test_written_batch_moves_the_position_and_is_not_written_again(
+    tmp_path: Path, dsn: str
+) -> None:
     async with database(dsn) as postgres, storage_in(tmp_path, postgres, now=1000) as storage:
         storage.append([numbered(0, 7)])
         storage.writer.stop()
@@ -52,7 +54,9 @@ async def test_the_position_moves_with_the_rows(tmp_path: Path, dsn: str) -> Non
 
 
 @bounded
-async def test_a_transaction_that_fails_moves_nothing(tmp_path: Path, dsn: str) -> None:
+async def test_write_from_a_wrong_position_fails_and_moves_nothing(
+    tmp_path: Path, dsn: str
+) -> None:
     async with database(dsn) as postgres, storage_in(tmp_path, postgres) as storage:
         await postgres.prepare()
         journal = storage.journal.uuid
@@ -63,10 +67,10 @@ async def test_a_transaction_that_fails_moves_nothing(tmp_path: Path, dsn: str) 
         assert await postgres.position(journal, NODE, 99) == 0
 
 
-@pytest.mark.parametrize("passing", [True, False])
+@pytest.mark.parametrize("delivered", [True, False])
 @bounded
-async def test_a_commit_whose_answer_is_lost_is_looked_up(
-    tmp_path: Path, dsn: str, directory: Path, passing: bool
+async def test_batch_is_stored_once_when_commit_or_its_answer_is_lost(
+    tmp_path: Path, dsn: str, directory: Path, delivered: bool
 ) -> None:
     async with (
         database(None) as postgres,
@@ -80,10 +84,10 @@ async def test_a_commit_whose_answer_is_lost_is_looked_up(
             await eventually(lambda: figures.connected)
             await eventually(lambda: not storage.backlog.events)
             failures = figures.failures
-            proxy.cut_at(*LAST, passing=passing)
+            proxy.cut_at(*LAST, delivered=delivered)
             storage.append([numbered(first, 10)])
             await eventually(lambda: figures.failures > failures)  # noqa: B023
-            assert len(await stored(dsn)) == first + 10 * passing
+            assert len(await stored(dsn)) == first + 10 * delivered
             proxy.restore()
             await eventually(lambda: not storage.backlog.events)
             assert await stored(dsn) == list(range(first + 10))
@@ -91,7 +95,7 @@ async def test_a_commit_whose_answer_is_lost_is_looked_up(
 
 
 @bounded
-async def test_what_is_put_while_the_fate_of_a_commit_is_unknown_is_stored_once(
+async def test_events_appended_while_commit_is_unknown_are_stored_once(
     tmp_path: Path, dsn: str, directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(writer_module, "MAX_BATCH_EVENTS", 7)
@@ -105,7 +109,7 @@ async def test_what_is_put_while_the_fate_of_a_commit_is_unknown_is_stored_once(
         await eventually(lambda: storage.writer.figures.connected)
         for number in range(200):
             if number % 20 == 0:
-                proxy.cut_at(*LAST, passing=number % 40 == 0)
+                proxy.cut_at(*LAST, delivered=number % 40 == 0)
             storage.append([numbered(number * 3, 3)])
             await trio.lowlevel.checkpoint()
             if number % 20 == 10:
@@ -119,7 +123,7 @@ async def test_what_is_put_while_the_fate_of_a_commit_is_unknown_is_stored_once(
 
 
 @bounded
-async def test_another_start_after_a_lost_answer_doubles_nothing(
+async def test_next_start_after_a_lost_answer_writes_nothing_twice(
     tmp_path: Path, dsn: str, directory: Path
 ) -> None:
     async with proxied(dsn, directory) as proxy:
@@ -129,7 +133,7 @@ async def test_another_start_after_a_lost_answer_doubles_nothing(
             running(storage.writer),
         ):
             await eventually(lambda: storage.writer.figures.connected)
-            proxy.cut_at(*LAST, passing=True)
+            proxy.cut_at(*LAST, delivered=True)
             storage.append([numbered(0, 10)])
             await eventually(lambda: not storage.writer.figures.connected)
             storage.append([numbered(10, 10)])
@@ -143,10 +147,9 @@ async def test_another_start_after_a_lost_answer_doubles_nothing(
 
 @pytest.mark.parametrize("offset", [-5, 4])
 @bounded
-async def test_a_position_moved_by_someone_else_is_told(
+async def test_position_moved_by_someone_else_is_logged_and_writing_goes_on_from_it(
     tmp_path: Path, dsn: str, offset: int
 ) -> None:
-    """And gone on from: who moved it is to know why."""
     async with (
         database(dsn) as postgres,
         storage_in(tmp_path, postgres) as storage,
@@ -166,7 +169,7 @@ async def test_a_position_moved_by_someone_else_is_told(
 
 
 @bounded
-async def test_journals_of_several_daemons_go_side_by_side(tmp_path: Path, dsn: str) -> None:
+async def test_two_daemons_write_their_journals_side_by_side(tmp_path: Path, dsn: str) -> None:
     async with (
         database(dsn) as one,
         database(dsn) as other,
@@ -186,7 +189,7 @@ async def test_journals_of_several_daemons_go_side_by_side(tmp_path: Path, dsn: 
 
 @pytest.mark.parametrize("poison", [(0,), (29,), (13,), (4, 5, 21), tuple(range(30))])
 @bounded
-async def test_a_row_that_postgres_refuses_is_cut_out_and_the_rest_is_stored(
+async def test_refused_row_is_left_out_and_the_others_are_stored(
     tmp_path: Path, dsn: str, poison: tuple[int, ...]
 ) -> None:
     async with database(dsn) as postgres, storage_in(tmp_path, postgres) as storage:
@@ -207,7 +210,7 @@ async def test_a_row_that_postgres_refuses_is_cut_out_and_the_rest_is_stored(
 
 
 @bounded
-async def test_poison_in_the_journal_is_no_crash_loop(tmp_path: Path, dsn: str) -> None:
+async def test_refused_row_of_an_earlier_run_stops_nothing(tmp_path: Path, dsn: str) -> None:
     async with database(None) as postgres, storage_in(tmp_path, postgres) as storage:
         storage.append([numbered(0, 10, (3,))])
     async with (
@@ -222,10 +225,10 @@ async def test_poison_in_the_journal_is_no_crash_loop(tmp_path: Path, dsn: str) 
 
 
 @bounded
-async def test_a_database_that_commits_without_the_disk_does_not_so_for_us(
+async def test_commit_is_synchronous_where_the_database_has_it_off(
     tmp_path: Path, dsn: str
 ) -> None:
-    """The journal deletes what is committed."""
+    """The journal deletes committed events: they must be on the disk."""
     name = dsn.partition("?")[0].rpartition("/")[2]
     await ask(dsn, f"ALTER DATABASE {name} SET synchronous_commit = off")
     async with database(dsn) as postgres, storage_in(tmp_path, postgres) as storage:
@@ -248,7 +251,7 @@ async def test_a_database_that_commits_without_the_disk_does_not_so_for_us(
 
 
 @bounded
-async def test_a_file_that_cannot_be_read_now_is_waited_for(
+async def test_unreadable_file_of_the_journal_is_waited_for_and_nothing_is_dropped(
     tmp_path: Path, dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with database(None) as postgres, storage_in(tmp_path, postgres) as storage:
@@ -260,9 +263,9 @@ async def test_a_file_that_cannot_be_read_now_is_waited_for(
         async with running(storage.writer):
             await eventually(lambda: storage.writer.figures.failures > 2)
             assert "Too many levels" in str(storage.writer.figures.last_error)
-            assert storage.backlog.oldest is None
+            assert storage.backlog.find_oldest() is None
             file.unlink()
             hidden.rename(file)
             await eventually(lambda: not storage.backlog.events)
-        assert storage.backlog.dropped == 0
+        assert storage.figures().dropped == 0
     assert Counter(await stored(dsn)) == Counter(range(10))

@@ -1,4 +1,4 @@
-"""What is written is what the block holds, to the last bit, for every kind."""
+"""Rows have exactly the values of their block, for each kind, in the columns of the migrations."""
 
 from typing import Any
 from uuid import uuid4
@@ -9,8 +9,9 @@ from store.cluster import bounded
 from store.databases import DAY, NODE, NOON, ask, block, database, write
 
 from aegisd.errors import DataRefused
-from aegisd.store.database.postgres import Move, Postgres
-from aegisd.store.write.rows import table_rows
+from aegisd.store.database import Move, Postgres
+from aegisd.store.schema import RAW
+from aegisd.store.write.rows import TABLES, table_rows
 
 HARD_TEXTS = [
     "",
@@ -28,13 +29,31 @@ BIGGEST = 2**63 - 1
 MICRO = '(extract(epoch FROM "timestamp") * 1000000)::bigint'
 
 
+@bounded
+async def test_columns_are_those_of_a_migrated_database(dsn: str) -> None:
+    async with database(dsn) as postgres:
+        await postgres.prepare()
+    catalogue = await ask(
+        dsn,
+        "SELECT attrelid::regclass::text, attname::text, format_type(atttypid, atttypmod),"
+        " NOT attnotnull FROM pg_attribute"
+        " WHERE attrelid = ANY ($1::regclass[]) AND attnum > 0 AND NOT attisdropped",
+        list(RAW),
+    )
+    assert sorted(catalogue) == sorted(
+        (table.name, column.name, column.type, column.nullable)
+        for table in TABLES.values()
+        for column in table.columns
+    )
+
+
 async def stored(dsn: str, table: str, columns: str) -> list[tuple[Any, ...]]:
     """Rows in the order they were written."""
     return await ask(dsn, f"SELECT {MICRO}, {columns} FROM {table} ORDER BY tableoid, ctid")
 
 
 @bounded
-async def test_requests_are_stored_as_they_are(dsn: str) -> None:
+async def test_request_columns_are_stored_exactly(dsn: str) -> None:
     events = [
         {
             "timestamp": NOON + i,
@@ -77,7 +96,7 @@ async def test_requests_are_stored_as_they_are(dsn: str) -> None:
 
 
 @bounded
-async def test_rate_limits_are_stored_as_they_are(dsn: str) -> None:
+async def test_rate_limit_columns_are_stored_exactly(dsn: str) -> None:
     events = [
         {"key": text, "allowed": i % 2 == 0, "remaining": remaining, "limit": BIGGEST}
         for i, (text, remaining) in enumerate(
@@ -92,7 +111,7 @@ async def test_rate_limits_are_stored_as_they_are(dsn: str) -> None:
 
 
 @bounded
-async def test_backends_are_stored_as_they_are(dsn: str) -> None:
+async def test_backend_columns_are_stored_exactly(dsn: str) -> None:
     events = [
         {
             "backend_name": HARD_TEXTS[7],
@@ -112,7 +131,7 @@ async def test_backends_are_stored_as_they_are(dsn: str) -> None:
 
 
 @bounded
-async def test_systems_are_stored_as_they_are(dsn: str) -> None:
+async def test_system_columns_are_stored_exactly(dsn: str) -> None:
     events = [
         {
             "source": HARD_TEXTS[5],
@@ -135,7 +154,7 @@ async def test_systems_are_stored_as_they_are(dsn: str) -> None:
 
 
 @bounded
-async def test_all_tables_are_written_or_none(dsn: str) -> None:
+async def test_refused_row_of_one_table_leaves_all_tables_unwritten(dsn: str) -> None:
     async with database(dsn) as postgres:
         with pytest.raises(DataRefused):
             await write(postgres, block("system", [{}]), block("rate_limit", [{"key": "a\0b"}]))
@@ -151,7 +170,9 @@ async def test_all_tables_are_written_or_none(dsn: str) -> None:
     ],
 )
 @bounded
-async def test_what_postgres_cannot_hold_is_refused(dsn: str, event: dict[str, Any]) -> None:
+async def test_text_that_postgres_cannot_hold_is_refused_and_writing_goes_on(
+    dsn: str, event: dict[str, Any]
+) -> None:
     async with database(dsn) as postgres:
         with pytest.raises(DataRefused):
             await write(postgres, block("request", [{}, event]))
@@ -159,7 +180,7 @@ async def test_what_postgres_cannot_hold_is_refused(dsn: str, event: dict[str, A
 
 
 @bounded
-async def test_a_number_too_large_for_its_column_is_refused(dsn: str) -> None:
+async def test_number_too_large_for_its_column_is_refused_and_writing_goes_on(dsn: str) -> None:
     whole = block("request", [{}])
     whole.numbers["status_code"] = np.array([40_000])
     async with database(dsn) as postgres:

@@ -1,4 +1,4 @@
-"""Which rows are stored of which requests, and that their weights add up to the truth."""
+"""Which requests are stored, and that their weights add up to the true counts."""
 
 import math
 from itertools import pairwise
@@ -14,12 +14,12 @@ from store.databases import NODE, NOON, ask, block, database, history_of, storag
 
 from aegisd.config.settings import Sampling, Share
 from aegisd.events.block import Block, Text
+from aegisd.events.units import SECOND_US
 from aegisd.live.state import LiveState
 from aegisd.store.backlog.backlog import Backlog
 from aegisd.store.database.postgres import Postgres
 from aegisd.store.history.exact import Exact
 from aegisd.store.history.ranges import Range
-from aegisd.store.schema.levels import SECOND
 from aegisd.store.write import writer as writer_module
 from aegisd.store.write.sampling import Sampler, draws
 
@@ -27,7 +27,7 @@ RATES = [1e-6, 0.001, 0.1, 0.3, 1 / 3, 0.5, 0.9, 1 - 2**-20]
 
 
 def numbered(count: int, status: int = 200) -> Block:
-    """Requests that tell their numbers: as their microsecond, and in their paths."""
+    """Requests with their numbers as microseconds and as paths."""
     return block(
         "request",
         [{"timestamp": NOON + i, "path": f"/{i}", "status_code": status} for i in range(count)],
@@ -56,31 +56,31 @@ def splitmix64(number: int) -> int:
     return z ^ z >> 31
 
 
-def test_draws_are_the_published_ones() -> None:
+def test_draws_are_splitmix64s_published_values() -> None:
     published = [0xE220A8397B1DCDAF, 0x6E789E6AA1B965F4, 0x06C45D188009454F, 0xF88BB8A8724C81EC]
     assert draws(0, 4).tolist() == published
 
 
 @given(st.integers(0, 2**63), st.integers(0, 50))
-def test_a_draw_depends_on_its_number_alone(first: int, count: int) -> None:
+def test_draw_depends_on_its_number_alone(first: int, count: int) -> None:
     assert draws(first, count).tolist() == [splitmix64(first + i) for i in range(count)]
 
 
 @pytest.mark.parametrize("rate", RATES)
-def test_a_weight_is_the_reciprocal_of_the_share_and_a_real_holds_it(rate: float) -> None:
+def test_weight_is_the_reciprocal_of_the_share_and_fits_a_real(rate: float) -> None:
     sampler = Sampler(rate)
     assert sampler.weight == float(np.float32(sampler.weight)) == pytest.approx(1 / rate, rel=1e-7)
     share = (int(sampler._last) + 1) / 2**64
     assert share * sampler.weight == pytest.approx(1, rel=1e-12)
 
 
-def test_with_all_stored_all_are_stored() -> None:
+def test_rate_one_stores_all_with_weight_one() -> None:
     assert rows(Sampler(1.0).sample(numbered(1000), 0)) == [(i, f"/{i}", 1) for i in range(1000)]
 
 
-def test_every_failure_is_stored_with_weight_one_and_is_what_live_figures_call_one() -> None:
+def test_each_failure_as_live_figures_count_it_is_stored_with_weight_one() -> None:
     every = block("request", [{"status_code": status} for status in range(1000)])
-    live = LiveState(1, NOON / SECOND, 0.0)
+    live = LiveState(1, NOON / SECOND_US, 0.0)
     live.apply(every)
     sampled = Sampler(1e-6).sample(every, 0)
     stored = sampled.numbers["status_code"].tolist()
@@ -94,7 +94,7 @@ statuses = st.lists(st.sampled_from([200, 304, 404, 429, 500]), min_size=200, ma
 
 
 @given(cuts, statuses, st.integers(0, 2**40), st.sampled_from(RATES))
-def test_the_rows_do_not_depend_on_how_a_flow_is_cut(
+def test_sampled_rows_are_the_same_however_blocks_are_cut(
     held: list[int], codes: list[int], first: int, rate: float
 ) -> None:
     whole = numbered(200)
@@ -134,7 +134,7 @@ def test_weights_add_up_to_the_count_whatever_rhythm_the_traffic_has(
         assert abs(weights[phase::period].sum() - of_it) < 5 * sigma
 
 
-def test_what_is_not_stored_leaves_no_text_behind() -> None:
+def test_sampled_block_keeps_no_text_that_no_row_has() -> None:
     whole = numbered(10_000)
     sampled = Sampler(0.01).sample(whole, 0)
     assert 50 < sampled.size < 150
@@ -157,7 +157,7 @@ def sampling(rate: float) -> dict[str, Any]:
 async def written(
     directory: Path, postgres: Postgres, dsn: str, blocks: list[Block], **metrics: Any
 ) -> Any:
-    """What a writer makes of blocks: its figures, and the rows with their weights."""
+    """Write blocks: the writer's figures, and the stored rows with their weights."""
     await postgres.prepare()
     await ask(dsn, "DELETE FROM request_metrics")
     async with storage_in(directory, postgres, **metrics) as storage:
@@ -170,7 +170,7 @@ async def written(
 
 
 @bounded
-async def test_a_replay_cut_otherwise_stores_the_same_rows(tmp_path: Path, dsn: str) -> None:
+async def test_replay_in_other_blocks_stores_the_same_rows(tmp_path: Path, dsn: str) -> None:
     whole = numbered(5000)
     whole.numbers["status_code"][::7] = 503
     cut = [part(whole, start, start + 333) for start in range(0, 5000, 333)]
@@ -186,7 +186,7 @@ async def test_a_replay_cut_otherwise_stores_the_same_rows(tmp_path: Path, dsn: 
 
 
 @bounded
-async def test_a_transaction_that_was_lost_is_sampled_again_to_the_same_rows(
+async def test_batch_sampled_again_after_a_loss_stores_the_same_rows(
     tmp_path: Path, dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = numbered(3000)
@@ -203,12 +203,12 @@ async def test_a_transaction_that_was_lost_is_sampled_again_to_the_same_rows(
 
 
 @bounded
-async def test_history_counts_every_event_and_rows_estimate_them_with_the_failures_exactly(
+async def test_history_counts_all_requests_and_sampled_rows_estimate_them(
     tmp_path: Path, dsn: str, empty_backlog: Backlog
 ) -> None:
     whole = numbered(20_000)
     whole.numbers["status_code"][::10] = 429
-    range_ = Range(NOON, NOON + 10 * SECOND, 10)
+    range_ = Range(NOON, NOON + 10 * SECOND_US, 10)
     async with database(dsn) as postgres:
         figures, _ = await written(tmp_path, postgres, dsn, [whole], **sampling(0.3))
         estimated = (await Exact(postgres, empty_backlog, NODE).totals(range_, None)).figures
@@ -227,9 +227,7 @@ async def test_history_counts_every_event_and_rows_estimate_them_with_the_failur
 
 
 @bounded
-async def test_other_kinds_are_never_sampled_and_have_places_of_their_own(
-    tmp_path: Path, dsn: str
-) -> None:
+async def test_other_kinds_are_stored_whole_and_take_positions(tmp_path: Path, dsn: str) -> None:
     others = [block(kind, [{}] * 50) for kind in ("rate_limit", "backend", "system")]
     whole = numbered(2000)
     blocks = [part(whole, 0, 1000), *others, part(whole, 1000, 2000)]
@@ -260,9 +258,7 @@ async def test_without_sampling_every_request_is_stored(
 
 
 @bounded
-async def test_a_batch_of_which_nothing_is_stored_is_done_all_the_same(
-    tmp_path: Path, dsn: str
-) -> None:
+async def test_batch_without_a_stored_row_moves_the_position(tmp_path: Path, dsn: str) -> None:
     async with database(dsn) as postgres:
         figures, stored = await written(tmp_path, postgres, dsn, [numbered(100)], **sampling(1e-6))
         assert (stored, figures.rows, figures.sampled_out) == ([], 0, 100)

@@ -1,4 +1,4 @@
-"""The writer on a Postgres that is there: when it writes, what it counts, how it ends."""
+"""The writer while Postgres works: when it writes, what it counts, how it ends."""
 
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,7 @@ from store.databases import (
 )
 
 from aegisd.store.backlog import backlog as backlog_module
-from aegisd.store.database import postgres as postgres_module
-from aegisd.store.database.sifting import Refused
+from aegisd.store.database import Refused, writing
 from aegisd.store.write import writer as writer_module
 
 NEVER_MS = 3_600_000
@@ -28,7 +27,7 @@ COUNT = "SELECT count(*) FROM request_metrics"
 
 
 @bounded
-async def test_a_full_batch_is_written_before_it_is_time(tmp_path: Path, dsn: str) -> None:
+async def test_full_batch_is_written_before_the_interval_ends(tmp_path: Path, dsn: str) -> None:
     async with (
         database(dsn) as postgres,
         storage_in(tmp_path, postgres, flush_interval_ms=NEVER_MS, batch_size=100) as storage,
@@ -45,7 +44,7 @@ async def test_a_full_batch_is_written_before_it_is_time(tmp_path: Path, dsn: st
 
 
 @bounded
-async def test_less_than_a_batch_is_written_when_it_is_time(tmp_path: Path, dsn: str) -> None:
+async def test_part_of_a_batch_is_written_when_the_interval_ends(tmp_path: Path, dsn: str) -> None:
     async with (
         database(dsn) as postgres,
         storage_in(tmp_path, postgres, flush_interval_ms=50, batch_size=10_000) as storage,
@@ -60,7 +59,7 @@ async def test_less_than_a_batch_is_written_when_it_is_time(tmp_path: Path, dsn:
 
 
 @bounded
-async def test_what_comes_while_a_flush_writes_waits_for_the_next(
+async def test_events_appended_during_a_flush_wait_for_the_next_flush(
     tmp_path: Path, dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with (
@@ -105,7 +104,7 @@ async def test_stop_writes_the_rest_and_returns(tmp_path: Path, dsn: str) -> Non
 
 
 @bounded
-async def test_stop_with_nothing_waiting_returns(tmp_path: Path, dsn: str) -> None:
+async def test_stop_with_an_empty_backlog_returns(tmp_path: Path, dsn: str) -> None:
     async with (
         database(dsn) as postgres,
         storage_in(tmp_path, postgres, flush_interval_ms=NEVER_MS) as storage,
@@ -116,7 +115,7 @@ async def test_stop_with_nothing_waiting_returns(tmp_path: Path, dsn: str) -> No
 
 
 @bounded
-async def test_more_than_one_transaction_takes_is_written_in_several(
+async def test_backlog_above_max_batch_events_is_written_in_several_batches(
     tmp_path: Path, dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(writer_module, "MAX_BATCH_EVENTS", 10)
@@ -130,10 +129,10 @@ async def test_more_than_one_transaction_takes_is_written_in_several(
 
 
 @bounded
-async def test_a_batch_of_wide_rows_is_written_in_several(
+async def test_batch_above_max_batch_bytes_is_written_in_several(
     tmp_path: Path, dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Few bytes in memory, where the path stands once, may be many on the line."""
+    """A path of many rows is in memory once, and on the line once for each row."""
     monkeypatch.setattr(writer_module, "MAX_BATCH_BYTES", 30_000)
     async with database(dsn) as postgres, storage_in(tmp_path, postgres) as storage:
         storage.append([requests(100, path="/" + "a" * 2000)])
@@ -145,7 +144,7 @@ async def test_a_batch_of_wide_rows_is_written_in_several(
 
 
 @bounded
-async def test_a_batch_that_was_not_through_in_its_time_is_tried_again_in_parts(
+async def test_batch_that_timed_out_is_tried_again_in_smaller_ones(
     tmp_path: Path, dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with database(dsn) as postgres:
@@ -160,7 +159,7 @@ async def test_a_batch_that_was_not_through_in_its_time_is_tried_again_in_parts(
         "CREATE TRIGGER dawdle BEFORE INSERT ON request_metrics FOR EACH ROW"
         " EXECUTE FUNCTION dawdle()",
     )
-    monkeypatch.setattr(postgres_module, "WRITE_SECONDS", 0.4)
+    monkeypatch.setattr(writing, "WRITE_SECONDS", 0.4)
     monkeypatch.setattr(writer_module, "QUICK_SECONDS", 0.05)
     monkeypatch.setattr(writer_module, "FIRST_PAUSE_SECONDS", 0.05)
     monkeypatch.setattr(writer_module, "MIN_BATCH_EVENTS", 10)
@@ -173,7 +172,7 @@ async def test_a_batch_that_was_not_through_in_its_time_is_tried_again_in_parts(
 
 
 @bounded
-async def test_what_found_no_room_is_counted_and_the_rest_is_written(
+async def test_events_without_room_are_counted_as_dropped_and_the_others_written(
     tmp_path: Path, dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = requests(10)
@@ -181,7 +180,7 @@ async def test_what_found_no_room_is_counted_and_the_rest_is_written(
     async with database(dsn) as postgres, storage_in(tmp_path, postgres, max_bytes=1) as storage:
         for _ in range(5):
             storage.append([whole])
-        assert storage.backlog.dropped == 20
+        assert storage.figures().dropped == 20
         assert storage.backlog.events == 30
         storage.writer.stop()
         await storage.writer.run()
@@ -190,7 +189,7 @@ async def test_what_found_no_room_is_counted_and_the_rest_is_written(
 
 
 @bounded
-async def test_with_storing_turned_off_nothing_waits(tmp_path: Path, dsn: str) -> None:
+async def test_disabled_storage_keeps_and_writes_nothing(tmp_path: Path, dsn: str) -> None:
     async with database(dsn) as postgres, storage_in(tmp_path, postgres, enabled=False) as storage:
         storage.append([requests(3)])
         assert storage.backlog.events == 0
@@ -200,7 +199,7 @@ async def test_with_storing_turned_off_nothing_waits(tmp_path: Path, dsn: str) -
 
 
 @bounded
-async def test_the_oldest_event_that_waits_is_known(
+async def test_oldest_is_the_time_of_the_first_event_not_written(
     tmp_path: Path, dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(writer_module, "MAX_BATCH_EVENTS", 1)
@@ -209,7 +208,7 @@ async def test_the_oldest_event_that_waits_is_known(
 
     def clock() -> tuple[float, float]:
         if written:
-            oldest.append(storage.backlog.oldest)  # asked when a batch has been written
+            oldest.append(storage.backlog.find_oldest())  # asked when a batch has been written
         return wall, 0.0
 
     written = False
@@ -217,20 +216,20 @@ async def test_the_oldest_event_that_waits_is_known(
         database(dsn) as postgres,
         storage_in(tmp_path, postgres, clocks=clock) as storage,
     ):
-        assert storage.backlog.oldest is None
+        assert storage.backlog.find_oldest() is None
         for moment in (100.0, 104.0, 107.0):
             wall = moment
             storage.append([requests(1)])
-        assert storage.backlog.oldest == 100
+        assert storage.backlog.find_oldest() == 100
         written = True
         storage.writer.stop()
         await storage.writer.run()
         assert oldest == [100, 104, 107]
-        assert storage.backlog.oldest is None
+        assert storage.backlog.find_oldest() is None
 
 
 @bounded
-async def test_events_that_come_while_a_batch_is_written_wait_for_the_next(
+async def test_events_appended_during_writing_are_all_written_before_return(
     tmp_path: Path, dsn: str
 ) -> None:
     async with (

@@ -1,4 +1,4 @@
-"""The writer while Postgres is away, ends its connections, stalls, or is cut off."""
+"""The writer while Postgres is away, ends its connections, or takes no rows."""
 
 from pathlib import Path
 
@@ -35,7 +35,7 @@ def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @bounded
-async def test_a_database_that_comes_later_gets_everything(tmp_path: Path, dsn: str) -> None:
+async def test_events_wait_for_a_database_that_comes_later(tmp_path: Path, dsn: str) -> None:
     async with database(None) as postgres, storage_in(tmp_path, postgres) as storage:
         with capture_logs() as logs:
             async with running(storage.writer):
@@ -52,7 +52,7 @@ async def test_a_database_that_comes_later_gets_everything(tmp_path: Path, dsn: 
 
 
 @bounded
-async def test_connections_that_the_server_ended_are_made_anew(tmp_path: Path, dsn: str) -> None:
+async def test_connection_ended_by_the_server_is_opened_again(tmp_path: Path, dsn: str) -> None:
     async with (
         database(dsn) as postgres,
         storage_in(tmp_path, postgres) as storage,
@@ -71,7 +71,7 @@ async def test_connections_that_the_server_ended_are_made_anew(tmp_path: Path, d
 
 
 @bounded
-async def test_a_cut_costs_one_line_and_the_way_back_one(
+async def test_lost_and_regained_database_are_logged_once_each(
     tmp_path: Path, dsn: str, directory: Path
 ) -> None:
     async with (
@@ -101,7 +101,7 @@ async def test_a_cut_costs_one_line_and_the_way_back_one(
 
 
 @bounded
-async def test_stop_tries_at_once_instead_of_waiting_for_the_pause_to_end(
+async def test_stop_ends_the_pause(
     tmp_path: Path, dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(writer_module, "FIRST_PAUSE_SECONDS", 3600)
@@ -135,9 +135,7 @@ async def test_stop_keeps_trying_while_the_database_is_away(tmp_path: Path, dsn:
 
 
 @bounded
-async def test_a_database_that_lets_us_in_and_takes_no_rows_is_told_once(
-    tmp_path: Path, dsn: str
-) -> None:
+async def test_database_that_takes_no_rows_is_logged_once(tmp_path: Path, dsn: str) -> None:
     async with database(dsn) as postgres:
         await postgres.prepare()
     await ask(dsn, "ALTER TABLE request_metrics RENAME TO elsewhere")
@@ -154,7 +152,7 @@ async def test_a_database_that_lets_us_in_and_takes_no_rows_is_told_once(
 
 
 @bounded
-async def test_pauses_grow_up_to_the_longest(
+async def test_pauses_double_up_to_the_longest(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(writer_module, "FIRST_PAUSE_SECONDS", 1.0)
@@ -184,7 +182,7 @@ async def test_pauses_grow_up_to_the_longest(
     ],
 )
 @bounded
-async def test_an_address_that_leads_nowhere_is_told_without_the_password(
+async def test_unreachable_address_is_logged_without_the_password(
     tmp_path: Path, address: str
 ) -> None:
     async with database(address) as postgres, storage_in(tmp_path, postgres) as storage:

@@ -1,4 +1,4 @@
-"""The writer against a server that stalls, and tables that are locked: nothing hangs."""
+"""The writer against a server that stalls, and against locked tables."""
 
 from pathlib import Path
 
@@ -19,8 +19,7 @@ from store.databases import (
 )
 from store.proxy import proxied
 
-from aegisd.store.database import connecting
-from aegisd.store.database import postgres as postgres_module
+from aegisd.store.database import Postgres, connecting, pool, writing
 from aegisd.store.schema import partitions
 from aegisd.store.write import writer as writer_module
 
@@ -34,10 +33,10 @@ def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @bounded
-async def test_a_server_that_stalls_while_a_statement_waits_never_hangs_the_writer(
+async def test_writer_gives_up_on_a_server_that_stalls_while_a_statement_waits(
     tmp_path: Path, dsn: str, directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lock = f"SELECT pg_advisory_xact_lock({partitions._LOCK}), pg_sleep(60)"
+    lock = f"SELECT pg_advisory_xact_lock({partitions.PARTITION_LOCK}), pg_sleep(60)"
     locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"
     async with (
         database(None) as postgres,
@@ -52,14 +51,14 @@ async def test_a_server_that_stalls_while_a_statement_waits_never_hangs_the_writ
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(other.fetch, lock)
                 await until(dsn, f"{locks} AND granted", 1)
-                monkeypatch.setattr(postgres_module, "READ_SECONDS", 1)
+                monkeypatch.setattr(pool, "READ_SECONDS", 1)
                 storage.append([requests(1, timestamp=NOON + DAY)])  # needs a new partition
                 await until(dsn, f"{locks} AND NOT granted", 1)
                 proxy.stall()
                 # a ROLLBACK would now wait for an answer that never comes
                 await eventually(lambda: storage.writer.figures.failures >= 1)
                 nursery.cancel_scope.cancel()
-            monkeypatch.setattr(postgres_module, "READ_SECONDS", 30)
+            monkeypatch.setattr(pool, "READ_SECONDS", 30)
             await ask(
                 dsn,
                 "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'",
@@ -69,7 +68,7 @@ async def test_a_server_that_stalls_while_a_statement_waits_never_hangs_the_writ
 
 
 @bounded
-async def test_a_stalled_server_never_hangs_the_writer(
+async def test_writer_gives_up_on_a_stalled_server_and_writes_all_later(
     tmp_path: Path, dsn: str, directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with (
@@ -81,14 +80,14 @@ async def test_a_stalled_server_never_hangs_the_writer(
         async with running(storage.writer):
             storage.append([requests(1)])
             await eventually(lambda: storage.writer.figures.rows == 1)
-            monkeypatch.setattr(postgres_module, "WRITE_SECONDS", 0.2)
+            monkeypatch.setattr(writing, "WRITE_SECONDS", 0.2)
             monkeypatch.setattr(connecting, "CONNECT_SECONDS", 0.2)
             proxy.stall()
             storage.append([requests(2000, path="/" * 2000)])  # more than sockets buffer
             await eventually(lambda: storage.writer.figures.failures >= 3)
             assert storage.writer.figures.last_error == "no answer within 0.2 s"
             assert not storage.writer.figures.connected
-            monkeypatch.setattr(postgres_module, "WRITE_SECONDS", 30)
+            monkeypatch.setattr(writing, "WRITE_SECONDS", 30)
             monkeypatch.setattr(connecting, "CONNECT_SECONDS", 10)
             proxy.restore()
             await eventually(lambda: not storage.backlog.events)
@@ -97,7 +96,7 @@ async def test_a_stalled_server_never_hangs_the_writer(
 
 
 @bounded
-async def test_a_write_to_a_stalled_server_can_be_cancelled(
+async def test_write_to_a_stalled_server_can_be_cancelled(
     tmp_path: Path, dsn: str, directory: Path
 ) -> None:
     async with (
@@ -117,7 +116,7 @@ async def test_a_write_to_a_stalled_server_can_be_cancelled(
 
 
 @bounded
-async def test_a_locked_table_is_given_up_by_client_and_server(
+async def test_write_to_a_locked_table_is_given_up_by_client_and_server(
     tmp_path: Path, dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with (
@@ -131,10 +130,10 @@ async def test_a_locked_table_is_given_up_by_client_and_server(
         release = trio.Event()
         async with trio.open_nursery() as nursery:
             await nursery.start(hold_lock, other, "request_metrics", release)
-            monkeypatch.setattr(postgres_module, "WRITE_SECONDS", 0.3)
+            monkeypatch.setattr(writing, "WRITE_SECONDS", 0.3)
             storage.append([requests(1)])
             await eventually(lambda: storage.writer.figures.failures >= 4)
-            monkeypatch.setattr(postgres_module, "WRITE_SECONDS", 30)
+            monkeypatch.setattr(writing, "WRITE_SECONDS", 30)
             waiting = "SELECT count(*) <= 1 FROM pg_locks WHERE NOT granted"
             await until(dsn, waiting, True)  # those given up do not pile up in the server
             release.set()
@@ -143,12 +142,12 @@ async def test_a_locked_table_is_given_up_by_client_and_server(
 
 
 async def hold_lock(
-    postgres: postgres_module.Postgres,
+    postgres: Postgres,
     table: str,
     release: trio.Event,
     task_status: trio.TaskStatus[None],
 ) -> None:
-    """Lock a table against all others until told."""
+    """Lock a table against all others until ``release`` is set."""
     sql = (
         f"DO $$ BEGIN LOCK {table}; PERFORM pg_sleep(60); EXCEPTION WHEN query_canceled THEN END $$"
     )

@@ -1,0 +1,72 @@
+"""Judges the stream's messages by their seq: which are new, which came before. Pure.
+
+A source's mark is the number of its events that the journal has. A message with ``seq`` and
+``count`` events is compared with the mark of its source, in the order in which messages came:
+
+1. There is no mark, or seq >= mark: it is new. The mark moves to seq + count.
+2. seq + count <= mark: a *duplicate*. It is acknowledged and not counted again.
+3. seq < mark < seq + count: it *straddles* the mark. It is rejected, and ends its connection.
+
+A message without a seq is taken as it is. A message that can't be read ends its connection, too.
+Messages *behind* the end of their connection are not taken and move no mark, as the client sends
+them again over another connection, which may be judged in the same group.
+"""
+
+from collections.abc import Collection, Sequence
+
+from attrs import define, field, frozen
+
+from aegisd.events.block import ABSENT
+from aegisd.events.flows import Flows
+from aegisd.store.journal import Marks, Source
+
+
+@frozen
+class Origin:
+    """Where a message came from: its connection's number in the group, and the sender's uid."""
+
+    connection: int
+    uid: int
+
+
+@define
+class Verdict:
+    """What becomes of messages, by their numbers."""
+
+    moved: dict[Source, int] = field(factory=dict)  # marks, as they are after all messages
+    duplicates: dict[int, int] = field(factory=dict)  # and their seq
+    straddling: dict[int, int] = field(factory=dict)  # and their seq
+    behind: set[int] = field(factory=set)
+    straddling_events: int = 0
+
+    @property
+    def left_out(self) -> set[int]:
+        """The messages whose events are not taken."""
+        return {*self.duplicates, *self.straddling, *self.behind}
+
+
+def judge(
+    origins: Sequence[Origin], unreadable: Collection[int], flows: Flows, marks: Marks
+) -> Verdict:
+    """Judge all messages; ``origins`` has one of each, ``flows`` a row for those with a source."""
+    verdict = Verdict()
+    rows = dict(zip(flows.messages.tolist(), range(len(flows.messages)), strict=True))
+    ended = set()  # connections
+    for message, origin in enumerate(origins):
+        if origin.connection in ended:
+            verdict.behind.add(message)
+        elif message in unreadable:
+            ended.add(origin.connection)
+        elif (row := rows.get(message)) is not None and flows.seqs[row] != ABSENT:
+            name = flows.sources.values[int(flows.sources.index[row])] or ""
+            source, seq, count = (origin.uid, name), int(flows.seqs[row]), int(flows.counts[row])
+            mark = verdict.moved.get(source, marks.get(source))
+            if mark is None or seq >= mark:
+                verdict.moved[source] = seq + count
+            elif seq + count <= mark:
+                verdict.duplicates[message] = seq
+            else:
+                verdict.straddling[message] = seq
+                verdict.straddling_events += count
+                ended.add(origin.connection)
+    return verdict

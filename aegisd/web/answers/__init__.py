@@ -1,0 +1,9 @@
+"""The answers behind the paths, a class for each subject: each gets only what it needs."""
+
+from aegisd.web.answers.alerts import AlertAnswers
+from aegisd.web.answers.daemon import DaemonAnswers
+from aegisd.web.answers.history import HistoryAnswers
+from aegisd.web.answers.live import LiveAnswers
+from aegisd.web.answers.page import PageAnswers
+
+__all__ = ["AlertAnswers", "DaemonAnswers", "HistoryAnswers", "LiveAnswers", "PageAnswers"]

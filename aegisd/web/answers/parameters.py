@@ -1,0 +1,75 @@
+"""Reads the parameters of a query. A wrong one is a 400 that says what the parameter takes."""
+
+from aegisd.events.protocol import MILLISECONDS_ABOVE
+from aegisd.events.units import MILLISECOND_US, SECOND_US
+from aegisd.store.history import NAMED_RANGES, Kept, Range, named_range, range_between
+from aegisd.times import parse_rfc3339
+from aegisd.web.http import Request, bad_request
+
+MAX_LIMIT = 1000
+DEFAULT_LIMIT = 10
+DEFAULT_RANGE = "1h"
+MAX_YEAR_9999 = 253_402_300_799_000_000  # the last moment that RFC 3339 can write
+
+
+def limit_of(request: Request) -> int:
+    """How many items are wanted."""
+    text = request.query.get("limit", str(DEFAULT_LIMIT))
+    if not (text.isascii() and text.isdigit() and len(text) <= 6 and 1 <= int(text) <= MAX_LIMIT):
+        raise bad_request(f"limit takes a whole number from 1 to {MAX_LIMIT}, not '{text}'")
+    return int(text)
+
+
+def node_of(request: Request) -> str | None:
+    """The node that is asked for; None for all nodes."""
+    node = request.query.get("node")
+    if node is not None and (not node or "\0" in node):  # Postgres would refuse it
+        raise bad_request("node takes a node's name, without NUL")
+    return node
+
+
+def is_exact(request: Request) -> bool:
+    """Whether raw rows are to answer instead of rollups."""
+    exact = request.query.get("exact", "false")
+    if exact not in ("true", "false"):
+        raise bad_request(f"exact takes true or false, not '{exact}'")
+    return exact == "true"
+
+
+def range_of(request: Request, now: int, kept: Kept, *, names: bool = False) -> Range:
+    """The range that is asked for, by ``range`` or by ``from`` and ``to``.
+
+    ``kept`` says what is kept of each level; ``names`` is for a list of endpoints or keys.
+    """
+    query = request.query
+    if "from" in query or "to" in query:
+        if "from" not in query or "range" in query:
+            raise bad_request("from and to stand together, without range; to may be left out")
+        start = _moment("from", query["from"])
+        end = _moment("to", query["to"]) if "to" in query else now
+        if start >= end:
+            raise bad_request("from takes a time before to")
+        return range_between(start, end, now, kept, names=names)
+    name = query.get("range", DEFAULT_RANGE)
+    if name not in NAMED_RANGES:
+        raise bad_request(f"range takes one of {' '.join(NAMED_RANGES)}, not '{name}'")
+    return named_range(name, now, kept, names=names)
+
+
+def _moment(parameter: str, text: str) -> int:
+    """Read RFC 3339, or a number as timestamps on the wire have it; microseconds since 1970."""
+    try:
+        number = float(text)
+    except ValueError:
+        try:
+            moment = parse_rfc3339(text.replace(" ", "+"))  # a bare + is a space in a query
+        except ValueError:
+            moment = -1
+    else:
+        scaled = number * (MILLISECOND_US if number > MILLISECONDS_ABOVE else SECOND_US)
+        moment = round(scaled) if 0 <= scaled <= MAX_YEAR_9999 else -1
+    if not 0 <= moment <= MAX_YEAR_9999:
+        raise bad_request(
+            f"{parameter} takes a time (RFC 3339) or seconds since 1970, not '{text}'"
+        )
+    return moment
