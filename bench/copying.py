@@ -9,13 +9,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from aegisd.wire.messages import Messages
-
+from aegisd.config.settings import Privacy
 from aegisd.events.block import Block, concatenate
 from aegisd.store.embedded import programs
 from aegisd.store.write import rows
-from aegisd.wire.decode import Decoder
-from aegisd.wire.naming.endpoints import EndpointNamer
+from aegisd.wire import Decoder, EndpointNamer
 from bench.cluster import TABLE, Database
 from bench.receiver import Failed
 
@@ -31,9 +29,9 @@ COLUMNS = (
 
 def blocks(frames: list[bytes], count: int) -> Block:
     """One block of ``count`` rows: messages as the daemon decodes them, repeated."""
-    decoded = Decoder(MAX_AGE).decode(Messages.of(frames), time.time_ns() // 1000)
-    endpoints = EndpointNamer(templates=True)
-    once = concatenate(endpoints.name(block) for block in decoded.blocks)[0]
+    decoder = Decoder(MAX_AGE, Privacy(), EndpointNamer(templates=True))
+    parts = decoder.decode(frames, time.time_ns() // 1000)
+    once = concatenate(block for part in parts for block in part.blocks)[0]
     repeated = concatenate([once] * -(-count // once.size))[0]
     return repeated.part(0, count)
 
