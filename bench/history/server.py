@@ -53,7 +53,7 @@ class Database:
         """Vacuum, as autovacuum would have done in time, and run a checkpoint."""
         tables = await self.ask(
             "SELECT format('%I', relname) FROM pg_class"
-            " WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace"
+            " WHERE relkind = 'r' AND relnamespace = 'aegisd'::regnamespace"
         )
         await self.ask(*(f"VACUUM (ANALYZE) {name}" for (name,) in tables), "CHECKPOINT")
 
@@ -61,7 +61,7 @@ class Database:
         """Bytes of tables with their indexes and TOAST."""
         ((size,),) = await self.ask(
             "SELECT coalesce(sum(pg_total_relation_size(oid)), 0)::bigint FROM pg_class"
-            f" WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace AND {where}"
+            f" WHERE relkind = 'r' AND relnamespace = 'aegisd'::regnamespace AND {where}"
         )
         return int(size)
 
