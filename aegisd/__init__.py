@@ -1,3 +1,3 @@
-"""aegisd: a sidecar that counts, stores and watches what an API gateway does."""
+"""aegisd: a sidecar daemon that counts and stores an API gateway's events, and raises alerts."""
 
 __version__ = "0.1.0"

@@ -1,14 +1,30 @@
-"""The errors the house raises itself; each message names what, where and the remedy."""
+"""The errors that aegisd itself raises. Each text names what failed, where, and the remedy.
+
+    AegisdError                 exit code 1
+        ConfigError             exit code 2
+        DatabaseUnavailable     exit code 1, where nothing catches it
+            DatabaseSlow
+            SchemaError
+        DataRefused             is always caught
+
+``cli.main`` prints what nobody else catches, and exits. Rooms have errors of their own below these:
+``Busy`` and ``PartitionUnmade`` in store.database, ``ActionFailed`` in alerts, ``MessageTooLarge``
+in cli.sending.
+"""
 
 
 class AegisdError(Exception):
-    """Something the operator can mend; its text is the one line to print. Exit code 1."""
+    """Something that the operator can mend; the text is the line to print.
+
+    Raised for sockets, systemd's sockets, the journal, the embedded Postgres, and by commands.
+    While the daemon runs, an embedded Postgres that can't be restarted is only logged.
+    """
 
 
 class ConfigError(AegisdError):
-    """The configuration is wrong. Exit code 2.
+    """The configuration or the usage is wrong. ``problems`` has a line for each problem.
 
-    ``problems`` holds one line for each, all that were found at once.
+    Raised by ``config``, and by commands for their options.
     """
 
     def __init__(self, problems: list[str]) -> None:
@@ -17,26 +33,41 @@ class ConfigError(AegisdError):
 
 
 class DatabaseUnavailable(AegisdError):
-    """Postgres can't be used now: away, refusing, or with a schema this version can't use."""
+    """Postgres can't be used now: it is away, refuses us, or has a schema of another version.
+
+    Raised by ``store.database`` and ``store.history``. In the daemon the writer, the upkeep and the
+    alerts catch it and try again later, and the API answers 503.
+    """
 
 
 class DatabaseSlow(DatabaseUnavailable):
-    """The database did not answer in time: less at once may go through."""
+    """Postgres did not answer in time; a smaller batch may succeed.
+
+    Raised by ``store.database``. The writer halves its batches, then treats it as its base class.
+    """
 
 
 class SchemaError(DatabaseUnavailable):
-    """The database answers, but its schema is not one this version can work with."""
+    """Postgres answers, but this version can't work with its schema.
+
+    Raised by ``store.schema`` and ``store.database``; nothing treats it apart.
+    """
+
+
+class DataRefused(AegisdError):
+    """Postgres answers, but refuses these values.
+
+    Raised by ``store.database``. The writer leaves the rows out, and the alerts the alert. The
+    upkeep and the API treat it as DatabaseUnavailable.
+    """
 
 
 def kind_of(error: BaseException) -> str:
-    """What kind of error it is, for everybody: its text may name addresses, roles and paths.
+    """The name of the error's class, which everybody may see.
 
-    Of an error of ours that stands for another's it is the kind of the other.
+    The text may name addresses, roles and paths, which only the operator may see. For one of
+    aegisd's errors it is the class of the error that caused it, such as asyncpg's.
     """
     if isinstance(error, AegisdError):
         error = error.__cause__ or error.__context__ or error
     return type(error).__name__
-
-
-class DataRefused(AegisdError):
-    """Postgres is there and won't take these rows."""

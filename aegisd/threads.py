@@ -1,8 +1,8 @@
-"""Work that blocks, in threads.
+"""Runs blocking work in a thread, without trio's shared limit.
 
-Left to itself trio has 40 threads for all that a process does: forty waits of one kind, for mail
-servers say, would hold up every other kind, also the journal's way to the disk. So nothing here
-takes one of those forty. They are left to trio's own look-ups of names and reading of files.
+trio runs at most 40 threads for the whole process. Forty waits of one kind, such as for mail
+servers, would then block all other kinds, even the sync of the journal. So no work of ours takes
+one of those 40 places; trio's own name look-ups and file reads keep them.
 """
 
 from collections.abc import Callable
@@ -14,10 +14,10 @@ T = TypeVar("T")
 
 
 async def in_thread(work: Callable[..., T], *args: object) -> T:
-    """What ``work`` gives, from a thread that is waiting for nobody else's to end.
+    """Run ``work`` in a thread at once, and return its result.
 
-    Its caller waits for its end, also when cancelled. So there are never more of a kind than there
-    are tasks of that kind: one that syncs, one that writes, a few that tell of alerts.
+    The caller waits for the end, even when cancelled. So there are at most as many threads as
+    tasks that call this: one that syncs, one that writes, eight that deliver alerts.
     """
     limiter = trio.CapacityLimiter(1)
-    return await trio.to_thread.run_sync(work, *args, limiter=limiter)  # noqa: TID251 # the one
+    return await trio.to_thread.run_sync(work, *args, limiter=limiter)  # noqa: TID251 # the one use

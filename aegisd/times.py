@@ -1,4 +1,4 @@
-"""How times are written: RFC 3339, UTC, milliseconds, ``Z``. Inside they are microseconds."""
+"""Times as text: RFC 3339 in UTC, with milliseconds and ``Z``. Inside they are microseconds."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -13,7 +13,7 @@ def rfc3339(microseconds: int) -> str:
 
 
 def parse_rfc3339(text: str) -> int:
-    """Microseconds since 1970; ValueError where ``text`` is no time with an offset."""
+    """Microseconds since 1970. Raises ValueError where ``text`` is no time with an offset."""
     time = datetime.fromisoformat(text.upper())  # RFC 3339 also allows t and z
     if time.tzinfo is None:
         raise ValueError("a time needs an offset, such as Z")

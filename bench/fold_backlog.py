@@ -20,7 +20,7 @@ from aegisd.config.settings import Days, Metrics
 from aegisd.events.units import SECOND_US
 from aegisd.store.rollups.folding import PIECES
 from aegisd.store.schema.levels import DAY
-from aegisd.store.upkeep.maintenance import Maintainer
+from aegisd.store.upkeep.maintainer import Maintainer
 from bench import machine
 from bench.history.loading import Loader, Node
 from bench.history.server import Database, Server, server

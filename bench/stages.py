@@ -15,7 +15,7 @@ from attrs import define, field
 
 from aegisd.config.settings import EnabledMetrics, Privacy
 from aegisd.events.block import Block
-from aegisd.ingest.gathering import Burst
+from aegisd.ingest.burst import Burst
 from aegisd.intake.intake import Intake
 from aegisd.live.state import LiveState
 from aegisd.store.backlog.backlog import Backlog

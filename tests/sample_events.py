@@ -1,4 +1,4 @@
-"""Events for tests: valid ones of every kind, generated, and what decoding must make of them."""
+"""Events for tests: valid events of every kind, and the rows that decoding must make of them."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -49,7 +49,7 @@ def pack(value: Any) -> bytes:
 
 
 @frozen(eq=False)
-class Together:
+class DecodedBurst:
     """All parts of a burst of ``size`` messages."""
 
     parts: list[Decoded]
@@ -89,37 +89,37 @@ def _without_endpoints(block: Block) -> Block:
     return block.only({*block.numbers, *block.texts} - {"endpoint"})
 
 
-def open_decoder(max_age: int = MAX_AGE) -> Decoder:
+def keep_all_decoder(max_age: int = MAX_AGE) -> Decoder:
     """A decoder that removes nothing for privacy."""
     return Decoder(max_age, Privacy(strip_query=False), EndpointNamer(templates=False))
 
 
-def decoded_by(decoder: Decoder, messages: Sequence[bytes], now: float = NOW) -> Together:
+def decoded_by(decoder: Decoder, messages: Sequence[bytes], now: float = NOW) -> DecodedBurst:
     """What a decoder makes of a burst."""
     parts = list(decoder.decode(messages, round(now * MICROSECONDS)))
-    return Together(parts, len(messages))
+    return DecodedBurst(parts, len(messages))
 
 
-def decode(*messages: Any, now: float = NOW, max_age: int = MAX_AGE) -> Together:
-    """Decode messages as one burst, on all ways: they must lead to the same."""
+def decode(*messages: Any, now: float = NOW, max_age: int = MAX_AGE) -> DecodedBurst:
+    """Decode messages as one burst, the quick way and the careful way, which must give the same."""
     burst = [pack(m) for m in messages]
-    quickly = decoded_by(open_decoder(max_age), burst, now)
+    quickly = decoded_by(keep_all_decoder(max_age), burst, now)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(QuickReader, "open", lambda _, messages, limits: ([], range(len(messages))))
-        carefully = decoded_by(open_decoder(max_age), burst, now)
+        carefully = decoded_by(keep_all_decoder(max_age), burst, now)
         patch.setattr("aegisd.wire.careful.opening.LARGE_BYTES", -1)
         patch.setattr("aegisd.wire.careful.opening.STEP_EVENTS", 2)
         patch.setattr("aegisd.wire.careful.values.STEP_VALUES", 3)
         patch.setattr("aegisd.wire.careful.envelopes.MAX_EVENTS", 3)
-        in_steps = decoded_by(open_decoder(max_age), burst, now)
+        in_steps = decoded_by(keep_all_decoder(max_age), burst, now)
     assert content(quickly) == content(carefully)
     assert content(quickly) == content(in_steps)
     assert accepted(quickly) + len(faults(quickly)) == quickly.starts[-1]
     return carefully
 
 
-def content(decoded: Together) -> Any:
-    """All that was decoded, comparable; only where the latest report counts there is an order."""
+def content(decoded: DecodedBurst) -> Any:
+    """All that was decoded, to be compared; only reports have an order, since the latest counts."""
     held = rows(decoded.blocks)
     ordered = [[row for row in held if row["kind"] == kind] for kind in (BACKEND, SYSTEM)]
     return (
@@ -133,18 +133,18 @@ def content(decoded: Together) -> Any:
     )
 
 
-def flows(decoded: Together) -> list[tuple[str | None, int | None, int]]:
+def flows(decoded: DecodedBurst) -> list[tuple[str | None, int | None, int]]:
     """Source, seq and number of events of each message that names its source."""
     found = decoded.flows
     seqs = [None if seq == ABSENT else seq for seq in found.seqs.tolist()]
     return list(zip(found.sources.rows(), seqs, found.counts.tolist(), strict=True))
 
 
-def accepted(decoded: Together) -> int:
+def accepted(decoded: DecodedBurst) -> int:
     return sum(block.size for block in decoded.blocks)
 
 
-def faults(decoded: Together) -> list[tuple[int, str, str]]:
+def faults(decoded: DecodedBurst) -> list[tuple[int, str, str]]:
     """Position, reason and field of every reject, in order."""
     starts = decoded.starts.tolist()
     return sorted(

@@ -146,7 +146,7 @@ class Daemon:
 
     @property
     def url(self) -> str:
-        """Where it serves HTTP, as its log says."""
+        """The URL of its HTTP port, from the log of the process."""
         pages = [word for word in self.log().split() if word.startswith("page=")]
         return pages[-1].removeprefix("page=").rstrip("/")
 
@@ -157,7 +157,7 @@ class Daemon:
         return json.loads(body)["data"]
 
     def fetch(self, path: str, method: str = "GET", **headers: str) -> tuple[int, str]:
-        """Status and body of an answer, whatever it is."""
+        """Status and body of an answer, also of an error."""
         request = urllib.request.Request(self.url + path, method=method, headers=headers)
         try:
             with urllib.request.urlopen(request, timeout=30) as response:
@@ -187,7 +187,7 @@ class Daemon:
         return asyncio.run(query(self.dsn(), sql, *args))
 
     def wait_for_events(self, count: int, seconds: float = WAIT_SECONDS) -> None:
-        """Until so many events were accepted."""
+        """Wait until so many events were accepted."""
         wait_until(
             lambda: sum(self.get("/api/ingest")["events"].values()) >= count,
             f"{count} events are accepted",
@@ -195,7 +195,7 @@ class Daemon:
         )
 
     def wait_for_rows(self, count: int, seconds: float = WAIT_SECONDS) -> None:
-        """Until so many rows were committed."""
+        """Wait until so many rows were committed."""
         wait_until(
             lambda: self.get("/api/status")["flush"]["rows"] >= count,
             f"{count} rows are written",

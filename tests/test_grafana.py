@@ -117,7 +117,7 @@ SERIES: dict[str, dict[str, Callable[[Row, int], Any]]] = {
 
 
 @bounded
-async def test_each_panel_shows_what_the_events_come_to(grafana: Reader) -> None:
+async def test_each_panel_shows_the_sums_of_the_events(grafana: Reader) -> None:
     for (levels, over), node in product(RANGES.items(), CHOICES):
         level, names_level = levels.split()
         values = await hidden(grafana, over)
@@ -299,6 +299,6 @@ async def test_one_node_or_all_is_decided_before_the_query_runs(grafana: Reader)
 
 
 @bounded
-async def test_the_choice_of_nodes_is_who_has_written(grafana: Reader) -> None:
+async def test_choice_of_nodes_lists_the_nodes_that_wrote(grafana: Reader) -> None:
     rows = await grafana.ask(VARIABLES["node"]["query"])
     assert [node for (node,) in rows] == sorted(NODES)

@@ -5,7 +5,7 @@ import re
 from grafana import CONF, DASHBOARD, PANELS, VARIABLES, panel_sql, statements
 
 
-def test_the_dashboard_is_whole() -> None:
+def test_dashboard_file_is_complete() -> None:
     assert DASHBOARD["schemaVersion"] >= 36
     assert DASHBOARD["uid"] == "aegisd"
     assert DASHBOARD["id"] is None
@@ -20,7 +20,7 @@ def test_the_dashboard_is_whole() -> None:
             assert target["format"] == wanted
 
 
-def test_series_have_no_holes() -> None:
+def test_series_queries_fill_gaps() -> None:
     """Grafana fills what a macro with a third argument leaves out: counts with 0."""
     for title, panel in PANELS.items():
         if panel["type"] in ("timeseries", "heatmap"):
@@ -31,7 +31,7 @@ def test_series_have_no_holes() -> None:
             assert ("$__interval" in panel_sql(panel)) == (panel.get("interval") == "${step}")
 
 
-def test_panels_lie_side_by_side() -> None:
+def test_panels_do_not_overlap() -> None:
     taken = [
         (column, row)
         for panel in DASHBOARD["panels"]

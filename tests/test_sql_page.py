@@ -25,7 +25,7 @@ async def recent(dsn: str) -> AsyncIterator[str]:
 
 
 @bounded
-async def test_each_query_answers_with_what_is_there(recent: str) -> None:
+async def test_each_query_of_the_page_has_an_answer(recent: str) -> None:
     assert len(QUERIES) >= 6
     for query in QUERIES:
         rows = await ask(recent, query)
@@ -34,7 +34,7 @@ async def test_each_query_answers_with_what_is_there(recent: str) -> None:
 
 
 @bounded
-async def test_figures_of_the_examples(recent: str) -> None:
+async def test_examples_of_the_page_show_the_events_figures(recent: str) -> None:
     for query in QUERIES:
         answer = await ask(recent, query)
         if "AS slow" in query:

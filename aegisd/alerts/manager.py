@@ -3,10 +3,10 @@
 Checking never waits. ``check`` reads the live windows and changes the states in memory; what
 follows runs beside it:
 
-- the dashboards are told by ``announce``, at once;
+- ``announce`` sends the alert to the dashboards, at once;
 - the rule's actions are queued (``delivery``);
 - the alert is put into ``_unsaved``, and saved within a second. While the database is away, the
-  latest version of each alert waits there, up to 1,000 alerts.
+  newest version of each alert waits there, for up to 1,000 alerts.
 
 A start takes over the alerts that an earlier run of this node left (``restore_and_save``). It waits
 10 s for the database; then the rules are checked without them. Where they are found later:

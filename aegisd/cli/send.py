@@ -87,7 +87,7 @@ def _send_line(
 
 
 def _event(line: bytes) -> dict[str, Any]:
-    """The line's object. Raises ValueError."""
+    """The JSON object of a line. Raises ValueError."""
     if len(line) > MAX_LINE_BYTES:
         raise ValueError(f"is longer than {MAX_LINE_BYTES} bytes")
     try:
@@ -104,7 +104,7 @@ def _with_kind(event: dict[str, Any], kind: str | None) -> dict[str, Any]:
 
 
 def _value(kind: str | None, key: str, text: str) -> Any:
-    """``text`` as a value of the field's type; what is no JSON stays text."""
+    """The value of a field: its text for a text field, else the text read as JSON if it is."""
     for field in KINDS.get(kind or REQUEST, ()):
         is_text = field.type in (FieldType.TEXT, FieldType.CHOICE)
         if is_text and key in (field.name, camel_case(field.name)):

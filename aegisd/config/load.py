@@ -19,7 +19,7 @@ DEFAULT_FILE = Path("/etc/aegisd/aegisd.toml")
 ENVIRONMENT_PREFIX = "AEGISD_"
 FILE_VARIABLE = "AEGISD_CONFIG"
 TOKEN_VARIABLE = "AEGISD_TOKEN"  # noqa: S105 - a name; `aegisd top` reads its token there
-MAX_FILE_BYTES = 1024 * 1024  # stops at a wrong path, such as a device
+MAX_FILE_BYTES = 1024 * 1024  # far above any configuration: stops at a wrong path
 
 
 def load(file: Path | None, environment: Mapping[str, str] | None = None) -> Settings:
@@ -43,7 +43,7 @@ def load(file: Path | None, environment: Mapping[str, str] | None = None) -> Set
 
 
 def _without_problems(data: dict[str, Any], problems: list[str]) -> dict[str, Any]:
-    """The top-level keys without a problem, for which consistency can still be checked."""
+    """The tables without a problem. Their consistency can still be checked."""
     return {
         key: value
         for key, value in data.items()

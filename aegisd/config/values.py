@@ -1,7 +1,7 @@
 """Checks the value of one key alone, by its named type in ``settings``.
 
-A check gives the value as a setting. It raises ValueError with the rest of the sentence that starts
-with the key's path: "is missing" for "http.listen: is missing".
+A check gives the value as a setting. It raises ValueError with the rest of a sentence that starts
+with the key's path, such as "5 is not text" for "node: 5 is not text".
 """
 
 import math

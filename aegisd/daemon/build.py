@@ -26,7 +26,7 @@ from aegisd.ingest import DatagramListener, Sockets, StreamListener
 from aegisd.intake import Acknowledger, Intake
 from aegisd.live import LiveState, Overview
 from aegisd.store.database import Postgres, open_postgres
-from aegisd.store.history import Exact, History
+from aegisd.store.history import ExactHistory, History
 from aegisd.store.storage import Storage, open_storage
 from aegisd.store.upkeep import Maintainer, kept_from
 from aegisd.web import MAX_CONNECTIONS as HTTP_CONNECTIONS
@@ -238,7 +238,7 @@ def _server(daemon: Daemon) -> Server:
         LiveAnswers(daemon.overview),
         HistoryAnswers(
             History(daemon.postgres, storage.backlog, daemon.node),
-            Exact(daemon.postgres, storage.backlog, daemon.node),
+            ExactHistory(daemon.postgres, storage.backlog, daemon.node),
             lambda: round(clocks()[0] * SECOND_US),
             lambda now: kept_from(daemon.upkeep.policy.rollups, now),
         ),

@@ -22,7 +22,7 @@ FlowRow = tuple[int, str, int | None, int]
 class Flows:
     """The messages of a burst that name their source: a row each, columns as in ``FlowRow``.
 
-    A seq is ABSENT where the message has none. Each row has a source.
+    A seq is ABSENT if the message has none. Each row has a source.
     """
 
     messages: Integers

@@ -1,15 +1,16 @@
-"""The sockets that gateways send to: bound (``sockets``) and drained (``datagram``).
+"""The sockets that gateways send to.
 
-Nothing here looks into a message.
+Datagrams are handed on in bursts; a stream's frames are handed on and answered. Nothing here looks
+into a message.
 """
 
+from aegisd.ingest.burst import Burst, Sender
 from aegisd.ingest.datagram import DatagramListener
 from aegisd.ingest.figures import ListenerFigures
-from aegisd.ingest.gathering import Burst, Sender
 from aegisd.ingest.listen import Sockets
-from aegisd.ingest.receive import CREDENTIALS
+from aegisd.ingest.recvmmsg import CREDENTIALS
 from aegisd.ingest.sockets import address_of
-from aegisd.ingest.stream import MAX_CONNECTIONS, Answers, StreamListener, error
+from aegisd.ingest.stream import MAX_CONNECTIONS, Answers, StreamListener, error_answer
 
 __all__ = [
     "CREDENTIALS",
@@ -22,5 +23,5 @@ __all__ = [
     "Sockets",
     "StreamListener",
     "address_of",
-    "error",
+    "error_answer",
 ]

@@ -1,4 +1,4 @@
-"""Makes the listeners: on systemd's sockets where it has them, else on our own."""
+"""Makes the listeners: on the sockets that systemd hands over, else on sockets of our own."""
 
 import os
 import socket
@@ -19,7 +19,7 @@ log = structlog.get_logger()
 
 @define
 class Sockets:
-    """The sockets bound here, whose files are removed at the end."""
+    """The sockets that were bound here. Their files are removed at the end."""
 
     _files: list[sockets.UnixSocketFile] = field(factory=list)
     _small_buffers: list[tuple[str, int]] = field(factory=list)
@@ -31,9 +31,9 @@ class Sockets:
         self.remove_files()
 
     def tell_small_buffers(self) -> None:
-        """Log where the kernel gave a smaller buffer than asked for.
+        """Log which sockets got a smaller buffer than asked for.
 
-        Only once all stands: a daemon that can't start says that alone.
+        To be called once the daemon is ready: one that can't start logs nothing but why.
         """
         for address, given in self._small_buffers:
             log.info(
@@ -43,7 +43,7 @@ class Sockets:
             )
 
     def remove_files(self) -> None:
-        """Remove the files, while their sockets are still open; what is open stays so."""
+        """Remove the files. The sockets stay open, and must still be so: see ``UnixSocketFile``."""
         while self._files:
             self._files.pop().remove()
 
@@ -56,7 +56,10 @@ class Sockets:
         take: Take,
         max_connections: int,
     ) -> tuple[list[DatagramListener], list[StreamListener]]:
-        """The listeners: on systemd's sockets where it has them, else on our own."""
+        """Make the listeners that ``settings`` ask for. ``handed`` are systemd's sockets by name.
+
+        ``handle`` takes bursts of datagrams, ``take`` a connection's frames.
+        """
         listeners = []
         for name, bind in {
             "unix_datagram": self._bind_unix(settings, directories),
@@ -68,7 +71,7 @@ class Sockets:
                 continue
             given = sockets.widen(bound, settings.receive_buffer_bytes)
             address = sockets.address_of(bound)
-            # a Unix socket's queue is bounded by its senders' buffers, not by its own (unix(7))
+            # a Unix socket's queue is bounded by its senders' buffers, not its own (unix(7))
             if bound.family != socket.AF_UNIX and given < settings.receive_buffer_bytes:
                 self._small_buffers.append((address, given))
             listeners.append(DatagramListener(bound, address, handle, ours=ours))

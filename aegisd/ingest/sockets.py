@@ -1,7 +1,7 @@
-"""Binds the sockets, and says in one line why one can't be bound and what to do.
+"""Binds sockets. An error says in one line why a socket can't be bound, and what to do.
 
-A Unix socket that nobody holds any more (its daemon was killed) is replaced; one that somebody
-listens on is not.
+The file of a Unix socket without a process (its daemon was killed) is replaced. One that a process
+listens on is an error.
 """
 
 import errno
@@ -23,18 +23,18 @@ SO_RCVBUFFORCE = 33  # socket(7); Python has no name for it
 
 @frozen
 class UnixSocketFile:
-    """A bound socket's place in the file system, to be removed with it, and only it.
+    """The file of a bound Unix socket; ``remove`` removes this file, not another of that name.
 
-    Remove it before the socket is closed: an inode that nobody holds any more is given out
-    again at once, to the socket that the next daemon puts there.
+    It must be removed before the socket is closed. After that its inode number is free, and the
+    kernel may give it at once to the socket that the next daemon binds there.
     """
 
     path: Path
     inode: int
 
     def remove(self) -> None:
-        """Remove the file, unless another daemon has put its own there."""
-        with suppress(OSError):  # it is gone, or out of reach: the next start replaces it
+        """Remove the file, unless another daemon has replaced it."""
+        with suppress(OSError):  # it is gone, or can't be removed: the next start replaces it
             if self.path.lstat().st_ino == self.inode:
                 self.path.unlink()
 
@@ -57,12 +57,12 @@ def _bind_unix(
             f"{path}: longer than a Unix socket's path may be ({MAX_UNIX_PATH_BYTES} bytes); "
             f"set a shorter {setting}"
         )
-    gid = _gid_of(group) if group else -1  # which leaves it as it is (chown(2))
+    gid = _gid_of(group) if group else -1  # leaves the group unchanged (chown(2))
     bound = socket.socket(socket.AF_UNIX, type_ | socket.SOCK_NONBLOCK)
     try:
         path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         _remove_stale(path, setting)
-        mask = os.umask(0o777 & ~mode)  # never more open than it is to be, not for a moment
+        mask = os.umask(0o777 & ~mode)  # so that it never has a wider mode, not for a moment
         try:
             bound.bind(str(path))
         finally:
@@ -107,7 +107,7 @@ def _remove_stale(path: Path, setting: str) -> None:
             path.unlink()
             return
         except OSError as error:
-            if error.errno != errno.EPROTOTYPE:  # a stream socket that somebody holds
+            if error.errno != errno.EPROTOTYPE:  # a stream socket that a process holds
                 raise
     raise AegisdError(f"{path} is in use by another process; stop that one, or set {setting}")
 
@@ -135,10 +135,10 @@ def bind_udp(address: str) -> socket.socket:
 
 
 def widen(bound: socket.socket, size: int) -> int:
-    """Ask for a receive buffer of at least ``size`` bytes; return what the kernel gave.
+    """Ask for a receive buffer of at least ``size`` bytes; return the bytes that it has then.
 
-    Past net.core.rmem_max only with CAP_NET_ADMIN (socket(7)). A buffer that is there stays:
-    systemd may give its sockets one that we could not.
+    Only CAP_NET_ADMIN allows more than net.core.rmem_max (socket(7)). The buffer is never made
+    smaller: systemd may have given its socket one that we can't get.
     """
     if _receive_buffer(bound) < size:
         try:
@@ -153,7 +153,7 @@ def widen(bound: socket.socket, size: int) -> int:
 
 
 def _receive_buffer(of: socket.socket) -> int:
-    # the kernel doubles what it is given, for its own bookkeeping, and tells the double
+    # the kernel doubles the size that is set, for its own bookkeeping, and tells the double
     return of.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // 2
 
 

@@ -1,10 +1,21 @@
-"""The acknowledged stream: frames over a Unix socket, answered once they are safe.
+"""The acknowledged stream: frames over a Unix stream socket, answered once they are safe.
 
-A frame is its length in four bytes, big-endian, and a message. A connection's frames are taken as
-many as are there, and only when they are answered are more read: who sends faster than that finds
-the socket full. A client that stops in the middle of a frame, or doesn't read its answers, loses
-its connection and nothing else. One that is silent for long loses it too, and connects again: a
-gateway that leaves its connections behind shuts nobody out.
+A frame is a length in four bytes, big-endian, and a message of that length. The states of a
+connection, which is a ``_Session`` from 2 on:
+
+1. refused: there is no room (MAX_CONNECTIONS, of one user UID_SHARE). It gets the error
+   ``too_many_connections`` and is closed.
+2. reading: it waits for bytes. Between two frames IDLE_SECONDS may pass: then it is closed as
+   ``idle``, so that connections that a gateway forgot shut nobody out. A frame must be complete
+   within FRAME_SECONDS of its first byte, else ``timeout``. A frame that is too long is
+   ``oversize``. ``busy``: all connections together hold MAX_WAITING_BYTES.
+3. taken: its complete frames, up to MAX_TAKEN_FRAMES or MAX_TAKEN_BYTES, were handed on. It waits
+   for their answers, for as long as that takes. Nothing is read: if the client goes on sending, its
+   socket fills.
+4. answering: the answers are written. If the client does not read them within SEND_SECONDS, the
+   connection is closed. Then it is reading again, or closed if the answers say so.
+
+A connection that is closed loses nothing that was acknowledged; the client sends the rest again.
 """
 
 import os
@@ -20,26 +31,27 @@ import structlog
 import trio
 from attrs import define, frozen
 
+from aegisd.ingest.burst import Sender
 from aegisd.ingest.figures import ListenerFigures
-from aegisd.ingest.gathering import Sender
 
-RECEIVE_BYTES = 256 * 1024
+RECEIVE_BYTES = 256 * 1024  # read at once
 MAX_TAKEN_BYTES = 64 * 1024
 MAX_TAKEN_FRAMES = 64
-"""Frames that are handed over together, about: 131,072 events at most, and the last one's."""
+"""Frames are handed on together until one of these is reached: 131,072 events at most, and those of
+the last frame."""
 
 FRAME_SECONDS = 30.0  # from a frame's first byte to its last
 SEND_SECONDS = 30.0  # until a client has read its answers
 IDLE_SECONDS = 900.0  # without a byte between two frames
-IDLE_ROUND_SECONDS = 10.0  # between two looks at who is idle
+IDLE_ROUND_SECONDS = 10.0  # between two searches for idle connections
 MAX_CONNECTIONS = 1000
 UID_SHARE = 0.75
-"""Of the connections: those of one user leave some for others."""
+"""One user may have this share of the connections, so that some are left for others."""
 
 MAX_WAITING_BYTES = 64 * 1024 * 1024
-"""In frames that are not complete or not answered, of all connections together."""
+"""All connections together may hold so much in frames that are not complete or not answered."""
 
-BACKLOG = MAX_CONNECTIONS  # who connects without waiting is refused where it is full
+LISTEN_QUEUE = MAX_CONNECTIONS  # connections not accepted yet; further ones wait or fail
 
 _LENGTH = struct.Struct(">I")
 _CREDENTIALS = struct.Struct("3i")  # pid, uid, gid (unix(7))
@@ -49,31 +61,34 @@ log = structlog.get_logger()
 
 @define(eq=False)
 class _Session:
-    """A connection, and what it holds of what all share."""
+    """A connection that was not refused, and its state."""
 
     stream: trio.SocketStream
     sender: Sender
-    heard: float  # when it last sent
-    waiting: int = 0  # bytes of frames that are not complete, or not answered
-    busy: bool = False  # whether it waits for us
-    idle: bool = False  # whether it is closed for that
+    last_received: float  # trio's time
+    waiting_bytes: int = 0  # of frames that are not complete or not answered
+    reading: bool = True  # false while it is taken or answering
+    idle: bool = False  # whether it is being closed for that
 
 
 @frozen
 class Answers:
-    """What a connection gets for its frames; ``close`` where it ends with that."""
+    """What a connection gets for its frames; with ``close`` it is closed after that."""
 
     payloads: list[object]
     close: bool = False
 
 
-def error(code: str, message: str) -> dict[str, dict[str, str]]:
-    """The answer that goes before a connection is closed."""
+def error_answer(code: str, message: str) -> dict[str, dict[str, str]]:
+    """The answer that a connection gets before it is closed."""
     return {"error": {"code": code, "message": message}}
 
 
 class StreamListener:
-    """One listening Unix stream socket. ``take(listener, sender, frames)`` gives the answers."""
+    """One listening Unix stream socket. ``take(listener, sender, frames)`` gives the answers.
+
+    ``_waiting_bytes`` is the sum of all sessions'; ``_of_uid`` counts the sessions of each user.
+    """
 
     def __init__(
         self,
@@ -83,34 +98,29 @@ class StreamListener:
         max_message_bytes: int,
         max_connections: int = MAX_CONNECTIONS,
     ) -> None:
-        bound.listen(BACKLOG)
+        bound.listen(LISTEN_QUEUE)
         self._listener = trio.SocketListener(trio.socket.from_stdlib_socket(bound))
         self._take = take
         self._max_message_bytes = max_message_bytes
         self._max_connections = max_connections
         self.address = address
-        self.messages = 0
-        self.bytes = 0
-        self.refused = 0
-        """Connections that were not taken."""
+        self._messages = 0
+        self._bytes = 0
+        self._refused = 0
         self._sessions: set[_Session] = set()
         self._of_uid: Counter[int] = Counter()
-        self._waiting = 0  # what all sessions hold
+        self._waiting_bytes = 0
 
     def figures(self) -> ListenerFigures:
         """What came since the start. A full stream makes its senders wait: nothing is dropped."""
         return ListenerFigures(
-            self.address, self.messages, self.bytes, kernel_dropped=0, refused=self.refused
+            self.address, self._messages, self._bytes, kernel_dropped=0, refused=self._refused
         )
 
     @property
     def connections(self) -> int:
-        """How many are open."""
+        """How many connections are open, without refused ones."""
         return len(self._sessions)
-
-    def kernel_dropped(self) -> int:
-        """Nothing: a full stream makes its senders wait."""
-        return 0
 
     async def run(self) -> None:
         """Serve until cancelled."""
@@ -119,32 +129,32 @@ class StreamListener:
             await trio.serve_listeners(self._serve, [self._listener])
 
     async def _close_idle(self) -> None:
-        """End connections that are silent; a deadline for each would cost as much as receiving."""
+        """Close idle connections. A deadline for each would cost as much as receiving."""
         while True:
             await trio.sleep(IDLE_ROUND_SECONDS)
             silent_since = trio.current_time() - IDLE_SECONDS
             for session in self._sessions:
-                if session.heard < silent_since and not session.busy:
+                if session.last_received < silent_since and session.reading:
                     session.idle = True
                     session.stream.socket.shutdown(socket.SHUT_RD)
 
     async def _serve(self, stream: trio.SocketStream) -> None:
         try:
             sender = _sender(stream)
-            why = self._full(sender.uid)
+            why = self._why_no_room(sender.uid)
             if why is not None:
-                self.refused += 1
-                await _send(stream, [error("too_many_connections", why)])
+                self._refused += 1
+                await _send(stream, [error_answer("too_many_connections", why)])
                 return
-            with self._open(_Session(stream, sender, trio.current_time())) as session:
-                await self._session(session)
+            with self._counted(_Session(stream, sender, trio.current_time())) as session:
+                await self._serve_session(session)
         except (trio.BrokenResourceError, trio.TooSlowError):
-            pass  # gone, or as good as gone: what was not acknowledged comes again
+            pass  # the client is gone or does not read: it sends what was not acknowledged again
         finally:
             await trio.aclose_forcefully(stream)
 
-    def _full(self, uid: int) -> str | None:
-        """Why there is no room for a connection; None where there is."""
+    def _why_no_room(self, uid: int) -> str | None:
+        """Why there is no room for a connection of this user; None if there is."""
         if self.connections >= self._max_connections:
             return f"{self.connections} connections are open, no more are taken"
         if self._of_uid[uid] >= self._max_connections * UID_SHARE:
@@ -152,40 +162,40 @@ class StreamListener:
         return None
 
     @contextmanager
-    def _open(self, session: _Session) -> Iterator[_Session]:
-        """Count a session among those that are open."""
+    def _counted(self, session: _Session) -> Iterator[_Session]:
+        """Count a session as open until the end of the block."""
         self._sessions.add(session)
         self._of_uid[session.sender.uid] += 1
         try:
             yield session
         finally:
-            self._holds(session, 0)
+            self._set_waiting(session, 0)
             self._sessions.remove(session)
             self._of_uid[session.sender.uid] -= 1
-            self._of_uid += Counter()  # which leaves those with none out
+            self._of_uid += Counter()  # this drops the users with none
 
-    def _holds(self, session: _Session, size: int) -> None:
-        """Take note of how many bytes of a session wait."""
-        self._waiting += size - session.waiting
-        session.waiting = size
+    def _set_waiting(self, session: _Session, size: int) -> None:
+        """Set a session's waiting bytes."""
+        self._waiting_bytes += size - session.waiting_bytes
+        session.waiting_bytes = size
 
-    async def _session(self, session: _Session) -> None:
+    async def _serve_session(self, session: _Session) -> None:
         stream = session.stream
         buffer = bytearray()
-        begun = inf  # when the frame began that is not complete
+        begun = inf  # when the incomplete frame began
         while True:
             frames, fault = self._frames(buffer)
-            self._holds(session, len(buffer))
+            self._set_waiting(session, len(buffer))
             if frames:
                 size = sum(map(len, frames))
-                self.messages += len(frames)
-                self.bytes += size
-                session.busy = True
-                self._holds(session, len(buffer) + size)
+                self._messages += len(frames)
+                self._bytes += size
+                session.reading = False
+                self._set_waiting(session, len(buffer) + size)
                 answers = await self._take(self, session.sender, frames)
-                self._holds(session, len(buffer))
+                self._set_waiting(session, len(buffer))
                 await _send(stream, answers.payloads)
-                session.busy = False
+                session.reading = True
                 if answers.close:
                     return
                 begun = inf
@@ -193,27 +203,27 @@ class StreamListener:
                 await _send(stream, [fault])
                 return
             if frames and len(buffer) >= _LENGTH.size:
-                continue  # there may be more of them
+                continue  # more frames may be complete
             begun = min(begun, trio.current_time()) if buffer else inf
             data = await _receive(stream, begun + FRAME_SECONDS)
-            session.heard = trio.current_time()
+            session.last_received = trio.current_time()
             if data is None:
                 why = f"a frame was not complete within {FRAME_SECONDS:.0f} s"
-                await _send(stream, [error("timeout", why)])
+                await _send(stream, [error_answer("timeout", why)])
                 return
             if not data:
                 if session.idle:
                     why = f"nothing came for {IDLE_SECONDS:.0f} s; connect again"
-                    await _send(stream, [error("idle", why)])
+                    await _send(stream, [error_answer("idle", why)])
                 return
             buffer += data
-            if self._waiting - session.waiting + len(buffer) > MAX_WAITING_BYTES:
+            if self._waiting_bytes - session.waiting_bytes + len(buffer) > MAX_WAITING_BYTES:
                 why = f"frames of {MAX_WAITING_BYTES} bytes wait already; send again later"
-                await _send(stream, [error("busy", why)])
+                await _send(stream, [error_answer("busy", why)])
                 return
 
     def _frames(self, buffer: bytearray) -> tuple[list[bytes], object]:
-        """Take the complete frames out of the buffer; what is wrong with the one behind them."""
+        """Take complete frames out of the buffer; the second is the error of the next frame."""
         frames: list[bytes] = []
         at = 0
         fault = None
@@ -225,7 +235,9 @@ class StreamListener:
             (length,) = _LENGTH.unpack_from(buffer, at)
             if length > self._max_message_bytes:
                 limit = self._max_message_bytes
-                fault = error("oversize", f"a frame of {length} bytes; at most {limit} are taken")
+                fault = error_answer(
+                    "oversize", f"a frame of {length} bytes; at most {limit} are taken"
+                )
                 break
             end = at + _LENGTH.size + length
             if end > len(buffer):
@@ -237,6 +249,7 @@ class StreamListener:
 
 
 Take = Callable[[StreamListener, Sender, Sequence[bytes]], Awaitable[Answers]]
+"""Takes a connection's frames, and waits until they may be answered."""
 
 
 def _sender(stream: trio.SocketStream) -> Sender:
@@ -246,8 +259,8 @@ def _sender(stream: trio.SocketStream) -> Sender:
 
 
 async def _receive(stream: trio.SocketStream, deadline: float) -> bytes | None:
-    """What comes next, b"" at the end; None where nothing came before the deadline."""
-    if deadline == inf:  # mostly: a deadline costs as much as receiving
+    """The next bytes, b"" at the end; None if none came before the deadline."""
+    if deadline == inf:  # as mostly: a deadline would cost as much as receiving
         await trio.lowlevel.wait_readable(stream.socket)
     else:
         with trio.move_on_at(deadline) as waited:
@@ -264,7 +277,7 @@ async def _send(stream: trio.SocketStream, payloads: list[object]) -> None:
     packed = [msgpack.packb(payload) for payload in payloads]
     data = b"".join([_LENGTH.pack(len(p)) + p for p in packed])
     try:
-        # answers are small, and a client that reads them has room for them
+        # answers are small, and the socket of a client that reads has room for them
         sent = os.write(stream.socket.fileno(), data) if data else 0
     except BlockingIOError:
         sent = 0

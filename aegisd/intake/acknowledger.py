@@ -28,7 +28,7 @@ from attrs import define, field
 from aegisd.events.block import Block
 from aegisd.events.flows import Flows
 from aegisd.events.protocol import Reason
-from aegisd.ingest import Answers, Burst, Sender, StreamListener, error
+from aegisd.ingest import Answers, Burst, Sender, StreamListener, error_answer
 from aegisd.intake.group import Frames, Group
 from aegisd.intake.intake import BurstRejects, Intake
 from aegisd.intake.judging import judge
@@ -40,7 +40,7 @@ MAX_GROUP_EVENTS = 65_536
 """Most events that a group may hold by the size of its frames, but for a group of one connection.
 A group becomes one record of the journal, which is written at once."""
 
-UNAVAILABLE = error("journal_unavailable", "the journal can't be written; send again later")
+UNAVAILABLE = error_answer("journal_unavailable", "the journal can't be written; send again later")
 
 
 @define(eq=False)

@@ -11,7 +11,7 @@ from attrs import define, field, frozen
 from aegisd.events.block import ABSENT, Integers
 from aegisd.events.flows import Flows
 from aegisd.events.protocol import Reason
-from aegisd.ingest import CREDENTIALS, Answers, Burst, Sender, error
+from aegisd.ingest import CREDENTIALS, Answers, Burst, Sender, error_answer
 from aegisd.intake.judging import Origin, Verdict
 from aegisd.wire import Decoded
 
@@ -61,10 +61,10 @@ class Group:
             self._answers[number] = _acknowledgement(seq, 0, MessageRejects()) | {"duplicate": True}
         for number, seq in verdict.straddling.items():
             why = f"events from {seq} on: a part of them was acknowledged before"
-            self._end_connection(number, error(Reason.BAD_SEQ.value, why))
+            self._end_connection(number, error_answer(Reason.BAD_SEQ.value, why))
         for number in set(unreadable) - verdict.behind:
             self._end_connection(
-                number, error(Reason.MALFORMED.value, "a frame that is no message")
+                number, error_answer(Reason.MALFORMED.value, "a frame that is no message")
             )
         left_out = verdict.left_out
         if left_out:

@@ -1,7 +1,7 @@
-"""The live state: what happened lately, in memory.
+"""The live state: what happened in the last hour, in memory.
 
-``state`` takes blocks and gives snapshots. Everything here is pure: time comes in as an
-argument, nothing waits, nothing is logged.
+Blocks go in, figures come out. ``LiveState`` has totals, windows, endpoints, backends; ``Sources``
+has what each source sent and lost. Time comes in as an argument.
 """
 
 from aegisd.live.busiest import EndpointFigures

@@ -1,13 +1,13 @@
 """The busiest endpoints of the last hour, in bounded memory.
 
-An endpoint is a method and a route or template. At most ``limit`` are followed at a time, all
-others are counted together as OTHER. Once the places are taken, a newcomer gets one only when
-it was seen more often than the rarest endpoint that has one was in the last hour; newcomers'
-own counts never overstate (Misra and Gries, "Finding repeated elements", 1982). So paths that
-come once, as a scanner's do, push nobody out.
+At most ``limit`` endpoints are followed at a time, which means that they have a row. All others are
+counted together as OTHER. Once all rows are taken, an endpoint without one is a candidate, and its
+requests are counted. It gets the row of the rarest followed endpoint when it was seen more often
+than that one in the last hour. A candidate's count is never too high (Misra and Gries, "Finding
+repeated elements", 1982). So paths that are requested once, as by a scanner, displace nobody.
 
-The hour is made of slots of five minutes. The one that is filling has a dense sketch for each
-endpoint; closed ones keep only the bins that are occupied, with their own names.
+The hour consists of slots of five minutes. The open slot has a dense sketch for each row. A closed
+slot keeps only the bins that are not zero, and the endpoints that its rows had.
 """
 
 from collections import Counter, deque
@@ -19,24 +19,24 @@ from numpy.typing import NDArray
 
 from aegisd.events.block import Integers, Mask, Text
 from aegisd.events.counters import OTHER
-from aegisd.live.names import NOWHERE, Name, Names
+from aegisd.live.endpoint_rows import NO_ROW, Endpoint, EndpointRows
 from aegisd.stats import sketch
 from aegisd.stats.durations import Durations
 
 SLOT_SECONDS = 300
 SLOTS = 12
-"""Closed slots: with the one that is filling they cover 60 to 65 minutes."""
+"""So many closed slots are kept: with the open one they cover 60 to 65 minutes."""
 
 MAX_CANDIDATES = 8192
-"""Newcomers whose visits are counted while they have no place."""
+"""So many endpoints without a row are counted."""
 
 
-_REQUESTS, _FAILED, _UNTIMED, _MICROSECONDS = range(4)
+_REQUESTS, _FAILED, _UNTIMED, _DURATION_SUM_US = range(4)
 
 
 @frozen
 class EndpointFigures:
-    """One endpoint's last hour; latencies in microseconds, None where no request had one."""
+    """One endpoint's last hour. ``average`` and ``p95`` are durations in microseconds, or None."""
 
     method: str
     path: str
@@ -48,16 +48,21 @@ class EndpointFigures:
 
 @frozen(eq=False)
 class _Slot:
-    """A closed slot: counters a column an endpoint, and the occupied bins of all, sorted."""
+    """A closed slot. Bin ``keys[i] % BINS`` of row ``keys[i] // BINS`` has the count ``counts[i]``.
 
-    names: dict[Name, int]
+    ``rows`` are the endpoints' rows in this slot; ``counters`` has a column for each row.
+    """
+
+    rows: dict[Endpoint, int]
     counters: NDArray[np.int64]
-    keys: NDArray[np.int64]  # row * BINS + bin
+    keys: NDArray[np.int64]  # ascending
     counts: NDArray[np.int32]
 
-    def add_to(self, counters: NDArray[np.int64], durations: sketch.Counts, name: Name) -> None:
-        """Add the endpoint's counters and its sketch to these."""
-        row = self.names.get(name)
+    def add_to(
+        self, counters: NDArray[np.int64], durations: sketch.Counts, endpoint: Endpoint
+    ) -> None:
+        """Add an endpoint's counters and sketch to ``counters`` and ``durations``."""
+        row = self.rows.get(endpoint)
         if row is not None:
             counters += self.counters[:, row]
             low, high = np.searchsorted(self.keys, [row * sketch.BINS, (row + 1) * sketch.BINS])
@@ -65,21 +70,26 @@ class _Slot:
 
 
 class BusiestEndpoints:
-    """The followed endpoints. Seconds are those of a ``Timeline``."""
+    """The followed endpoints. Seconds are those of a ``Timeline``.
+
+    Row ``i`` is the endpoint ``_followed[i]``'s, and ``_rows`` finds it; row ``_limit`` is OTHER's.
+    ``_counters`` and ``_bins`` are those of the open slot. ``_earlier[i]`` are the requests of row
+    ``i``'s endpoint in the closed slots, or as a candidate.
+    """
 
     def __init__(self, limit: int, now: int) -> None:
         self._limit = limit
-        self._period = now // SLOT_SECONDS
+        self._period = now // SLOT_SECONDS  # the number of the open slot
         self._closed: deque[tuple[int, _Slot]] = deque()
-        self._names = Names(limit)
-        self._keys: list[Name] = []  # a row's name; OTHER's row is the last, behind all
+        self._rows = EndpointRows(limit)
+        self._followed: list[Endpoint] = []
         self._counters = np.zeros((4, limit + 1), np.int64)
         self._bins = np.zeros((limit + 1, sketch.BINS), np.int32)
-        self._earlier = np.zeros(limit, np.int64)  # requests in the closed slots
-        self._candidates: dict[int, int] = {}  # hash of the name -> times seen
+        self._earlier = np.zeros(limit, np.int64)
+        self._candidates: dict[int, int] = {}  # times seen, by the endpoint's hash
 
     def advance(self, now: int) -> None:
-        """Close the slot when its time is over."""
+        """Close the open slot if its five minutes are over."""
         period = now // SLOT_SECONDS
         if period == self._period:
             return
@@ -87,102 +97,109 @@ class BusiestEndpoints:
         while self._closed and self._closed[0][0] < period - SLOTS:
             self._closed.popleft()
         if period // (SLOTS + 1) != self._period // (SLOTS + 1):
-            self._candidates.clear()  # their visits are of the last hour too
+            self._candidates.clear()  # so they are about the last hour, too
         self._period = period
-        self._refollow()
+        self._keep_followed()
 
     def _close(self) -> _Slot:
         occupied = np.flatnonzero(self._bins)
         slot = _Slot(
-            self._rows(), self._counters.copy(), occupied, self._bins.ravel()[occupied].copy()
+            self._all_rows(), self._counters.copy(), occupied, self._bins.ravel()[occupied].copy()
         )
         self._counters[:] = 0
         self._bins[:] = 0
         return slot
 
-    def _rows(self) -> dict[Name, int]:
-        return self._names.rows | {(OTHER, OTHER): self._limit}
+    def _all_rows(self) -> dict[Endpoint, int]:
+        return self._rows.row_of | {(OTHER, OTHER): self._limit}
 
-    def _refollow(self) -> None:
-        """Keep following what the closed slots still know; give the other places back."""
-        earlier: dict[Name, int] = {}
+    def _keep_followed(self) -> None:
+        """Follow the endpoints that have requests in the closed slots; free the other rows."""
+        earlier: dict[Endpoint, int] = {}
         for _, slot in self._closed:
-            for name in self._names.rows.keys() & slot.names.keys():
-                requests = int(slot.counters[_REQUESTS, slot.names[name]])
-                earlier[name] = earlier.get(name, 0) + requests
-        self._keys = [name for name in self._keys if earlier.get(name)]
-        self._names.replace({name: row for row, name in enumerate(self._keys)})
+            for endpoint in self._rows.row_of.keys() & slot.rows.keys():
+                requests = int(slot.counters[_REQUESTS, slot.rows[endpoint]])
+                earlier[endpoint] = earlier.get(endpoint, 0) + requests
+        self._followed = [endpoint for endpoint in self._followed if earlier.get(endpoint)]
+        self._rows.replace({endpoint: row for row, endpoint in enumerate(self._followed)})
         self._earlier[:] = 0
-        self._earlier[: len(self._keys)] = [earlier[name] for name in self._keys]
+        self._earlier[: len(self._followed)] = [earlier[endpoint] for endpoint in self._followed]
 
     def add(self, methods: Text, paths: Text, failed: Mask, durations: Durations) -> None:
         """Count requests, and the durations of those that have one."""
-        rows = self._names.find(methods, paths)
-        if rows.min() == NOWHERE:
-            rows = self._settle(methods, paths, rows)
+        rows = self._rows.find(methods, paths)
+        if rows.min() == NO_ROW:
+            rows = self._fill_rows(methods, paths, rows)
         np.add.at(self._counters[_REQUESTS], rows, 1)
         np.add.at(self._counters[_FAILED], rows[failed], 1)
         if durations.timed is not None:
             np.add.at(self._counters[_UNTIMED], rows[~durations.timed], 1)
             rows = rows[durations.timed]
-        np.add.at(self._counters[_MICROSECONDS], rows, durations.micros)
+        np.add.at(self._counters[_DURATION_SUM_US], rows, durations.micros)
         sketch.add(self._bins, rows, durations.bins)
 
-    def _settle(self, methods: Text, paths: Text, rows: Integers) -> Integers:
-        """``rows``, some of which are NOWHERE, with a place of their own or OTHER's instead."""
-        unknown = np.flatnonzero(rows == NOWHERE)
-        names = [
+    def _fill_rows(self, methods: Text, paths: Text, rows: Integers) -> Integers:
+        """``rows`` with a new row, or OTHER's, for each request that has NO_ROW."""
+        unknown = np.flatnonzero(rows == NO_ROW)
+        endpoints = [
             (methods.values[method] or "", paths.values[path] or "")
             for method, path in zip(
                 methods.index[unknown].tolist(), paths.index[unknown].tolist(), strict=True
             )
         ]
-        counts = Counter(names)
-        if not counts.keys() <= self._names.rows.keys():
+        counts = Counter(endpoints)
+        if not counts.keys() <= self._rows.row_of.keys():
             self._admit(counts, rows)
-            rows = self._names.find(methods, paths)
-        rows[unknown] = [self._names.rows.get(name, self._limit) for name in names]
-        rows[rows == NOWHERE] = self._limit  # of those who have just lost their place
+            rows = self._rows.find(methods, paths)
+        rows[unknown] = [self._rows.row_of.get(endpoint, self._limit) for endpoint in endpoints]
+        rows[rows == NO_ROW] = self._limit  # their endpoints have just lost their rows
         return rows
 
-    def _admit(self, counts: Counter[Name], rows: Integers) -> None:
-        """Give places to those of ``counts``, which come so often now, that deserve one.
+    def _admit(self, counts: Counter[Endpoint], rows: Integers) -> None:
+        """Give rows to those endpoints without one, with ``counts`` requests now, that deserve it.
 
-        Who has a place is weighed with what it gets now, from ``rows`` and ``counts``; only when
-        all is settled is anything counted, so that no request is counted for who took its
-        endpoint's place.
+        Nothing is counted yet. So a followed endpoint's requests now, in ``rows`` or ``counts``,
+        speak for it too; and no request is counted for the endpoint that displaced its own.
+
+        1. A row is free: the endpoint gets it.
+        2. It was seen more often than the rarest followed endpoint: it gets that one's row.
+        3. Otherwise it is a candidate.
         """
         requests = self._counters[_REQUESTS, : self._limit] + self._earlier
-        requests += np.bincount(rows[rows != NOWHERE], minlength=self._limit)
-        for name in counts.keys() & self._names.rows.keys():
-            requests[self._names.rows[name]] += counts[name]
+        requests += np.bincount(rows[rows != NO_ROW], minlength=self._limit)
+        for endpoint in counts.keys() & self._rows.row_of.keys():
+            requests[self._rows.row_of[endpoint]] += counts[endpoint]
         rarest = int(np.argmin(requests))
-        for name, times in counts.items():
-            if name in self._names.rows:
+        for endpoint, times in counts.items():
+            if endpoint in self._rows.row_of:
                 continue
-            seen = self._candidates.pop(hash(name), 0) + times
-            row = len(self._keys)
+            seen = self._candidates.pop(hash(endpoint), 0) + times
+            row = len(self._followed)
             if row == self._limit:
                 if seen <= requests[rarest]:
-                    self._remember(name, seen)
+                    self._count_candidate(endpoint, seen)
                     continue
                 row = rarest
                 self._drop(row)
-            self._names.put(name, row)
-            self._keys[row : row + 1] = [name]
+            self._rows.put(endpoint, row)
+            self._followed[row : row + 1] = [endpoint]
             self._earlier[row] = seen - times
             requests[row] = seen
-            if len(self._keys) == self._limit:
+            if len(self._followed) == self._limit:
                 rarest = int(np.argmin(requests))
 
-    def _remember(self, name: Name, seen: int) -> None:
-        self._candidates[hash(name)] = seen
+    def _count_candidate(self, endpoint: Endpoint, seen: int) -> None:
+        """Note how often a candidate was seen; if there are too many, each loses one.
+
+        So Misra and Gries keep counts that are never too high.
+        """
+        self._candidates[hash(endpoint)] = seen
         if len(self._candidates) > MAX_CANDIDATES:
             self._candidates = {k: n - 1 for k, n in self._candidates.items() if n > 1}
 
     def _drop(self, row: int) -> None:
-        """Count under OTHER what ``row`` counted in this slot."""
-        self._names.drop(self._keys[row])
+        """Take an endpoint's row away; what it counted in the open slot goes to OTHER."""
+        self._rows.drop(self._followed[row])
         for counters in self._counters:
             counters[self._limit] += counters[row]
             counters[row] = 0
@@ -190,31 +207,31 @@ class BusiestEndpoints:
         self._bins[row] = 0
 
     def top(self, count: int) -> list[EndpointFigures]:
-        """The ``count`` endpoints with most requests, OTHER at the end where it has any."""
-        requests: dict[Name, int] = {}
-        current = self._rows()
-        slots = [(slot.names, slot.counters) for _, slot in self._closed]
-        for names, counters in [*slots, (current, self._counters)]:
+        """The ``count`` endpoints with most requests; behind them OTHER, if there is room."""
+        requests: dict[Endpoint, int] = {}
+        current = self._all_rows()
+        slots = [(slot.rows, slot.counters) for _, slot in self._closed]
+        for rows, counters in [*slots, (current, self._counters)]:
             seen = counters[_REQUESTS].tolist()
-            for name, row in names.items():
+            for endpoint, row in rows.items():
                 if seen[row]:
-                    requests[name] = requests.get(name, 0) + seen[row]
+                    requests[endpoint] = requests.get(endpoint, 0) + seen[row]
         other = requests.pop((OTHER, OTHER), 0)
-        ranked = nsmallest(count, requests, key=lambda name: (-requests[name], name))
+        ranked = nsmallest(count, requests, key=lambda endpoint: (-requests[endpoint], endpoint))
         if other and len(ranked) < count:
             ranked.append((OTHER, OTHER))
-        return [self._figures(name, current.get(name)) for name in ranked]
+        return [self._figures(endpoint, current.get(endpoint)) for endpoint in ranked]
 
-    def _figures(self, name: Name, row: int | None) -> EndpointFigures:
+    def _figures(self, endpoint: Endpoint, row: int | None) -> EndpointFigures:
         sums = np.zeros(len(self._counters), np.int64)
         durations = np.zeros(sketch.BINS, np.int64)
         if row is not None:
             sums += self._counters[:, row]
             durations += self._bins[row]
         for _, slot in self._closed:
-            slot.add_to(sums, durations, name)
+            slot.add_to(sums, durations, endpoint)
         requests, failed, untimed, micros = sums.tolist()
         timed = requests - untimed
         average = micros / timed if timed else None
         p95 = sketch.quantiles(durations, (0.95,))[0]
-        return EndpointFigures(*name, requests, failed, average, p95)
+        return EndpointFigures(*endpoint, requests, failed, average, p95)

@@ -1,7 +1,7 @@
-"""Who was heard of lately: backends with their latest state, sources with their connections.
+"""The latest reports: each backend's state, and each source's number of connections.
 
-What is silent for five minutes is forgotten. Both are bounded in number: the one that reported
-longest ago makes room. Seconds are those of a ``Timeline``.
+A backend or source without a report for five minutes is forgotten. Their numbers are bounded: the
+one whose report arrived longest ago makes room. Seconds are those of a ``Timeline``.
 """
 
 from typing import Generic, TypeVar
@@ -18,7 +18,7 @@ SILENCE_SECONDS = 300
 MAX_BACKENDS = 1000
 MAX_CONNECTION_SOURCES = 10_000
 
-NO_SOURCE = ""
+NO_SOURCE = ""  # of system reports that name no source
 
 
 @frozen
@@ -35,16 +35,16 @@ class BackendState:
 T = TypeVar("T")
 
 
-def _oldest(now: int) -> int:
-    """The first microsecond that is not silent too long in the second ``now``."""
+def _earliest(now: int) -> int:
+    """The earliest time, in microseconds, whose reports count in the second ``now``."""
     return (now - SILENCE_SECONDS + 1) * SECOND_US
 
 
-class Latest(Generic[T]):
-    """The latest value of each name, by the time it bears; equal times: the later arrival.
+class LatestReports(Generic[T]):
+    """The value of each name's latest report.
 
-    Times are in microseconds, so that two reports of one second keep their order. The dict is
-    in the order of arrival: making room looks at its first name only, whatever the number.
+    The latest is the one with the latest time, in microseconds; of equal times, the last arrival.
+    The dict is in the order of arrival: so room is made by removing its first name.
     """
 
     def __init__(self, limit: int) -> None:
@@ -52,47 +52,47 @@ class Latest(Generic[T]):
         self._values: dict[str, tuple[int, T]] = {}
 
     def put(self, name: str, time: int, value: T) -> None:
-        """Take a report."""
+        """Take a report; it counts unless a later one is known."""
         known = self._values.pop(name, None)
         if known is None and len(self._values) >= self._limit:
             del self._values[next(iter(self._values))]
         self._values[name] = known if known is not None and known[0] > time else (time, value)
 
     def forget(self, now: int) -> None:
-        """Forget what was silent too long; ``now`` is a second."""
-        oldest = _oldest(now)
-        silent = [name for name, (time, _) in self._values.items() if time < oldest]
+        """Remove the names whose latest report is too old; ``now`` is a second."""
+        earliest = _earliest(now)
+        silent = [name for name, (time, _) in self._values.items() if time < earliest]
         for name in silent:
             del self._values[name]
 
     def values(self) -> list[T]:
-        """What is there, by name."""
+        """The values, in the order of the names."""
         return [self._values[name][1] for name in sorted(self._values)]
 
 
-def _latest(names: NDArray[np.int32], times: Integers, now: int) -> list[int]:
-    """The row of each name's latest report; the names in the order of their last arrival.
+def _latest_rows(names: NDArray[np.int32], times: Integers, now: int) -> list[int]:
+    """The row of each name's latest report, if that is not too old; in the order of arrival.
 
-    Only these count, so a block costs for each name in it, not for each report.
+    Other reports change nothing. So a block costs for each name in it, not for each report.
     """
-    heard = (times >= _oldest(now)).nonzero()[0]
+    heard = (times >= _earliest(now)).nonzero()[0]
     rows: list[int] = heard[latest_of_each(names[heard], times[heard])].tolist()
     return rows
 
 
 class Presence:
-    """Backends and connections."""
+    """The backends' and the sources' latest reports."""
 
     def __init__(self) -> None:
-        self.backends: Latest[BackendState] = Latest(MAX_BACKENDS)
-        self.connections: Latest[int] = Latest(MAX_CONNECTION_SOURCES)
+        self.backends: LatestReports[BackendState] = LatestReports(MAX_BACKENDS)
+        self.connections: LatestReports[int] = LatestReports(MAX_CONNECTION_SOURCES)
 
     def add_backends(self, block: Block, times: Integers, now: int) -> None:
-        """Take a block of backend reports; ``times`` are its timestamps on the ``Timeline``."""
+        """Take backend reports; ``times`` are their timestamps on the line, in microseconds."""
         names, status = block.texts["backend_name"], block.texts["status"]
         breakers = block.texts["circuit_breaker"]
         responses, timestamps = block.numbers["response_time_us"], block.numbers["timestamp"]
-        for row in _latest(names.index, times, now):
+        for row in _latest_rows(names.index, times, now):
             response = int(responses[row])
             state = BackendState(
                 names.row(row) or "",
@@ -104,13 +104,13 @@ class Presence:
             self.backends.put(state.name, int(times[row]), state)
 
     def add_systems(self, block: Block, times: Integers, now: int) -> None:
-        """Take a block of the gateways' own figures; ``times`` as in ``add_backends``."""
+        """Take system reports; ``times`` as for ``add_backends``."""
         sources, connections = block.texts["source"], block.numbers["active_connections"]
-        for row in _latest(sources.index, times, now):
+        for row in _latest_rows(sources.index, times, now):
             source = sources.row(row) or NO_SOURCE
             self.connections.put(source, int(times[row]), int(connections[row]))
 
     def forget(self, now: int) -> None:
-        """Forget what was silent too long."""
+        """Remove what had no report for too long."""
         self.backends.forget(now)
         self.connections.forget(now)

@@ -1,8 +1,8 @@
-"""What each source sent and what of it never came.
+"""How many events each source sent, and how many of them were lost.
 
-A source counts its events; its messages say how many came before (``seq``). Sent is then the
-span from the first message known to the end of the furthest one, lost is what of the span is
-missing. A datagram that comes late, out of order, lowers the loss again.
+A message's ``seq`` is the number of events that its source sent before. A source has sent, since
+its lowest known seq, all events up to the end of the message with the highest one. Those of them
+that were not received are lost. If a datagram comes late, the loss shrinks again.
 """
 
 import numpy as np
@@ -14,38 +14,37 @@ from aegisd.events.flows import Flows
 
 MAX_SOURCES = 1000
 SILENCE_SECONDS = 3600
-"""A source that is silent this long is forgotten: it names a process, and processes end."""
+"""A source that is silent for so long is forgotten: sources are processes, and those end."""
 
-
-NEVER = int(np.iinfo(np.int64).max)
-"""Stands for a seq where there was none."""
+NO_SEQ = int(np.iinfo(np.int64).max)
+"""The lowest seq of a source that never sent one."""
 
 
 @define
 class Source:
-    """One source's sums."""
+    """One source. ``first`` is its lowest seq, ``end`` the highest seq plus its events."""
 
     received: int = 0
-    numbered: int = 0  # received in messages that had a seq
-    first: int = NEVER  # the lowest seq
-    furthest: int = 0
-    heard: int = 0
+    numbered: int = 0  # received in messages with a seq
+    first: int = NO_SEQ
+    end: int = 0
+    last_heard: int = 0  # a steady second
 
     @property
     def lost(self) -> int:
-        """Events sent and not received; repeated datagrams can't make it negative."""
-        return max(0, self.furthest - self.first - self.numbered)
+        """Events sent and not received; repeated datagrams don't make it negative."""
+        return max(0, self.end - self.first - self.numbered)
 
 
 class Sources:
-    """The sources heard of lately, bounded: the one silent longest makes room."""
+    """The sources heard of lately. Their number is bounded: the one silent longest makes room."""
 
     def __init__(self) -> None:
-        # in the order in which they were last heard of: the first is the one silent longest
+        # in the order of last_heard
         self.known: dict[str, Source] = {}
 
     def add(self, flows: Flows, now: int) -> None:
-        """Take note of the messages of a burst; ``now`` is a second that never steps."""
+        """Count the messages of a burst; ``now`` is a steady second."""
         index, counts, seqs = flows.sources.index, flows.counts, flows.seqs
         if not len(index):
             return
@@ -53,29 +52,30 @@ class Sources:
         numbered = seqs != ABSENT
         received = _sums(index, counts, len(names))
         counted = _sums(index[numbered], counts[numbered], len(names))
-        first = np.full(len(names), NEVER)
+        first = np.full(len(names), NO_SEQ)
         np.minimum.at(first, index[numbered], seqs[numbered])
-        furthest = np.zeros(len(names), np.int64)
-        np.maximum.at(furthest, index[numbered], (seqs + counts)[numbered])
+        end = np.zeros(len(names), np.int64)
+        np.maximum.at(end, index[numbered], (seqs + counts)[numbered])
         for i in dict.fromkeys(index.tolist()):
-            source = self._heard(names[i] or "", now)
+            source = self._hear(names[i] or "", now)
             source.received += int(received[i])
-            if first[i] != NEVER:
+            if first[i] != NO_SEQ:
                 source.numbered += int(counted[i])
                 source.first = int(min(source.first, first[i]))
-                source.furthest = int(max(source.furthest, furthest[i]))
+                source.end = int(max(source.end, end[i]))
 
-    def _heard(self, name: str, now: int) -> Source:
+    def _hear(self, name: str, now: int) -> Source:
+        """The source of this name, which becomes the one last heard of."""
         source = self.known.pop(name, None) or Source()
         if len(self.known) >= MAX_SOURCES:
             del self.known[next(iter(self.known))]
         self.known[name] = source
-        source.heard = now
+        source.last_heard = now
         return source
 
     def forget(self, now: int) -> None:
-        """Forget what was silent too long."""
-        for name in [n for n, s in self.known.items() if s.heard <= now - SILENCE_SECONDS]:
+        """Remove the sources that were silent too long; ``now`` is a steady second."""
+        for name in [n for n, s in self.known.items() if s.last_heard <= now - SILENCE_SECONDS]:
             del self.known[name]
 
 

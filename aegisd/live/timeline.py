@@ -1,35 +1,36 @@
-"""Puts wall-clock seconds on a line that runs on when the wall clock is set.
+"""The Timeline: seconds that go on evenly when the wall clock is set.
 
-Windows are about the last minutes as they were lived. When the clock is set back by an hour,
-events bear times that were already there once: by wall clock, the windows would show an hour
-ago and count its seconds twice. So the live state counts in seconds of this line: the wall
-clock less all the steps it has made, seen against a clock that never steps.
+If the wall clock is set back by an hour, events get timestamps that were there an hour ago. By wall
+clock, the windows would show that hour again and count its seconds twice. So the live state counts
+in seconds of the line: wall-clock seconds less all steps that the wall clock has made. A step shows
+by comparison with a steady clock.
 """
 
 import math
 
 STEP_SECONDS = 0.999
-"""A wall clock that moved this much more or less than the steady one was set. What is less is
-drift and slewing, and the line follows it. A whole second counts, however its floats are rounded:
-a clock that goes back by one time and again would lead the line astray."""
+"""If the wall clock moved by so much more or less than the steady one, it was set. If by less, it
+drifts or is slewed, and the line follows it. A little less than 1 s, so that a step of a whole
+second always counts, however floats are rounded: otherwise a clock that is set back by a second
+time and again would take the line along."""
 
 
 class Timeline:
-    """The line's second of a wall-clock time."""
+    """The line. Its seconds are whole, and near those of the wall clock until that is set."""
 
     def __init__(self) -> None:
-        self.steps = 0
-        """Seconds by which the wall clock was set forward, in all."""
+        self.wall_ahead = 0
+        """Seconds by which the wall clock is ahead of the line: the sum of its steps."""
         self._seen: tuple[float, float] | None = None
 
     def observe(self, wall: float, steady: float) -> int:
-        """Take note of both clocks (seconds); return the second that is now.
+        """Take the time of both clocks, in seconds; return the line's present second.
 
-        ``steady`` never steps and goes on while the machine sleeps (CLOCK_BOOTTIME).
+        ``steady`` is a clock that goes on while the machine sleeps (CLOCK_BOOTTIME).
         """
         if self._seen is not None:
             step = (wall - self._seen[0]) - (steady - self._seen[1])
             if abs(step) >= STEP_SECONDS:
-                self.steps += round(step)
+                self.wall_ahead += round(step)
         self._seen = (wall, steady)
-        return math.floor(wall) - self.steps
+        return math.floor(wall) - self.wall_ahead

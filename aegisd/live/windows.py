@@ -1,11 +1,40 @@
-"""The last hour in a ring of seconds, and windows over it that are kept up, not summed up.
+"""The last hour in a ring of seconds, and the sums of the windows over it.
 
-Each second holds counters and a sketch. The windows (1m, 5m, 15m, 1h) lie within each other, so
-the hour is cut where they begin, and each part holds the sums of its seconds: a second that
-enters is added, one that leaves is taken away. An event is then of one part only, whatever the
-windows, and a window is the sum of parts. All are whole numbers, so nothing drifts over days.
-The ring also holds the next minutes, a part as well: an event may be stamped ahead, and counts
-in a window from the moment its second is reached.
+The ring has a place for each second: its counters and its sketch. The windows (1m, 5m, 15m, 1h) are
+not summed up when they are read. The hour is cut into parts where the windows begin, and each part
+keeps the sums of its seconds; a window is the sum of a few parts. So an event is added to one part
+only. All sums are whole numbers: nothing drifts over days.
+
+A second's part depends on its age, which is now less the second::
+
+    age   -301 … -1 | 0 … 59 | 60 … 299 | 300 … 899 | 900 … 3599 | 3600 …
+    part      0     |   1    |    2     |     3     |     4      | in no part
+                    |<- 1m ->|
+                    |<------ 5m ------->|
+                    |<----------- 15m ------------->|
+                    |<------------------- 1h ------------------->|
+
+Part 0 is for events that are stamped ahead: they count in the windows once their second is reached.
+
+``Windows.advance`` moves each part along the seconds. It adds those that enter the part and
+subtracts those that leave it::
+
+    1. Time goes on                before   [======part======]
+                                   after        [======part======]
+                                            leave             enter
+
+    2. Time goes back              before       [======part======]
+                                   after    [======part======]
+                                            enter             leave
+
+    3. Time goes on or back by     before   [======part======]
+       more than the part's        after                          [======part======]
+       length: a pause of the               leave                  enter
+       process, or a long sleep
+
+Seconds that enter or leave are looked up in the ring. One that is not there had no events, or its
+place was taken by another second meanwhile: it is skipped. This can't happen to a second that is in
+a part, since the ring is longer than all parts together.
 """
 
 from bisect import bisect_right
@@ -23,18 +52,19 @@ from aegisd.stats import sketch
 from aegisd.stats.grouping import Groups
 
 LONGEST = max(WINDOW_SECONDS.values())
-REACH_AHEAD = MAX_AHEAD_SECONDS + 1  # the second that has begun, beside the whole ones
+REACH_AHEAD = MAX_AHEAD_SECONDS + 1  # one more, as the present second has only begun
 RING_SECONDS = LONGEST + REACH_AHEAD + 60
-"""A minute more than is ever in reach: no second that counts shares its place with another."""
+"""Two seconds that are in parts never share a place. A minute more than the parts are long: so time
+may go back a little and find its seconds again."""
 
 _AGES = (-REACH_AHEAD, 0, *sorted(WINDOW_SECONDS.values()))
-"""Part ``i`` is the seconds that are ``_AGES[i]`` old or older, and less than ``_AGES[i + 1]``."""
+"""Part ``i`` has the seconds of the ages from ``_AGES[i]`` to before ``_AGES[i + 1]``."""
 
 _PARTS = len(_AGES) - 1
-_NOW = 1  # the part that the present second is of
+_FIRST_PART = 1  # of every window: that of the present second
 
 FEW_SECONDS = 8
-"""Up to so many seconds of a block are added one by one: that is the cheaper way then."""
+"""Up to so many seconds of a block are added one by one, which is cheaper then."""
 
 
 @frozen(eq=False)
@@ -47,48 +77,44 @@ class WindowSums:
 
 
 class Windows:
-    """The ring and the windows over it. Seconds are those of a ``Timeline``."""
+    """The ring and the parts. Seconds are those of a ``Timeline``.
+
+    Second ``s`` has the place ``s % RING_SECONDS`` if ``_second`` says so there; otherwise it had
+    no events. ``_sums[i]`` and ``_sketches[i]`` are the sums of the seconds of part ``i``.
+    """
 
     def __init__(self, now: int) -> None:
         self._now = now
-        self._second = np.full(RING_SECONDS, -1, np.int64)  # which second a place holds
+        self._second = np.full(RING_SECONDS, -1, np.int64)
         self._counters = np.zeros((RING_SECONDS, len(COUNTERS)), np.int64)
         self._bins = np.zeros((RING_SECONDS, sketch.BINS), np.int32)
         self._sums = np.zeros((_PARTS, len(COUNTERS)), np.int64)
         self._sketches = np.zeros((_PARTS, sketch.BINS), np.int64)
 
     def advance(self, now: int) -> None:
-        """Let the windows end with the second ``now``; it may also lie before the last one."""
+        """Let the windows end with the second ``now``, which may also lie before the last one."""
         if now == self._now:
             return
-        for i, (youngest, age) in enumerate(pairwise(_AGES)):
-            self._move(i, self._now - youngest, now - youngest, age - youngest)
+        for part, (youngest, oldest) in enumerate(pairwise(_AGES)):
+            before = range(self._now - oldest + 1, self._now - youngest + 1)
+            after = range(now - oldest + 1, now - youngest + 1)
+            self._add_to_part(part, _only_in(after, before), 1)
+            self._add_to_part(part, _only_in(before, after), -1)
         self._now = now
 
-    def _move(self, i: int, old: int, new: int, length: int) -> None:
-        """Let part ``i``, ``length`` seconds long, end with ``new`` in place of ``old``."""
-        entering = np.arange(max(old, new - length), new) + 1
-        leaving = np.arange(old - length, min(old, new - length)) + 1
-        if new < old:
-            entering = np.arange(new - length, min(new, old - length)) + 1
-            leaving = np.arange(max(new, old - length), old) + 1
-        for seconds, sign in ((entering, 1), (leaving, -1)):
-            places = self._held(seconds)
-            if len(places):
-                self._sums[i] += sign * self._counters[places].sum(axis=0)
-                self._sketches[i] += sign * self._bins[places].sum(axis=0, dtype=np.int64)
-
-    def _held(self, seconds: Integers) -> NDArray[np.int64]:
-        """The places of those ``seconds`` that the ring holds."""
+    def _add_to_part(self, part: int, seconds: Integers, sign: int) -> None:
+        """Add what the ring holds of ``seconds`` to a part; a sign of -1 subtracts it."""
         places = seconds % RING_SECONDS
-        held: NDArray[np.int64] = places[self._second[places] == seconds]
-        return held
+        places = places[self._second[places] == seconds]
+        if len(places):
+            self._sums[part] += sign * self._counters[places].sum(axis=0)
+            self._sketches[part] += sign * self._bins[places].sum(axis=0, dtype=np.int64)
 
     def add(self, seconds: Groups, counters: Counters, bins: NDArray[np.intp]) -> None:
-        """Count events: ``counters`` has a row for each second, ``bins`` one for each duration.
+        """Count events, after ``advance``. Events whose second is in no part are not counted.
 
-        ``seconds`` are those of the durations. The caller has advanced to now. Events of
-        seconds beyond the ring's reach count nowhere.
+        ``counters`` has a row for each of the seconds. ``bins`` are the bins of the durations, and
+        ``seconds`` has the second of each duration.
         """
         if len(seconds.codes) > FEW_SECONDS:
             self._add_many(seconds.codes, counters, seconds.index, bins)
@@ -103,7 +129,7 @@ class Windows:
             return
         place = second % RING_SECONDS
         if self._second[place] != second:
-            self._make_ready(np.array([second]))
+            self._take_places(np.array([second]))
         part = bisect_right(_AGES, age) - 1
         self._counters[place] += counters
         self._bins[place] += durations
@@ -113,13 +139,13 @@ class Windows:
     def _add_many(
         self, seconds: Integers, counters: Counters, row: NDArray[np.intp], bins: NDArray[np.intp]
     ) -> None:
-        """The same at a cost that hardly grows with the number of seconds."""
+        """Count many seconds at once; ``row`` is the place in ``seconds`` of each duration."""
         age = self._now - seconds
         within = (age >= _AGES[0]) & (age < _AGES[-1])
         part = np.searchsorted(_AGES, age, side="right") - 1
         self._sums += (np.arange(_PARTS)[:, None] == part) @ counters
         kept = seconds[within]
-        self._make_ready(kept)
+        self._take_places(kept)
         self._counters[kept % RING_SECONDS] += counters[within]
         if len(kept) < len(seconds):
             reached = within[row]
@@ -127,11 +153,8 @@ class Windows:
         sketch.add(self._bins, (seconds % RING_SECONDS)[row], bins)
         sketch.add(self._sketches, part[row], bins)
 
-    def _make_ready(self, seconds: Integers) -> None:
-        """Clear the places that held another second.
-
-        That one is out of every part: two seconds in reach never share a place.
-        """
+    def _take_places(self, seconds: Integers) -> None:
+        """Give each of ``seconds`` its place; it is cleared if another second had it."""
         places = seconds % RING_SECONDS
         stale = places[self._second[places] != seconds]
         self._counters[stale] = 0
@@ -141,16 +164,16 @@ class Windows:
     def sums(self, window: str) -> WindowSums:
         """The window's sums now."""
         length = WINDOW_SECONDS[window]
-        parts = slice(_NOW, _AGES.index(length))
+        parts = slice(_FIRST_PART, _AGES.index(length))
         counters = self._sums[parts].sum(axis=0).tolist()
         durations: sketch.Counts = self._sketches[parts].sum(axis=0)
         return WindowSums(length, dict(zip(COUNTERS, counters, strict=True)), durations)
 
     def series(self, length: int, bucket: int, phase: int) -> "Series":
-        """The last ``length`` seconds in buckets of ``bucket``, the last one still filling.
+        """The last ``length`` seconds in buckets of ``bucket`` seconds; the last is still filling.
 
-        Buckets start where (second + phase) divides by ``bucket``: the caller's whole
-        multiples of wall-clock time.
+        A bucket starts where ``second + phase`` is a multiple of ``bucket``: with the difference of
+        the wall clock as the phase, buckets start at multiples of wall-clock time.
         """
         last = (self._now + phase) // bucket * bucket - phase
         starts = np.arange(last - length + bucket, last + 1, bucket)
@@ -164,9 +187,16 @@ class Windows:
         return Series(starts, counters, durations)
 
 
+def _only_in(one: range, other: range) -> Integers:
+    """The seconds of ``one`` that are not in ``other``, which is as long: they are one run."""
+    if one.start < other.start:
+        return np.arange(one.start, min(one.stop, other.start))
+    return np.arange(max(one.start, other.stop), one.stop)
+
+
 @frozen(eq=False)
 class Series:
-    """Counters (a row a bucket, columns as COUNTERS) and sketches from ``starts`` on."""
+    """Buckets that start at ``starts``: counters and a sketch each, columns as COUNTERS."""
 
     starts: Integers
     counters: NDArray[np.int64]

@@ -1,1 +1,1 @@
-"""Statistics: the sketch, durations, grouping. Pure."""
+"""Statistics over blocks: sketches of durations, groups of events. Pure."""

@@ -1,4 +1,4 @@
-"""The durations of a block's requests, of those that have one."""
+"""The durations of a block's requests: those that have one, and their bins of the sketch."""
 
 import numpy as np
 from attrs import frozen
@@ -12,7 +12,7 @@ from aegisd.stats import sketch
 class Durations:
     """Durations in whole microseconds, and the bins of the sketch that they fall into.
 
-    ``timed`` marks the requests that have one, or is None where all do, as is usual.
+    ``timed`` marks the requests that have a duration; None, the usual case, is all of them.
     """
 
     timed: Mask | None
@@ -21,7 +21,7 @@ class Durations:
 
     @classmethod
     def of(cls, column: Integers) -> "Durations":
-        """Those of a block's column, of which there must be some; ABSENT where there is none."""
+        """The durations of a block's column, not empty; ABSENT is a request without one."""
         if column.min() != ABSENT:
             return cls(None, column, sketch.bins_of(column))
         timed = column != ABSENT

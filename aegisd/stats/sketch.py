@@ -1,15 +1,16 @@
 """A DDSketch over whole microseconds: quantiles within 1 %, mergeable, in numpy arrays.
 
 Masson, Rim and Lee, "DDSketch: a fast and fully-mergeable quantile sketch with relative-error
-guarantees" (VLDB 2019). A value v > 0 falls into the bin i with gamma^(i-1) < v <= gamma^i,
-gamma = (1 + a) / (1 - a), and stands there as 2 gamma^i / (gamma + 1), which is within a of
-every value of the bin. Zero has a bin of its own.
+guarantees" (VLDB 2019). A value v > 0 falls into the bin i with gamma^(i-1) < v <= gamma^i, where
+gamma = (1 + a) / (1 - a) and a is the relative accuracy. The bin's values are taken as
+2 gamma^i / (gamma + 1), which is within a of each of them. Zero has a bin of its own.
 
-Bins are dense: durations end at 31 days, so 1,433 counters reach from 1 microsecond to there,
-and merging is adding. The accuracy is fixed for good: sketches stored over years are merged.
+Bins are dense: durations end at 31 days, so 1,433 counters reach from 1 microsecond to there, and
+merging is adding. The accuracy never changes, as sketches stored over years are merged.
 
-A stored sketch is one number, in which each bin's count takes twelve decimal digits. Postgres adds
-such numbers at the speed of C, wherever sum() runs, and so merges sketches without an extension.
+A stored sketch is one number, a numeric of Postgres: the count of bin i takes its decimal digits
+from 12 i on, twelve of them. Postgres adds such numbers in C, wherever sum() runs, and so merges
+sketches without an extension. ``tests/stats/test_stored_sketches.py`` pins the bytes.
 """
 
 import struct
@@ -29,44 +30,43 @@ GAMMA = (1 + RELATIVE_ACCURACY) / (1 - RELATIVE_ACCURACY)
 _PER_LOG = 1 / np.log(GAMMA)
 MAX_VALUE = MAX_DURATION_MS * MILLISECOND_US
 BINS = int(np.ceil(np.log(MAX_VALUE) * _PER_LOG)) + 2
-"""Bin 0 is zero's; bin i + 1 holds the values up to gamma^i."""
+"""Bin 0 holds zero, bin i + 1 the values above gamma^(i-1) up to gamma^i."""
 
 _ZERO = GAMMA**-1.5
-"""What zero is taken for to have its bin by the same formula: below it are no whole numbers."""
+"""Stands for zero, so that the formula gives bin 0: there is no whole number below it but zero."""
 
 _UP_TO = np.floor(np.concatenate([[0.0], GAMMA ** np.arange(BINS - 1)])).astype(np.int64)
 """The greatest whole number of each bin."""
 
 _FEW_VALUES = 96
-"""Up to so many are looked up: the formula is quicker for each, but takes six calls of numpy."""
+"""Up to so many values are searched for in _UP_TO: the formula is quicker for each value, but takes
+six calls of numpy."""
 
 _VALUES = np.concatenate([[0.0], 2 * GAMMA ** np.arange(BINS - 1) / (GAMMA + 1)])
-"""What a bin's values stand as, in microseconds."""
+"""The value that a bin's values are taken as, in microseconds."""
 
 FORMAT = 1
-"""Of the stored form, as in the table sketch_formats. What is stored never changes its meaning: a
-later form gets another number."""
+"""The number of the stored form in the table sketch_formats. Its meaning never changes: another
+form gets another number."""
 
 MAX_COUNT = 10**12 - 1
-"""Of a bin in the stored form."""
+"""The greatest count of a bin that the stored form can hold."""
 
-_PLACES = 3  # digits of a bin, to the base of 10,000: a numeric's own
+_PLACES = 3  # digits of a bin to the base of 10,000, which is a numeric's own
 _PLACE_VALUES = np.array([10**8, 10**4, 1])
 _TOP = BINS * _PLACES - 1  # the place of the highest digit
-_BLOCK = 256  # sketches whose bytes are added side by side: the sums fit into 16 bits
-_FEW = 16  # up to so many with the same bins are quicker added one by one
 _HEADER = struct.Struct(">HhHH")  # number of digits, place of the first, sign, scale
 
 Counts = NDArray[np.int64]
 
 
 def bins_of(values: NDArray[np.int64]) -> NDArray[np.intp]:
-    """The bin of each value (whole microseconds, 0 to MAX_VALUE)."""
+    """The bin of each value: whole microseconds, 0 to MAX_VALUE."""
     if len(values) <= _FEW_VALUES:
         found: NDArray[np.intp] = _UP_TO.searchsorted(values)
         return found
-    # a bin's upper bound belongs to it; the logarithm of a whole number is never so close to
-    # a bound that rounding moves it by more than 1e-12 of its value
+    # a bin holds its upper bound; no whole number is so close to a bound that the rounding of its
+    # logarithm, up to 1e-12 of it, moves it into another bin
     index = np.maximum(values, _ZERO)
     np.log(index, out=index)
     index *= _PER_LOG
@@ -76,23 +76,17 @@ def bins_of(values: NDArray[np.int64]) -> NDArray[np.intp]:
     return bins
 
 
-def count(values: NDArray[np.int64]) -> Counts:
-    """The sketch of ``values``: how many fall into each of the BINS bins."""
-    counts: Counts = np.bincount(bins_of(values), minlength=BINS)
-    return counts
-
-
 def add(tables: NDArray[Any], rows: NDArray[np.intp], bins: NDArray[np.intp]) -> None:
-    """Count each bin in its row of ``tables``, an array of sketches whose rows may repeat."""
+    """Count each bin in its row of ``tables``, an array of sketches. Rows may repeat."""
     one = tables.dtype.type(1)  # np.add.at is 20 times slower where it must convert
     np.add.at(tables.reshape(-1), rows * BINS + bins, one)
 
 
 def quantiles(counts: Counts, shares: tuple[float, ...]) -> list[float | None]:
-    """The smallest value that at least each share of all values does not exceed.
+    """For each share the smallest value that at least this share of all values does not exceed.
 
-    In microseconds, within RELATIVE_ACCURACY; None where the sketch is empty. The same
-    definition as numpy's ``inverted_cdf`` and Postgres' ``percentile_disc``.
+    In microseconds, within RELATIVE_ACCURACY; None where the sketch is empty. numpy's
+    ``inverted_cdf`` and Postgres' ``percentile_disc`` are defined so, too.
     """
     return quantiles_of_each(counts[np.newaxis], shares)[0]
 
@@ -100,7 +94,7 @@ def quantiles(counts: Counts, shares: tuple[float, ...]) -> list[float | None]:
 def quantiles_of_each(
     sketches: NDArray[np.int64], shares: tuple[float, ...]
 ) -> list[list[float | None]]:
-    """The ``quantiles`` of each of some sketches, the rows of an array."""
+    """The ``quantiles`` of each row of an array of sketches."""
     cumulative = sketches.cumsum(axis=1)
     totals = cumulative[:, -1]
     millions, rest = np.divmod(totals, 1_000_000)
@@ -130,11 +124,10 @@ class Stored:
 
 
 def encode(rows: NDArray[np.int64], bins: NDArray[np.int64], counts: Counts, size: int) -> Stored:
-    """``size`` sketches as they are stored: for each a number, with the bins' counts as digits.
+    """``size`` sketches in the stored form.
 
-    Bin i's count stands at the decimal places from 12 i on. ``counts[k]``, at least 1, is that of
-    bin ``bins[k]`` of sketch ``rows[k]``; these pairs ascend and none is there twice. OverflowError
-    for a count above MAX_COUNT.
+    ``counts[k]``, at least 1, is the count of bin ``bins[k]`` of sketch ``rows[k]``; the pairs of
+    row and bin ascend, and each is there once. OverflowError for a count above MAX_COUNT.
     """
     if counts.size and int(counts.max()) > MAX_COUNT:
         raise OverflowError(f"a bin of a sketch holds {MAX_COUNT} at most")
@@ -157,9 +150,9 @@ def encode(rows: NDArray[np.int64], bins: NDArray[np.int64], counts: Counts, siz
 
 
 def decode_each(numerics: Sequence[bytes]) -> NDArray[np.int64]:
-    """The sketches that ``encode`` made, or sums of such numbers: a row of bins each.
+    """A row of bins for each stored sketch, or sum of stored sketches.
 
-    ValueError where one of them is no sketch.
+    ValueError where a number is no sketch.
     """
     counts = np.zeros((len(numerics), BINS), np.int64)
     headers = [_header(numeric) for numeric in numerics]
@@ -174,31 +167,8 @@ def decode_each(numerics: Sequence[bytes]) -> NDArray[np.int64]:
     return counts
 
 
-def decode(numerics: Sequence[bytes]) -> Counts:
-    """The same merged."""
-    total = np.zeros(_TOP + 1, np.int64)  # the highest digit first, as they come
-    alike: dict[bytes, list[bytes]] = {}
-    for numeric in numerics:
-        alike.setdefault(numeric[: _HEADER.size], []).append(numeric)
-    for group in alike.values():
-        digits, place = _header(group[0])
-        own = total[_TOP - place : _TOP - place + digits]
-        if len(group) <= _FEW:
-            for numeric in group:
-                own += np.frombuffer(numeric, ">u2", digits, _HEADER.size)
-            continue
-        for start in range(0, len(group), _BLOCK):
-            block = group[start : start + _BLOCK]
-            words = np.frombuffer(b"".join(block), "<u2").reshape(len(block), -1)
-            words = words[:, _HEADER.size // 2 :]  # the octets of a digit the wrong way round
-            own += np.add.reduce(words & 0xFF, axis=0, dtype=np.uint16).astype(np.int64) * 256
-            own += np.add.reduce(words >> 8, axis=0, dtype=np.uint16)
-    counts: Counts = (total.reshape(BINS, _PLACES) @ _PLACE_VALUES)[::-1]
-    return counts
-
-
 def _header(numeric: bytes) -> tuple[int, int]:
-    """How many digits there are, and the place of the first."""
+    """How many digits a number has, and the place of the first."""
     digits, place, sign, scale = _HEADER.unpack_from(numeric)
     if sign or scale or place > _TOP or digits > place + 1:
         raise ValueError("this number is no sketch")

@@ -1,1 +1,5 @@
-"""The store: from the journal on disk to Postgres, and back as history."""
+"""The store: accepted events go to disk and to Postgres, and come back as history.
+
+``storage`` takes events in and tells its figures; ``history`` answers questions about the past;
+``upkeep`` keeps the database in order. Each folder is a room of its own, used by its ``__init__``.
+"""

@@ -1,8 +1,8 @@
 """Checks the values of one field, of many events at once, and makes their column.
 
-``read_column`` takes raw values as msgpack gave them, None where an event has none.
-``check_numbers`` takes numbers that are an array already. Both mark what is wrong in ``Faults``,
-and put something harmless in its place.
+``read_column`` takes raw values as msgpack gave them, None for an event without the field.
+``check_numbers`` takes an array of numbers. Both mark faulty values in ``Faults``, and
+put something harmless in their place.
 
 The first look is at the set of the values' types, which C builds. Only if an unusual type is in
 it does Python look at each value.
@@ -47,7 +47,7 @@ class Faults:
     """Which of ``size`` events are faulty, and why. Only an event's first fault counts."""
 
     def __init__(self, size: int) -> None:
-        self._code = np.zeros(size, np.int16)
+        self._code = np.zeros(size, np.int16)  # 0 is no fault, i the i-th of _names
         self._names: list[tuple[Reason, str]] = []
 
     def mark(self, rows: Mask, reason: Reason, field: str) -> None:

@@ -63,7 +63,7 @@ class Asked:
     def range(self, name: str, path: str = "overview") -> Range:
         """The range that the API makes for a path and a name, ending with the data."""
         kept = kept_from(Rollups(), self.now)
-        return ranges.named(name, self.now, kept, names=path in OF_NAMES)
+        return ranges.named_range(name, self.now, kept, names=path in OF_NAMES)
 
 
 @contextmanager
@@ -82,12 +82,12 @@ def history_on(postgres: Postgres, node: str, waiting: Sequence[Block] = ()) -> 
 
 async def paths(asked: Asked, whose: str, aims: tuple[float, float], results: Results) -> None:
     """Every path and named range, of all nodes and of one."""
-    head = f"{whose}: median ms, all nodes / one node|{'|'.join(ranges.NAMED)}"
+    head = f"{whose}: median ms, all nodes / one node|{'|'.join(ranges.NAMED_RANGES)}"
     worst: dict[str | None, tuple[float, str]] = {}
     for path, ask in PATHS.items():
         say(f"{whose}, {path}")
         cells = []
-        for name in ranges.NAMED:
+        for name in ranges.NAMED_RANGES:
             range_, taken = asked.range(name, path), []
             for node in (None, asked.node):
                 taken.append(await milliseconds(lambda: ask(asked.history, range_, node)))  # noqa: B023
@@ -147,7 +147,7 @@ async def errors(asked: Asked, results: Results) -> None:
     head = "against percentile_disc, worst relative error|p50|p95|p99|buckets"
     worst = 0.0
     with history_on(asked.database.postgres, asked.node) as history:
-        for name in ranges.NAMED:
+        for name in ranges.NAMED_RANGES:
             say(f"errors, {name}")
             range_ = asked.range(name)
             whole = evolve(range_, bucket=10**9)

@@ -18,6 +18,7 @@ from aegisd.store.write.writer import MAX_BATCH_EVENTS
 from bench.history.answers import PATHS, Asked
 from bench.history.loading import FLUSH_SECONDS, FOLD_SECONDS, Loader, Node
 from bench.history.measuring import RUNS, Bar, Results, figure, milliseconds, say
+from bench.history.merged import merged
 from bench.history.server import Database
 from bench.history.traffic import LATE_SHARE, Traffic
 
@@ -256,6 +257,6 @@ def _decoding(numerics: list[bytes]) -> float:
     taken = []
     for _ in range(RUNS + 2):
         began = time.perf_counter()
-        sketch.decode(numerics)
+        merged(numerics)
         taken.append((time.perf_counter() - began) * 1000)
     return statistics.median(taken[2:])

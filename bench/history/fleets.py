@@ -13,7 +13,7 @@ from attrs import frozen
 from aegisd.events.units import DAY_US, SECOND_US
 from aegisd.stats import sketch
 from aegisd.store.database.postgres import Session
-from aegisd.store.history import ranges, reading
+from aegisd.store.history import queries, ranges
 from aegisd.store.history.cover import Progress, cover
 from aegisd.store.rollups.statement import add_up, sums
 from aegisd.store.schema import PARTITIONED, Partition
@@ -67,7 +67,7 @@ async def fill(database: Database, end: int, *, nodes: int, endpoints: int) -> N
 
 def _spans(kind: Kind, end: int, folded: int, closed: dict[int, int]) -> Iterator[Span]:
     """The stretches of a kind that queries of the named ranges can read."""
-    starts = [end - length * SECOND_US for length, _ in ranges.NAMED.values()]
+    starts = [end - length * SECOND_US for length, _ in ranges.NAMED_RANGES.values()]
     first = floor(min(starts), DAY)
     yield Span(DAY, first, closed[DAY])
     if kind is REQUESTS:
@@ -174,7 +174,7 @@ async def _paint(database: Database, scale: int) -> None:
         tail = TAIL_FROM_US * (1 + random.pareto(TAIL_EXPONENT, size))
         micros = np.where(random.random(size) < TAIL_SHARE, tail, body)
         values = np.clip(np.rint(micros), 1, sketch.MAX_VALUE).astype(np.int64)
-        counts = sketch.count(values) * (scale // size)
+        counts = np.bincount(sketch.bins_of(values), minlength=sketch.BINS) * (scale // size)
         used = np.flatnonzero(counts)
         pairs.append((np.full(len(used), k), used, counts[used]))
         total = int(values.sum()) * (scale // size)
@@ -212,7 +212,7 @@ async def thousand(asked: Asked, results: Results) -> None:
             "SELECT hours_closed, days_closed FROM rollup_progress"
         )
         segments = cover(range_.start, range_.end, (FINE, MINUTE, HOUR), Progress(hours, days))
-        sql, args = reading.series(REQUESTS, segments, None, range_.bucket, timed=True)
+        sql, args = queries.series(REQUESTS, segments, None, range_.bucket, timed=True)
         return len(await session.fetch(sql.replace("NOT summed", "summed"), *args))
 
     taken = await milliseconds(lambda: asked.database.postgres.read(merge), 3, 1)

@@ -15,7 +15,7 @@ from aegisd.store.rollups.folding import PIECES
 from aegisd.store.rollups.pieces import piece_rows
 from aegisd.store.rollups.rollup import roll_up
 from aegisd.store.schema.levels import DAY, HOUR, MINUTE, floor
-from aegisd.store.upkeep.maintenance import Maintainer
+from aegisd.store.upkeep.maintainer import Maintainer
 from aegisd.store.write.rows import table_rows
 from aegisd.store.write.writer import MAX_BATCH_EVENTS
 from bench.history.server import Database

@@ -6,7 +6,7 @@ import asyncpg
 from attrs import evolve
 
 from aegisd.store.database.postgres import Session
-from aegisd.store.history import reading
+from aegisd.store.history import queries
 from aegisd.store.history.cover import Progress, cover
 from aegisd.store.history.ranges import Range
 from aegisd.store.rollups.statement import binned
@@ -91,7 +91,7 @@ async def _ask(session: Session, range_: Range, bucket: int) -> object:
     ((hours, days),) = await session.fetch("SELECT hours_closed, days_closed FROM rollup_progress")
     levels = tuple(level for level in REQUESTS.levels if level <= bucket)
     segments = cover(range_.start, range_.end, levels, Progress(hours, days))
-    sql, args = reading.series(REQUESTS, segments, None, bucket, timed=True)
+    sql, args = queries.series(REQUESTS, segments, None, bucket, timed=True)
     sql = sql.replace("sum(sketch) AS sketch", "tdigest(sketch) AS sketch")
     sql = sql.replace("sum(sketch)", _QUANTILES)
     for kind in ("rollups", "pieces"):

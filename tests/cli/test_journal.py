@@ -5,7 +5,7 @@ from pathlib import Path
 
 import msgpack
 import pytest
-from sample_events import open_decoder
+from sample_events import keep_all_decoder
 from store.journals import add, opened
 
 from aegisd.store.journal import pack_blocks
@@ -42,7 +42,7 @@ def keep(directory: Path, *paths: str) -> None:
     """Write a journal with a request for each path, as the daemon keeps it."""
     message = msgpack.packb([{"method": "GET", "path": path, "status_code": 200} for path in paths])
     with opened(directory) as journal:
-        for decoded in open_decoder(2**62).decode([message], NOW):
+        for decoded in keep_all_decoder(2**62).decode([message], NOW):
             add(journal, pack_blocks(decoded.blocks), events=len(paths))
 
 

@@ -1,4 +1,4 @@
-"""File descriptors: what clients may take, and what is left for the journal."""
+"""Shares of file descriptors, and the process' limit."""
 
 import resource
 import subprocess
@@ -19,8 +19,8 @@ print(given.stream, given.http, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
 """
 
 
-def provided(soft: int, hard: int) -> list[str]:
-    """What a process with these limits has: connections of both kinds, and its limit then."""
+def provide_in_process(soft: int, hard: int) -> list[str]:
+    """Call ``provide`` in a process with these limits; return the lines that it prints."""
     program = PROGRAM.replace("SOFT", str(soft)).replace("HARD", str(hard))
     done = subprocess.run(
         [sys.executable, "-c", program], check=True, capture_output=True, text=True
@@ -41,15 +41,15 @@ def test_high_limit_gives_all_connections() -> None:
 
 
 def test_soft_limit_is_raised_as_far_as_needed() -> None:
-    assert provided(1024, 4096) == [f"1000 500 {1500 + RESERVE}"]
+    assert provide_in_process(1024, 4096) == [f"1000 500 {1500 + RESERVE}"]
 
 
 def test_sufficient_soft_limit_stays() -> None:
-    assert provided(4000, 4096) == ["1000 500 4000"]
+    assert provide_in_process(4000, 4096) == ["1000 500 4000"]
 
 
 def test_low_hard_limit_gives_fewer_connections_and_a_warning() -> None:
-    *said, figures = provided(256, 1024)
+    *said, figures = provide_in_process(256, 1024)
     assert figures == f"{(1024 - RESERVE) * 2 // 3} {(1024 - RESERVE) // 3} 1024"
     assert "LimitNOFILE" in "".join(said)
 
@@ -57,4 +57,4 @@ def test_low_hard_limit_gives_fewer_connections_and_a_warning() -> None:
 def test_soft_limit_at_the_hard_limit_stays() -> None:
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     if hard != resource.RLIM_INFINITY:
-        assert provided(hard, hard) == [f"1000 500 {hard}"]
+        assert provide_in_process(hard, hard) == [f"1000 500 {hard}"]

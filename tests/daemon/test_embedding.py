@@ -58,7 +58,7 @@ async def total_requests(client: httpx.AsyncClient) -> Any:
     return (await client.get("/api/metrics/realtime")).json()["data"]["totalRequests"]
 
 
-async def count(daemon: Daemon, events: int) -> None:
+async def send_and_wait(daemon: Daemon, events: int) -> None:
     """Send events, and wait until the daemon's HTTP answers with so many."""
     for _ in range(events):
         send(unix_datagram_of(daemon), EVENT)
@@ -69,7 +69,7 @@ async def count(daemon: Daemon, events: int) -> None:
 
 async def test_embedded_daemon_counts_a_datagram_and_answers_over_http(directory: Path) -> None:
     async with served(directory) as daemon:
-        await count(daemon, 1)
+        await send_and_wait(daemon, 1)
         assert daemon.figures().intake.events["request"] == 1
 
 
@@ -77,12 +77,12 @@ async def test_stopped_daemon_keeps_events_for_the_next_one_in_the_same_process(
     directory: Path,
 ) -> None:
     async with served(directory) as first:
-        await count(first, 3)
+        await send_and_wait(first, 3)
         path = unix_datagram_of(first)
     assert not await trio.Path(path).exists(), "its socket's file is gone"
     async with served(directory) as second:
         assert second.figures().storage.waiting == 3
-        await count(second, 1)
+        await send_and_wait(second, 1)
         assert second.figures().storage.waiting == 4
 
 
@@ -91,8 +91,8 @@ async def test_two_daemons_serve_side_by_side(directory: Path) -> None:
     for folder in folders:
         folder.mkdir()
     async with served(folders[0]) as one, served(folders[1]) as other:
-        await count(one, 2)
-        await count(other, 1)
+        await send_and_wait(one, 2)
+        await send_and_wait(other, 1)
         assert [d.figures().intake.events["request"] for d in (one, other)] == [2, 1]
 
 
@@ -101,4 +101,4 @@ async def test_journal_in_use_ends_the_build_and_leaves_the_holder_alone(directo
         with pytest.RaisesGroup(AegisdError, flatten_subgroups=True, allow_unwrapped=True):
             async with served(directory):
                 pytest.fail("it was built")
-        await count(daemon, 1)
+        await send_and_wait(daemon, 1)

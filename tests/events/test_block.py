@@ -10,21 +10,21 @@ texts = st.lists(st.none() | st.text(max_size=3), max_size=20)
 
 @given(st.lists(texts, min_size=1, max_size=4))
 @settings(max_examples=100)
-def test_joined_texts_are_the_parts_rows(parts: list[list[str | None]]) -> None:
+def test_concatenated_texts_have_the_rows_of_all_parts(parts: list[list[str | None]]) -> None:
     joined = Text.concatenate([Text.of(part) for part in parts])
     assert joined.rows() == [row for part in parts for row in part]
 
 
 @given(texts)
 @settings(max_examples=100)
-def test_a_text_column_gives_its_rows_back_and_keeps_each_once(held: list[str | None]) -> None:
+def test_text_column_has_its_rows_and_each_value_once(held: list[str | None]) -> None:
     text = Text.of(held)
     assert text.rows() == held
     assert len(text.values) == len(set(held))
     assert text.map(lambda v: v + "!").rows() == [None if v is None else v + "!" for v in held]
 
 
-def test_taken_and_ordered_rows_stay_together() -> None:
+def test_take_and_ordered_keep_each_event_whole() -> None:
     events = [{**GOOD["request"], "status_code": 200 + i, "path": f"/{i}"} for i in range(5)]
     (block,) = decode(events).blocks
     whole = rows([block])
@@ -34,13 +34,13 @@ def test_taken_and_ordered_rows_stay_together() -> None:
     assert (turned.size, rows([turned])) == (5, whole[::-1])
 
 
-def test_blocks_are_joined_by_kind_in_order() -> None:
+def test_concatenate_makes_one_block_a_kind_in_order() -> None:
     blocks = [decode(GOOD[kind]).blocks[0] for kind in ("system", "request", "system")]
     joined = concatenate(blocks)
     assert [(block.kind, block.size) for block in joined] == [("system", 2), ("request", 1)]
 
 
-def test_memory_grows_with_events_and_texts() -> None:
+def test_nbytes_grows_with_events_and_texts() -> None:
     (few,) = decode([GOOD["request"]] * 10).blocks
     (many,) = decode([GOOD["request"]] * 1000).blocks
     (wide,) = decode([GOOD["request"] | {"path": f"/{i}" * 100} for i in range(1000)]).blocks

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from attrs import fields_dict
 
-from aegisd.cli.top import figures as shown
-from aegisd.cli.top import screen
+from aegisd.cli.top import api, screen
 from aegisd.events.counters import (
     COUNTERS,
     OUTCOME,
@@ -44,7 +43,7 @@ def test_each_status_is_of_one_class_and_fails_or_succeeds() -> None:
 
 
 @pytest.mark.parametrize("names", [COUNTERS, REQUEST_COUNTERS])
-def test_a_request_adds_to_the_counters_of_its_status(names: tuple[str, ...]) -> None:
+def test_request_adds_to_the_counters_of_its_status(names: tuple[str, ...]) -> None:
     adds = outcome_adds(names)[OUTCOME]
     for column, name in enumerate(names):
         expected = counted(name, STATUSES) if name in STATUS_RANGES else name == "requests"
@@ -54,5 +53,5 @@ def test_a_request_adds_to_the_counters_of_its_status(names: tuple[str, ...]) ->
 
 def test_classes_of_status_are_the_same_wherever_they_are_shown() -> None:
     assert tuple(fields_dict(StatusCounts)) == STATUS_CLASSES
-    assert tuple(fields_dict(shown.Statuses))[1:] == STATUS_CLASSES  # behind the timestamp
+    assert tuple(fields_dict(api.Statuses))[1:] == STATUS_CLASSES  # behind the timestamp
     assert tuple(name for _, name, _ in screen._CLASSES) == STATUS_CLASSES

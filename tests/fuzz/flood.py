@@ -1,7 +1,7 @@
-"""Mutated datagrams at a live daemon: every one is counted as it should be, and memory is level.
+"""Mutated datagrams at a live daemon: each is counted as it should be, and memory stays level.
 
-They go in windows. What becomes of a window the decoder in this process says; the daemon's
-figures must have grown by just that. So a failure names the window, and keeps its datagrams.
+They are sent in windows. The decoder in this process tells what becomes of a window; the daemon's
+figures must grow by exactly that. So a failure names the window, and keeps its datagrams.
 """
 
 import socket
@@ -16,7 +16,7 @@ from attrs import Factory, define, frozen
 from fuzz.mutate import Mutator
 from fuzz.oracle import framed
 from fuzz.seeds import seeds
-from sample_events import MICROSECONDS, Together, decoded_by, faults, open_decoder
+from sample_events import MICROSECONDS, DecodedBurst, decoded_by, faults, keep_all_decoder
 from support import Daemon, short_directory, wait_until
 
 from aegisd.config.settings import Metrics
@@ -155,7 +155,7 @@ class Flood:
             drawn += burst
         return drawn
 
-    def _add(self, decoded: Together) -> None:
+    def _add(self, decoded: DecodedBurst) -> None:
         for block in decoded.blocks:
             self._counts.events[block.kind] += block.size
         for reject in decoded.rejects:
@@ -200,8 +200,8 @@ class Flood:
         return int(line.split()[1]) * 1024
 
 
-def _decoded(burst: list[bytes], now: float) -> Together:
-    return decoded_by(open_decoder(MAX_AGE), burst, now)
+def _decoded(burst: list[bytes], now: float) -> DecodedBurst:
+    return decoded_by(keep_all_decoder(MAX_AGE), burst, now)
 
 
 def run(datagrams: int, seed: int) -> None:

@@ -1,6 +1,6 @@
 """Coverage-guided fuzzing of the decoder with libFuzzer (atheris): ``python -m fuzz.guided``.
 
-Bursts that reach new code are kept, in ``.fuzz/corpus`` also for the next run, and mutated
+Bursts that reach new code are kept in ``.fuzz/corpus``, also for the next run, and mutated
 further. Options are libFuzzer's, such as ``-max_total_time=60`` or ``-seed=1``.
 """
 

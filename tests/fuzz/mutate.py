@@ -1,6 +1,6 @@
-"""Mutants of messages. They know MessagePack: most are nearly right, which goes deepest.
+"""Makes mutants of messages. It knows MessagePack: most are nearly right, and so they go deep.
 
-All chance comes from one ``Random``: the same seed makes the same mutants.
+All randomness comes from one ``Random``: the same seed makes the same mutants.
 """
 
 import math

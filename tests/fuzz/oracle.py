@@ -1,6 +1,6 @@
-"""What must hold of any bytes, and how a case that breaks it is told and replayed.
+"""What must hold for any bytes, and how a burst that breaks it is printed and replayed.
 
-Bursts are told to libFuzzer and kept in files as frames: each message behind its length.
+libFuzzer and files have bursts as frames: each message behind its length.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,12 +10,12 @@ from sample_events import (
     MAX_AGE,
     MICROSECONDS,
     NOW,
-    Together,
+    DecodedBurst,
     decode,
     decoded_by,
     faults,
     flows,
-    open_decoder,
+    keep_all_decoder,
     rows,
     sort,
 )
@@ -34,14 +34,14 @@ _LENGTH_BYTES = 2
 
 
 def check(messages: Sequence[bytes]) -> None:
-    """Decode a burst on every way. ``AssertionError``, or what decoding raises, is a finding.
+    """Decode a burst in both ways. ``AssertionError``, or what decoding raises, is a finding.
 
-    All ways through a burst give the same, and events and rejects are all there is
-    (``events.decode`` asserts it); a message means the same alone as among others; and what
-    comes out is within the protocol's limits.
+    1. Both ways give the same, and each event is accepted or rejected: ``sample_events.decode``.
+    2. A message means the same alone as among others.
+    3. Every value that is accepted is within the protocol's limits.
     """
     together = decode(*messages)
-    alone = [decoded_by(open_decoder(), [data]) for data in messages]
+    alone = [decoded_by(keep_all_decoder(), [data]) for data in messages]
     assert np.diff(together.starts).tolist() == [int(each.starts[-1]) for each in alone]
     assert _content([together], [0]) == _content(alone, together.starts[:-1].tolist())
     for block in together.blocks:
@@ -49,7 +49,7 @@ def check(messages: Sequence[bytes]) -> None:
 
 
 def failure(messages: Sequence[bytes], fails: Callable[[Sequence[bytes]], None] = check) -> str:
-    """Of messages that fail, as few as still do, and how to look at them again."""
+    """The fewest of the messages that still fail, and the command that replays them."""
     few = list(messages)
     for i in reversed(range(len(few))):
         fewer = few[:i] + few[i + 1 :]
@@ -76,7 +76,7 @@ def unframed(data: bytes) -> list[bytes]:
     return messages
 
 
-def _content(parts: list[Together], starts: list[int]) -> object:
+def _content(parts: list[DecodedBurst], starts: list[int]) -> object:
     """All that was decoded; where only the latest report counts, in the order of arrival."""
     held = [row for part in parts for row in rows(part.blocks)]
     ordered = {kind: [row for row in held if row["kind"] == kind] for kind in (BACKEND, SYSTEM)}

@@ -1,4 +1,4 @@
-"""Whole messages in all their forms, right ones mostly: what mutants are made of."""
+"""Messages in all forms, most of them good: mutants are made of them."""
 
 import json
 import struct

@@ -8,7 +8,7 @@ from fuzz.flood import CONFIG, Flood
 from fuzz.mutate import EVENT_START, MAX_BYTES, Mutator
 from fuzz.oracle import check, failure, framed, unframed
 from fuzz.seeds import seeds
-from sample_events import NOW, decoded_by, open_decoder
+from sample_events import NOW, decoded_by, keep_all_decoder
 from support import Daemon
 
 SEED = 7460
@@ -28,7 +28,7 @@ def fresh_seed() -> int:
 
 
 @pytest.mark.parametrize("seed_of", [lambda: SEED, fresh_seed], ids=["fixed", "fresh"])
-def test_mutants_are_counted_and_mean_the_same_on_every_way(seed_of: Callable[[], int]) -> None:
+def test_mutants_become_events_or_rejects_the_same_on_every_way(seed_of: Callable[[], int]) -> None:
     mutator = Mutator(Random(seed_of()), SEEDS)
     left = MESSAGES
     while left > 0:
@@ -53,17 +53,17 @@ def test_mutants_at_a_live_daemon_are_all_counted_and_memory_stays(
     assert daemon.stop() == 0
 
 
-def test_the_seeds_mean_what_they_should() -> None:
+def test_seeds_pass_the_oracle_together_and_alone() -> None:
     check(SEEDS)
     for seed in SEEDS:
         check([seed])
 
 
-def test_mutants_are_of_many_sorts() -> None:
+def test_mutants_cover_all_kinds_and_reasons() -> None:
     """A mutator that only breaks messages would find nothing behind the first check."""
     mutator = Mutator(Random(SEED), SEEDS)
     mutants = [mutator.message() for _ in range(MESSAGES)]
-    decoded = decoded_by(open_decoder(10**18), mutants)
+    decoded = decoded_by(keep_all_decoder(10**18), mutants)
     assert {block.kind for block in decoded.blocks} == {
         "request",
         "rate_limit",
@@ -83,12 +83,12 @@ def test_mutants_are_of_many_sorts() -> None:
     assert max(map(len, mutants)) <= MAX_BYTES
 
 
-def test_the_same_seed_makes_the_same_mutants() -> None:
+def test_same_seed_makes_the_same_mutants() -> None:
     first, second = (Mutator(Random(SEED), SEEDS).burst(200) for _ in range(2))
     assert first == second
 
 
-def test_a_failure_is_told_as_few_messages_and_can_be_replayed() -> None:
+def test_failure_is_shrunk_to_few_messages_and_can_be_replayed() -> None:
     def fails(messages: list[bytes]) -> None:
         assert b"bad" not in messages
 
@@ -96,7 +96,7 @@ def test_a_failure_is_told_as_few_messages_and_can_be_replayed() -> None:
     assert told.endswith(f" replay {b'bad'.hex()}")
 
 
-def test_bursts_are_kept_in_files_as_they_are() -> None:
+def test_framed_burst_is_read_back_unchanged() -> None:
     burst = Mutator(Random(SEED), SEEDS).burst(20)
     assert unframed(framed(burst)) == burst
     assert unframed(b"\x00\x09ab") == [b"ab"]

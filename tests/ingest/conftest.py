@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from attrs import define, field
 
+from aegisd.ingest.burst import Burst, Sender
 from aegisd.ingest.datagram import DatagramListener
-from aegisd.ingest.gathering import Burst, Sender
 
 
 @define(eq=False)

@@ -79,7 +79,7 @@ def refused(path: Path, group: str = "") -> str:
 
 
 @pytest.mark.parametrize("mode", [0o600, 0o660, 0o666, 0o622])
-def test_the_file_has_the_mode_asked_for(opened: ExitStack, directory: Path, mode: int) -> None:
+def test_file_has_the_mode_asked_for(opened: ExitStack, directory: Path, mode: int) -> None:
     before = os.umask(0o077)
     try:
         bind(opened, directory / "s", mode)
@@ -90,7 +90,7 @@ def test_the_file_has_the_mode_asked_for(opened: ExitStack, directory: Path, mod
 
 
 @pytest.mark.parametrize("mode", ["0600", "0660"])
-def test_the_file_is_at_no_moment_more_open_than_asked_for(directory: Path, mode: str) -> None:
+def test_file_never_has_a_wider_mode_than_asked_for(directory: Path, mode: str) -> None:
     done = subprocess.run(
         [sys.executable, "-c", WATCHED_BIND, str(directory / "s"), mode],
         capture_output=True,
@@ -102,26 +102,26 @@ def test_the_file_is_at_no_moment_more_open_than_asked_for(directory: Path, mode
     assert stat.S_IMODE(early) & ~int(mode, 8) == 0
 
 
-def test_the_folder_is_made(opened: ExitStack, directory: Path) -> None:
+def test_missing_folder_is_made(opened: ExitStack, directory: Path) -> None:
     bound, file = bind(opened, directory / "run/aegisd/ingest.sock")
     assert bound.getsockname() == str(directory / "run/aegisd/ingest.sock")
     assert file.path.is_socket()
 
 
-def test_the_file_is_given_to_the_group(opened: ExitStack, directory: Path) -> None:
+def test_file_is_given_to_the_group(opened: ExitStack, directory: Path) -> None:
     group = grp.getgrnam(foreign_group()) if ROOT else grp.getgrgid(os.getgid())
     bind(opened, directory / "s", 0o660, group.gr_name)
     assert (directory / "s").stat().st_gid == group.gr_gid
 
 
-def test_a_group_that_does_not_exist_is_named_and_leaves_no_file(directory: Path) -> None:
+def test_group_that_does_not_exist_is_named_and_leaves_no_file(directory: Path) -> None:
     assert refused(directory / "s", "no-such-group") == (
         "there is no group 'no-such-group'; set ingest.socket_group"
     )
     assert not (directory / "s").exists()
 
 
-def test_a_group_out_of_reach_is_named_and_leaves_no_file(directory: Path) -> None:
+def test_group_that_can_not_be_given_is_named_and_leaves_no_file(directory: Path) -> None:
     directory.chmod(0o777)
     path, group = directory / "s", foreign_group()
     done = subprocess.run(
@@ -138,7 +138,7 @@ def test_a_group_out_of_reach_is_named_and_leaves_no_file(directory: Path) -> No
 
 
 @pytest.mark.parametrize("type_", [socket.SOCK_DGRAM, socket.SOCK_STREAM])
-def test_a_socket_that_nobody_holds_is_replaced(
+def test_file_of_a_socket_without_a_process_is_replaced(
     opened: ExitStack, directory: Path, type_: int
 ) -> None:
     held(opened, directory / "s", type_).close()
@@ -149,7 +149,7 @@ def test_a_socket_that_nobody_holds_is_replaced(
 
 
 @pytest.mark.parametrize("type_", [socket.SOCK_DGRAM, socket.SOCK_STREAM])
-def test_a_socket_that_somebody_holds_stays_theirs(
+def test_socket_of_another_process_is_an_error_and_stays(
     opened: ExitStack, directory: Path, type_: int
 ) -> None:
     path = directory / "s"
@@ -161,21 +161,21 @@ def test_a_socket_that_somebody_holds_stays_theirs(
     assert path.stat().st_ino == inode
 
 
-def test_what_is_no_socket_is_kept(directory: Path) -> None:
+def test_file_that_is_no_socket_is_an_error_and_stays(directory: Path) -> None:
     path = directory / "s"
     path.write_text("precious")
     assert refused(path) == f"{path} exists and is no socket; remove it, or set another path"
     assert path.read_text() == "precious"
 
 
-def test_a_link_is_not_followed(opened: ExitStack, directory: Path) -> None:
+def test_symbolic_link_is_not_followed(opened: ExitStack, directory: Path) -> None:
     held(opened, directory / "theirs").close()
     (directory / "s").symlink_to(directory / "theirs")
     assert "exists and is no socket" in refused(directory / "s")
     assert (directory / "theirs").is_socket()
 
 
-def test_a_path_may_have_107_bytes_and_no_more(opened: ExitStack, directory: Path) -> None:
+def test_path_may_have_107_bytes_and_no_more(opened: ExitStack, directory: Path) -> None:
     longest = directory / ("ä" * 30 + "x" * (107 - len(str(directory)) - 1 - 60))
     bind(opened, longest)
     path = Path(f"{longest}x")
@@ -185,14 +185,14 @@ def test_a_path_may_have_107_bytes_and_no_more(opened: ExitStack, directory: Pat
     )
 
 
-def test_a_folder_that_is_a_file_is_told_in_one_line(directory: Path) -> None:
+def test_folder_that_is_a_file_is_told_in_one_line(directory: Path) -> None:
     (directory / "file").write_text("")
     assert refused(directory / "file/run/s") == (
         f"can't listen on {directory}/file/run/s: Not a directory; set ingest.unix_datagram"
     )
 
 
-def test_removing_takes_our_own_file_and_can_be_repeated(
+def test_remove_removes_our_file_and_may_be_called_twice(
     opened: ExitStack, directory: Path
 ) -> None:
     _, file = bind(opened, directory / "s")
@@ -201,7 +201,7 @@ def test_removing_takes_our_own_file_and_can_be_repeated(
     file.remove()
 
 
-def test_the_file_that_another_daemon_put_there_is_not_removed(
+def test_file_that_another_daemon_put_there_is_not_removed(
     opened: ExitStack, directory: Path
 ) -> None:
     _, ours = bind(opened, directory / "s")

@@ -11,7 +11,7 @@ import pytest
 import trio
 import trio.testing
 
-from aegisd.ingest.gathering import Sender
+from aegisd.ingest.burst import Sender
 from aegisd.ingest.stream import Answers, StreamListener
 
 MAX_MESSAGE_BYTES = 64 * 1024
@@ -57,7 +57,7 @@ async def received(stream: trio.SocketStream) -> list[object]:
     return answers
 
 
-async def test_half_a_frame_and_silence_ends_the_connection_with_its_reason(
+async def test_incomplete_frame_is_closed_as_timeout(
     directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("aegisd.ingest.stream.FRAME_SECONDS", 0.05)
@@ -68,10 +68,10 @@ async def test_half_a_frame_and_silence_ends_the_connection_with_its_reason(
             (answer,) = await received(stream)
             assert answer["error"]["code"] == "timeout"
             await stream.aclose()
-        assert listener.messages == 0
+        assert listener.figures().messages == 0
 
 
-async def test_a_frame_that_comes_byte_by_byte_gets_no_more_time(
+async def test_frame_sent_byte_by_byte_gets_no_more_time(
     directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("aegisd.ingest.stream.FRAME_SECONDS", 0.2)
@@ -94,7 +94,7 @@ async def test_a_frame_that_comes_byte_by_byte_gets_no_more_time(
         assert [answer["error"]["code"] for answer in answers] in (["timeout"], [])
 
 
-async def test_a_quiet_connection_between_frames_stays(
+async def test_silence_between_frames_is_no_timeout(
     directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("aegisd.ingest.stream.FRAME_SECONDS", 0.01)
@@ -107,10 +107,10 @@ async def test_a_quiet_connection_between_frames_stays(
                 while True:
                     assert await quiet.receive_some(2000), "the connection was closed"
             assert waited.cancelled_caught
-        assert listener.messages == 3
+        assert listener.figures().messages == 3
 
 
-async def test_a_client_that_never_reads_is_held_up_and_then_closed_and_others_are_served(
+async def test_client_that_never_reads_is_closed_and_others_are_served(
     directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("aegisd.ingest.stream.SEND_SECONDS", 1.0)
@@ -136,7 +136,7 @@ async def test_a_client_that_never_reads_is_held_up_and_then_closed_and_others_a
         assert sent < 8 * 1024 * 1024, "what is on its way is bounded"
 
 
-async def test_a_frame_too_long_is_refused_by_its_length_alone(directory: Path) -> None:
+async def test_frame_too_long_is_refused_by_its_length_alone(directory: Path) -> None:
     async with listening(directory) as (listener, connect):
         for length in (MAX_MESSAGE_BYTES + 1, 2**32 - 1):
             stream = await connect()
@@ -147,10 +147,10 @@ async def test_a_frame_too_long_is_refused_by_its_length_alone(directory: Path) 
             assert last["error"]["code"] == "oversize"
             assert str(length) in last["error"]["message"]
             await stream.aclose()
-        assert listener.messages == 2
+        assert listener.figures().messages == 2
 
 
-async def test_no_more_connections_of_a_user_are_taken_than_there_is_room_for(
+async def test_connections_beyond_a_user_s_share_or_the_limit_are_refused(
     directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with listening(directory, 4) as (listener, connect):
@@ -168,7 +168,7 @@ async def test_no_more_connections_of_a_user_are_taken_than_there_is_room_for(
         monkeypatch.undo()
         (answer,) = await received(await connect())
         assert answer["error"]["code"] == "too_many_connections"
-        assert listener.refused == 2
+        assert listener.figures().refused == 2
         for stream in held:
             await stream.aclose()
         while listener.connections > 1:  # noqa: ASYNC110 # nobody tells
@@ -178,7 +178,7 @@ async def test_no_more_connections_of_a_user_are_taken_than_there_is_room_for(
         assert await again.receive_some(1)
 
 
-async def test_frames_that_were_answered_leave_room_for_others(
+async def test_answered_frames_no_longer_count_as_waiting(
     directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("aegisd.ingest.stream.MAX_WAITING_BYTES", 2 * MAX_MESSAGE_BYTES)
@@ -191,7 +191,7 @@ async def test_frames_that_were_answered_leave_room_for_others(
         assert listener.connections == 10
 
 
-async def test_frames_that_are_not_complete_or_not_answered_are_bounded_together(
+async def test_connection_that_exceeds_all_waiting_bytes_is_closed_as_busy(
     directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("aegisd.ingest.stream.MAX_WAITING_BYTES", 2 * MAX_MESSAGE_BYTES)
@@ -206,7 +206,7 @@ async def test_frames_that_are_not_complete_or_not_answered_are_bounded_together
         assert answer["error"]["code"] == "busy"
 
 
-async def test_a_connection_that_is_silent_for_long_is_closed_with_its_reason(
+async def test_silent_connection_is_closed_as_idle(
     directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("aegisd.ingest.stream.IDLE_ROUND_SECONDS", 0.01)

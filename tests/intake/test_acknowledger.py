@@ -15,7 +15,7 @@ from store.journals import PLENTY
 from aegisd.config.settings import EnabledMetrics, Metrics, Privacy
 from aegisd.events.block import Block
 from aegisd.events.protocol import Reason
-from aegisd.ingest.gathering import Sender
+from aegisd.ingest.burst import Sender
 from aegisd.ingest.stream import Answers
 from aegisd.intake.acknowledger import Acknowledger
 from aegisd.intake.intake import Intake

@@ -8,8 +8,8 @@ from sample_events import GOOD, MAX_AGE, NOW, pack, rows
 
 from aegisd.config.settings import EnabledMetrics, Privacy
 from aegisd.events.block import Block
+from aegisd.ingest.burst import Burst
 from aegisd.ingest.datagram import DatagramListener
-from aegisd.ingest.gathering import Burst
 from aegisd.intake.figures import SourceFigures
 from aegisd.intake.intake import MAX_RECENT_REJECTS, PREVIEW_BYTES, Intake
 from aegisd.live.state import LiveState

@@ -4,8 +4,8 @@ from live_state import Live
 from sample_events import GOOD, word
 
 from aegisd.events.counters import OTHER
-from aegisd.live import busiest as endpoints
-from aegisd.live.names import MAX_METHODS
+from aegisd.live import busiest
+from aegisd.live.endpoint_rows import MAX_METHODS
 
 
 def requests(*paths: str, **fields: object) -> list[dict[str, object]]:
@@ -35,7 +35,7 @@ def test_endpoints_are_method_and_path_most_requests_first() -> None:
     assert [f.path for f in live.state.top_endpoints(2)] == ["/users/{id}", "/b"]
 
 
-def test_a_scanner_pushes_no_endpoint_out() -> None:
+def test_scanner_displaces_no_endpoint() -> None:
     live = Live(limit=len(REAL))
     live.burst(requests(*REAL))
     assert live.top() == dict.fromkeys(REAL, 1)
@@ -43,7 +43,7 @@ def test_a_scanner_pushes_no_endpoint_out() -> None:
     assert live.top() == dict.fromkeys(REAL, 1) | {OTHER: 10_000}
 
 
-def test_a_scanner_that_comes_again_each_time_pushes_no_endpoint_out() -> None:
+def test_scanner_that_returns_displaces_no_endpoint() -> None:
     live = Live(limit=len(REAL))
     for minute in range(8 * 60):
         if minute % 60 == 0:
@@ -54,7 +54,7 @@ def test_a_scanner_that_comes_again_each_time_pushes_no_endpoint_out() -> None:
         live.wait(60)
 
 
-def test_places_that_a_scanner_took_go_to_endpoints_that_are_seen_more() -> None:
+def test_endpoint_seen_more_often_displaces_a_scanner_s_path() -> None:
     live = Live(limit=50)
     scan(live, 1000)
     for n in range(3):
@@ -64,7 +64,7 @@ def test_places_that_a_scanner_took_go_to_endpoints_that_are_seen_more() -> None
     assert sum(live.top().values()) == 1003
 
 
-def test_of_one_burst_each_endpoint_has_its_own_requests() -> None:
+def test_endpoints_of_one_burst_have_their_own_requests() -> None:
     live = Live(limit=3)
     live.burst(requests("/a", "/b", "/c", "/d"))
     top = live.top()
@@ -72,7 +72,7 @@ def test_of_one_burst_each_endpoint_has_its_own_requests() -> None:
     assert sorted(top.values()) == [1, 1, 1]
 
 
-def test_who_comes_often_in_a_burst_is_not_pushed_out_by_who_comes_less_in_it() -> None:
+def test_endpoint_is_not_displaced_by_one_with_fewer_requests_in_the_same_burst() -> None:
     live = Live(limit=2)
     live.burst(requests("/real", "/x", "/x"))
     assert live.top() == {"/real": 1, "/x": 2}
@@ -82,7 +82,7 @@ def test_who_comes_often_in_a_burst_is_not_pushed_out_by_who_comes_less_in_it() 
     assert live.top() == {"/real": 1006, "/new": 9, OTHER: 4}
 
 
-def test_that_holds_for_endpoints_of_any_number_of_methods() -> None:
+def test_endpoint_of_a_method_without_a_code_is_not_displaced_either() -> None:
     live = Live(limit=MAX_METHODS + 1)
     for n in range(MAX_METHODS):
         live.burst(requests(*["/x"] * 5, method=f"M{n}"))
@@ -93,7 +93,7 @@ def test_that_holds_for_endpoints_of_any_number_of_methods() -> None:
     assert live.top()[OTHER] == 3
 
 
-def test_each_newcomer_of_a_burst_is_weighed_with_who_is_the_rarest_then() -> None:
+def test_each_candidate_of_a_burst_is_compared_with_the_rarest_then() -> None:
     live = Live(limit=2)
     live.burst(requests("/a", "/b", "/b"))
     assert live.top() == {"/a": 1, "/b": 2}
@@ -101,7 +101,7 @@ def test_each_newcomer_of_a_burst_is_weighed_with_who_is_the_rarest_then() -> No
     assert live.top() == {"/c": 3, "/d": 3, OTHER: 6}
 
 
-def test_who_loses_its_place_in_a_burst_is_counted_under_the_others() -> None:
+def test_requests_of_a_displaced_endpoint_count_as_other() -> None:
     live = Live(limit=1)
     live.burst(requests("/old"))
     assert live.top() == {"/old": 1}
@@ -115,7 +115,7 @@ paths = st.lists(st.sampled_from("abcdefgh"), min_size=1, max_size=20)
 
 @given(st.lists(st.tuples(paths, st.sampled_from([0, 1, 299, 300, 900])), max_size=12))
 @settings(max_examples=100)
-def test_endpoints_and_the_rest_are_always_the_total(moves: list[tuple[list[str], int]]) -> None:
+def test_endpoints_and_other_add_up_to_the_total(moves: list[tuple[list[str], int]]) -> None:
     live, sent = Live(limit=3), 0
     for held, wait in moves:
         durations = len(held)
@@ -133,7 +133,7 @@ def test_endpoints_and_the_rest_are_always_the_total(moves: list[tuple[list[str]
 
 @given(st.lists(st.tuples(paths, st.sampled_from([0, 1, 299, 300, 1000])), max_size=12))
 @settings(max_examples=100)
-def test_no_endpoint_shows_requests_that_were_not_its_own(
+def test_no_endpoint_has_more_requests_than_were_sent_to_it(
     moves: list[tuple[list[str], int]],
 ) -> None:
     live = Live(limit=3)
@@ -156,7 +156,7 @@ def test_below_the_bound_every_endpoint_is_exact() -> None:
     assert (live.top()["a"], live.top()["b"], live.top()["h"]) == (10 + 110, 10 + 55, 10)
 
 
-def test_what_is_older_than_the_hour_leaves_and_gives_its_place_back() -> None:
+def test_endpoint_older_than_the_hour_leaves_and_frees_its_row() -> None:
     live = Live(limit=2)
     live.burst(requests("/a", "/b", "/c"))
     live.wait(3600)
@@ -178,9 +178,9 @@ def test_latencies_of_the_hour_are_those_of_all_its_slots() -> None:
     assert abs(figures.p95 - 1_000_000) <= 10_000
 
 
-def test_newcomers_that_wait_for_a_place_are_bounded() -> None:
+def test_candidates_are_bounded() -> None:
     live = Live(limit=1)
     live.burst(requests("/real", "/real"))
-    scan(live, 3 * endpoints.MAX_CANDIDATES)
-    assert len(live.state._endpoints._candidates) <= endpoints.MAX_CANDIDATES
-    assert live.top() == {"/real": 2, OTHER: -(-3 * endpoints.MAX_CANDIDATES // 500) * 500}
+    scan(live, 3 * busiest.MAX_CANDIDATES)
+    assert len(live.state._endpoints._candidates) <= busiest.MAX_CANDIDATES
+    assert live.top() == {"/real": 2, OTHER: -(-3 * busiest.MAX_CANDIDATES // 500) * 500}

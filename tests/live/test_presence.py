@@ -22,7 +22,7 @@ def connections(live: Live) -> int:
     return live.state.overview().active_connections
 
 
-def test_a_backend_s_latest_report_is_shown_whole() -> None:
+def test_backend_s_latest_report_is_shown_whole() -> None:
     live = Live()
     full = {"response_time_ms": 1.5, "circuit_breaker": "half_open", "timestamp": NOW - 9}
     live.burst(backend("b", "unhealthy", **full), backend("a", "healthy"))
@@ -33,7 +33,7 @@ def test_a_backend_s_latest_report_is_shown_whole() -> None:
 
 
 @pytest.mark.parametrize("gap", [1, 0.000_1])
-def test_the_latest_is_the_one_with_the_latest_timestamp(gap: float) -> None:
+def test_latest_is_the_one_with_the_latest_timestamp(gap: float) -> None:
     live = Live()
     live.burst(backend("b", "healthy", timestamp=NOW - 5))
     live.burst(backend("b", "unhealthy", timestamp=NOW - 5 - gap))
@@ -50,7 +50,7 @@ def test_of_equal_timestamps_the_later_arrival_counts() -> None:
     assert connections(live) == 4
 
 
-def test_a_backend_silent_for_five_minutes_is_forgotten() -> None:
+def test_backend_silent_for_five_minutes_is_forgotten() -> None:
     live = Live()
     live.burst(backend("a", "healthy"), backend("b", "healthy"))
     live.wait(100)
@@ -63,7 +63,7 @@ def test_a_backend_silent_for_five_minutes_is_forgotten() -> None:
     assert states(live) == {}
 
 
-def test_old_reports_bring_nothing_back() -> None:
+def test_report_older_than_five_minutes_is_ignored() -> None:
     live = Live()
     old = NOW - 300
     live.burst(backend("a", "healthy", timestamp=old), system(5, timestamp=old))
@@ -80,7 +80,7 @@ def test_connections_are_summed_over_their_sources() -> None:
     assert connections(live) == 15
 
 
-def test_a_source_silent_for_five_minutes_holds_no_connections() -> None:
+def test_source_silent_for_five_minutes_holds_no_connections() -> None:
     live = Live()
     live.burst(system(5, source="a"), system(7, source="b"))
     live.wait(299)
@@ -91,7 +91,7 @@ def test_a_source_silent_for_five_minutes_holds_no_connections() -> None:
 
 
 @pytest.mark.parametrize("step", [3600, -3600])
-def test_a_clock_that_is_set_forgets_nobody_and_keeps_nobody_longer(step: int) -> None:
+def test_clock_step_removes_no_report_and_keeps_none_longer(step: int) -> None:
     live = Live()
     live.burst(backend("a", "healthy"), system(5))
     live.set_clock(step)
@@ -104,7 +104,7 @@ def test_a_clock_that_is_set_forgets_nobody_and_keeps_nobody_longer(step: int) -
     assert (states(live), connections(live)) == ({}, 0)
 
 
-def test_backends_are_bounded_and_the_one_that_reported_longest_ago_makes_room() -> None:
+def test_backends_are_bounded_and_the_longest_silent_makes_room() -> None:
     live = Live()
     live.burst([backend(f"{i:04}", "healthy") for i in range(presence.MAX_BACKENDS)])
     live.burst(backend("0000", "healthy"), backend("new", "healthy"))

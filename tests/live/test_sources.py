@@ -12,31 +12,31 @@ def lost(*flows: tuple[int | None, int]) -> int:
     return sources.known["s"].lost
 
 
-def test_what_is_missing_between_two_messages_is_lost() -> None:
+def test_events_missing_between_two_messages_are_lost() -> None:
     assert lost((0, 10)) == 0
     assert lost((0, 10), (10, 5)) == 0
     assert lost((0, 10), (13, 5)) == 3
     assert lost((0, 10), (13, 5), (20, 1)) == 5
 
 
-def test_counting_starts_with_the_first_message_known() -> None:
+def test_loss_is_counted_from_the_first_message() -> None:
     assert lost((1000, 10)) == 0
     assert lost((1000, 10), (1010, 1)) == 0
 
 
-def test_a_heartbeat_closes_the_sum() -> None:
+def test_heartbeat_shows_the_loss_before_it() -> None:
     assert lost((0, 10), (10, 0)) == 0
     assert lost((0, 10), (15, 0)) == 5
 
 
-def test_a_late_message_lowers_the_loss_again() -> None:
+def test_late_message_lowers_the_loss_again() -> None:
     assert lost((0, 10), (20, 10)) == 10
     assert lost((0, 10), (20, 10), (10, 10)) == 0
     assert lost((10, 10), (0, 10)) == 0
 
 
 @given(st.lists(st.integers(0, 20), min_size=1, max_size=12), st.data())
-def test_no_order_of_all_messages_shows_a_loss(counts: list[int], data: st.DataObject) -> None:
+def test_messages_in_any_order_show_no_loss(counts: list[int], data: st.DataObject) -> None:
     flows = [(sum(counts[:i]), count) for i, count in enumerate(counts)]
     shuffled = data.draw(st.permutations(flows))
     assert lost(*shuffled) == 0
@@ -48,11 +48,11 @@ def test_no_order_of_all_messages_shows_a_loss(counts: list[int], data: st.DataO
         assert lost(*data.draw(st.permutations([*there, *ends]))) == missing
 
 
-def test_a_repeated_message_never_makes_the_loss_negative() -> None:
+def test_repeated_message_never_makes_the_loss_negative() -> None:
     assert lost((0, 10), (0, 10), (0, 10)) == 0
 
 
-def test_messages_without_a_seq_are_received_and_tell_no_loss() -> None:
+def test_messages_without_a_seq_count_as_received_only() -> None:
     sources = Sources()
     sources.add(Flows.of([(0, "s", None, 5), (0, "s", 0, 3), (0, "s", None, 5), (0, "s", 3, 1)]), 0)
     assert (sources.known["s"].received, sources.known["s"].lost) == (14, 0)
@@ -74,7 +74,7 @@ def test_silent_sources_are_forgotten() -> None:
     assert sorted(sources.known) == ["b"]
 
 
-def test_the_one_silent_longest_makes_room() -> None:
+def test_source_silent_longest_makes_room() -> None:
     sources = Sources()
     sources.add(Flows.of([(0, str(i), None, 1) for i in range(MAX_SOURCES)]), 1)
     sources.add(Flows.of([(0, "0", None, 1), (0, "new", None, 1)]), 1)

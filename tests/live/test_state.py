@@ -34,7 +34,7 @@ def request(**fields: object) -> dict[str, object]:
         (999, {"status_other"}),
     ],
 )
-def test_what_each_status_counts_as(status: int, counted: set[str]) -> None:
+def test_status_counts_in_its_class(status: int, counted: set[str]) -> None:
     live = Live()
     live.burst(request(status_code=status))
     expected = {name: int(name in counted or name == "requests") for name in COUNTERS}
@@ -56,7 +56,7 @@ def test_durations_are_summed_of_the_requests_that_have_one() -> None:
     assert figures.p95 == pytest.approx(2500, rel=0.01)
 
 
-def test_an_endpoint_without_durations_has_no_latency() -> None:
+def test_endpoint_without_durations_has_no_latency() -> None:
     live = Live()
     live.burst(request())
     figures = live.state.top_endpoints(1)[0]
@@ -72,7 +72,7 @@ def test_rate_limit_decisions_are_counted() -> None:
 
 
 @pytest.mark.parametrize("age", [0, 59, 60, 299, 300, 899, 900, 3599, 3600, 86_400])
-def test_a_late_event_counts_in_the_totals_and_in_the_windows_that_hold_it(age: int) -> None:
+def test_late_event_counts_in_the_totals_and_in_the_windows_that_hold_it(age: int) -> None:
     live = Live()
     live.burst(request(timestamp=NOW - age), request())
     assert {w: live.requests(w) for w in WINDOWS} == {
@@ -108,21 +108,21 @@ def test_totals_are_exact_over_days_and_windows_show_only_their_time() -> None:
         lambda live: live.state.top_endpoints(1)[0].requests,
     ],
 )
-def test_what_came_is_in_each_figure_at_once(requests: Callable[[Live], int]) -> None:
+def test_request_is_in_each_figure_at_once(requests: Callable[[Live], int]) -> None:
     live = Live()
     for n in range(1, 4):
         live.burst(request())
         assert requests(live) == n
 
 
-def test_the_overview_bears_the_wall_clock_s_time() -> None:
+def test_overview_has_the_wall_clock_s_time() -> None:
     live = Live()
     live.wait(1.5)
     assert live.state.overview().now == NOW * MICROSECONDS + 1_500_000
 
 
 @pytest.mark.parametrize("step", [3600, -3600, 300, -300, 61, 400 * DAY])
-def test_a_clock_that_is_set_neither_empties_nor_doubles_a_window(step: int) -> None:
+def test_clock_that_is_set_neither_empties_nor_doubles_a_window(step: int) -> None:
     live = Live()
     for second in range(1500):
         if second in (700, 710, 1200):
@@ -137,7 +137,7 @@ def test_a_clock_that_is_set_neither_empties_nor_doubles_a_window(step: int) -> 
 
 
 @pytest.mark.parametrize("drift", [0.02, -0.02])
-def test_a_clock_that_drifts_keeps_its_windows(drift: float) -> None:
+def test_drifting_clock_keeps_the_windows(drift: float) -> None:
     live = Live(wall=NOW + 0.5)
     for _ in range(600):
         live.burst(request(timestamp=live.wall))

@@ -89,7 +89,7 @@ steps = st.one_of(
     st.integers(-10_000, 10_000),
 )
 @settings(max_examples=150)
-def test_windows_and_series_are_what_summing_anew_gives(
+def test_windows_and_series_equal_the_sums_of_the_events(
     moves: list[tuple[int, list[Event]]], shape: tuple[int, int], phase: int
 ) -> None:
     windows, model, furthest = Windows(START), Model(), START
@@ -109,7 +109,7 @@ def test_windows_and_series_are_what_summing_anew_gives(
 
 
 @pytest.mark.parametrize("back", range(1, MOST_BACK + 1, 7))
-def test_going_back_shows_what_was_shown_then(back: int) -> None:
+def test_going_back_in_time_shows_the_same_sums_again(back: int) -> None:
     windows, model = Windows(START), Model()
     for _ in range(200):
         events = [(0, 0, 1), (-3599, 1, 1), (301, 2, 1)]
@@ -126,7 +126,7 @@ def test_going_back_shows_what_was_shown_then(back: int) -> None:
 
 
 @pytest.mark.parametrize(("window", "length"), WINDOW_SECONDS.items())
-def test_a_second_leaves_a_window_after_its_length(window: str, length: int) -> None:
+def test_second_leaves_a_window_after_its_length(window: str, length: int) -> None:
     windows = Windows(START)
     add(windows, START, [(0, 0, 1)])
     windows.advance(START + length - 1)
@@ -136,7 +136,7 @@ def test_a_second_leaves_a_window_after_its_length(window: str, length: int) -> 
     assert windows.sums(window).durations.sum() == 0
 
 
-def test_an_event_stamped_ahead_counts_from_its_second_on() -> None:
+def test_event_stamped_ahead_counts_from_its_second_on() -> None:
     windows = Windows(START)
     add(windows, START, [(300, 0, 1)])
     windows.advance(START + 299)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from attrs import define, frozen
+from sketches import sketch_of
 from store.databases import NODE, block, write
 
 from aegisd.alerts.archive import Archive
@@ -17,7 +18,7 @@ from aegisd.stats import sketch
 from aegisd.store.database.postgres import Postgres, Session
 from aegisd.store.rollups.statement import binned
 from aegisd.store.schema.levels import DAY, FINE, HOUR, KINDS, MINUTE, Kind, floor
-from aegisd.store.upkeep.maintenance import Maintainer
+from aegisd.store.upkeep.maintainer import Maintainer
 
 Key = tuple[Any, ...]
 Figures = dict[Key, Key]
@@ -122,7 +123,7 @@ def figures(kind: Kind, made: list[Event]) -> Key:
     found: Key = tuple(counters[name] for name in kind.counters)
     if kind.timed:
         micros = [event.duration for event in made if event.duration is not None]
-        bins = sketch.count(np.array(micros, np.int64))
+        bins = sketch_of(np.array(micros, np.int64))
         found += (sum(micros), min(micros, default=None), max(micros, default=None), bins.tobytes())
     return found
 
@@ -175,7 +176,9 @@ async def found(session: Session, kind: Kind, level: int, node: str | None, star
     width = 1 + len(kind.names)
     if not kind.timed:
         return {row[:width]: row[width:] for row in answer}
-    return {row[:width]: (*row[width:-1], sketch.decode([row[-1]]).tobytes()) for row in answer}
+    return {
+        row[:width]: (*row[width:-1], sketch.decode_each([row[-1]]).tobytes()) for row in answer
+    }
 
 
 TIMED = ("duration_sum_us", "duration_min_us", "duration_max_us", "sketch")

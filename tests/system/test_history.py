@@ -67,7 +67,7 @@ def generated(now: float) -> list[dict[str, Any]]:
 
 @pytest.fixture
 def filled(make_storing: MakeStoring) -> Daemon:
-    """A daemon that has had them, and written them."""
+    """A daemon that has stored the generated events."""
     daemon = make_storing(NODE="here")
     daemon.start()
     events = generated(time.time())
@@ -99,7 +99,7 @@ def average(exact: float | None) -> Any:
 
 
 class Raw:
-    """The answers as the raw rows give them."""
+    """The answers, computed from raw rows."""
 
     def __init__(self, rows: Rows, range_: dict[str, Any], node: str | None, *, exact: bool):
         self._rows = rows
@@ -112,7 +112,7 @@ class Raw:
         return self._rows(select, self.start, self.end, self._node, *more)
 
     def buckets(self) -> list[datetime]:
-        """Where each starts that has a part in the range."""
+        """The start of each bucket that overlaps the range."""
         step = timedelta(seconds=self.bucket)
         first = self.start - (self.start - datetime.fromtimestamp(0, UTC)) % step
         return [first + i * step for i in range(-(-(self.end - first) // step))]
@@ -137,7 +137,7 @@ class Raw:
         assert data["requestsPerSecond"] == pytest.approx(count / seconds, rel=1e-3)
 
     def series(self, points: list[dict[str, Any]], select: str) -> dict[datetime, Any]:
-        """What each bucket must have; the points are those of all buckets."""
+        """The expected value of each bucket; asserts that the points are those of all buckets."""
         assert [moment(point["timestamp"]) for point in points] == self.buckets()
         rows = self.ask(
             f"SELECT {BUCKET} AS b, {select} FROM request_metrics WHERE {WHERE} GROUP BY b",
@@ -197,7 +197,7 @@ class Raw:
 
 
 def assert_all_paths(daemon: Daemon, rows: Rows) -> None:
-    """Every path at every range, for all nodes, ours, and one that there isn't."""
+    """Every path at every range: for all nodes, for this one, for an unknown one."""
     for range_ in RANGES:
         for path in PATHS:
             assert_same(daemon, rows, path, f"range={range_}")
@@ -227,7 +227,7 @@ def assert_same(
 
 
 def test_every_path_and_range_agrees_with_raw_rows(filled: Daemon, rows: Rows) -> None:
-    """While they are still pieces, and after a restart, when they are folded."""
+    """Before the fold, and after a restart, when pieces are folded."""
     assert_all_paths(filled, rows)
     filled.stop()
     rows("UPDATE rollup_progress SET folded_at = 'epoch'")  # it's time
@@ -252,7 +252,7 @@ def test_range_beyond_retention_is_answered_as_far_as_data_goes(filled: Daemon, 
 
 @pytest.fixture(scope="module")
 def shared(postgres: str) -> Iterator[Daemon]:
-    """A daemon that wrong requests leave as it was."""
+    """A daemon for tests whose requests change nothing."""
     with short_directory() as directory:
         daemon = Daemon(directory, CONFIG, {"AEGISD_STORAGE__DSN": postgres})
         daemon.start()
@@ -283,7 +283,7 @@ def test_nonsensical_range_is_400_with_a_reason(shared: Daemon, path: str, words
 
 @contextmanager
 def locked(dsn: str, *tables: str) -> Iterator[None]:
-    """Nobody gets at these tables meanwhile."""
+    """Hold locks that keep others from these tables."""
     held, done = threading.Event(), threading.Event()
 
     async def hold() -> None:
@@ -304,7 +304,7 @@ def locked(dsn: str, *tables: str) -> Iterator[None]:
 
 
 def fetch(daemon: Daemon, path: str) -> tuple[int, str]:
-    """As ``daemon.fetch``, but for an answer that takes its time."""
+    """``daemon.fetch`` with a longer timeout."""
     try:
         with urllib.request.urlopen(daemon.url + path, timeout=TIME_LIMIT) as response:
             return response.status, response.read().decode()

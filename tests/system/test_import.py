@@ -61,7 +61,7 @@ def log(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def imported(make_storing: Callable[..., Daemon], log: Path) -> Daemon:
-    """A daemon that has taken and stored the log; its endpoints are the paths as they are."""
+    """A daemon that has stored the log; without templates, so endpoints are paths."""
     daemon = make_storing(PATHS__TEMPLATES="false")
     daemon.start()
     done = daemon.run("import", "--rebase", str(log))
@@ -113,7 +113,7 @@ CLASSES = ("status2xx", "status3xx", "status4xx", "status5xx")
 
 
 def shown_statuses(daemon: Daemon) -> dict[float, list[int]]:
-    """The buckets in which there is something, by their start."""
+    """The buckets with requests, by their start."""
     points = daemon.get("/api/metrics/status-distribution?range=7d")
     assert not any(point["statusOther"] for point in points)
     by_start = {

@@ -1,4 +1,4 @@
-"""What two busy senders send over the Unix socket is counted and stored, all of it."""
+"""All events of two busy senders over the Unix socket are counted and stored."""
 
 import threading
 from collections.abc import Callable

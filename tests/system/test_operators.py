@@ -52,7 +52,7 @@ def storing(make_storing: MakeStoring) -> Daemon:
     return daemon
 
 
-def waits(daemon: Daemon) -> int:
+def waiting_events(daemon: Daemon) -> int:
     """Events that are not in the database."""
     waiting: int = daemon.get("/api/status")["journal"]["events"]
     return waiting
@@ -63,10 +63,10 @@ def store(daemon: Daemon, *events: dict[str, Any]) -> None:
     before = sum(daemon.get("/api/ingest")["events"].values())
     daemon.emit(*events)
     daemon.wait_for_events(before + len(events))
-    wait_until(lambda: waits(daemon) == 0, f"all is stored: {daemon.log()}")
+    wait_until(lambda: waiting_events(daemon) == 0, f"all is stored: {daemon.log()}")
 
 
-def refused(daemon: Daemon) -> int:
+def refused_events(daemon: Daemon) -> int:
     left_out: int = daemon.get("/api/ingest")["dropped"]["database"]
     return left_out
 
@@ -83,7 +83,7 @@ def test_late_event_of_a_detached_day_gets_a_partition_of_another_name(
     where = "SELECT tableoid::regclass::text FROM request_metrics WHERE path = '/late'"
     assert rows(where) == [(f"request_metrics_{day(10)}_2",)]
     assert rows(f"SELECT path FROM request_metrics_{day(10)}") == [("/before",)], "the archive's"
-    assert refused(storing) == 0
+    assert refused_events(storing) == 0
 
 
 def test_day_detached_while_it_is_written_gets_a_new_partition(storing: Daemon, rows: Rows) -> None:
@@ -91,7 +91,7 @@ def test_day_detached_while_it_is_written_gets_a_new_partition(storing: Daemon, 
     rows(f"ALTER TABLE request_metrics DETACH PARTITION request_metrics_{day(0)}")
     store(storing, request("/after"))
     assert rows(PATHS) == [("/after",)]
-    assert refused(storing) == 0
+    assert refused_events(storing) == 0
 
 
 def test_rows_of_days_in_a_default_partition_go_there(storing: Daemon, rows: Rows) -> None:
@@ -110,7 +110,7 @@ def test_rows_of_days_in_a_default_partition_go_there(storing: Daemon, rows: Row
 def test_foreign_partition_takes_its_rows_and_other_rows_are_left_out(
     storing: Daemon, rows: Rows
 ) -> None:
-    """A month of theirs that begins in the middle of a day: the morning has no place."""
+    """An operator's partition of a month begins at noon: rows of that morning have no place."""
     start = int(NOW - 20 * DAY_SECONDS) // DAY_SECONDS * DAY_SECONDS + DAY_SECONDS // 2
     bounds = f"FROM (to_timestamp({start})) TO (to_timestamp({start + 5 * DAY_SECONDS}))"
     rows(f"CREATE TABLE month PARTITION OF request_metrics FOR VALUES {bounds}")
@@ -122,7 +122,7 @@ def test_foreign_partition_takes_its_rows_and_other_rows_are_left_out(
         request("/now"),
     )
     assert rows(PATHS) == [("/evening",), ("/now",)]
-    assert refused(storing) == 1
+    assert refused_events(storing) == 1
     assert "no partition of relation" in storing.log()
 
 
@@ -211,7 +211,7 @@ def test_rows_refused_by_a_constraint_are_left_out_and_others_stored(
     paths = [path for (path,) in rows(PATHS)]
     assert [path for path in paths if path != "/bad"] == [f"/{i:03}" for i in range(200)]
     assert len(paths) == 200
-    assert refused(storing) == 2
+    assert refused_events(storing) == 2
     assert storing.log().count("Postgres refused rows") == 1
     status = storing.get("/api/status")["flush"]
     assert status["rows"] == 200
@@ -228,14 +228,14 @@ def test_table_that_refuses_all_rows_leaves_other_tables_written(
     store(storing, *events, backend)
     assert rows("SELECT backend_name FROM backend_metrics") == [("b",)]
     assert rows(PATHS) == []
-    assert refused(storing) == 2000
+    assert refused_events(storing) == 2000
     rows("ALTER TABLE request_metrics DROP CONSTRAINT request_metrics_check")
     store(storing, request("/again"))
     assert rows(PATHS) == [("/again",)]
 
 
 def test_rows_wait_while_a_foreign_server_is_away(storing: Daemon, rows: Rows) -> None:
-    """A worker of Citus or a foreign server: the session that tells of it lives on."""
+    """A Citus worker or a foreign server is away, and the session to the database lives on."""
     rows(
         "CREATE FUNCTION away() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
         " RAISE EXCEPTION 'could not connect to server' USING ERRCODE = 'connection_failure';"
@@ -244,9 +244,9 @@ def test_rows_wait_while_a_foreign_server_is_away(storing: Daemon, rows: Rows) -
     rows("CREATE TRIGGER away BEFORE INSERT ON request_metrics FOR ROW EXECUTE FUNCTION away()")
     storing.emit(request("/waits"))
     wait_until(lambda: "could not connect" in storing.log(), "it is told")
-    assert (waits(storing), refused(storing)) == (1, 0)
+    assert (waiting_events(storing), refused_events(storing)) == (1, 0)
     rows("DROP TRIGGER away ON request_metrics")
-    wait_until(lambda: waits(storing) == 0, "what waited is stored")
+    wait_until(lambda: waiting_events(storing) == 0, "what waited is stored")
     assert rows(PATHS) == [("/waits",)]
 
 
@@ -314,7 +314,7 @@ def test_granted_role_stores_events_of_today_and_tomorrow(
         wait_until(lambda: "permission denied" in daemon.log(), "it says what is missing")
         done = owner.run("migrate", "--grant", role)
         assert (done.returncode, done.stderr) == (0, "")
-        wait_until(lambda: waits(daemon) == 0, "what waited is stored")
+        wait_until(lambda: waiting_events(daemon) == 0, "what waited is stored")
         store(daemon, request("/late", 20))
         assert rows(PATHS) == [("/late",), ("/now",)]
         tomorrow = f"SELECT count(*) FROM pg_inherits WHERE inhrelid = 'request_metrics_{day(-1)}'"
@@ -363,7 +363,7 @@ def test_late_event_of_a_day_in_a_foreign_table_is_left_out(
     )
     store(storing, request("/late", 10), request("/now"))
     assert rows(f"SELECT path FROM request_metrics_{day(0)}") == [("/now",)]
-    assert refused(storing) == 1
+    assert refused_events(storing) == 1
     assert "foreign-data wrapper" in storing.log()
 
 

@@ -1,4 +1,4 @@
-"""A daemon that can't keep up: what was sent is accounted for, to the event.
+"""A daemon that can't keep up: every event that was sent is accounted for.
 
 Senders don't wait and don't ask. Each numbers all it emits, also what it could not send.
 """
@@ -104,7 +104,7 @@ def test_account_of_each_source_adds_up_to_the_event(overloaded: Daemon) -> None
 
 
 def _wait_until_told(daemon: Daemon, told: str) -> None:
-    """Until readiness says it; the log says it once."""
+    """Wait until /readyz shows the line; the log has it once."""
     wait_until(
         lambda: any(told in line for line in daemon.get("/readyz")["degradations"]), "it is said"
     )

@@ -1,4 +1,4 @@
-"""What may not be kept is nowhere to be found: not in the database, not in any answer."""
+"""What settings remove stands neither in the database nor in any answer or log."""
 
 from collections.abc import Callable
 from typing import Any
@@ -46,7 +46,7 @@ patterns = ["/users/{name}"]
 
 
 def shown(daemon: Daemon) -> str:
-    """All that it answers and logs."""
+    """All answers and the log."""
     return "".join([daemon.fetch(path)[1] for path in ANSWERS] + [daemon.log()])
 
 

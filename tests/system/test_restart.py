@@ -1,4 +1,4 @@
-"""A killed daemon, its state directory taken up again, and two daemons on one."""
+"""A state directory after a kill, and two daemons on one state directory or journal."""
 
 import signal
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""With sampling, some rows are stored and tell the whole; rollups and live figures have all."""
+"""With sampling, stored rows have weights; rollups and live figures count all events."""
 
 import math
 from collections.abc import Callable

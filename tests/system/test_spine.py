@@ -1,4 +1,4 @@
-"""The whole way, with the real daemon as a process and a real Postgres."""
+"""An event from the socket to every interface, with the real daemon and a real Postgres."""
 
 import pytest
 from support import Daemon

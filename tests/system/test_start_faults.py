@@ -1,4 +1,4 @@
-"""What keeps a daemon from starting: one line that names it and the remedy, and what is left."""
+"""Faults that end the start with one line: what is wrong, and the remedy."""
 
 import socket
 from collections.abc import Callable
@@ -22,8 +22,8 @@ def make(make_daemon: Callable[..., Daemon]) -> Callable[..., Daemon]:
     return make_one
 
 
-def refused(daemon: Daemon) -> str:
-    """The line that it says; nothing of it is left."""
+def start_error(daemon: Daemon) -> str:
+    """The one line of a start that fails; asserts that no socket file is left."""
     done = daemon.run("run")
     assert done.returncode == 1, done.stderr
     assert done.stderr.count("\n") == 1, done.stderr
@@ -34,7 +34,7 @@ def refused(daemon: Daemon) -> str:
 def test_http_port_in_use_ends_the_start_with_one_line(make: Callable[..., Daemon]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         address = f"127.0.0.1:{other.getsockname()[1]}"
-        assert refused(make(HTTP__LISTEN=address)) == (
+        assert start_error(make(HTTP__LISTEN=address)) == (
             f"can't listen on http {address}: Address already in use; "
             "stop the process that holds it (ss -tlnp), or set http.listen"
         )
@@ -44,7 +44,7 @@ def test_udp_port_in_use_ends_the_start_with_one_line(make: Callable[..., Daemon
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
         other.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{other.getsockname()[1]}"
-        assert refused(make(INGEST__UDP=address)) == (
+        assert start_error(make(INGEST__UDP=address)) == (
             f"can't listen on udp {address}: Address already in use; "
             "stop the process that holds it (ss -ulpn), or set ingest.udp"
         )
@@ -52,7 +52,9 @@ def test_udp_port_in_use_ends_the_start_with_one_line(make: Callable[..., Daemon
 
 def test_invalid_host_name_ends_the_start_with_one_line(make: Callable[..., Daemon]) -> None:
     address = "x" * 64 + ".example:7460"
-    assert refused(make(INGEST__UDP=address)) == (f"udp {address}: no host's name; set ingest.udp")
+    assert start_error(make(INGEST__UDP=address)) == (
+        f"udp {address}: no host's name; set ingest.udp"
+    )
 
 
 def test_unix_socket_of_a_live_daemon_ends_the_start_with_one_line(
@@ -60,7 +62,7 @@ def test_unix_socket_of_a_live_daemon_ends_the_start_with_one_line(
 ) -> None:
     first = make()
     first.start()
-    assert refused(make(**{UNIX: str(first.ingest)})) == (
+    assert start_error(make(**{UNIX: str(first.ingest)})) == (
         f"{first.ingest} is in use by another process; stop that one, or set ingest.unix_datagram"
     )
     first.emit({"method": "GET", "path": "/", "status_code": 200})
@@ -82,7 +84,7 @@ def test_file_in_place_of_the_socket_ends_the_start_with_one_line(
 ) -> None:
     path = directory / "notes"
     path.write_text("mine")
-    assert refused(make(**{UNIX: str(path)})) == (
+    assert start_error(make(**{UNIX: str(path)})) == (
         f"{path} exists and is no socket; remove it, or set another path"
     )
     assert path.read_text() == "mine"
@@ -92,21 +94,21 @@ def test_too_long_socket_path_ends_the_start_with_one_line(
     make: Callable[..., Daemon], directory: Path
 ) -> None:
     path = directory / ("x" * 108)
-    assert refused(make(**{UNIX: str(path)})) == (
+    assert start_error(make(**{UNIX: str(path)})) == (
         f"{path}: longer than a Unix socket's path may be (107 bytes); "
         "set a shorter ingest.unix_datagram"
     )
 
 
 def test_unknown_socket_group_ends_the_start_with_one_line(make: Callable[..., Daemon]) -> None:
-    assert refused(make(INGEST__SOCKET_GROUP="no-such-group")) == (
+    assert start_error(make(INGEST__SOCKET_GROUP="no-such-group")) == (
         "there is no group 'no-such-group'; set ingest.socket_group"
     )
 
 
 def test_missing_certificate_ends_the_start_with_one_line(make: Callable[..., Daemon]) -> None:
     keys = {"HTTP__TLS_CERTIFICATE": "/no/such.pem", "HTTP__TLS_KEY": "/no/such.key"}
-    assert refused(make(**keys)).startswith("can't use http.tls_certificate /no/such.pem: ")
+    assert start_error(make(**keys)).startswith("can't use http.tls_certificate /no/such.pem: ")
 
 
 def test_wrong_configuration_ends_the_start_with_all_its_problems(

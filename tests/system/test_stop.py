@@ -1,4 +1,4 @@
-"""Signals: a stop loses nothing that a sender got rid of, a second one stops at once."""
+"""Signals: a stop loses no event whose sending succeeded, a second signal stops at once."""
 
 import signal
 import socket
@@ -16,7 +16,7 @@ SENDERS = 4
 EVENTS_A_MESSAGE = 20
 EVENT = {"method": "GET", "path": "/", "status_code": 200}
 NOWHERE = "postgresql://aegisd@127.0.0.1:1/aegisd"
-"""A database that nobody serves."""
+"""A DSN without a server."""
 MakeStoring = Callable[..., Daemon]
 Rows = Callable[..., list[tuple[Any, ...]]]
 
@@ -49,8 +49,8 @@ class Load:
             except (BrokenPipeError, ConnectionRefusedError):
                 pass
 
-    def ended(self) -> dict[str, int]:
-        """Wait for the senders' end; the events that each got rid of, by path."""
+    def wait_for_end(self) -> dict[str, int]:
+        """Wait until the senders end; return how many events each has sent, by path."""
         for thread in self.threads:
             thread.join(60)
             assert not thread.is_alive(), "the daemon neither takes nor refuses"
@@ -65,7 +65,7 @@ def test_stop_under_load_stores_every_event_that_was_sent(
     load = Load.on(storing)
     wait_until(lambda: sum(load.sent) >= 20_000, "the load runs")
     assert storing.stop(number) == 0
-    sent = load.ended()
+    sent = load.wait_for_end()
     assert dict(rows("SELECT path, count(*) FROM request_metrics GROUP BY path")) == sent
     assert sum(sent.values()) >= 20_000
     assert f"signal={number.name}" in storing.log()
@@ -86,7 +86,7 @@ def test_events_waiting_for_the_next_flush_are_stored_at_the_stop(
 
 
 def stalled(line: Any, make_storing: MakeStoring) -> Daemon:
-    """A daemon whose database has stopped to answer, with an event that waits."""
+    """A daemon with a waiting event, whose database no longer answers."""
     daemon = make_storing(STORAGE__DSN=line.dsn)
     daemon.start()
     daemon.emit(EVENT)

@@ -20,7 +20,7 @@ NOWHERE = "postgresql://aegisd@127.0.0.1:1/aegisd"
 
 @pytest.fixture
 def streaming(make_daemon: Callable[..., Daemon]) -> Daemon:
-    """A running daemon whose database is away: what this is about doesn't need one."""
+    """A running daemon without a database: the stream needs none."""
     daemon = make_daemon(environment={"AEGISD_STORAGE__DSN": NOWHERE})
     daemon.start()
     return daemon
@@ -34,7 +34,7 @@ def message(source: str, seq: int, *events: dict[str, Any]) -> dict[str, Any]:
     return {"v": 1, "source": source, "seq": seq, "events": list(events)}
 
 
-def taken(daemon: Daemon) -> int:
+def accepted_events(daemon: Daemon) -> int:
     return sum(daemon.get("/api/ingest")["events"].values())
 
 
@@ -61,7 +61,7 @@ def test_each_form_of_message_is_answered_with_accepted_and_rejected(streaming: 
             "rejectedCount": 2,
             "rejected": [[i, "out_of_range", "status_code"] for i in range(2)],
         }
-    assert taken(streaming) == 5
+    assert accepted_events(streaming) == 5
     (source,) = streaming.get("/api/ingest")["sources"]
     assert (source["received"], source["lost"]) == (8, 0)
 
@@ -86,7 +86,7 @@ def test_message_sent_again_is_a_duplicate_and_not_counted(streaming: Daemon) ->
         assert stream.receive() == acknowledgement(0, 1), "sources have marks of their own"
         assert stream.ask(message("s", 100, GOOD)) == acknowledgement(100, 1), "some were lost"
         assert stream.ask(message("s", 50, GOOD))["duplicate"]
-    assert taken(streaming) == 5
+    assert accepted_events(streaming) == 5
 
 
 def test_message_that_straddles_the_mark_ends_the_connection(streaming: Daemon) -> None:
@@ -98,7 +98,7 @@ def test_message_that_straddles_the_mark_ends_the_connection(streaming: Daemon) 
         assert answer is not None
         assert answer["error"]["code"] == "bad_seq"
         assert stream.receive() is None
-    assert taken(streaming) == 3, "neither it nor what follows"
+    assert accepted_events(streaming) == 3, "neither it nor what follows"
     assert streaming.get("/api/ingest")["rejected"]["bad_seq"] > 0
     with Stream(path(streaming)) as stream:
         assert stream.ask(message("s", 3, GOOD)) == acknowledgement(3, 1)
@@ -109,7 +109,7 @@ def test_message_without_seq_is_taken_and_gets_no_answer(streaming: Daemon) -> N
         stream.send(GOOD, [GOOD, BAD], {"source": "s", "events": [GOOD]}, message("s", 0, GOOD))
         assert stream.receive() == acknowledgement(0, 1)
         stream.send(GOOD)
-    wait_until(lambda: taken(streaming) == 5, "the last one is taken too")
+    wait_until(lambda: accepted_events(streaming) == 5, "the last one is taken too")
     assert streaming.get("/api/ingest")["rejected"]["out_of_range"] == 1
 
 
@@ -135,7 +135,7 @@ def test_frame_that_declares_4_gib_ends_the_connection(streaming: Daemon) -> Non
         assert answer is not None
         assert answer["error"]["code"] == "oversize"
         assert stream.receive() is None
-    assert taken(streaming) == 1
+    assert accepted_events(streaming) == 1
 
 
 def test_frames_sent_byte_by_byte_are_answered(streaming: Daemon) -> None:
@@ -154,7 +154,7 @@ def test_frames_sent_before_the_first_answer_is_read_are_all_answered(
         stream.send(*(message("s", seq, GOOD) for seq in range(800)))
         for seq in range(800):
             assert stream.receive() == acknowledgement(seq, 1)
-    assert taken(streaming) == 800
+    assert accepted_events(streaming) == 800
 
 
 def test_message_of_the_largest_size_is_taken(streaming: Daemon) -> None:
@@ -176,7 +176,7 @@ def test_each_of_300_connections_gets_its_own_answers(streaming: Daemon) -> None
 
 
 def fill(stream: Stream) -> None:
-    """Send until nothing more fits: then the answers that nobody reads fill the socket too."""
+    """Send until the socket is full in both directions: nobody reads the answers."""
     stream.socket.setblocking(False)
     with suppress(BlockingIOError):
         while True:
@@ -240,7 +240,7 @@ def test_marks_survive_a_restart_and_a_kill(streaming: Daemon, number: signal.Si
         answer = stream.ask(message("s1", 1, GOOD, GOOD))
         assert answer is not None
         assert answer["error"]["code"] == "bad_seq"
-    assert taken(streaming) == 0
+    assert accepted_events(streaming) == 0
 
 
 def test_acknowledged_event_is_stored_once(

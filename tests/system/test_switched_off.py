@@ -1,4 +1,4 @@
-"""What is switched off is counted and goes no further."""
+"""Kinds and metrics that are off."""
 
 from collections.abc import Callable
 from typing import Any

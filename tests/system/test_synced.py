@@ -1,4 +1,4 @@
-"""The system calls themselves: no acknowledgement leaves before its record is on the disk."""
+"""By the trace of system calls: an acknowledgement is sent after its record is synced."""
 
 import re
 import shutil

@@ -20,7 +20,7 @@ MakeStreaming = Callable[..., Daemon]
 
 @pytest.fixture
 def make_streaming(make_daemon: Callable[..., Daemon]) -> MakeStreaming:
-    """Starts daemons whose database is away: what this is about doesn't need one."""
+    """Starts daemons without a database: the stream needs none."""
 
     def make(**keys: str) -> Daemon:
         environment = {f"AEGISD_{key}": value for key, value in keys.items()}

@@ -18,7 +18,7 @@ EMITTER = Path(__file__).with_name("emitter.js")
 Rows = Callable[..., list[tuple[Any, ...]]]
 
 TIMELESS = [vector for vector in VECTORS if not vector["clock"]]
-"""A daemon goes by the real clock; what the other vectors say holds at their own time only."""
+"""A daemon has the real clock; the other vectors hold at their own time only."""
 
 EVENTS = [event for vector in TIMELESS for event in vector["events"]]
 REJECTS = [reject for vector in TIMELESS for reject in vector["rejects"]]

@@ -38,7 +38,7 @@ def handed_over(
 
 
 class ActivatedDaemon(Daemon):
-    """A daemon whose sockets somebody else holds."""
+    """A daemon whose sockets the test holds."""
 
     def start_with(self, sockets: dict[str, socket.socket]) -> None:
         """Start it with these sockets, by the names of their listeners, and wait for READY=1."""
@@ -73,7 +73,7 @@ class ActivatedDaemon(Daemon):
 
 @pytest.fixture
 def activated(dsn: str) -> Iterator[ActivatedDaemon]:
-    """A daemon, not started yet, that stores in a database of the test's own."""
+    """A daemon, not started yet, on a database of its own."""
     with short_directory() as path:
         config = "[metrics]\nflush_interval_ms = 200\n"
         daemon = ActivatedDaemon(path, config, {"AEGISD_STORAGE__DSN": dsn})

@@ -1,4 +1,4 @@
-"""The daemon on sockets that somebody else holds: used, left alone at the stop, found again."""
+"""The daemon on handed sockets: it uses them, leaves them open at the stop, finds them again."""
 
 import asyncio
 import json
@@ -39,7 +39,7 @@ def paths(dsn: str) -> list[str]:
 
 @pytest.fixture
 def held(activated: Any) -> Iterator[dict[str, socket.socket]]:
-    """Sockets of all three sorts, by their listeners' names."""
+    """A socket for each of three listeners, by the listeners' names."""
     activated.runtime.mkdir()
     with (
         socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as unix,
@@ -152,7 +152,7 @@ def test_handed_socket_turns_on_a_listener_that_is_off(
 def refused(
     activated: Any, hand_over: Callable[..., subprocess.Popen[bytes]], handed: socket.socket
 ) -> str:
-    """What the daemon says as it doesn't start."""
+    """The error of a daemon that does not start."""
     command, output = activated.command("run"), subprocess.PIPE
     environment = activated.environment | {"LISTEN_FDNAMES": "http"}
     with hand_over(command, [handed.fileno()], environment, output) as child:

@@ -1,4 +1,4 @@
-"""The states that the daemon tells systemd, and what happens when systemd can't hear."""
+"""States sent to systemd, also where nobody listens or reads."""
 
 import os
 import socket
@@ -12,7 +12,7 @@ from support import Daemon
 from aegisd.daemon.systemd import notify
 
 
-def heard(listener: socket.socket) -> str:
+def receive(listener: socket.socket) -> str:
     listener.settimeout(30)
     return listener.recv(4096).decode()
 
@@ -24,7 +24,7 @@ def test_state_is_sent_to_the_notify_socket(
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
         listener.bind(str(directory / "notify"))
         notify("READY=1")
-        assert heard(listener) == "READY=1"
+        assert receive(listener) == "READY=1"
 
 
 def test_at_sign_means_the_abstract_namespace(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -33,7 +33,7 @@ def test_at_sign_means_the_abstract_namespace(monkeypatch: pytest.MonkeyPatch) -
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
         listener.bind(f"\0{name}")
         notify("READY=1")
-        assert heard(listener) == "READY=1"
+        assert receive(listener) == "READY=1"
 
 
 @pytest.mark.parametrize("address", ["", "/nowhere/notify", "@nobody-listens", "vsock:2:1"])
@@ -52,14 +52,14 @@ def test_full_notify_socket_does_not_block(
         listener.bind(str(directory / "notify"))
         for _ in range(queue + 5):
             notify("STATUS=busy")
-        assert heard(listener) == "STATUS=busy"
+        assert receive(listener) == "STATUS=busy"
 
 
 def test_daemon_sends_ready_once_and_stopping(dsn: str, make_daemon: Callable[..., Daemon]) -> None:
     daemon = make_daemon(environment={"AEGISD_STORAGE__DSN": dsn})
     daemon.start()  # which waits for READY=1
     assert daemon.stop() == 0
-    assert heard(daemon.notifications) == "STOPPING=1"
+    assert receive(daemon.notifications) == "STOPPING=1"
     daemon.notifications.setblocking(False)
     with pytest.raises(BlockingIOError):
         daemon.notifications.recv(4096)

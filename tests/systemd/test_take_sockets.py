@@ -1,4 +1,4 @@
-"""What systemd hands over is taken by name and type, in a process of its own."""
+"""Handed sockets are taken by name and type; in a process of its own for each test."""
 
 import json
 import os
@@ -33,7 +33,7 @@ print(json.dumps({
 
 @pytest.fixture
 def opened(directory: Path) -> Iterator[dict[str, Any]]:
-    """One descriptor of each sort."""
+    """One descriptor of each kind."""
     with ExitStack() as stack:
         unix = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
         unix.bind(str(directory / "ingest.sock"))
@@ -62,7 +62,7 @@ Take = Callable[..., dict[str, Any]]
 
 @pytest.fixture
 def take(hand_over: Callable[..., subprocess.Popen[bytes]]) -> Take:
-    """Hands descriptors over to a child that takes them; returns what the child says."""
+    """Hand descriptors to a child that takes them; return what the child prints."""
 
     def hand(handed: list[Any], names: str | None, **environment: str) -> dict[str, Any]:
         variables = {**os.environ, **environment}
@@ -119,7 +119,7 @@ def test_listen_fds_that_is_no_number_is_an_error(
 
 
 def copy_of(item: Any) -> Any:
-    """The same under another number."""
+    """The same descriptor under another number."""
     return os.fdopen(os.dup(item.fileno()), "rb", buffering=0)
 
 

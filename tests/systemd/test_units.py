@@ -24,7 +24,7 @@ def verify(folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 def copy_with_a_program_that_exists(unit: Path, folder: Path) -> None:
-    """systemd looks whether what ExecStart names can be run; here it isn't installed."""
+    """systemd-analyze checks that ExecStart can be run, and aegisd is not installed here."""
     lines = unit.read_text().splitlines(keepends=True)
     commands = [line for line in lines if line.startswith("Exec")]
     for line in commands:

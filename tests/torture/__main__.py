@@ -1,4 +1,4 @@
-"""``python -m torture``: the faults of the tests, many more times; what was lost and doubled."""
+"""``python -m torture``: the tests' faults, many more times; prints what was lost or doubled."""
 
 import argparse
 import asyncio
@@ -20,7 +20,7 @@ from torture.power import missing, power_cuts
 from aegisd.store.embedded.cluster import embedded_postgres
 
 ROUNDS_A_DATABASE = 20
-"""After so many rounds all is counted, and begun anew."""
+"""After so many rounds the events in the database are counted, and another one is used."""
 
 Rounds = Callable[[str, Path, int, Random], Outcome]
 
@@ -41,11 +41,11 @@ FAULTS: dict[str, tuple[Rounds, int]] = {
     "a frame is no message": (blunders, 1),
     "the clock steps": (clock_steps, 1),
 }
-"""What happens, and in which part of the rounds that are asked for."""
+"""Each fault, and by how much the rounds asked for are divided: some faults take longer."""
 
 
 async def torture(names: list[str], rounds: int, number: int) -> bool:
-    """Do all rounds of these faults; return whether nothing was lost or doubled."""
+    """Do all rounds of these faults; return whether no event was lost or doubled."""
     random = Random(number)
     good = True
     with short_directory() as state:

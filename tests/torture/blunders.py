@@ -1,7 +1,7 @@
-"""Rounds: frames that are no messages stand beside good ones, and their senders connect again.
+"""Rounds: a frame that is no message stands between good ones, and its sender connects again.
 
-A round is one such frame. The good frames behind it are sent over another connection at the same
-time, so that the daemon takes both together.
+The good frames behind it are sent again over another connection at the same time, so that the
+daemon takes the frames of both connections in one group.
 """
 
 import sys
@@ -13,13 +13,13 @@ from torture.crashes import CONFIG, TESTS
 from torture.outcome import Outcome, outcome, wait_until_stored
 from torture.sources import sending
 
-RUDENESS = 0.3
+MALFORMED_SHARE = 0.3  # of the frames
 SOURCES = 16
-"""So many that the daemon is busy with others' frames when both connections' come."""
+"""Enough to keep the daemon busy with other frames while those of both connections arrive."""
 
 
 def blunders(dsn: str, directory: Path, rounds: int, random: Random) -> Outcome:
-    """Have so many of them sent; then count what is in the database."""
+    """Have so many such frames sent; then count what is in the database."""
     daemon = Daemon(
         directory,
         CONFIG,
@@ -28,7 +28,7 @@ def blunders(dsn: str, directory: Path, rounds: int, random: Random) -> Outcome:
     try:
         daemon.start(sys.executable, "-m", "torture.points", "never", "0")
         socket = daemon.runtime / "stream.sock"
-        with sending(socket, random, SOURCES, RUDENESS) as sources:
+        with sending(socket, random, SOURCES, MALFORMED_SHARE) as sources:
 
             def enough() -> bool:
                 sources.check()

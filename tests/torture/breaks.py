@@ -15,7 +15,7 @@ from torture.sources import Sources, sending
 KINDS = ("cut", "stall", "lost", "passed", "answered")
 MOST_BYTES = 100_000
 MOST_COMMITS = 4
-STALLED_EVENTS = 500  # that are acknowledged meanwhile
+STALLED_EVENTS = 500  # acknowledged while the line stalls
 
 
 def breaks(dsn: str, directory: Path, rounds: int, random: Random) -> Outcome:

@@ -1,7 +1,7 @@
 """Rounds: the daemon's clock steps, while it runs and while it is down.
 
 ``python -m torture.clocks FILE python -m aegisd …`` is a daemon whose wall clock is off by the
-seconds that stand in a file. Its steady clock is the machine's, and so is the database's clock.
+seconds that FILE holds. Its steady clock is the machine's, and so is the database's clock.
 """
 
 import signal
@@ -21,7 +21,7 @@ from aegisd import cli
 from aegisd.store.journal import journal
 
 STEPS = (0, 1, -1, 60, -60, 3600, -3600, 90_000, -90_000)
-"""Seconds; the last ones are more than a source's mark is kept for."""
+"""Seconds; 90,000 are more than the day that a source's mark is kept for."""
 
 LONGEST_SECONDS = 0.3  # of a round
 KILLS = 0.2  # of the rounds end with SIGKILL and another start

@@ -31,7 +31,7 @@ journal_sync_ms = 20
 
 
 def plan(rounds: int, random: Random) -> list[str]:
-    """Where each round's daemon is killed: at every point in turn, and in between anywhere."""
+    """Where each round's daemon is killed: 7 of 10 at the points in turn, the others anywhere."""
     names = list(POINTS)
     turns = [names[i % len(names)] for i in range(rounds * 7 // 10)]
     turns += [ANY_MOMENT] * (rounds - len(turns))
@@ -67,7 +67,7 @@ def _start(daemon: Daemon, point: str, count: int) -> None:
         daemon.start(sys.executable, "-m", "torture.points", point, str(count))
     except AssertionError:
         assert daemon.process is not None
-        if daemon.process.poll() != -signal.SIGKILL:  # it may come to its point before it is ready
+        if daemon.process.poll() != -signal.SIGKILL:  # the point may come before it is ready
             raise
 
 

@@ -1,13 +1,17 @@
 """``python -m torture.disk MOUNTPOINT SEED``: a file system that forgets what was not synced.
 
-Files live in this process: a file's bytes, and a directory's names, as everyone sees them, and as
-the disk has them. fsync brings a file's bytes to the disk, fsync of a directory its names. When
-``user.cut`` is set on the root to a pid, that process is killed and, in the same moment, all is put
-back to what the disk has: of the writes and names that were not synced a part may be on it, up to
-a random one, which may be torn in the middle; or, of writes, any of them without the others. With
-``pid names`` for a value all names are on it, and none of the writes.
+Files live in this process: a file's bytes and a directory's names, once as processes see them and
+once as the disk has them. fsync of a file brings its bytes to the disk, fsync of a directory its
+names.
 
-Nothing is cached by the kernel, so nobody sees anything that the cut took back.
+Setting ``user.cut`` on the root to a pid cuts the power: that process is killed, and all is put
+back to what the disk has. Of the changes that were not synced, the disk has in one of these ways:
+
+1. all up to a random one, the last of which may be torn in the middle;
+2. writes only: any of them without the others;
+3. with ``pid names`` for a value: all names, and no writes.
+
+The kernel caches nothing, so no process sees what the cut took back.
 """
 
 import errno

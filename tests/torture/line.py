@@ -12,16 +12,16 @@ from attrs import define, field
 
 NAME = ".s.PGSQL.5432"
 COMMIT = b"COMMIT\0"
-MOVES = b"UPDATE journals"  # who says this once is the one that writes
+MOVES = b"UPDATE journals"  # only the writer's connection says this
 CHUNK = 16 * 1024
 
 
 @define(eq=False)
 class Fault:
-    """What is to happen once: at a byte, or at a COMMIT of the connection that writes.
+    """What is to happen once: at a byte, or at a COMMIT of the writer's connection.
 
-    ``kind`` is ``cut``, ``stall``, or for a COMMIT ``lost`` (it never arrives), ``passed`` (it
-    does, and who knows what comes of it) and ``answered`` (it is done, the answer is lost).
+    ``kind`` is ``cut`` or ``stall``, and at a COMMIT ``lost`` (it does not arrive), ``passed`` (it
+    arrives, and the connection is cut at once) or ``answered`` (it is done, its answer is lost).
     """
 
     kind: str

@@ -48,7 +48,7 @@ def wait_until_stored(daemon: Daemon) -> None:
 def outcome(dsn: str, written: dict[str, int], acknowledged: int, rounds: int) -> Outcome:
     """Count what is in the database; ``written`` are the events of each source, all acknowledged.
 
-    A path that nobody sent would count as doubled.
+    A stored path that was never sent counts as doubled.
     """
     found = asyncio.run(query(dsn, STORED))
     stored = {name: distinct for name, _, distinct in found}

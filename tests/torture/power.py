@@ -1,4 +1,4 @@
-"""Rounds: the power is cut under load. The disk keeps what was synced, and of the rest a part."""
+"""Rounds: the power is cut under load. The disk keeps what was synced, and a part of the rest."""
 
 import ctypes.util
 import os
@@ -52,7 +52,7 @@ def disk(mountpoint: Path, seed: int) -> Iterator[None]:
 
 
 def power_cuts(dsn: str, directory: Path, rounds: int, random: Random) -> Outcome:
-    """Cut the power so often; then count what is in the database, which is on another machine."""
+    """Cut the power so often; then count what is in the database, which has its own power."""
     mountpoint = directory / "disk"
     with disk(mountpoint, random.randrange(2**32)):
         daemon = on_disk(dsn, directory, mountpoint)

@@ -14,7 +14,7 @@ from streams import Stream
 
 IN_FLIGHT = 8
 RECONNECT_SECONDS = 0.05
-PAUSE_SECONDS = 0.03  # behind each answer: the daemon shall also have time for its database
+PAUSE_SECONDS = 0.03  # after each answer, so that the daemon has time for its database too
 GOOD = {"method": "GET", "status_code": 200, "duration_ms": 2.5, "route": "/"}
 BAD = {"method": "GET", "path": "/bad", "status_code": 9999}
 UNREADABLE = b"\xc1"
@@ -39,9 +39,9 @@ class Source:
     random: Random
     written: int = 0  # events that are to be stored, each once
     acknowledged: int = 0
-    rudeness: float = 0.0  # how often a frame that is no message goes between its messages
+    malformed_share: float = 0.0  # of frames that are no message
     unreadable: int = 0  # such frames that were sent
-    fault: str | None = None  # an answer that is none
+    fault: str | None = None  # what was wrong with an answer
     _seq: int = 0
     _waiting: deque[Message] = field(factory=deque)
     _ending: threading.Event = field(factory=threading.Event)
@@ -75,7 +75,7 @@ class Source:
         while not self._is_done() and not self._giving_up.is_set():
             while len(self._waiting) < IN_FLIGHT and not self._ending.is_set():
                 self._waiting.append(self._write())
-                if self.random.random() < self.rudeness:
+                if self.random.random() < self.malformed_share:
                     stream = self._blunder(streams)
                 else:
                     stream.send(self._waiting[-1].body)
@@ -88,7 +88,7 @@ class Source:
             self._giving_up.wait(PAUSE_SECONDS)
 
     def _blunder(self, streams: contextlib.ExitStack) -> Stream:
-        """Send what is no message, and messages behind it; the same over another connection.
+        """Send a malformed frame between the messages, and the messages over another connection.
 
         Both are new, so that the daemon reads both at once and may take their frames together.
         """
@@ -174,11 +174,12 @@ class Sources:
 
 @contextlib.contextmanager
 def sending(
-    socket: Path, random: Random, count: int = 3, rudeness: float = 0.0
+    socket: Path, random: Random, count: int = 3, malformed_share: float = 0.0
 ) -> Iterator[Sources]:
-    """Sources that send to a socket, be it there or not."""
+    """Sources that send to a socket, as soon and as often as it is there."""
     each = [
-        Source(f"s{i}", socket, Random(random.random()), rudeness=rudeness) for i in range(count)
+        Source(f"s{i}", socket, Random(random.random()), malformed_share=malformed_share)
+        for i in range(count)
     ]
     threads = [threading.Thread(target=source.run) for source in each]
     for thread in threads:

@@ -1,4 +1,4 @@
-"""The web interface on a real socket, built as the daemon builds it; only what it shows runs."""
+"""The web interface on a real socket, built by ``build``; upkeep, alerts and the tick don't run."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -11,7 +11,7 @@ import pytest
 import trio
 import trio.testing
 from attrs import define, evolve
-from web.streams import WAIT_SECONDS, rest_of, until
+from web.streams import WAIT_SECONDS, read_to_end, wait_until
 
 from aegisd.config.directories import Directories
 from aegisd.config.load import load
@@ -41,19 +41,19 @@ class Web:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def take(self, *events: dict[str, Any]) -> None:
+    def process(self, *events: dict[str, Any]) -> None:
         """Give events to the intake, in one message."""
-        self.take_messages(msgpack.packb(list(events)))
+        self.process_messages(msgpack.packb(list(events)))
 
-    def take_messages(self, *messages: bytes, oversize: int = 0) -> None:
+    def process_messages(self, *messages: bytes, oversize: int = 0) -> None:
         """Give messages to the intake as if they had come through the listener."""
         burst = Burst(list(messages), oversize=oversize)
         for _ in self.daemon.intake.process(self.daemon.listeners[0], burst):
             pass
 
-    async def stored(self, rows: int) -> None:
-        """Until so many rows are committed."""
-        await until(lambda: self.daemon.storage.figures().rows >= rows)
+    async def wait_for_rows(self, rows: int) -> None:
+        """Wait until so many rows are committed."""
+        await wait_until(lambda: self.daemon.storage.figures().rows >= rows)
 
     async def get(self, path: str, **headers: str) -> httpx.Response:
         return await self.client.get(path, headers=headers)
@@ -68,17 +68,17 @@ class Web:
         assert body["success"] is True
         return body["data"]
 
-    async def raw(self, *pieces: bytes) -> bytes:
-        """What comes back, until the server ends the connection, for bytes sent piece by piece."""
-        stream = await self.connected()
+    async def raw(self, *chunks: bytes) -> bytes:
+        """Send chunks over a new connection; return all that the server sends until it ends it."""
+        stream = await self.connect()
         async with stream:
-            for piece in pieces:
-                await stream.send_all(piece)
+            for chunk in chunks:
+                await stream.send_all(chunk)
                 await trio.testing.wait_all_tasks_blocked(0.005)
-            return await rest_of(stream)
+            return await read_to_end(stream)
 
-    async def connected(self) -> trio.SocketStream:
-        """A connection of its own."""
+    async def connect(self) -> trio.SocketStream:
+        """Open a new connection."""
         return await trio.open_tcp_stream("127.0.0.1", self.port)
 
 
@@ -87,7 +87,7 @@ Serving = Callable[..., AbstractAsyncContextManager[Web]]
 
 @pytest.fixture
 def serving(tmp_path: Path) -> Serving:
-    """Serves with a configuration, the database ``dsn`` or away; once it is ready, or at once."""
+    """Serve with a configuration and a database; ``wait`` waits until that can be used."""
 
     @asynccontextmanager
     async def serve(

@@ -1,4 +1,4 @@
-"""Waiting, and reading what a server sends."""
+"""Waits for a condition, and reads what a server sends."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,22 +9,22 @@ import trio
 WAIT_SECONDS = 30
 
 
-async def rest_of(stream: trio.SocketStream) -> bytes:
-    """What comes until the peer ends the connection."""
+async def read_to_end(stream: trio.SocketStream) -> bytes:
+    """Read until the peer ends the connection."""
     received = b""
-    while piece := await stream.receive_some(65536):
-        received += piece
+    while chunk := await stream.receive_some(65536):
+        received += chunk
     return received
 
 
-async def until(ask: Callable[[], Any]) -> None:
-    """Until the answer is true."""
+async def wait_until(ask: Callable[[], Any]) -> None:
+    """Wait until the answer is true."""
     with trio.fail_after(WAIT_SECONDS):
         while not ask():  # noqa: ASYNC110 # what is asked has no event
             await trio.sleep(0.005)
 
 
-def answers(received: bytes, *methods: str) -> list[tuple[int, dict[str, str], bytes]]:
+def parse_answers(received: bytes, *methods: str) -> list[tuple[int, dict[str, str], bytes]]:
     """Status, headers and body of each answer to requests with these methods."""
     found = []
     connection = h11.Connection(h11.CLIENT)

@@ -1,4 +1,4 @@
-"""Every path of the API that tells figures: shapes, names, values."""
+"""Every path of the API that shows figures: shapes, names, values."""
 
 import math
 import re
@@ -8,7 +8,7 @@ import pytest
 import trio
 from store.databases import ask
 from web.conftest import AWAY
-from web.streams import until
+from web.streams import wait_until
 
 from aegisd.store.backlog import backlog
 from aegisd.times import parse_rfc3339
@@ -72,8 +72,8 @@ async def test_overview_without_events_has_null_latencies_and_zero_rates(serving
 @pytest.mark.parametrize("path", ["realtime", "overview?range=5m", "overview?range=5m&node=here"])
 async def test_overview_has_figures_of_its_events(serving, dsn, path):
     async with serving(dsn=dsn) as web:
-        web.take(*EVENTS)
-        await web.stored(len(EVENTS))
+        web.process(*EVENTS)
+        await web.wait_for_rows(len(EVENTS))
         overview = await web.data(f"/api/metrics/{path}")
     assert overview["totalRequests"] == 106
     assert overview["successfulRequests"] == 102
@@ -94,8 +94,8 @@ async def test_overview_has_figures_of_its_events(serving, dsn, path):
 
 async def test_overview_of_another_node_is_empty(serving, dsn):
     async with serving(dsn=dsn) as web:
-        web.take(*EVENTS)
-        await web.stored(len(EVENTS))
+        web.process(*EVENTS)
+        await web.wait_for_rows(len(EVENTS))
         overview = await web.data("/api/metrics/overview?node=elsewhere")
     assert (overview["totalRequests"], overview["totalBackends"]) == (0, 0)
 
@@ -127,8 +127,8 @@ async def test_series_without_events_has_a_point_for_each_bucket(serving, dsn, p
 
 async def test_series_hold_every_event(serving, dsn):
     async with serving(dsn=dsn) as web:
-        web.take(*EVENTS)
-        await web.stored(len(EVENTS))
+        web.process(*EVENTS)
+        await web.wait_for_rows(len(EVENTS))
         rate = await web.data("/api/metrics/request-rate?range=5m")
         latency = await web.data("/api/metrics/latency?range=7d")
         statuses = await web.data("/api/metrics/status-distribution?range=5m")
@@ -149,8 +149,8 @@ async def test_series_hold_every_event(serving, dsn):
 
 async def test_busiest_endpoint_comes_first_under_its_template(serving, dsn):
     async with serving(dsn=dsn) as web:
-        web.take(*EVENTS)
-        await web.stored(len(EVENTS))
+        web.process(*EVENTS)
+        await web.wait_for_rows(len(EVENTS))
         both = await web.data("/api/metrics/top-endpoints?range=5m")
         one = await web.data("/api/metrics/top-endpoints?limit=1")
     assert both[0] == {
@@ -173,7 +173,7 @@ async def test_backends_show_latest_report_of_each(serving):
             "summary": {"total": 0, "healthy": 0, "unhealthy": 0},
             "backends": [],
         }
-        web.take(*EVENTS)
+        web.process(*EVENTS)
         answer = await web.data("/api/metrics/backends")
     assert answer["summary"] == {"total": 2, "healthy": 1, "unhealthy": 1}
     assert all(TIME.fullmatch(backend.pop("lastSeen")) for backend in answer["backends"])
@@ -185,8 +185,8 @@ async def test_backends_show_latest_report_of_each(serving):
 
 async def test_rate_limits_list_key_with_most_denials_first(serving, dsn):
     async with serving(dsn=dsn) as web:
-        web.take(*EVENTS)
-        await web.stored(len(EVENTS))
+        web.process(*EVENTS)
+        await web.wait_for_rows(len(EVENTS))
         answer = await web.data("/api/metrics/rate-limits?range=5m")
     assert answer == {
         "checked": 3,
@@ -200,8 +200,8 @@ async def test_rate_limits_list_key_with_most_denials_first(serving, dsn):
 
 async def test_ingest_counts_events_rejects_and_altered_texts(serving):
     async with serving() as web:
-        web.take(*EVENTS, {"method": "GET"}, request("/\0"))
-        web.take_messages(b"\xc1", oversize=2)
+        web.process(*EVENTS, {"method": "GET"}, request("/\0"))
+        web.process_messages(b"\xc1", oversize=2)
         answer = await web.data("/api/ingest")
     assert answer.keys() == {
         *("listeners", "events", "rejected", "altered", "disabled", "sampledOut"),
@@ -231,15 +231,15 @@ async def test_gap_in_seq_shows_as_lost_events_of_the_source(serving):
     async with serving() as web:
         for seq in (0, 5):
             message = {"source": "s", "seq": seq, "events": [request()]}
-            web.take_messages(msgpack.packb(message))
+            web.process_messages(msgpack.packb(message))
         sources = (await web.data("/api/ingest"))["sources"]
     assert sources == [{"source": "s", "received": 2, "lost": 4}]
 
 
 async def test_status_of_a_healthy_daemon_has_no_degradation(serving, dsn):
     async with serving(dsn=dsn) as web:
-        web.take(*EVENTS)
-        await web.stored(len(EVENTS))
+        web.process(*EVENTS)
+        await web.wait_for_rows(len(EVENTS))
         status = await web.data("/api/status")
     assert status["node"] == "here"
     assert 0 <= status["uptimeSeconds"] < 120
@@ -257,8 +257,8 @@ async def test_status_of_a_healthy_daemon_has_no_degradation(serving, dsn):
 
 async def test_failing_fold_is_shown_until_it_works_again(serving, dsn):
     async with serving(dsn=dsn) as web:
-        web.take(*EVENTS)
-        await web.stored(len(EVENTS))
+        web.process(*EVENTS)
+        await web.wait_for_rows(len(EVENTS))
         upkeep = web.daemon.upkeep
         names = ("request_pieces", "elsewhere")
         for name, other in (names, names[::-1]):
@@ -275,8 +275,8 @@ async def test_failing_fold_is_shown_until_it_works_again(serving, dsn):
 
 async def test_database_that_went_away_without_writes_is_a_degradation(serving, dsn):
     async with serving(dsn=dsn) as web:
-        web.take(*EVENTS)
-        await web.stored(len(EVENTS))
+        web.process(*EVENTS)
+        await web.wait_for_rows(len(EVENTS))
         ready = trio.Event()
         ready.set()
         async with trio.open_nursery() as nursery:
@@ -284,7 +284,7 @@ async def test_database_that_went_away_without_writes_is_a_degradation(serving, 
             postgres.dsn = AWAY
             postgres.close()
             nursery.start_soon(web.daemon.upkeep.run, ready)
-            await until(lambda: web.daemon.upkeep.duties.fails("database"))
+            await wait_until(lambda: web.daemon.upkeep.duties.is_failing("database"))
             told = (await web.data("/readyz"))["degradations"]
             nursery.cancel_scope.cancel()
     assert told == ["the database's upkeep fails (database)"]
@@ -292,8 +292,8 @@ async def test_database_that_went_away_without_writes_is_a_degradation(serving, 
 
 async def test_policy_of_the_database_decides_buckets_of_a_range(serving, dsn):
     async with serving(dsn=dsn) as web:
-        web.take(*EVENTS)
-        await web.stored(len(EVENTS))
+        web.process(*EVENTS)
+        await web.wait_for_rows(len(EVENTS))
         keys = ("metrics.rollups.ten_seconds_days", "metrics.rollups.minute_days")
         await ask(dsn, "INSERT INTO aegisd_policy SELECT unnest($1::text[]), 0", keys)
         before = (await web.get("/api/metrics/request-rate?range=24h")).json()["range"]
@@ -305,7 +305,7 @@ async def test_policy_of_the_database_decides_buckets_of_a_range(serving, dsn):
 async def test_status_shows_waiting_events_while_the_database_is_away(serving):
     async with serving() as web:
         before = (await web.data("/api/status"))["journal"]
-        web.take(*EVENTS)
+        web.process(*EVENTS)
         status = await web.data("/api/status")
     assert (before["events"], before["oldest"]) == (0, None)
     assert status["journal"]["events"] == len(EVENTS)
@@ -316,7 +316,7 @@ async def test_status_shows_waiting_events_while_the_database_is_away(serving):
 
 async def test_alerts_are_listed_by_status_and_found_by_id(serving, dsn):
     async with serving(dsn=dsn) as web:
-        web.take(*[request(status=500)] * 10)
+        web.process(*[request(status=500)] * 10)
         web.daemon.alerts.check()
         await web.daemon.alerts.restore_and_save()
         (alert,) = await web.data("/api/alerts")
@@ -356,12 +356,12 @@ async def test_answer_has_its_range_in_whole_rollups(serving, dsn, path):
 
 @pytest.mark.parametrize("path", [*SERIES, "overview?exact=true", "latency?exact=true"])
 async def test_answer_is_complete_until_the_first_unbuffered_event(serving, dsn, monkeypatch, path):
-    """What waits on the disk alone is not counted; of exact answers, nothing that waits is."""
+    """Rollups count buffered events; raw rows count committed events only."""
     monkeypatch.setattr(backlog, "MAX_BUFFERED_BYTES", 0)
     async with serving("[metrics]\nflush_interval_ms = 3600000", dsn=dsn) as web:
         before = math.floor(time.time())
         for _ in range(3):
-            web.take({"method": "GET", "path": "/", "status_code": 200})
+            web.process({"method": "GET", "path": "/", "status_code": 200})
         after = time.time()
         until = (await web.get(f"/api/metrics/{path}")).json()["range"]["completeUntil"]
     assert TIME.fullmatch(until)
@@ -370,8 +370,8 @@ async def test_answer_is_complete_until_the_first_unbuffered_event(serving, dsn,
 
 async def test_exact_answers_equal_those_of_raw_rows(serving, dsn):
     async with serving(dsn=dsn) as web:
-        web.take(*EVENTS)
-        await web.stored(len(EVENTS))
+        web.process(*EVENTS)
+        await web.wait_for_rows(len(EVENTS))
         overview = await web.data("/api/metrics/overview?exact=true")
         latency = await web.data("/api/metrics/latency?exact=true&range=7d")
         rolled_up = await web.data("/api/metrics/overview?exact=false")
@@ -388,7 +388,7 @@ async def test_exact_answers_equal_those_of_raw_rows(serving, dsn):
 
 async def test_limit_bounds_keys_of_rate_limits(serving, dsn):
     async with serving(dsn=dsn) as web:
-        web.take(*EVENTS)
+        web.process(*EVENTS)
         answer = await web.data("/api/metrics/rate-limits?limit=1")
     assert (answer["checked"], answer["denied"]) == (3, 1)
     assert answer["topKeys"] == [{"key": "k", "checked": 2, "denied": 1}]

@@ -7,8 +7,8 @@ REQUEST = {"method": "GET", "path": "/", "status_code": 200, "duration_ms": 250}
 
 async def test_prometheus_parser_reads_the_figures(serving):
     async with serving() as web:
-        web.take(REQUEST, REQUEST, REQUEST | {"status_code": 503}, {"method": "GET"})
-        web.take({"kind": "backend", "backend_name": "a", "status": "healthy"})
+        web.process(REQUEST, REQUEST, REQUEST | {"status_code": 503}, {"method": "GET"})
+        web.process({"kind": "backend", "backend_name": "a", "status": "healthy"})
         response = await web.get("/metrics")
         address = web.daemon.listeners[0].address
     assert response.headers["content-type"].startswith("text/plain; version=0.0.4")

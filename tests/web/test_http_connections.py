@@ -1,11 +1,11 @@
-"""Many connections: who gives way, and that health checks get through whatever others do."""
+"""Many connections: which one gives way, and that health checks are always answered."""
 
 from contextlib import AsyncExitStack, ExitStack, suppress
 from typing import Any
 
 import pytest
 import trio
-from web.streams import answers, rest_of, until
+from web.streams import parse_answers, read_to_end, wait_until
 
 from aegisd.web.http.connections import Connection, Connections, group_of
 from aegisd.web.http.message import HttpError
@@ -16,11 +16,11 @@ LAST = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 
 ROOM = 50
 PER_ADDRESS, PLACES_PER_ADDRESS, PLACES = 20, 16, 40
-"""What Connections makes of that room."""
+"""The limits that Connections derives from ROOM."""
 
 
-async def health(web: Any) -> int:
-    return int(answers(await web.raw(LAST), "GET")[0][0])
+async def health_status(web: Any) -> int:
+    return int(parse_answers(await web.raw(LAST), "GET")[0][0])
 
 
 @pytest.mark.parametrize("sent", [b"", GET[:20], GET], ids=["silent", "in a head", "served"])
@@ -28,28 +28,28 @@ async def test_health_check_is_answered_beside_the_most_idle_connections(serving
     async with serving(room=ROOM) as web, AsyncExitStack() as stack:
         for _ in range(2):
             for _ in range(PER_ADDRESS + 5):
-                stream = await stack.enter_async_context(await web.connected())
+                stream = await stack.enter_async_context(await web.connect())
                 with suppress(trio.BrokenResourceError):
                     await stream.send_all(sent)
-            assert await health(web) == 200
-            assert await health(web) == 200
+            assert await health_status(web) == 200
+            assert await health_status(web) == 200
         assert web.daemon.connections.refused["gave_way"] >= PER_ADDRESS
 
 
 async def test_longest_waiting_connection_gives_way(serving):
     async with serving(room=ROOM) as web, AsyncExitStack() as stack:
-        first = await stack.enter_async_context(await web.connected())
+        first = await stack.enter_async_context(await web.connect())
         others = []
         for _ in range(PER_ADDRESS):
-            others.append(await stack.enter_async_context(await web.connected()))
-        assert await rest_of(first) == b""
+            others.append(await stack.enter_async_context(await web.connect()))
+        assert await read_to_end(first) == b""
         for stream in others:
             await stream.send_all(LAST)
-            assert answers(await rest_of(stream), "GET")[0][0] == 200
+            assert parse_answers(await read_to_end(stream), "GET")[0][0] == 200
 
 
 async def test_health_check_is_answered_while_all_places_are_held(serving, monkeypatch):
-    """Answers under way keep their connections; what asks for one more is told so."""
+    """Requests that hold places stay; another request is 429, a health check is answered."""
     waiting = trio.Event()
 
     async def never(*_: Any) -> Any:
@@ -61,17 +61,17 @@ async def test_health_check_is_answered_while_all_places_are_held(serving, monke
         ask = LAST.replace(b"/healthz", b"/api/alerts")
         busy = []
         for _ in range(PLACES_PER_ADDRESS):
-            busy.append(await stack.enter_async_context(await web.connected()))
+            busy.append(await stack.enter_async_context(await web.connect()))
             await busy[-1].send_all(ask)
-        await until(lambda: web.daemon.connections.placed == len(busy))
+        await wait_until(lambda: web.daemon.connections.placed == len(busy))
         for _ in range(PER_ADDRESS):
-            await stack.enter_async_context(await web.connected())
-        assert answers(await web.raw(ask), "GET")[0][0] == 429
-        assert await health(web) == 200
+            await stack.enter_async_context(await web.connect())
+        assert parse_answers(await web.raw(ask), "GET")[0][0] == 429
+        assert await health_status(web) == 200
         assert web.daemon.connections.placed == len(busy)
         waiting.set()
         for stream in busy:
-            assert (await rest_of(stream)).startswith(b"HTTP/1.1 ")
+            assert (await read_to_end(stream)).startswith(b"HTTP/1.1 ")
 
 
 @pytest.mark.parametrize(
@@ -90,20 +90,20 @@ def test_ipv4_address_counts_as_itself_and_ipv6_as_its_network(address, group):
 
 
 class Crowd:
-    """Connections from any addresses, without sockets."""
+    """Connections without sockets, from addresses of the test's choice."""
 
     def __init__(self, room: int = ROOM) -> None:
         self.connections = Connections(room)
         self.stack = ExitStack()
 
-    def come(self, address: str) -> Connection:
+    def join(self, address: str) -> Connection:
         return self.stack.enter_context(self.connections.joined(address))
 
 
 async def test_flood_from_one_network_ends_only_its_own_connections():
     crowd = Crowd()
-    mine = crowd.come("192.0.2.1")
-    theirs = [crowd.come(f"2001:db8::{n:x}") for n in range(2 * ROOM)]
+    mine = crowd.join("192.0.2.1")
+    theirs = [crowd.join(f"2001:db8::{n:x}") for n in range(2 * ROOM)]
     assert not mine.scope.cancel_called
     ended = [connection.scope.cancel_called for connection in theirs]
     assert ended == [True] * (len(theirs) - PER_ADDRESS) + ([False] * PER_ADDRESS)
@@ -111,8 +111,8 @@ async def test_flood_from_one_network_ends_only_its_own_connections():
 
 async def test_new_connection_at_the_limit_ends_the_longest_waiting_one():
     crowd = Crowd()
-    old = [crowd.come(f"10.0.{n // 250}.{n % 250}") for n in range(ROOM)]
-    new = crowd.come("192.0.2.1")
+    old = [crowd.join(f"10.0.{n // 250}.{n % 250}") for n in range(ROOM)]
+    new = crowd.join("192.0.2.1")
     assert [c.scope.cancel_called for c in old] == [True] + [False] * (len(old) - 1)
     assert not new.scope.cancel_called
 
@@ -120,11 +120,11 @@ async def test_new_connection_at_the_limit_ends_the_longest_waiting_one():
 async def test_connection_with_a_place_is_never_ended_and_places_are_bounded():
     crowd = Crowd()
     for n in range(PLACES):
-        connection = crowd.come(f"10.0.{n // 250}.{n % 250}")
+        connection = crowd.join(f"10.0.{n // 250}.{n % 250}")
         crowd.stack.enter_context(crowd.connections.place(connection))
     holding = set(crowd.connections._placed)
     for n in range(ROOM):
-        last = crowd.come(f"10.1.{n // 250}.{n % 250}")
+        last = crowd.join(f"10.1.{n // 250}.{n % 250}")
     assert not any(connection.scope.cancel_called for connection in holding)
     with pytest.raises(HttpError) as caught, crowd.connections.place(last):
         pass
@@ -135,18 +135,18 @@ async def test_places_and_room_are_free_after_connections_end():
     crowd = Crowd()
     with crowd.stack:
         for _ in range(3):
-            crowd.stack.enter_context(crowd.connections.place(crowd.come("192.0.2.1")))
+            crowd.stack.enter_context(crowd.connections.place(crowd.join("192.0.2.1")))
         assert crowd.connections.placed == 3
     assert crowd.connections.placed == crowd.connections.waiting == 0
 
 
 @pytest.mark.parametrize("room", [1, 2, 3, 5, 7])
 async def test_new_connection_is_taken_at_any_small_limit(room):
-    """Also where all places are held, by as many addresses as one likes."""
+    """Also where all places are held, by ten addresses."""
     crowd = Crowd(room)
     for n in range(20):
         with suppress(HttpError):
-            connection = crowd.come(f"192.0.2.{n // 2}")
+            connection = crowd.join(f"192.0.2.{n // 2}")
             crowd.stack.enter_context(crowd.connections.place(connection))
         assert crowd.connections.waiting + crowd.connections.placed <= room
-        assert not crowd.come("192.0.2.99").scope.cancel_called
+        assert not crowd.join("192.0.2.99").scope.cancel_called

@@ -1,10 +1,10 @@
-"""Requests that are refused: which status, which code, which words."""
+"""Requests that are refused: status, code and message."""
 
 import hashlib
 import json
 
 import pytest
-from web.streams import until
+from web.streams import wait_until
 
 RANGES = "5m 15m 1h 6h 24h 7d 30d"
 HISTORY = (
@@ -106,15 +106,15 @@ async def test_without_a_database_history_is_503_and_memory_answers(serving):
     ]
 
 
-def told(web) -> bool:
+def has_database_error(web) -> bool:
     return web.daemon.storage.writer.figures.last_error is not None
 
 
 async def test_postgres_error_text_is_shown_to_admins_only(serving, dsn):
-    """Its texts name addresses and roles."""
+    """Error texts of Postgres name addresses and roles."""
     stranger = dsn.replace("//aegisd:", "//stranger:")
     async with serving(TOKENS, stranger, wait=False) as web:
-        await until(lambda: told(web))
+        await wait_until(lambda: has_database_error(web))
         viewer = {"Authorization": "Bearer first"}
         answers = [
             await web.get("/healthz"),
@@ -153,7 +153,7 @@ async def test_disk_error_text_is_shown_to_admins_only(serving):
 
 async def test_without_tokens_loopback_sees_error_texts(serving):
     async with serving() as web:
-        await until(lambda: told(web))
+        await wait_until(lambda: has_database_error(web))
         assert "No such file" in (await web.get("/api/status")).text
 
 
@@ -246,11 +246,11 @@ async def test_body_over_the_limit_is_413_and_a_smaller_one_is_dropped(serving):
         small = await web.client.request("GET", "/healthz", content=b"x" * 65_536)
         large = await web.client.request("GET", "/healthz", content=b"x" * 3_000_000)
 
-        async def pieces():
+        async def chunks():
             for _ in range(100):
                 yield b"x" * 1000
 
-        chunked = await web.client.request("GET", "/healthz", content=pieces())
+        chunked = await web.client.request("GET", "/healthz", content=chunks())
     assert small.status_code == 200
     assert (large.status_code, error_of(large)["code"]) == (413, "too_large")
     assert (chunked.status_code, error_of(chunked)["code"]) == (413, "too_large")

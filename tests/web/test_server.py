@@ -1,9 +1,9 @@
-"""What goes over a connection: many requests, pieces, garbage, slow and sudden clients."""
+"""Connections: many requests, single bytes, garbage, slow clients, resets."""
 
 import pytest
 import trio
 import trio.testing
-from web.streams import answers, rest_of
+from web.streams import parse_answers, read_to_end
 
 from aegisd.web.http import exchange
 
@@ -12,12 +12,12 @@ LAST = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 
 
 async def test_one_connection_serves_twenty_one_requests(serving):
-    async with serving() as web, await web.connected() as stream:
+    async with serving() as web, await web.connect() as stream:
         for _ in range(20):
             await stream.send_all(GET)
-            assert answers(await stream.receive_some(65536), "GET")[0][0] == 200
+            assert parse_answers(await stream.receive_some(65536), "GET")[0][0] == 200
         await stream.send_all(LAST)
-        assert answers(await rest_of(stream), "GET")[0][0] == 200
+        assert parse_answers(await read_to_end(stream), "GET")[0][0] == 200
 
 
 async def test_pipelined_requests_are_answered_in_order(serving):
@@ -27,27 +27,27 @@ async def test_pipelined_requests_are_answered_in_order(serving):
     body = GET.replace(b"\r\n\r\n", b"\r\nContent-Length: 3\r\n\r\nabc")
     async with serving() as web:
         received = await web.raw(GET + missing + head + post + body + LAST)
-    found = answers(received, "GET", "GET", "HEAD", "POST", "GET", "GET")
+    found = parse_answers(received, "GET", "GET", "HEAD", "POST", "GET", "GET")
     assert [status for status, _, _ in found] == [200, 404, 200, 405, 200, 200]
 
 
 async def test_request_sent_byte_by_byte_is_answered(serving):
     async with serving() as web:
         received = await web.raw(*(bytes([byte]) for byte in LAST))
-    assert answers(received, "GET")[0][0] == 200
+    assert parse_answers(received, "GET")[0][0] == 200
 
 
 async def test_http_1_0_is_answered_and_closed(serving):
     async with serving() as web:
         received = await web.raw(b"GET /healthz HTTP/1.0\r\nHost: localhost\r\n\r\n")
-    assert answers(received, "GET")[0][0] == 200
+    assert parse_answers(received, "GET")[0][0] == 200
 
 
 async def test_offer_of_http2_is_ignored(serving):
     offer = b"\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: A\r\n\r\n"
     async with serving() as web:
         received = await web.raw(GET.replace(b"\r\n\r\n", offer) + LAST)
-    assert [status for status, _, _ in answers(received, "GET", "GET")] == [200, 200]
+    assert [status for status, _, _ in parse_answers(received, "GET", "GET")] == [200, 200]
 
 
 @pytest.mark.parametrize(
@@ -68,26 +68,26 @@ async def test_offer_of_http2_is_ignored(serving):
 )
 async def test_garbage_gets_an_error_and_the_server_goes_on(serving, garbage, status):
     async with serving() as web:
-        stream = await web.connected()
+        stream = await web.connect()
         async with stream:
             await stream.send_all(garbage)
             await stream.send_eof()
-            received = await rest_of(stream)
-        assert answers(received, "GET")[0][0] == status
+            received = await read_to_end(stream)
+        assert parse_answers(received, "GET")[0][0] == status
         assert (await web.get("/healthz")).status_code == 200
 
 
 async def test_garbage_after_good_requests_gets_an_error_and_ends_the_connection(serving):
     async with serving() as web:
         received = await web.raw(GET + GET + b"garbage\r\n\r\n" + GET)
-    assert [s for s, _, _ in answers(received, "GET", "GET", "GET")] == [200, 200, 400]
+    assert [s for s, _, _ in parse_answers(received, "GET", "GET", "GET")] == [200, 200, 400]
 
 
 async def test_head_over_the_limit_is_431(serving):
     async with serving() as web:
         large = b"X: " + b"x" * exchange.MAX_HEAD_BYTES
         received = await web.raw(GET.replace(b"\r\n\r\n", b"\r\n" + large * 3))
-    assert answers(received, "GET")[0][0] == 431
+    assert parse_answers(received, "GET")[0][0] == 431
 
 
 async def test_slow_head_ends_the_connection(serving, monkeypatch):
@@ -100,14 +100,14 @@ async def test_slow_head_ends_the_connection(serving, monkeypatch):
 async def test_idle_connection_is_ended(serving, monkeypatch):
     monkeypatch.setattr(exchange, "IDLE_SECONDS", 0.05)
     async with serving() as web:
-        assert answers(await web.raw(GET), "GET")[0][0] == 200
+        assert parse_answers(await web.raw(GET), "GET")[0][0] == 200
 
 
 async def test_client_that_reads_no_answer_loses_its_connection(serving, monkeypatch):
     monkeypatch.setattr(exchange, "SEND_SECONDS", 0.05)
     page = GET.replace(b"/healthz", b"/assets/app.js")
     async with serving() as web:
-        stream = await web.connected()
+        stream = await web.connect()
         async with stream:
             with pytest.raises(trio.BrokenResourceError):  # noqa: PT012 # any of the sends
                 while True:
@@ -118,7 +118,7 @@ async def test_client_that_reads_no_answer_loses_its_connection(serving, monkeyp
 async def test_reset_at_any_moment_leaves_the_server_answering(serving, capsys):
     async with serving() as web:
         for sent in (b"", GET[:10], GET, GET + GET[:10], GET * 100):
-            stream = await web.connected()
+            stream = await web.connect()
             await stream.send_all(sent)
             stream.socket.setsockopt(  # closing resets the connection
                 trio.socket.SOL_SOCKET, trio.socket.SO_LINGER, b"\1\0\0\0\0\0\0\0"
@@ -131,11 +131,11 @@ async def test_reset_at_any_moment_leaves_the_server_answering(serving, capsys):
 
 async def test_a_hundred_connections_are_served_at_once(serving):
     async with serving() as web:
-        streams = [await web.connected() for _ in range(100)]
+        streams = [await web.connect() for _ in range(100)]
         for stream in streams:
             await stream.send_all(LAST)
         for stream in streams:
-            assert (await rest_of(stream)).startswith(b"HTTP/1.1 200")
+            assert (await read_to_end(stream)).startswith(b"HTTP/1.1 200")
             await stream.aclose()
 
 

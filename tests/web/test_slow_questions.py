@@ -1,4 +1,4 @@
-"""Questions over raw rows: few at a time, and none for who has left."""
+"""Questions of raw rows: a bounded queue, and an end when the client has left."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -6,8 +6,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import pytest
 import trio
 from store.databases import ask, session
-from store.databases import until as answered
-from web.streams import until
+from store.databases import until as wait_for_answer
+from web.streams import wait_until
 
 from aegisd.store.database.pool import READ_SECONDS
 from aegisd.store.database.postgres import MAX_SLOW_WAITING, Postgres
@@ -26,23 +26,23 @@ def postgres_of(web) -> Postgres:
 
 
 @asynccontextmanager
-async def asked(web, dsn) -> AsyncIterator[list[trio.SocketStream]]:
-    """As many slow questions as there is room for, the first of them stuck; their connections."""
+async def slow_questions(web, dsn) -> AsyncIterator[list[trio.SocketStream]]:
+    """The connections of as many slow questions as may run or wait; the first is stuck."""
     async with session(dsn) as execute, AsyncExitStack() as stack:
         await execute("BEGIN; LOCK TABLE request_metrics")
         streams = []
         for number in range(1 + MAX_SLOW_WAITING):
-            stream = await stack.enter_async_context(await web.connected())
+            stream = await stack.enter_async_context(await web.connect())
             await stream.send_all(f"GET {EXACT} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
             streams.append(stream)
             if not number:
-                await answered(dsn, STUCK, 1)
-        await until(lambda: postgres_of(web)._slow.waiting == MAX_SLOW_WAITING)
+                await wait_for_answer(dsn, STUCK, 1)
+        await wait_until(lambda: postgres_of(web)._slow.waiting == MAX_SLOW_WAITING)
         yield streams
 
 
 async def test_full_queue_refuses_slow_questions_and_answers_quick_ones(serving, dsn):
-    async with serving(dsn=dsn) as web, asked(web, dsn):
+    async with serving(dsn=dsn) as web, slow_questions(web, dsn):
         refused = await web.get(EXACT)
         quick = {path: (await web.get(path)).status_code for path in QUICK}
         assert await ask(dsn, STUCK) == [(1,)]
@@ -55,13 +55,13 @@ async def test_full_queue_refuses_slow_questions_and_answers_quick_ones(serving,
     assert quick == dict.fromkeys(QUICK, 200)
 
 
-@pytest.mark.parametrize("who", [0, -1])
-async def test_client_that_leaves_frees_its_place(serving, dsn, monkeypatch, who):
-    """Running or waiting, and with the next request sent already."""
+@pytest.mark.parametrize("number", [0, -1])
+async def test_client_that_leaves_frees_its_place(serving, dsn, monkeypatch, number):
+    """The running question and the last waiting one; the client has sent another request."""
     monkeypatch.setattr(leaving, "LOOK_SECONDS", 0.01)
-    async with serving(dsn=dsn) as web, asked(web, dsn) as streams:
-        await streams[who].send_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        await streams[who].aclose()
-        await until(lambda: postgres_of(web)._slow.waiting == MAX_SLOW_WAITING - 1)
-        await answered(dsn, STUCK, 1)
+    async with serving(dsn=dsn) as web, slow_questions(web, dsn) as streams:
+        await streams[number].send_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        await streams[number].aclose()
+        await wait_until(lambda: postgres_of(web)._slow.waiting == MAX_SLOW_WAITING - 1)
+        await wait_for_answer(dsn, STUCK, 1)
         assert (await web.get("/readyz")).status_code == 200

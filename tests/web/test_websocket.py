@@ -1,4 +1,4 @@
-"""The WebSocket: what is said, in which order."""
+"""The WebSocket: messages and their order."""
 
 import json
 from typing import Any
@@ -11,7 +11,7 @@ from trio_websocket import (
     open_websocket_url,
     wrap_client_stream,
 )
-from web.streams import WAIT_SECONDS, rest_of, until
+from web.streams import WAIT_SECONDS, read_to_end, wait_until
 
 from aegisd.web.websocket.hub import MAX_EXTRA_SNAPSHOTS
 
@@ -33,18 +33,18 @@ EVENTS = [
 ]
 
 
-def live(web: Any, path: str = "/ws/metrics", **options: Any) -> Any:
+def connected_to(web: Any, path: str = "/ws/metrics", **options: Any) -> Any:
     return open_websocket_url(f"ws://127.0.0.1:{web.port}{path}", **options)
 
 
-async def heard(connection: WebSocketConnection) -> dict[str, Any]:
+async def receive(connection: WebSocketConnection) -> dict[str, Any]:
     with trio.fail_after(WAIT_SECONDS):
         return json.loads(await connection.get_message(), parse_constant=pytest.fail)
 
 
-async def say(connection: WebSocketConnection, message: Any) -> dict[str, Any]:
+async def ask(connection: WebSocketConnection, message: Any) -> dict[str, Any]:
     await connection.send_message(message if isinstance(message, str) else json.dumps(message))
-    return await heard(connection)
+    return await receive(connection)
 
 
 def subscribe(*on: str, off: tuple[str, ...] = ()) -> dict[str, Any]:
@@ -52,16 +52,16 @@ def subscribe(*on: str, off: tuple[str, ...] = ()) -> dict[str, Any]:
 
 
 async def test_server_sends_the_overview_first(serving):
-    async with serving(SLOW) as web, live(web) as connection:
-        first = await heard(connection)
+    async with serving(SLOW) as web, connected_to(web) as connection:
+        first = await receive(connection)
     assert first.keys() == {"type", "timestamp", "data"}
     assert first["type"] == "metrics"
     assert first["data"].keys() == {"overview"}
 
 
 async def test_metrics_come_every_interval(serving):
-    async with serving() as web, live(web) as connection:
-        times = [(await heard(connection))["timestamp"] for _ in range(5)]
+    async with serving() as web, connected_to(web) as connection:
+        times = [(await receive(connection))["timestamp"] for _ in range(5)]
     assert times == sorted(times)
     assert len(set(times)) > 1
 
@@ -78,35 +78,35 @@ async def test_metrics_come_every_interval(serving):
     ],
 )
 async def test_subscription_is_answered_with_all_topics_then_metrics(serving, message, topics):
-    async with serving(SLOW) as web, live(web) as connection:
-        await heard(connection)
-        assert await say(connection, message) == {
+    async with serving(SLOW) as web, connected_to(web) as connection:
+        await receive(connection)
+        assert await ask(connection, message) == {
             "type": "subscribed",
             "data": {name: name in topics for name in NAMES},
         }
-        metrics = await heard(connection)
+        metrics = await receive(connection)
     assert metrics["type"] == "metrics"
     assert metrics["data"].keys() == topics - {"alerts"}
 
 
 async def test_unsubscribed_topic_is_no_longer_sent(serving):
-    async with serving() as web, live(web) as connection:
-        await heard(connection)
+    async with serving() as web, connected_to(web) as connection:
+        await receive(connection)
         await connection.send_message(json.dumps(subscribe("backends", off=("overview",))))
-        while (await heard(connection))["type"] != "subscribed":
+        while (await receive(connection))["type"] != "subscribed":
             pass
         for _ in range(5):
-            assert (await heard(connection))["data"].keys() == {"backends"}
+            assert (await receive(connection))["data"].keys() == {"backends"}
 
 
 async def test_topic_has_the_shape_of_its_http_answer(serving, dsn):
-    async with serving(SLOW, dsn) as web, live(web) as connection:
-        web.take(*EVENTS)
+    async with serving(SLOW, dsn) as web, connected_to(web) as connection:
+        web.process(*EVENTS)
         web.daemon.storage.writer.stop()  # which writes what waits
-        await web.stored(len(EVENTS))
-        await heard(connection)
-        await say(connection, subscribe(*TOPICS))
-        data = (await heard(connection))["data"]
+        await web.wait_for_rows(len(EVENTS))
+        await receive(connection)
+        await ask(connection, subscribe(*TOPICS))
+        data = (await receive(connection))["data"]
         paths = {
             "overview": "realtime",
             "requestRate": "request-rate?range=15m",
@@ -133,18 +133,18 @@ def shape(value: Any) -> Any:
 
 
 async def test_alert_is_sent_at_once_to_subscribers_of_alerts(serving):
-    async with serving(SLOW) as web, live(web) as one, live(web) as other:
-        await heard(one)
-        await heard(other)
-        await say(other, subscribe(off=("alerts",)))
-        await heard(other)
-        web.take(EVENTS[0])
+    async with serving(SLOW) as web, connected_to(web) as one, connected_to(web) as other:
+        await receive(one)
+        await receive(other)
+        await ask(other, subscribe(off=("alerts",)))
+        await receive(other)
+        web.process(EVENTS[0])
         web.daemon.alerts.check()
-        triggered = await heard(one)
-        web.take(*[EVENTS[1]] * 100)
+        triggered = await receive(one)
+        web.process(*[EVENTS[1]] * 100)
         web.daemon.alerts.check()
-        resolved = await heard(one)
-        assert await say(other, {"type": "ping"}) == {"type": "pong"}
+        resolved = await receive(one)
+        assert await ask(other, {"type": "ping"}) == {"type": "pong"}
     assert triggered.keys() == {"type", "timestamp", "data"}
     assert (triggered["type"], triggered["data"]["status"]) == ("alert", "active")
     assert resolved["data"]["status"] == "resolved"
@@ -155,8 +155,8 @@ async def test_alert_is_sent_at_once_to_subscribers_of_alerts(serving):
     }
 
 
-def calls(monkeypatch: pytest.MonkeyPatch, whose: Any, name: str) -> list[str]:
-    """An item for each call of a method from now on."""
+def record_calls(monkeypatch: pytest.MonkeyPatch, whose: Any, name: str) -> list[str]:
+    """A list that gets an item for each later call of a method."""
     found: list[str] = []
     made = getattr(whose, name)
     monkeypatch.setattr(whose, name, lambda *args: found.append(name) or made(*args))
@@ -164,32 +164,32 @@ def calls(monkeypatch: pytest.MonkeyPatch, whose: Any, name: str) -> list[str]:
 
 
 async def test_topic_is_made_once_an_interval_for_all_clients(serving, monkeypatch):
-    async with serving() as web, live(web) as one, live(web) as other:
+    async with serving() as web, connected_to(web) as one, connected_to(web) as other:
         for connection in (one, other):
             await connection.send_message(json.dumps(subscribe(*TOPICS)))
-            while (await heard(connection))["type"] != "subscribed":
+            while (await receive(connection))["type"] != "subscribed":
                 pass
-        series = calls(monkeypatch, web.daemon.live, "series")
-        published = calls(monkeypatch, web.daemon.hub, "_publish")
+        series = record_calls(monkeypatch, web.daemon.live, "series")
+        published = record_calls(monkeypatch, web.daemon.hub, "_publish")
         while len(published) < 4:
-            await heard(one)
+            await receive(one)
         assert len(series) == len(published)
 
 
 async def test_repeated_subscriptions_make_few_snapshots(serving, monkeypatch):
-    async with serving(SLOW) as web, live(web) as connection:
-        await heard(connection)
-        series = calls(monkeypatch, web.daemon.live, "series")
+    async with serving(SLOW) as web, connected_to(web) as connection:
+        await receive(connection)
+        series = record_calls(monkeypatch, web.daemon.live, "series")
         for _ in range(4 * MAX_EXTRA_SNAPSHOTS):
-            await say(connection, subscribe(*TOPICS))
-            assert (await heard(connection))["data"].keys() == set(TOPICS)
+            await ask(connection, subscribe(*TOPICS))
+            assert (await receive(connection))["data"].keys() == set(TOPICS)
     assert len(series) < MAX_EXTRA_SNAPSHOTS
 
 
 async def test_ping_gets_a_pong(serving):
-    async with serving(SLOW) as web, live(web) as connection:
-        await heard(connection)
-        assert await say(connection, {"type": "ping", "more": 1}) == {"type": "pong"}
+    async with serving(SLOW) as web, connected_to(web) as connection:
+        await receive(connection)
+        assert await ask(connection, {"type": "ping", "more": 1}) == {"type": "pong"}
 
 
 @pytest.mark.parametrize(
@@ -212,63 +212,63 @@ async def test_ping_gets_a_pong(serving):
     ],
 )
 async def test_wrong_message_gets_an_error_and_the_connection_stays(serving, message, code):
-    async with serving(SLOW) as web, live(web) as connection:
-        await heard(connection)
-        answer = await say(connection, message)
+    async with serving(SLOW) as web, connected_to(web) as connection:
+        await receive(connection)
+        answer = await ask(connection, message)
         assert answer.keys() == {"type", "error"}
         assert (answer["type"], answer["error"]["code"]) == ("error", code)
         assert answer["error"]["message"]
-        assert await say(connection, {"type": "ping"}) == {"type": "pong"}
+        assert await ask(connection, {"type": "ping"}) == {"type": "pong"}
 
 
 async def test_wrong_subscription_changes_no_topic(serving):
-    async with serving(SLOW) as web, live(web) as connection:
-        await heard(connection)
-        await say(connection, subscribe("backends", "nothing"))
-        assert (await say(connection, subscribe()))["data"]["backends"] is False
+    async with serving(SLOW) as web, connected_to(web) as connection:
+        await receive(connection)
+        await ask(connection, subscribe("backends", "nothing"))
+        assert (await ask(connection, subscribe()))["data"]["backends"] is False
 
 
 async def test_binary_message_is_read_as_text(serving):
-    async with serving(SLOW) as web, live(web) as connection:
-        await heard(connection)
+    async with serving(SLOW) as web, connected_to(web) as connection:
+        await receive(connection)
         await connection.send_message(b'{"type": "ping"}')
-        assert await heard(connection) == {"type": "pong"}
+        assert await receive(connection) == {"type": "pong"}
         await connection.send_message(b"\xff\xfe\xfd")
-        assert (await heard(connection))["error"]["code"] == "bad_message"
+        assert (await receive(connection))["error"]["code"] == "bad_message"
 
 
 async def test_too_large_message_closes_the_connection(serving):
     # on a stream of our own: the library's client leaves its socket open when it is closed
     async with (
         serving(SLOW) as web,
-        await web.connected() as stream,
+        await web.connect() as stream,
         trio.open_nursery() as nursery,
     ):
         host = f"127.0.0.1:{web.port}"
         connection = await wrap_client_stream(nursery, stream, host, "/ws/metrics")
-        await heard(connection)
+        await receive(connection)
         await connection.send_message("x" * 5000)
         with trio.fail_after(WAIT_SECONDS), pytest.raises(ConnectionClosed) as closed:
             await connection.get_message()
         assert closed.value.reason.code == 1009
-        await until(lambda: web.daemon.hub.count == 0)
+        await wait_until(lambda: web.daemon.hub.count == 0)
         nursery.cancel_scope.cancel()
 
 
 async def test_protocol_error_right_after_the_handshake_logs_no_fault(serving, capsys):
     async with serving(SLOW) as web:
         for _ in range(20):  # whether it is read before the answer is sent is left to chance
-            async with await web.connected() as stream:
+            async with await web.connect() as stream:
                 await stream.send_all(HANDSHAKE + TOO_LARGE_PING)
                 await stream.send_eof()
-                await rest_of(stream)
-        await until(lambda: web.daemon.hub.count == 0)
+                await read_to_end(stream)
+        await wait_until(lambda: web.daemon.hub.count == 0)
     assert "fault of ours" not in "".join(capsys.readouterr())
 
 
 async def test_client_that_closes_is_removed(serving):
     async with serving(SLOW) as web:
-        async with live(web) as connection:
-            await heard(connection)
+        async with connected_to(web) as connection:
+            await receive(connection)
             assert web.daemon.hub.count == 1
-        await until(lambda: web.daemon.hub.count == 0)
+        await wait_until(lambda: web.daemon.hub.count == 0)

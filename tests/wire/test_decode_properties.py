@@ -9,7 +9,7 @@ from sample_events import (
     decoded_by,
     events,
     faults,
-    open_decoder,
+    keep_all_decoder,
     pack,
     rows,
     sort,
@@ -21,7 +21,7 @@ lists = st.lists(events(), min_size=1, max_size=12)
 
 @given(events())
 @settings(max_examples=100)
-def test_an_event_keeps_its_values(pair: Pair) -> None:
+def test_single_event_keeps_its_values(pair: Pair) -> None:
     event, row = pair
     decoded = decode(event)
     assert rows(decoded.blocks) == [row]
@@ -30,18 +30,18 @@ def test_an_event_keeps_its_values(pair: Pair) -> None:
 
 @given(lists)
 @settings(max_examples=50)
-def test_events_keep_their_values_beside_others(pairs: list[Pair]) -> None:
+def test_events_of_a_list_keep_their_values(pairs: list[Pair]) -> None:
     decoded = decode([event for event, _ in pairs])
     assert sort(rows(decoded.blocks)) == sort([row for _, row in pairs])
 
 
 @given(lists, st.data())
 @settings(max_examples=50)
-def test_it_does_not_matter_how_events_are_put_into_messages(
+def test_events_are_the_same_however_they_are_put_into_messages(
     pairs: list[Pair], data: st.DataObject
 ) -> None:
     bursts = data.draw(splits([event for event, _ in pairs]))
-    decoder = open_decoder()
+    decoder = keep_all_decoder()
     made: list[dict[str, Any]] = []
     for burst in bursts:
         made += rows(decoded_by(decoder, burst).blocks)
@@ -50,7 +50,7 @@ def test_it_does_not_matter_how_events_are_put_into_messages(
 
 @given(st.lists(st.tuples(events(), st.booleans()), max_size=12))
 @settings(max_examples=50)
-def test_bad_events_change_nothing_about_the_good_ones(mixed: list[tuple[Pair, bool]]) -> None:
+def test_bad_events_leave_the_good_ones_unchanged(mixed: list[tuple[Pair, bool]]) -> None:
     sent = [event | ({"kind": "?"} if bad else {}) for (event, _), bad in mixed]
     decoded = decode(sent)
     assert sort(rows(decoded.blocks)) == sort([row for (_, row), bad in mixed if not bad])
@@ -60,8 +60,8 @@ def test_bad_events_change_nothing_about_the_good_ones(mixed: list[tuple[Pair, b
 
 @given(lists)
 @settings(max_examples=50)
-def test_a_decoder_remembers_nothing_of_earlier_events(pairs: list[Pair]) -> None:
-    decoder = open_decoder()
+def test_decoding_a_burst_again_gives_the_same(pairs: list[Pair]) -> None:
+    decoder = keep_all_decoder()
     messages = [pack(event) for event, _ in pairs]
     first = content(decoded_by(decoder, messages))  # the order of blocks may change
     assert content(decoded_by(decoder, messages)) == first

@@ -96,20 +96,18 @@ def request(path: str, **others: object) -> dict[str, object]:
 
 
 @pytest.mark.parametrize("segment", IDENTIFIERS)
-def test_what_identifies_one_of_many_becomes_a_placeholder(segment: str) -> None:
+def test_identifier_becomes_a_placeholder(segment: str) -> None:
     assert template(f"/users/{segment}/orders") == "/users/{id}/orders"
     assert template(f"/{segment}") == "/{id}"
 
 
 @pytest.mark.parametrize(("segment", "shown"), KEEPING)
-def test_what_tells_the_kind_of_thing_stays_beside_the_placeholder(
-    segment: str, shown: str
-) -> None:
+def test_format_or_verb_stays_behind_the_placeholder(segment: str, shown: str) -> None:
     assert template(f"/users/{segment}/orders") == f"/users/{shown}/orders"
 
 
 @pytest.mark.parametrize("segment", WORDS)
-def test_words_stay(segment: str) -> None:
+def test_word_is_no_identifier_and_stays_in_the_template(segment: str) -> None:
     assert template(f"/users/{segment}/orders") == f"/users/{segment}/orders"
 
 
@@ -150,7 +148,7 @@ def test_templates_of_whole_paths(path: str, endpoint: str) -> None:
 
 
 @given(st.text(max_size=40))
-def test_a_template_is_its_own_template(path: str) -> None:
+def test_template_of_a_template_is_the_same(path: str) -> None:
     assert template(template(path)) == template(path)
 
 
@@ -159,12 +157,12 @@ def test_any_number_and_any_uuid_is_an_identifier(number: int, uuid: object) -> 
     assert template(f"/x/{number}/{uuid}") == "/x/{id}/{id}"
 
 
-def test_a_hostile_path_is_judged_in_a_bounded_number_of_steps() -> None:
+def test_hostile_path_is_judged_in_a_bounded_number_of_steps() -> None:
     for part in ("1-", "a1", "1", "f", "1.", "-", "é", "a_", "aA1", "1a1a", "a.b", ":a", "(", "%"):
         assert template("/" + part * 1024 + "!") == "/" + part * 1024 + "!"
 
 
-def test_the_gateway_s_route_goes_before_the_template() -> None:
+def test_route_is_the_endpoint_instead_of_a_template() -> None:
     assert named(request("/users/1", route="/users/:user")) == ["/users/:user"]
     mixed = [
         request("/users/1", route=None),
@@ -180,7 +178,7 @@ def test_without_templates_the_endpoint_is_the_path_without_its_query() -> None:
     assert named(request("/users/1?x", route="/r"), templates=False) == ["/r"]
 
 
-def test_the_first_pattern_that_a_path_matches_is_its_endpoint() -> None:
+def test_first_pattern_that_a_path_matches_is_its_endpoint() -> None:
     paths = ("/users/me?x", "/users/7?y", "/files/1/2#z", "/a/7/", "/a/7", "/users/7/orders/8")
     others = ["/a/{id}", "/users/{id}/orders/{id}"]
     taken = ["/users/me", "/users/{name}", "/files/{path*}", "/a/{b}/"]
@@ -188,35 +186,35 @@ def test_the_first_pattern_that_a_path_matches_is_its_endpoint() -> None:
     assert named(*map(request, paths), patterns=PATTERNS[1::-1])[0] == "/users/{name}"
 
 
-def test_a_pattern_is_for_the_path_without_parameters_and_slashes_in_a_row() -> None:
+def test_pattern_is_for_the_path_without_parameters_and_slashes_in_a_row() -> None:
     paths = ("//users//7;jsessionid=1", "/users/me;x=1?y=2")
     assert named(*map(request, paths), patterns=PATTERNS) == ["/users/{name}", "/users/me"]
 
 
-def test_sessions_in_the_path_are_no_endpoints_of_their_own() -> None:
+def test_path_parameters_make_no_endpoint_of_their_own() -> None:
     sessions = [request(f"/cart;jsessionid={number:032X}") for number in range(50)]
     assert {*named(*sessions)} == {"/cart"}
     assert {*named(*sessions, templates=False)} == {"/cart"}
 
 
-def test_no_endpoint_holds_the_query_of_a_route_that_is_a_url() -> None:
+def test_endpoint_of_a_url_as_route_has_no_query() -> None:
     routes = ("/r?token=1", "/r;token=1", "/r/:id?", None)
     events = [request("/x", route=route) for route in routes]
     assert named(*events) == ["/r", "/r", "/r/:id?", "/x"]
 
 
-def test_patterns_work_without_templates() -> None:
+def test_pattern_is_the_endpoint_also_with_templates_off() -> None:
     paths = ("/users/7", "/a/7", "/files/1?x")
     endpoints = ["/users/{name}", "/a/7", "/files/{path*}"]
     assert named(*map(request, paths), templates=False, patterns=PATTERNS) == endpoints
 
 
-def test_the_gateway_s_route_goes_before_a_pattern() -> None:
+def test_route_is_the_endpoint_instead_of_a_pattern() -> None:
     events = [request("/users/7", route="/r/{user}"), request("/users/7")]
     assert named(*events, patterns=PATTERNS) == ["/r/{user}", "/users/{name}"]
 
 
-def test_what_a_pattern_gives_is_remembered_by_the_path_as_sent(
+def test_endpoint_of_a_path_as_sent_is_remembered(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     naming = EndpointNamer(templates=True, patterns=PATTERNS)
@@ -228,7 +226,7 @@ def test_what_a_pattern_gives_is_remembered_by_the_path_as_sent(
     assert [row["endpoint"] for row in first] == ["/users/{name}"] * 2 + ["/{id}"] * 2
 
 
-def test_paths_of_one_endpoint_have_one_text() -> None:
+def test_paths_of_one_endpoint_share_one_value() -> None:
     held = [("/users/1", None), ("/users/2", None), ("/x", "/users/{id}")] * 2 + [("/y", None)]
     (block,) = decode([request(path, route=route) for path, route in held]).blocks
     text = EndpointNamer(templates=True).name(block).texts["endpoint"]
@@ -243,12 +241,12 @@ def test_every_event_gets_its_own_endpoint(held: list[tuple[str, str | None]]) -
     assert named(*events) == [template(f"/{p}") if r is None else r for p, r in held]
 
 
-def test_other_kinds_have_no_endpoint() -> None:
+def test_block_of_another_kind_gets_no_endpoint() -> None:
     (block,) = decode(GOOD["backend"]).blocks
     assert EndpointNamer(templates=True).name(block) is block
 
 
-def test_the_memory_of_paths_is_bounded_and_forgets_nothing_in_use(
+def test_remembered_paths_are_bounded_and_those_in_use_stay(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(endpoints, "MAX_REMEMBERED", 100)
@@ -270,7 +268,7 @@ def test_long_paths_are_not_remembered() -> None:
     assert list(remembering._recent) == short
 
 
-def test_a_path_that_is_its_own_endpoint_is_one_text_in_memory() -> None:
+def test_path_and_equal_endpoint_are_one_text_in_memory() -> None:
     remembering = EndpointNamer(templates=True)
     (block,) = decode([request("/some/path"), request("/1")]).blocks
     remembering.name(block)

@@ -31,18 +31,18 @@ FLOW_FAULTS = [fault for fault in FAULTS if "v" not in fault[0] and "kind" not i
 
 
 @pytest.mark.parametrize("keys", [{}, {"v": 1}, {"v": None}, {"n": 3}, {"x": 1}, OURS])
-def test_an_envelope_s_events_are_taken(keys: dict[str, object]) -> None:
+def test_events_of_an_envelope_are_accepted(keys: dict[str, object]) -> None:
     decoded = decode(keys | {"events": [REQUEST, REQUEST]})
     assert (accepted(decoded), faults(decoded)) == (2, [])
 
 
-def test_an_envelope_without_events_holds_none() -> None:
+def test_envelope_without_events_holds_none() -> None:
     assert decode({"events": []}).starts.tolist() == [0, 0]
     assert decode([]).starts.tolist() == [0, 0]
 
 
 @pytest.mark.parametrize(("keys", "reason", "field"), FAULTS)
-def test_a_fault_of_the_envelope_rejects_each_of_its_events(
+def test_fault_of_the_envelope_rejects_each_of_its_events(
     keys: dict[str, object], reason: str, field: str
 ) -> None:
     decoded = decode(REQUEST, keys | {"events": [REQUEST, 5, REQUEST]}, REQUEST)
@@ -51,14 +51,14 @@ def test_a_fault_of_the_envelope_rejects_each_of_its_events(
 
 
 @pytest.mark.parametrize(("keys", "reason", "field"), FAULTS)
-def test_a_faulty_envelope_without_events_is_one_reject(
+def test_faulty_envelope_without_events_is_one_reject(
     keys: dict[str, object], reason: str, field: str
 ) -> None:
     assert fault_of(keys | {"events": []}) == (reason, field)
 
 
 @pytest.mark.parametrize(("keys", "reason", "field"), FLOW_FAULTS)
-def test_an_event_alone_has_the_same_faults_of_source_and_seq(
+def test_event_alone_has_the_same_faults_of_source_and_seq(
     keys: dict[str, object], reason: str, field: str
 ) -> None:
     assert fault_of(REQUEST | keys) == (reason, field)
@@ -71,19 +71,19 @@ def test_events_that_are_no_list_are_malformed(events: object) -> None:
 
 
 @pytest.mark.parametrize("event", [None, 1, "x", True, 1.5, b"x", [], [REQUEST]])
-def test_an_event_that_is_no_map_is_malformed(event: object) -> None:
+def test_event_that_is_no_map_is_malformed(event: object) -> None:
     assert faults(decode([REQUEST, event, REQUEST])) == [(1, "malformed", "")]
     assert faults(decode({"events": [event, REQUEST]})) == [(0, "malformed", "")]
 
 
 @pytest.mark.parametrize("message", [None, 1, "x", True, False, 1.5, b"\xc4\x01x"])
-def test_a_message_that_is_neither_map_nor_list_is_malformed(message: object) -> None:
+def test_message_that_is_neither_map_nor_list_is_malformed(message: object) -> None:
     decoded = decode(REQUEST, message, REQUEST)
     assert faults(decoded) == [(1, "malformed", "")]
     assert accepted(decoded) == 2
 
 
-def test_an_envelope_tells_who_sent_how_many_and_how_many_before() -> None:
+def test_flow_of_an_envelope_has_source_seq_and_number_of_events() -> None:
     assert flows(decode(OURS | {"events": [REQUEST, None]})) == [("gw-1", 7, 2)]
     assert flows(decode({"source": "a", "events": [REQUEST]})) == [("a", None, 1)]
     assert flows(decode(REQUEST | OURS)) == [("gw-1", 7, 1)]
@@ -95,14 +95,14 @@ def test_an_envelope_tells_who_sent_how_many_and_how_many_before() -> None:
     "message",
     [OURS, OURS | {"v": 1}, OURS | {"events": []}, OURS | {"events": None}, OURS | {"n": 0}],
 )
-def test_a_heartbeat_has_no_events_and_closes_the_sum(message: dict[str, object]) -> None:
+def test_heartbeat_has_a_flow_and_no_events(message: dict[str, object]) -> None:
     decoded = decode(message)
     assert flows(decoded) == [("gw-1", 7, 0)]
     assert decoded.starts.tolist() == [0, 0]
 
 
 @pytest.mark.parametrize("keys", [{"seq": None}, {"source": None, "seq": None}, {}])
-def test_what_says_not_how_far_it_is_is_no_heartbeat(keys: dict[str, object]) -> None:
+def test_message_without_source_or_seq_is_no_heartbeat(keys: dict[str, object]) -> None:
     assert fault_of({"source": "gw", **keys}) == ("missing_field", "method")
 
 
@@ -112,18 +112,18 @@ def test_nil_is_absent_in_an_envelope_too() -> None:
     assert (accepted(decoded), faults(decoded), flows(decoded)) == (1, [], [])
 
 
-def test_events_of_a_refused_envelope_were_sent_and_are_not_lost() -> None:
+def test_events_of_a_refused_envelope_count_as_sent() -> None:
     decoded = decode(OURS | {"v": 2, "events": [REQUEST] * 3})
     assert flows(decoded) == [("gw-1", 7, 3)]
     assert len(faults(decoded)) == 3
 
 
-def test_source_and_seq_inside_a_list_say_nothing_about_the_message() -> None:
+def test_source_and_seq_of_events_in_a_list_make_no_flow() -> None:
     decoded = decode([REQUEST | {"source": 5, "seq": -1}])
     assert (accepted(decoded), flows(decoded)) == (1, [])
 
 
-def test_a_system_event_has_its_own_source_else_the_envelope_s() -> None:
+def test_system_event_has_its_own_source_else_the_envelope_s() -> None:
     decoded = decode(
         SYSTEM,
         {"source": "one", "events": []},
@@ -137,7 +137,7 @@ def test_a_system_event_has_its_own_source_else_the_envelope_s() -> None:
     assert names == [None, "two", "own", "two", None, "alone", "four", "own"]
 
 
-def test_every_event_can_be_traced_to_its_message() -> None:
+def test_reject_has_the_number_of_its_message() -> None:
     decoded = decode([REQUEST] * 3, 5, {"events": []}, REQUEST, {"v": 2, "events": [REQUEST]})
     assert decoded.starts.tolist() == [0, 3, 4, 4, 5, 6]
     assert [(i, r.indexes.tolist()) for r in decoded.rejects for i in r.messages.tolist()] == [

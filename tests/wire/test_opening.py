@@ -60,7 +60,7 @@ def test_values_end_where_msgpack_says(held: list[object]) -> None:
 
 @given(values)
 @settings(max_examples=100)
-def test_a_value_cut_off_has_no_end(value: object) -> None:
+def test_value_cut_off_has_no_end(value: object) -> None:
     data = msgpack.packb(value)
     assert {end_of(data[:end], 0) for end in range(len(data))} == {-1}
 
@@ -88,13 +88,13 @@ def test_every_tag_ends_where_msgpack_says(tag: int) -> None:
     assert end_of(data, 0) == skipping.tell()
 
 
-def test_depth_is_no_limit_to_finding_an_end() -> None:
+def test_end_of_a_deeply_nested_value_is_found() -> None:
     deep = b"\x91" * 100_000 + b"\xc0"
     assert end_of(deep + b"\xc0", 0) == len(deep)
     assert unpack_message(b"\x92" + deep + b"\x05") == [UNREADABLE, 5]
 
 
-def test_an_envelope_is_opened_as_far_as_it_means_something() -> None:
+def test_envelope_that_msgpack_refuses_is_opened_value_by_value() -> None:
     bad = b"\x81\x90\x01"
     assert unpack_message(b"\x82\xa1v\x01\xa6events\x92" + bad + b"\x05") == {
         "v": 1,

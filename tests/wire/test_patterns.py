@@ -42,23 +42,25 @@ def expression(text: str) -> re.Pattern[str]:
         ("/{p*}", ["/", "/a", "/a/b"], ["", "*", "a/b"]),
     ],
 )
-def test_a_pattern_takes_whole_paths(pattern: str, taken: list[str], left: list[str]) -> None:
+def test_pattern_matches_whole_paths_only(pattern: str, taken: list[str], left: list[str]) -> None:
     patterns = Patterns([pattern])
     assert {path: patterns.first(path) for path in taken} == dict.fromkeys(taken, pattern)
     assert {path: patterns.first(path) for path in left} == dict.fromkeys(left)
 
 
-def test_without_patterns_no_path_is_taken() -> None:
+def test_without_patterns_no_path_matches() -> None:
     assert [Patterns([]).first(path) for path in ("", "/", "/a/b")] == [None, None, None]
 
 
 @given(st.lists(TEXTS, max_size=6), PATHS)
-def test_the_first_that_matches_as_an_expression_is_the_one(texts: list[str], path: str) -> None:
+def test_first_matching_pattern_is_the_one_that_matches_as_a_regular_expression(
+    texts: list[str], path: str
+) -> None:
     expected = next((text for text in texts if expression(text).fullmatch(path)), None)
     assert Patterns(texts).first(path) == expected
 
 
-def test_as_many_patterns_as_there_may_be_are_told_apart_at_hostile_paths_too() -> None:
+def test_the_most_patterns_are_matched_in_bounded_time_on_hostile_paths() -> None:
     texts = [f"{'/a/{x}' * 20}/{number}" for number in range(MAX_PATTERNS)]
     patterns = Patterns(texts)
     for number in (0, 63, 64, MAX_PATTERNS - 1):

@@ -44,7 +44,7 @@ def test_query_fragment_and_parameters_are_cut_off(path: str, kept: str) -> None
 
 
 @given(st.text(max_size=30))
-def test_no_path_keeps_a_query(path: str) -> None:
+def test_no_path_keeps_its_query(path: str) -> None:
     kept = without_query(path)
     assert not {*kept} & {*"?#;"}
     assert kept.count("/") == path.partition("?")[0].partition("#")[0].count("/")
@@ -100,19 +100,19 @@ def test_addresses_are_cut_to_their_network(address: str, kept: str) -> None:
         "٣.٣.٣.٣",
     ],
 )
-def test_what_is_no_address_is_dropped(text: str) -> None:
+def test_client_ip_that_is_no_address_is_dropped(text: str) -> None:
     assert truncate_address(text) is None
 
 
 @given(st.ip_addresses())
-def test_a_truncated_address_holds_nothing_more_to_remove(address: object) -> None:
+def test_truncated_address_holds_nothing_more_to_remove(address: object) -> None:
     kept = truncate_address(str(address))
     assert kept is not None
     assert truncate_address(kept) == kept
 
 
 @given(st.integers(0, 2**24 - 1), st.integers(0, 255), st.integers(0, 255))
-def test_hosts_of_one_network_can_not_be_told_apart(network: int, one: int, two: int) -> None:
+def test_truncated_addresses_of_one_network_are_equal(network: int, one: int, two: int) -> None:
     front = ".".join(map(str, network.to_bytes(3, "big")))
     assert truncate_address(f"{front}.{one}") == truncate_address(f"{front}.{two}")
 
@@ -120,13 +120,15 @@ def test_hosts_of_one_network_can_not_be_told_apart(network: int, one: int, two:
 @pytest.mark.parametrize(
     ("client_ip", "kept"), [("full", "192.0.2.77"), ("truncate", "192.0.2.0"), ("drop", None)]
 )
-def test_the_client_s_address_is_kept_as_configured(client_ip: str, kept: str | None) -> None:
+def test_client_ip_is_kept_truncated_or_dropped_as_configured(
+    client_ip: str, kept: str | None
+) -> None:
     events = protected(SECRET, GOOD["request"], SECRET, client_ip=client_ip)
     assert {(row["path"], row["client_ip"]) for row in events} == {("/a", kept), ("/", None)}
 
 
 @pytest.mark.parametrize(("strip", "kept"), [(True, "/a"), (False, "/a;s=1?token=1#x")])
-def test_query_and_parameters_are_kept_as_configured(strip: bool, kept: str) -> None:
+def test_query_and_parameters_are_kept_or_stripped_as_configured(strip: bool, kept: str) -> None:
     assert protected(SECRET, strip_query=strip)[0]["path"] == kept
 
 
@@ -151,9 +153,7 @@ def test_query_and_parameters_are_kept_as_configured(strip: bool, kept: str) -> 
         (";" * 1000 + "=", ";" * 1000 + "="),
     ],
 )
-def test_a_route_that_is_a_url_loses_its_query_and_one_that_is_a_template_stays(
-    route: str, kept: str
-) -> None:
+def test_url_as_route_loses_its_query_and_a_template_stays(route: str, kept: str) -> None:
     sent = GOOD["request"] | {"route": route}
     assert protected(sent, strip_query=True)[0]["route"] == kept
     assert protected(sent, strip_query=False)[0]["route"] == route
@@ -176,13 +176,13 @@ def test_a_route_that_is_a_url_loses_its_query_and_one_that_is_a_template_stays(
         ("/?" * 500 + "=", "/?" * 449 + "/"),
     ],
 )
-def test_a_url_in_an_error_message_loses_its_query(message: str, kept: str) -> None:
+def test_url_in_an_error_message_loses_its_query(message: str, kept: str) -> None:
     sent = GOOD["request"] | {"error_message": message}
     assert protected(sent, strip_query=True)[0]["error_message"] == kept
     assert protected(sent, strip_query=False)[0]["error_message"] == message
 
 
-def test_nothing_of_what_is_removed_stays_in_the_block() -> None:
+def test_removed_texts_are_nowhere_in_the_block() -> None:
     texts = {"route": "/a?token=2", "error_message": "GET /a;token=3"}
     (block,) = decode([SECRET | texts] * 3).blocks
     for client_ip in ("truncate", "drop"):
@@ -193,7 +193,7 @@ def test_nothing_of_what_is_removed_stays_in_the_block() -> None:
 
 
 @pytest.mark.parametrize("kind", ["rate_limit", "backend", "system"])
-def test_other_kinds_pass_as_they_are(kind: str) -> None:
+def test_block_of_another_kind_is_unchanged(kind: str) -> None:
     (block,) = decode(GOOD[kind]).blocks
     same: Block = protect(block, Privacy(client_ip="drop"))
     assert same is block

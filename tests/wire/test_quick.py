@@ -1,7 +1,7 @@
-"""The quick way through a burst: it reads what is plain, and nothing differently.
+"""The quick way: it reads every plain message, and reads nothing differently.
 
-``events.decode`` decodes on all ways and compares; so here is tested that what should be read
-quickly is, and what might mislead it is compared.
+``sample_events.decode`` decodes in both ways and compares them. So these tests check which way a
+message goes, and compare messages that might mislead the quick way.
 """
 
 import math
@@ -90,7 +90,7 @@ PLAIN: dict[str, list[Any]] = {
 
 
 @pytest.mark.parametrize("name", PLAIN)
-def test_what_is_plain_is_read_quickly(name: str) -> None:
+def test_plain_message_is_read_the_quick_way(name: str) -> None:
     assert left(*PLAIN[name]) == []
 
 
@@ -131,20 +131,20 @@ ODD: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("name", ODD)
-def test_what_is_odd_is_left_alone_and_its_neighbours_are_not(name: str) -> None:
+def test_odd_message_is_left_to_the_careful_way_and_its_neighbours_are_not(name: str) -> None:
     assert left(MANY, ODD[name], *MANY, MANY) == [1]
 
 
 @pytest.mark.parametrize(
     "text", ["\u0084\u00a6method", "method", "\x06method" * 5, b"\x84\xa6method".decode("latin1")]
 )
-def test_texts_that_look_like_the_start_of_an_event_mislead_nobody(text: str) -> None:
+def test_texts_like_the_start_of_an_event_are_kept(text: str) -> None:
     decode([request(i, backend=text) for i in range(20)])
     raw = pack([request(i, backend="#" * 8) for i in range(20)])
     decode(raw.replace(b"#" * 8, b"\x84\xa6method"), MANY)
 
 
-def test_a_key_given_twice_counts_as_its_last() -> None:
+def test_last_of_a_repeated_key_counts_in_a_plain_message() -> None:
     twice = b"\x84\xa6method\xa3GET\xa4path\xa1/\xabstatus_code\xcc\xc8\xaastatusCode\xcd\x01\xf4"
     assert left(*[twice] * 50) == [*range(50)]
     assert {row["status_code"] for row in content(decode(*[twice] * 50))[0]} == {500}
@@ -165,7 +165,7 @@ def test_bursts_with_broken_bytes_decode_alike_on_both_ways(
     decode(*messages)
 
 
-def test_what_msgpack_would_refuse_for_its_depth_is_left_where_python_goes_deeper(
+def test_message_too_deep_for_msgpack_is_left_to_the_careful_way(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("aegisd.wire.quick._STACK_IS_DEEP", True)
@@ -174,7 +174,7 @@ def test_what_msgpack_would_refuse_for_its_depth_is_left_where_python_goes_deepe
     assert left(MANY, deep, shallow, b"\x91" * 2000) == [1, 3]
 
 
-def test_the_reader_that_read_last_is_asked_first() -> None:
+def test_reader_that_read_most_lately_is_first() -> None:
     quick = QuickReader()
     camel = pack([{"method": "GET", "path": "/", "statusCode": 200}])
     first = quick._readers[0]

@@ -36,12 +36,12 @@ def kept(kind: str, name: str, text: bytes) -> tuple[str, int]:
     return row[name], altered
 
 
-def test_every_limit_is_the_contract_s() -> None:
+def test_limits_of_texts_are_those_of_the_contract() -> None:
     assert {name: limit for _, name, limit in TEXTS} == LIMITS
 
 
 @pytest.mark.parametrize(("kind", "name", "limit"), TEXTS)
-def test_a_text_of_the_limit_is_kept_and_a_longer_one_cut(kind: str, name: str, limit: int) -> None:
+def test_text_of_the_limit_is_kept_and_a_longer_one_cut(kind: str, name: str, limit: int) -> None:
     assert kept(kind, name, b"x" * limit) == ("x" * limit, 0)
     assert kept(kind, name, b"x" * (limit + 1)) == ("x" * limit, 1)
     assert kept(kind, name, b"x" * 60_000) == ("x" * limit, 1)
@@ -50,7 +50,7 @@ def test_a_text_of_the_limit_is_kept_and_a_longer_one_cut(kind: str, name: str, 
 
 @pytest.mark.parametrize(("kind", "name", "limit"), TEXTS)
 @pytest.mark.parametrize("character", ["é", "€", "😀"])
-def test_a_cut_never_divides_a_character(kind: str, name: str, limit: int, character: str) -> None:
+def test_cut_never_divides_a_character(kind: str, name: str, limit: int, character: str) -> None:
     for before in range(4):
         text = "x" * before + character * limit
         held, altered = kept(kind, name, text.encode())
@@ -59,7 +59,7 @@ def test_a_cut_never_divides_a_character(kind: str, name: str, limit: int, chara
         assert altered == 1
 
 
-def test_the_limit_counts_bytes_not_characters() -> None:
+def test_limit_counts_bytes_not_characters() -> None:
     assert kept("request", "method", ("é" * 8).encode()) == ("é" * 8, 0)
     assert kept("request", "method", ("é" * 9).encode()) == ("é" * 8, 1)
 
@@ -76,7 +76,7 @@ def test_nul_and_what_is_not_utf8_becomes_the_replacement_character(
     assert kept(kind, name, "\ufffd".encode()) == ("\ufffd", 0)  # was there already
 
 
-def test_what_is_kept_can_always_be_stored() -> None:
+def test_mended_text_is_within_its_limit_and_has_no_nul() -> None:
     text, altered = kept("request", "path", b"/\0\xff" * 2000)
     assert altered == 1
     assert len(text.encode()) <= 2048
@@ -103,7 +103,7 @@ def test_texts_that_differ_only_in_what_is_cut_become_the_same() -> None:
     assert decoded.altered == 2
 
 
-def test_a_source_is_cut_and_cleaned_and_counted_once() -> None:
+def test_source_is_cut_and_cleaned_and_counted_once() -> None:
     envelope = {"source": "s\0" + "x" * 300, "seq": 0, "events": [GOOD["system"]] * 2}
     decoded = decode(envelope)
     name = "s\ufffd" + "x" * 251
@@ -112,5 +112,5 @@ def test_a_source_is_cut_and_cleaned_and_counted_once() -> None:
     assert decoded.altered == 1
 
 
-def test_a_source_of_the_event_itself_is_cut() -> None:
+def test_source_of_the_event_itself_is_cut() -> None:
     assert only([GOOD["system"] | {"source": "é" * 200}])["source"] == "é" * 127

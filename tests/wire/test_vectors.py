@@ -126,7 +126,7 @@ def column_forms() -> Iterator[tuple[str, str]]:
 
 
 @each_vector
-def test_a_message_is_decoded_to_what_its_vector_says(vector: dict[str, Any]) -> None:
+def test_message_is_decoded_to_what_its_vector_says(vector: dict[str, Any]) -> None:
     assert decoded([vector]) == said([vector])
 
 
@@ -136,7 +136,7 @@ def test_all_messages_together_are_decoded_to_what_their_vectors_say() -> None:
 
 
 @pytest.mark.parametrize("place", ["first", "in the middle", "last"])
-def test_a_truncated_message_within_a_large_burst_is_one_reject_as_it_is_alone(place: str) -> None:
+def test_truncated_message_within_a_large_burst_is_one_reject_as_it_is_alone(place: str) -> None:
     good, cut = named("request-with-duration"), named("malformed-truncated")
     count = 100
     at = {"first": 0, "in the middle": count // 2, "last": count}[place]
@@ -149,7 +149,7 @@ def test_a_truncated_message_within_a_large_burst_is_one_reject_as_it_is_alone(p
     assert decoded(burst) == said(burst)
 
 
-def test_wherever_a_message_is_cut_its_neighbours_in_a_large_burst_are_whole() -> None:
+def test_truncated_message_leaves_its_neighbours_in_a_large_burst() -> None:
     whole = message(named("request-with-duration"))
     cuts = [whole[:end] for end in range(len(whole))]
     burst = [part for cut in cuts for part in (whole, cut)] + [whole]
@@ -175,7 +175,7 @@ def test_vectors_that_need_the_clock_mean_something_else_at_another_time(
     assert any(decoded([vector], now) != said([vector], now) for now in (later, earlier))
 
 
-def test_the_document_is_of_the_protocol_s_version_and_has_many_vectors() -> None:
+def test_document_is_of_the_protocol_s_version_and_has_many_vectors() -> None:
     assert set(DOCUMENT) == {"version", "now", "max_age_seconds", "vectors"}
     assert DOCUMENT["version"] == VERSION
     assert len(VECTORS) >= LEAST
@@ -188,7 +188,7 @@ def test_names_and_messages_are_unique() -> None:
 
 
 @each_vector
-def test_a_vector_has_every_key_and_no_other(vector: dict[str, Any]) -> None:
+def test_vector_has_every_key_and_no_other(vector: dict[str, Any]) -> None:
     assert list(vector) == list(TYPES)
     for key, value in vector.items():
         assert isinstance(value, TYPES[key]), key
@@ -197,7 +197,7 @@ def test_a_vector_has_every_key_and_no_other(vector: dict[str, Any]) -> None:
 
 
 @each_vector
-def test_what_a_vector_expects_is_of_the_protocol(vector: dict[str, Any]) -> None:
+def test_expected_fields_and_reasons_of_vectors_are_the_protocol_s(vector: dict[str, Any]) -> None:
     fields = {
         kind: {KEPT_AS.get(field.name, field.name) for field in KINDS[kind]} for kind in KINDS
     }
@@ -217,7 +217,7 @@ def test_what_a_vector_expects_is_of_the_protocol(vector: dict[str, Any]) -> Non
         assert (vector["seq"], vector["received"]) == (None, 0)
 
 
-def test_every_field_of_every_kind_is_among_the_kept_ones_under_both_its_names() -> None:
+def test_vectors_have_every_field_under_both_names() -> None:
     kept = {(e["kind"], name) for v in VECTORS for e in v["events"] for name in e}
     assert kept >= {(k, KEPT_AS.get(f.name, f.name)) for k in KINDS for f in KINDS[k]}
     data = b"".join(map(message, VECTORS))
@@ -227,14 +227,14 @@ def test_every_field_of_every_kind_is_among_the_kept_ones_under_both_its_names()
                 assert msgpack.packb(name) in data, name
 
 
-def test_every_required_field_is_missed_and_every_reason_but_oversize_is_there() -> None:
+def test_vectors_have_each_required_field_missing_and_each_reason_but_oversize() -> None:
     rejects = [(r["reason"], r["field"]) for v in VECTORS for r in v["rejects"]]
     assert {reason for reason, _ in rejects} == set(Reason) - {Reason.OVERSIZE}
     required = {field.name for fields in KINDS.values() for field in fields if field.required}
     assert required <= {field for reason, field in rejects if reason == Reason.MISSING_FIELD}
 
 
-def test_every_form_of_a_column_is_there_for_the_fields_that_have_it() -> None:
+def test_vectors_have_every_form_of_a_column_for_its_fields() -> None:
     found = set(column_forms())
     assert {form for _, form in found} >= {"list", "one value"}
     floats = {(f, w) for f in ("duration_ms", "response_time_ms", "cpu_percent") for w in (4, 8)}
@@ -247,5 +247,5 @@ def test_every_form_of_a_column_is_there_for_the_fields_that_have_it() -> None:
 
 
 @pytest.mark.parametrize("tag", TAGS, ids=TAGS.values())
-def test_every_form_of_messagepack_is_there_in_a_message_without_a_fault(tag: int) -> None:
+def test_vectors_have_every_messagepack_form_in_a_good_message(tag: int) -> None:
     assert tag in {tag for v in VECTORS if not v["rejects"] for tag in tags(message(v))}

@@ -27,23 +27,23 @@ def examples() -> list[tuple[str, str]]:
     return found
 
 
-def test_there_is_an_example_of_each_form() -> None:
+def test_page_has_an_example_of_each_form() -> None:
     forms = ["request-with-duration", "list-of-two", "envelope", "event-with-source-and-seq"]
     assert [name for name, _ in examples()] == [*forms, "heartbeat", "columns-recommended"]
 
 
 @pytest.mark.parametrize(("name", "data"), examples())
-def test_an_example_is_the_vector_that_it_names(name: str, data: str) -> None:
+def test_example_of_the_page_equals_the_vector_it_names(name: str, data: str) -> None:
     assert data == MESSAGES[name]
 
 
-def test_the_shell_s_example_is_a_vector() -> None:
+def test_shell_example_of_the_page_is_a_vector() -> None:
     (written,) = re.findall(r"printf '(.*)' > /dev/udp", PAGE)
     data = written.encode().decode("unicode_escape").encode("latin-1")
     assert data.hex() == MESSAGES["request-required-fields"]
 
 
-def test_every_name_is_on_the_page() -> None:
+def test_page_has_every_name_of_the_protocol() -> None:
     fields = [field for kind in KINDS.values() for field in kind]
     names = {*KINDS, *Reason, *VECTORS[0], *(field.name for field in fields)}
     names |= {choice for field in fields for choice in field.choices}

@@ -1,7 +1,7 @@
 """Lines of access logs as events. Pure.
 
 The combined format of Apache and nginx is: client, identity, user, [time], "request", status,
-bytes, "referer", "user agent". It has no durations. ``client_address`` says what may stand in place
+bytes, "referer", "user agent". It has no durations. ``client_address`` says what may be in place
 of the client.
 """
 

@@ -1,4 +1,4 @@
-"""The client of a line in an access log: what stands before the time tells it. Pure.
+"""Finds the client in a line of an access log, in the part before the time. Pure.
 
 A line starts with the client, the identity and the user. The client is an address, or a name where
 the server looks names up. Variants put more in front:

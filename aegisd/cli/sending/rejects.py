@@ -1,4 +1,4 @@
-"""Which events a daemon rejects: read from its answer, or foretold where nothing answers."""
+"""Which events a daemon rejects: as its answer says, or as is certain without an answer."""
 
 import time
 from typing import Any

@@ -78,7 +78,7 @@ class DatagramSender:
         except OSError as error:
             raise self._unreachable(error) from None
         self._paced = scheme == "udp"
-        self._free_at = 0.0
+        self._free_at = 0.0  # when the next message fits the pace, steady
 
     def send(self, message: object) -> None:
         """Send one message; nothing answers. Raises AegisdError where it can't be delivered."""
@@ -103,14 +103,14 @@ class DatagramSender:
         self._socket.close()
 
     def _unreachable(self, error: OSError) -> AegisdError:
-        return AegisdError(
-            f"can't send to {self._address}: {error.strerror or error}; "
-            "start aegisd, or name the address with --to"
-        )
+        return _cannot_send(self._address, error.strerror or str(error))
 
 
 class StreamSender:
-    """Sends messages over the stream, and waits for each acknowledgement."""
+    """Sends messages over the stream, and waits for each acknowledgement.
+
+    ``_seq`` counts the acknowledged events, so that the daemon sees that none is missing.
+    """
 
     sent = "sent and acknowledged"
     note = ""
@@ -125,7 +125,7 @@ class StreamSender:
             self._socket.connect(address.removeprefix("stream:"))
         except OSError as error:
             self._socket.close()
-            raise self._failed(error.strerror or str(error)) from None
+            raise _cannot_send(self._address, error.strerror or str(error)) from None
 
     def send(self, message: object) -> Rejects:
         """Send an event, or a list of them. Raises AegisdError where it is not acknowledged."""
@@ -138,11 +138,11 @@ class StreamSender:
             why = str(answer["error"]["message"]) if "error" in answer else None
             rejects = rejects_in_answer(answer, len(events)) if why is None else Rejects()
         except OSError as error:
-            raise self._failed(error.strerror or str(error)) from None
+            raise _cannot_send(self._address, error.strerror or str(error)) from None
         except (ValueError, TypeError, LookupError):
-            raise self._failed("it doesn't answer as aegisd does") from None
+            raise _cannot_send(self._address, "it doesn't answer as aegisd does") from None
         if why is not None:
-            raise self._failed(why)
+            raise _cannot_send(self._address, why)
         self._seq += len(events)
         return rejects
 
@@ -167,10 +167,11 @@ class StreamSender:
         """Close the socket."""
         self._socket.close()
 
-    def _failed(self, why: str) -> AegisdError:
-        return AegisdError(
-            f"can't send to {self._address}: {why}; start aegisd, or name the address with --to"
-        )
+
+def _cannot_send(address: str, why: str) -> AegisdError:
+    return AegisdError(
+        f"can't send to {address}: {why}; start aegisd, or name the address with --to"
+    )
 
 
 def _connected(family: int, target: Any) -> socket.socket:

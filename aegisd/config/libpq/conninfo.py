@@ -56,6 +56,9 @@ def render(parameters: Mapping[str, str]) -> str:
     return " ".join(f"{name}={_quoted(value)}" for name, value in parameters.items())
 
 
+# the two forms
+
+
 def _of_uri(rest: str) -> Iterator[tuple[str, str]]:
     if "@" in rest.partition("/")[0]:
         credentials, _, rest = rest.partition("@")
@@ -111,6 +114,9 @@ def _quoted(value: str) -> str:
     if re.fullmatch(r"[^\s'\\]+", value):
         return value
     return "'" + re.sub(r"(['\\])", r"\\\1", value) + "'"
+
+
+# masking
 
 
 _PASSWORD_PARAMETER = re.compile(r"([?&])([^=&]*)=[^&]*")

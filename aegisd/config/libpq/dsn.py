@@ -1,7 +1,13 @@
-"""Completes ``storage.dsn`` as libpq does: from a service file, then from environment variables.
+"""Completes ``storage.dsn`` as libpq does.
 
-What is wrong is all said at once. Where a special character in a password was not escaped, any part
-of the string may be a part of the password; then the problem shows nothing of it.
+A parameter comes from the first of these that has it:
+
+1. the DSN itself,
+2. the service that the DSN or PGSERVICE names,
+3. the parameter's environment variable, such as PGHOST.
+
+All problems are given at once. Where a password has special characters that were not escaped, any
+part of the DSN may be a part of the password; such a problem shows nothing of the DSN.
 """
 
 import difflib
@@ -26,20 +32,22 @@ def complete_dsn(text: str, environment: Mapping[str, str]) -> str:
     whole = dict(pairs)
     if service := whole.pop("service", "") or environment.get("PGSERVICE", ""):
         file, parameters = services.read_service(service, environment)
-        problems += _add(whole, {name: (str(file), value) for name, value in parameters.items()})
+        problems += _add_missing(
+            whole, {name: (str(file), value) for name, value in parameters.items()}
+        )
     variables = {
         name: (each.variable, environment[each.variable])
         for name, each in PARAMETERS.items()
         if environment.get(each.variable)
     }
-    problems += _add(whole, variables)
+    problems += _add_missing(whole, variables)
     problems = problems or _contradictions({n: value for n, value in whole.items() if value})
     if problems:
         raise ValueError("; ".join(problems))
     return text if whole == dict(pairs) else conninfo.render(whole)
 
 
-def _add(whole: dict[str, str], found: Mapping[str, tuple[str, str]]) -> list[str]:
+def _add_missing(whole: dict[str, str], found: Mapping[str, tuple[str, str]]) -> list[str]:
     """Add the parameters that ``whole`` lacks; return the problems.
 
     ``found`` has the origin (a file or variable) and the value of each parameter.
@@ -48,7 +56,7 @@ def _add(whole: dict[str, str], found: Mapping[str, tuple[str, str]]) -> list[st
     for name, (origin, value) in found.items():
         if name not in whole:
             whole[name] = value
-            problem = _problem(name, value)
+            problem = _parameter_problem(name, value)
             problems += [f"{origin}: {problem}"] if problem else []
     return problems
 
@@ -57,7 +65,7 @@ def _pair_problems(text: str, pairs: list[tuple[str, str]]) -> list[str]:
     problems = []
     previous = ""
     for name, value in pairs:
-        problem = _problem(name, value)
+        problem = _parameter_problem(name, value)
         if problem and ("password" in previous or _escaped_badly(text)):
             return [conninfo.advice(text)]
         problems += [problem] if problem else []
@@ -73,7 +81,7 @@ def _escaped_badly(text: str) -> bool:
     return conninfo.is_uri(text) and "@" in text.partition("://")[2].partition("/")[2]
 
 
-def _problem(name: str, value: str) -> str:
+def _parameter_problem(name: str, value: str) -> str:
     if name == "service":
         return ""
     if name in PARAMETERS:

@@ -85,7 +85,7 @@ def _ports(value: str) -> str:
 
 
 def _hosts(value: str) -> str:
-    """No host name has an @, but a directory may; before it may be the end of a password."""
+    """A directory may have an @. In a host name, the end of a password may be before it."""
     if not any("@" in host and not host.startswith("/") for host in value.split(",")):
         return ""
     return (

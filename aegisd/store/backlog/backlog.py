@@ -6,7 +6,7 @@ alone; those that find no room there are dropped and counted.
 
 ::
 
-    committed                                                          end
+      first                                                            end
         v                                                               v
         |== front ==|......gap......|== later ==|.gap.|== later ==|.gap.|
           in memory   journal alone   in memory         in memory
@@ -16,15 +16,15 @@ alone; those that find no room there are dropped and counted.
 - ``next_batch`` grows the front until it has enough events: by the first record of later where no
   event lies before it, else by the gap's next record, which is read from the journal. The front
   stays until it is committed.
-- ``commit`` moves ``committed`` forward, and drops the records of the front that end before it.
-  One that reaches over it stays whole; the next batch begins within it.
-- ``resume_from`` moves ``committed`` to where the database is, and makes the front a part of later
+- ``commit`` moves ``first`` forward, and drops the records of the front that end before it. One
+  that reaches over it stays whole; the next batch begins within it.
+- ``resume_from`` moves ``first`` to where the database is, and makes the front a part of later
   again. The next batch begins there.
 
 Invariants:
 
-1. The records in memory do not overlap, and are in order. Each event from ``committed`` to the
-   front's end is in the front, or counted as lost.
+1. The records in memory do not overlap, and are in order. Each event from ``first`` to the front's
+   end is in the front, or counted as lost.
 2. An event in a gap is in the journal, or can't be read any more. It is counted as lost, once, when
    the front grows past it: ``_counted_to`` is how far that was.
 3. ``_buffered_bytes`` is the size of front and later. ``append`` keeps it within
@@ -75,7 +75,7 @@ class Backlog:
     def __init__(self, journal: Journal, clock: Callable[[], float]) -> None:
         self._journal = journal
         self._clock = clock
-        self._committed = journal.start
+        self._first = journal.start
         self._cursor = Cursor(journal, journal.start)
         self._front: deque[BufferedRecord] = deque()
         self._later: deque[BufferedRecord] = deque()
@@ -92,7 +92,7 @@ class Backlog:
 
     @property
     def committed(self) -> int:
-        """The position before which all is in the database, as far as the journal knows."""
+        """The position before which all is in the database, as far as the journal itself knows."""
         return self._journal.committed
 
     @property
@@ -103,7 +103,7 @@ class Backlog:
     @property
     def events(self) -> int:
         """How many events wait."""
-        return self._journal.events_from(self._committed)
+        return self._journal.events_from(self._first)
 
     # in
 
@@ -172,35 +172,35 @@ class Backlog:
 
     def resume_from(self, position: int) -> None:
         """Go on from where the database is: all before ``position`` is in it."""
-        self._committed = max(position, self._journal.start)
+        self._first = max(position, self._journal.start)
         while self._front:
             self._later.appendleft(self._front.pop())
-        while self._later and self._later[0].end <= self._committed:
+        while self._later and self._later[0].end <= self._first:
             self._buffered_bytes -= self._later.popleft().nbytes
-        self._read_from(self._committed)
-        self._journal.trim(self._committed)
+        self._read_from(self._first)
+        self._journal.trim(self._first)
 
     def next_batch(self, max_events: int) -> Batch | None:
         """The first events that wait, at most so many; None where none waits. They go on waiting.
 
         Raises OSError where the journal can't be read now, but may be later.
         """
-        events = sum(record.end - max(record.position, self._committed) for record in self._front)
+        events = sum(record.end - max(record.position, self._first) for record in self._front)
         while events < max_events and (record := self._take_record()) is not None:
             self._front.append(record)
             events += record.events
         if not self._front:
-            self._count_lost(self._committed, self._journal.end)
-            self._committed = self._journal.end  # all that seemed to wait is lost
+            self._count_lost(self._first, self._journal.end)
+            self._first = self._journal.end  # all that seemed to wait is lost
             return None
         blocks = [placed for record in self._front for placed in record.placed()]
-        first, last = self._front[0].position, self._front[-1].end
-        start = max(self._committed, first)
-        return Batch(first, last, blocks).part(start, min(last, start + max_events))
+        begin, end = self._front[0].position, self._front[-1].end
+        start = max(self._first, begin)
+        return Batch(begin, end, blocks).part(start, min(end, start + max_events))
 
     def commit(self, position: int) -> None:
         """All before ``position`` is in the database."""
-        self._committed = position
+        self._first = position
         while self._front and self._front[0].end <= position:
             self._buffered_bytes -= self._front.popleft().nbytes
         self._gaps = {start: since for start, since in self._gaps.items() if start >= position}
@@ -214,7 +214,7 @@ class Backlog:
         1. It lies before later's first one: it is of the gap, and is taken.
         2. It does not, or there is none: what lies in the gap is lost, and later's first is taken.
         """
-        end = self._front[-1].end if self._front else self._committed
+        end = self._front[-1].end if self._front else self._first
         if self._later and self._is_empty(end, self._later[0].position):
             return self._later.popleft()
         self._cursor.seek(end)
@@ -274,7 +274,7 @@ class Backlog:
         came.
         """
         since = self.find_oldest() or 0  # then the record is in memory; 0 where none waits
-        at = self._front[0].position if self._front else self._committed
+        at = self._front[0].position if self._front else self._first
         found = []
         for record in self.buffered():
             if record.position > at and self._events_between(at, record.position):

@@ -1,6 +1,9 @@
-"""History: questions about the past, answered from rollups or raw rows."""
+"""History: questions about the past, answered from the rollups or, exactly, from the raw rows.
 
-from aegisd.store.history.exact import Exact
+A question has a range of time and a node; an answer has figures, and until when they are complete.
+"""
+
+from aegisd.store.history.exact import ExactHistory
 from aegisd.store.history.figures import (
     QUANTILES,
     EndpointTotals,
@@ -12,18 +15,21 @@ from aegisd.store.history.figures import (
     earliest,
 )
 from aegisd.store.history.history import History
-from aegisd.store.history.ranges import NAMED as NAMED_RANGES
-from aegisd.store.history.ranges import Kept, Range
-from aegisd.store.history.ranges import between as range_between
-from aegisd.store.history.ranges import named as named_range
+from aegisd.store.history.ranges import (
+    NAMED_RANGES,
+    KeptFrom,
+    Range,
+    named_range,
+    range_between,
+)
 
 __all__ = [
     "NAMED_RANGES",
     "QUANTILES",
     "EndpointTotals",
-    "Exact",
+    "ExactHistory",
     "History",
-    "Kept",
+    "KeptFrom",
     "KeyTotals",
     "Latency",
     "Present",

@@ -1,4 +1,4 @@
-"""Which rollups together cover a range of time. Pure."""
+"""Which rollups together cover a range of time: the coarsest ones that fit into it. Pure."""
 
 from attrs import frozen
 
@@ -7,14 +7,14 @@ from aegisd.store.schema import DAY, HOUR, ceil, floor
 
 @frozen
 class Progress:
-    """Up to where hours and days are closed: their rollups are there."""
+    """Up to where hours and days are closed, and so have their rollups."""
 
-    hours: int
-    days: int
+    hours_closed: int
+    days_closed: int
 
-    def of(self, level: int) -> int | None:
-        """Up to where a level is complete, but for what is not folded yet; None is all the way."""
-        return {HOUR: self.hours, DAY: self.days}.get(level)
+    def end_of(self, level: int) -> int | None:
+        """Up to where a level has rollups of all folded events; None where it has no such end."""
+        return {HOUR: self.hours_closed, DAY: self.days_closed}.get(level)
 
 
 @frozen
@@ -27,16 +27,16 @@ class Stretch:
 
 
 def cover(start: int, end: int, levels: tuple[int, ...], progress: Progress) -> list[Stretch]:
-    """The fewest rollups that together are the range, in the order of time.
+    """The stretches that together are the range, of as few rollups as possible, in order of time.
 
-    ``levels`` ascend. The coarsest level covers what it can, finer ones what is left at both
-    ends; the range is widened to whole buckets of the finest.
+    ``levels`` ascend. The coarsest level covers all its whole buckets that are closed, finer levels
+    what is left at both ends. The range is widened to whole buckets of the finest level.
     """
     *finer, coarsest = levels
     if not finer:
         start, end = floor(start, coarsest), ceil(end, coarsest)
         return [Stretch(coarsest, start, end)] if start < end else []
-    closed = progress.of(coarsest)
+    closed = progress.end_of(coarsest)
     low = ceil(start, coarsest)
     high = floor(end if closed is None else min(end, closed), coarsest)
     rest = tuple(finer)

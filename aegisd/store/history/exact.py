@@ -1,8 +1,8 @@
-"""Answers about the past from the raw rows: exact, and slow where there are many.
+"""Answers about the past from the raw rows: exact, and slow where there are many rows.
 
-A row stands for ``weight`` requests, so counts are sums of weights and a quantile is the
-smallest duration at which the weights of all that are no longer reach its share: Postgres'
-``percentile_disc``, weighted.
+A row stands for ``weight`` requests, so counts are sums of weights. A quantile is a weighted
+``percentile_disc`` of Postgres: the smallest duration d such that the rows with durations up to d
+have the quantile's share of all weights.
 """
 
 from collections.abc import Awaitable, Callable
@@ -24,7 +24,7 @@ _BUCKET = "date_bin(make_interval(secs => $4::int), \"timestamp\", 'epoch'::time
 
 
 def _with_quantiles(*, per_bucket: bool) -> str:
-    """Requests with what a weighted quantile needs: weights up to the row, and of all."""
+    """The CTE q: requests, with the weights up to each row's duration and of all timed rows."""
     columns = f"{_BUCKET} AS bucket" if per_bucket else "status_code"
     partition = "PARTITION BY bucket" if per_bucket else ""
     return (
@@ -45,8 +45,11 @@ _AVERAGE = (
 )
 
 
-class Exact:
-    """The queries. All raise DatabaseUnavailable, Busy of that; ``node`` None is all nodes."""
+class ExactHistory:
+    """Queries of the raw rows; ``node`` None is all nodes.
+
+    All raise DatabaseUnavailable, which is Busy where too many slow queries run already.
+    """
 
     def __init__(self, postgres: Postgres, backlog: Backlog, node: str) -> None:
         self._postgres = postgres
@@ -94,7 +97,7 @@ class Exact:
     async def _committed(
         self, node: str | None, work: Callable[[Session], Awaitable[T]]
     ) -> Answer[T]:
-        """What ``work`` makes of the rows: complete up to what waited when they were read."""
+        """What ``work`` makes of the rows: complete until the oldest event that waited then."""
 
         async def query(session: Session) -> Answer[T]:
             oldest = self._backlog.find_oldest() if node in (None, self._node) else None

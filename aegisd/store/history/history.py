@@ -1,9 +1,9 @@
-"""Answers about the past, of all nodes: rollups of the database, and what is not in it yet.
+"""Answers about the past, of all nodes: from the rollups of the database, and the events in memory.
 
-Each answer is read in one transaction, that sees one state. It tells up to which position this
-daemon's journal is in the database; what lies behind that in memory is rolled up here and added,
-so that no event counts twice. What the journal alone has is not: there may be gigabytes of it, and
-the answer tells from when on it leaves some out.
+An answer is read in one transaction that sees one state of the database. This state tells up to
+which position this daemon's journal is committed. The buffered events behind that position are
+rolled up here and added, so that each event counts once. Events that only the journal has are left
+out, as they may be gigabytes; the answer tells until when it is complete.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -21,25 +21,21 @@ from aegisd.events.units import SECOND_US
 from aegisd.stats import sketch
 from aegisd.store.backlog import Backlog
 from aegisd.store.database import Postgres, Session
-from aegisd.store.history import presence, reading
+from aegisd.store.history import presence, queries
+from aegisd.store.history.buffered_names import BufferedNames
 from aegisd.store.history.cover import Progress, Stretch, cover
 from aegisd.store.history.figures import (
-    Added,
     Answer,
     EndpointTotals,
-    Key,
     KeyTotals,
     Latency,
     Present,
     StatusCounts,
-    Sums,
     Totals,
-    add_rollups,
     earliest,
-    latencies,
 )
 from aegisd.store.history.ranges import Range
-from aegisd.store.history.ranking import Ranking
+from aegisd.store.history.sums import Key, Sums, SumsByKey, add_rollups, latencies
 from aegisd.store.rollups import Rollups, decisions_by_key, fine_rollups, requests_by_endpoint
 from aegisd.store.schema import DAY, ENDPOINTS, KEYS, REQUESTS, Kind, floor
 
@@ -48,23 +44,24 @@ _STATE = (
     " FROM rollup_progress"
 )
 
-Needed = Mapping[str, Sequence[str]]
-"""Of each kind the columns that a question needs."""
+Columns = Mapping[str, Sequence[str]]
+"""The columns that a question needs, by kind of event."""
 
 _REQUEST = ("timestamp", "status_code", "duration_us")
 _DECISION = ("timestamp", "allowed")
-_NEEDED: dict[str, Needed] = {
+_COLUMNS: dict[str, Columns] = {
     REQUESTS.name: {REQUEST: _REQUEST, RATE_LIMIT: _DECISION},
     ENDPOINTS.name: {REQUEST: (*_REQUEST, "method", "endpoint")},
     KEYS.name: {RATE_LIMIT: (*_DECISION, "key")},
 }
-"""The columns that rollups are made of. Joining all of them would take more memory than they do."""
+"""By kind of rollup: the events' columns that it is made of. To join all columns of the events in
+memory would take as much memory again."""
 
 T = TypeVar("T")
 
 
 class History:
-    """The queries. All raise DatabaseUnavailable; ``node`` None is all nodes."""
+    """Queries of the rollups; ``node`` None is all nodes. All raise DatabaseUnavailable."""
 
     def __init__(self, postgres: Postgres, backlog: Backlog, node: str) -> None:
         self._postgres = postgres
@@ -73,7 +70,7 @@ class History:
 
     async def totals(self, range_: Range, node: str | None) -> Answer[Totals]:
         """Counts and latencies of the whole range."""
-        # by day, as the bins of a sum over years might grow beyond their digits; so latency is, too
+        # by day, here and in latency: over years a bin may get more than its digits hold
         days = await self._series(evolve(range_, bucket=DAY), node, timed=True)
         whole = Sums()
         for sums in days.figures.values():
@@ -152,10 +149,10 @@ class History:
     async def present(self, now: int, node: str | None) -> Answer[Present]:
         """Backends and connections at ``now`` (microseconds since 1970)."""
 
-        async def work(session: Session, _: Progress, waiting: list[Block]) -> Present:
-            return await presence.read(session, now, node, self._node, waiting)
+        async def work(session: Session, _: Progress, buffered: list[Block]) -> Present:
+            return await presence.read(session, now, node, self._node, buffered)
 
-        return await self._in_one_state(node, presence.NEEDED, work)
+        return await self._answer(node, presence.COLUMNS, work)
 
     async def _series(
         self, range_: Range, node: str | None, *, timed: bool
@@ -163,47 +160,47 @@ class History:
         bucket = range_.bucket
 
         async def work(
-            session: Session, progress: Progress, waiting: list[Block]
+            session: Session, progress: Progress, buffered: list[Block]
         ) -> dict[int, Sums]:
             levels = tuple(level for level in REQUESTS.levels if level <= bucket)
             stretches = cover(range_.start, range_.end, levels, progress)
-            sql, args = reading.series(REQUESTS, stretches, node, bucket, timed=timed)
+            sql, args = queries.series(REQUESTS, stretches, node, bucket, timed=timed)
             rows = await session.fetch(sql, *args)
-            added: Added = {
+            added: SumsByKey = {
                 (start,): _sums(REQUESTS.counters, row, timed=timed) for start, *row in rows
             }
             if timed:
                 sketches = _decoded([row[-1] for row in rows])
                 for sums, durations in zip(added.values(), sketches, strict=True):
                     sums.durations = durations
-            rollups = fine_rollups(waiting)
+            rollups = fine_rollups(buffered)
             starts = _keys(rollups, stretches, lambda start, _: (floor(start, bucket),))
             add_rollups(added, rollups, starts, REQUESTS)
             return {int(start): sums for (start,), sums in added.items()}
 
-        return await self._in_one_state(node, _NEEDED[REQUESTS.name], work)
+        return await self._answer(node, _COLUMNS[REQUESTS.name], work)
 
     async def _top(
         self, kind: Kind, range_: Range, node: str | None, limit: int
     ) -> Answer[list[tuple[Key, Sums]]]:
-        """The ``limit`` names that rank first, the rest's own at the end where there is room."""
+        """The ``limit`` names that rank first; OTHER is at the end, if there is room."""
 
         async def work(
-            session: Session, progress: Progress, waiting: list[Block]
+            session: Session, progress: Progress, buffered: list[Block]
         ) -> list[tuple[Key, Sums]]:
             stretches = cover(range_.start, range_.end, kind.levels, progress)
             named = (
-                requests_by_endpoint(waiting) if kind is ENDPOINTS else decisions_by_key(waiting)
+                requests_by_endpoint(buffered) if kind is ENDPOINTS else decisions_by_key(buffered)
             )
-            ranking = Ranking.of_waiting(kind, named, stretches)
-            sql, args = reading.names(kind, stretches, node, limit, ranking.columns)
+            buffered_names = BufferedNames.of(kind, named, stretches)
+            sql, args = queries.names(kind, stretches, node, limit, buffered_names.columns)
             names = len(kind.names)
             stored = {row[:names]: row[names:] for row in await session.fetch(sql, *args)}
-            top: Added = {
+            top: SumsByKey = {
                 name: _sums(kind.rank, stored[name]) if name in stored else Sums()
-                for name in ranking.first(stored, limit)
+                for name in buffered_names.rank_with(stored, limit)
             }
-            chosen = ranking.chosen(top.keys())
+            chosen = buffered_names.having(top.keys())
             if named is not None and chosen.any():
                 rollups = named.rollups(chosen)
                 add_rollups(top, rollups, _keys(rollups, stretches, _names), kind)
@@ -211,24 +208,25 @@ class History:
                 await _add_shown(session, kind, stretches, node, top)
             return list(top.items())
 
-        return await self._in_one_state(node, _NEEDED[kind.name], work)
+        return await self._answer(node, _COLUMNS[kind.name], work)
 
-    async def _in_one_state(
+    async def _answer(
         self,
         node: str | None,
-        needed: Needed,
+        columns: Columns,
         work: Callable[[Session, Progress, list[Block]], Awaitable[T]],
     ) -> Answer[T]:
-        """What ``work`` makes of the database, and of what is ``needed`` of events not in it.
+        """What ``work`` makes of the database, and of these ``columns`` of events not yet in it.
 
-        The entries are taken before the first query, which settles the state: one that is written
-        meanwhile is in either of the two. They are taken when there is a place at the database: who
-        waits for one keeps nothing in memory.
+        1. Wait for a session. A question holds no events in memory before it has one.
+        2. Take the buffered events, and note which events are not buffered.
+        3. The first query settles the state that the session sees, and tells its position in the
+           journal. Events before the position are in the database; those behind it are added.
         """
 
         async def query(session: Session) -> Answer[T]:
             own = node in (None, self._node)
-            unheld = self._backlog.unbuffered() if own else []
+            unbuffered = self._backlog.unbuffered() if own else []
             entries = self._backlog.buffered() if own else []
             found = await session.fetch(_STATE, self._backlog.journal_uuid)
             if not found:
@@ -238,16 +236,16 @@ class History:
             ((hours, days, stored),) = found
             position = stored or 0
             blocks = (block for e in entries if e.end > position for block in e.after(position))
-            waiting = concatenate(b.only(needed[b.kind]) for b in blocks if b.kind in needed)
-            missing = (since * SECOND_US for end, since in unheld if end > position)
-            figures = await work(session, Progress(hours, days), waiting)
+            buffered = concatenate(b.only(columns[b.kind]) for b in blocks if b.kind in columns)
+            missing = (since * SECOND_US for end, since in unbuffered if end > position)
+            figures = await work(session, Progress(hours, days), buffered)
             return Answer(figures, next(missing, None))
 
         return await self._postgres.answer(query)
 
 
 def _sums(counters: Sequence[str], row: Sequence[Any], *, timed: bool = False) -> Sums:
-    """The sums of a row: its counters, and with ``timed`` its sum of durations behind them."""
+    """The sums of a row: its counters and, with ``timed``, the sum of durations behind them."""
     sums = Sums()
     count = len(counters)
     sums.add(zip(counters, row[:count], strict=True), int(row[count]) if timed else 0)
@@ -272,18 +270,18 @@ def _names(_: int, names: tuple[str, ...]) -> tuple[str, ...]:
     return names
 
 
-def _columns(names: Iterable[Key], kind: Kind) -> list[list[str]]:
-    """A list for each of the kind's names."""
+def _as_columns(names: Iterable[Key], kind: Kind) -> list[list[str]]:
+    """The names as columns: a list for each of the kind's names."""
     rows = list(names)
     return [[str(row[i]) for row in rows] for i in range(len(kind.names))]
 
 
 async def _add_shown(
-    session: Session, kind: Kind, stretches: Sequence[Stretch], node: str | None, top: Added
+    session: Session, kind: Kind, stretches: Sequence[Stretch], node: str | None, top: SumsByKey
 ) -> None:
-    """Add to the counters of these names' rank what else the database has of them."""
+    """Add the other figures that the database has of these names."""
     large = max(sums.counters[kind.rank[0]] for sums in top.values()) > sketch.MAX_COUNT
-    sql, args = reading.shown(kind, stretches, node, _columns(top, kind), DAY if large else None)
+    sql, args = queries.shown(kind, stretches, node, _as_columns(top, kind), DAY if large else None)
     names = len(kind.names)
     rows = await session.fetch(sql, *args)
     for row, durations in zip(rows, _decoded([row[-1] for row in rows]), strict=True):

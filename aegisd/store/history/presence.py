@@ -1,30 +1,30 @@
-"""Who was heard of in the last five minutes: connections and backends, from the stored reports."""
+"""Connections and backends of the last five minutes, from the stored reports."""
 
 from collections.abc import Sequence
 
 from aegisd.events.block import Block
-from aegisd.events.protocol import BACKEND, SYSTEM
+from aegisd.events.protocol import BACKEND, HEALTHY, SYSTEM
 from aegisd.events.units import SECOND_US
 from aegisd.store.database import Session
 from aegisd.store.history.figures import Present
 
 PRESENCE_SECONDS = 300
 
-NEEDED = {
+COLUMNS = {
     SYSTEM: ("timestamp", "source", "active_connections"),
     BACKEND: ("timestamp", "backend_name", "status"),
 }
-"""The columns of reports that tell who is present."""
+"""The columns of reports that are read."""
 
 _WHERE = '"timestamp" >= $1 AND "timestamp" < $2 AND ($3::text IS NULL OR node = $3)'
 
 
 async def read(
-    session: Session, now: int, node: str | None, own: str, waiting: Sequence[Block]
+    session: Session, now: int, node: str | None, own: str, buffered: Sequence[Block]
 ) -> Present:
-    """Those present at ``now`` (microseconds since 1970), by the latest report of each.
+    """The connections and backends at ``now`` (microseconds since 1970), by their latest reports.
 
-    ``waiting`` are reports to the node ``own`` that are not in the database.
+    ``buffered`` are reports that the node ``own`` accepted and that are not in the database yet.
     """
     since = now - PRESENCE_SECONDS * SECOND_US
     systems = {
@@ -47,7 +47,7 @@ async def read(
             node,
         )
     }
-    for block in waiting:
+    for block in buffered:
         moments = block.numbers["timestamp"].tolist() if block.kind in (BACKEND, SYSTEM) else []
         for i, moment in enumerate(moments):
             if not since <= moment < now:
@@ -63,5 +63,5 @@ async def read(
     return Present(
         sum(connections for _, connections in systems.values()),
         len(backends),
-        sum(status == "healthy" for _, status in backends.values()),
+        sum(status == HEALTHY for _, status in backends.values()),
     )

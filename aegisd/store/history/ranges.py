@@ -1,11 +1,11 @@
-"""Ranges of time that history is asked for, and the buckets they are cut into. Pure."""
+"""Ranges of time to ask history for, and the buckets they are cut into. Pure."""
 
 from attrs import frozen
 
 from aegisd.events.units import SECOND_US
 from aegisd.store.schema import DAY, HOUR, MINUTE, ceil, floor
 
-NAMED = {
+NAMED_RANGES = {
     "5m": (300, 10),
     "15m": (900, 10),
     "1h": (3600, 60),
@@ -17,12 +17,13 @@ NAMED = {
 """Length and bucket of each named range, in seconds."""
 
 BUCKETS = (10, 60, 300, 900, 7200, 21_600, DAY)
-"""Buckets that a free range may get; beyond, whole numbers of days."""
+"""The buckets of a free range, in seconds; wider ones are whole days."""
 
 MAX_BUCKETS = 150
+"""Of a free range."""
 
-Kept = dict[int, int]
-"""For each level of the rollups (seconds) from where on it is kept (microseconds since 1970)."""
+KeptFrom = dict[int, int]
+"""By level of the rollups (seconds): from where on it is kept (microseconds since 1970)."""
 
 
 @frozen
@@ -38,7 +39,7 @@ class Range:
 
     @property
     def seconds(self) -> float:
-        """Its length."""
+        """The length of the range."""
         return (self.end - self.start) / SECOND_US
 
     def bucket_starts(self) -> list[int]:
@@ -47,52 +48,55 @@ class Range:
         return list(range(self.start // step * step, self.end, step))
 
     def seconds_in(self, bucket_start: int) -> float:
-        """How much of a bucket lies in the range: the last one is still filling."""
+        """How many seconds of a bucket lie in the range: the last one may still be filling."""
         low = max(bucket_start, self.start)
         high = min(bucket_start + self.bucket * SECOND_US, self.end)
         return (high - low) / SECOND_US
 
 
-def _for_names(kept: Kept, length: int) -> Kept:
-    """The levels by which names are listed over ``length`` seconds: minutes, for long ones hours.
+def _levels_of_names(kept: KeptFrom, length: int) -> KeptFrom:
+    """The levels that lists of names use: from minutes on, over a day or more from hours on.
 
-    A minute has as many names as a day: those up to the first whole hour would cost as much to
-    read as all that follows.
+    A minute has as many names as a day. At both ends of a long range, minutes up to the next whole
+    hour would cost as much to read as all the rest.
     """
     finest = HOUR if length >= DAY else MINUTE
     return {level: start for level, start in kept.items() if level >= finest}
 
 
-def named(name: str, now: int, kept: Kept, *, names: bool = False) -> Range:
-    """One of NAMED, up to ``now``; ``names`` for a list of them. KeyError where there is none."""
-    length, bucket = NAMED[name]
+def named_range(name: str, now: int, kept: KeptFrom, *, names: bool = False) -> Range:
+    """One of NAMED_RANGES, up to ``now``; ``names`` for a list of endpoints or keys.
+
+    Raises KeyError.
+    """
+    length, bucket = NAMED_RANGES[name]
     if names:
-        kept = _for_names(kept, length)
-    return _whole(now - length * SECOND_US, now, bucket, now, kept)
+        kept = _levels_of_names(kept, length)
+    return _in_whole_rollups(now - length * SECOND_US, now, bucket, now, kept)
 
 
-def between(start: int, end: int, now: int, kept: Kept, *, names: bool = False) -> Range:
-    """A free range, ``start`` before ``end``, in as fine buckets as MAX_BUCKETS allows.
+def range_between(start: int, end: int, now: int, kept: KeptFrom, *, names: bool = False) -> Range:
+    """A free range, ``start`` before ``end``, in the finest buckets that MAX_BUCKETS allows.
 
     ``names`` for a list of endpoints or keys.
     """
     length = -(-(end - start) // SECOND_US)
     if names:
-        kept = _for_names(kept, length)
+        kept = _levels_of_names(kept, length)
     for bucket in BUCKETS:
         if length <= bucket * (MAX_BUCKETS - 2):  # it may start and end within a bucket
-            return _whole(start, end, bucket, now, kept)
+            return _in_whole_rollups(start, end, bucket, now, kept)
     days = -(-length // (DAY * (MAX_BUCKETS - 2)))
-    return _whole(start, end, days * DAY, now, kept)
+    return _in_whole_rollups(start, end, days * DAY, now, kept)
 
 
-def finest(moment: int, kept: Kept) -> int:
-    """The finest level that is kept for that moment."""
+def finest(moment: int, kept: KeptFrom) -> int:
+    """The finest level that is kept at that moment."""
     return min(level for level, start in kept.items() if start <= moment)
 
 
-def _whole(start: int, end: int, bucket: int, now: int, kept: Kept) -> Range:
-    """The range in whole rollups of what is kept; its end may be now."""
+def _in_whole_rollups(start: int, end: int, bucket: int, now: int, kept: KeptFrom) -> Range:
+    """The range, widened to whole rollups of the levels kept at its ends; it may end with now."""
     coarse = finest(max(start, 0), kept)
     start = floor(max(start, 0), coarse)
     if end < now:

@@ -72,8 +72,8 @@ class Journal:
 
         Raises AegisdError.
         """
-        self.directory = directory
-        self.max_bytes = max_bytes
+        self._directory = directory
+        self._max_bytes = max_bytes
         self.marks = Marks()
         self._now = now // SECOND_US  # when the last record was appended, for segments' marks
         self._full = False
@@ -110,7 +110,7 @@ class Journal:
         self._now = now
         marks = pack_moved(moved)
         size = record_bytes(marks, payload)
-        if self._full or self.bytes + size > self.max_bytes:
+        if self._full or self.bytes + size > self._max_bytes:
             self._full = True
             raise JournalFull
         if self._last.size >= SEGMENT_BYTES:
@@ -135,7 +135,7 @@ class Journal:
         out, which no event has.
         """
         previous_end = self.end
-        segment = segment_named(self.directory, max(self.end, self._segments[-1].first + 1))
+        segment = segment_named(self._directory, max(self.end, self._segments[-1].first + 1))
         head = self._head(segment, previous_end)
         self._last.begin(segment, head)
         self._add(segment, previous_end, head)
@@ -205,7 +205,7 @@ class Journal:
 
     @property
     def rewrites(self) -> int:
-        """How often the last segment's file was replaced: who reads it opens it again."""
+        """How often the last segment's file was replaced: then a reader opens it again."""
         return self._last.rewrites
 
     def mark_damaged(self, segment: Segment) -> bool:

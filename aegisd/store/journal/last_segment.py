@@ -22,7 +22,8 @@ syncs them as another file, and renames that over the old one.
 Invariants:
 
 1. ``_synced_size`` and the lengths of ``_unsynced`` add up to ``size``.
-2. The first ``records_synced`` of the ``records_appended`` records since the start are on the disk.
+2. The first ``records_synced`` of the ``records_appended`` records since the start are on the disk,
+   but for those not yet synced of a segment that was left since it is damaged.
 3. No file gets a second fdatasync after one that failed.
 
 Threads: trio's thread appends, begins segments and closes. ``sync`` runs in a thread of its own,
@@ -56,7 +57,7 @@ class LastSegment:
         """Records since the start, in whatever segment, and how many of them are on the disk."""
         self.suspect = False
         self.rewrites = 0
-        """How often the file was replaced by another: who reads it opens it again."""
+        """How often the file was replaced by another: then a reader opens it again."""
         self._file = _create(segment, head)
         self._enter(segment, head)
 

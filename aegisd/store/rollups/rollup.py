@@ -164,7 +164,7 @@ def requests_by_endpoint(blocks: Sequence[Block]) -> EventsByName | None:
     block = _of_kind(blocks, REQUEST)
     if block is None:
         return None
-    methods, paths = (_distinct(block.texts[name]) for name in ("method", "endpoint"))
+    methods, paths = (block.texts[name].distinct() for name in ("method", "endpoint"))
     width = len(paths.values)
     other = len(methods.values) * width
     groups = _by_name(block, methods.index.astype(np.int64) * width + paths.index, other)
@@ -196,7 +196,7 @@ def decisions_by_key(blocks: Sequence[Block]) -> EventsByName | None:
     block = _of_kind(blocks, RATE_LIMIT)
     if block is None:
         return None
-    names = _distinct(block.texts["key"])
+    names = block.texts["key"].distinct()
     other = len(names.values)
     groups = _by_name(block, names.index.astype(np.int64), other)
     counters = _count_decisions(block, groups)
@@ -213,10 +213,6 @@ def decisions_by_key(blocks: Sequence[Block]) -> EventsByName | None:
 
 def _timestamps(block: Block) -> Integers:
     return block.numbers["timestamp"].astype(np.int64, copy=False)
-
-
-def _distinct(text: Text) -> Text:
-    return text.distinct()
 
 
 def _with_other(text: Text, index: Integers) -> Text:

@@ -1,6 +1,6 @@
 """Upkeep of the database: folding, partitions ahead, retention, policy."""
 
-from aegisd.store.upkeep.maintenance import Maintainer, UpkeepFigures
+from aegisd.store.upkeep.maintainer import Maintainer, UpkeepFigures
 from aegisd.store.upkeep.policy import Policy, kept_from, put_policy, read_policy
 from aegisd.store.upkeep.retention import OldRows
 

@@ -1,7 +1,7 @@
-"""The duties of the upkeep: each fails alone, and is told once.
+"""The duties of the upkeep: each fails by itself, and is logged once.
 
-What fails keeps failing, mostly, until somebody mends it: a line tells it when it begins, one when
-its reason changes, one when it works again. How many fail now is a figure.
+A duty that fails mostly keeps failing until somebody mends it. It is logged when it begins to fail,
+when the reason changes, and when it works again. A figure tells how many fail now.
 """
 
 from collections import Counter
@@ -29,21 +29,25 @@ log = structlog.get_logger()
 
 
 class Duties:
-    """What fails now, and why."""
+    """Which duties fail now, and why.
+
+    A duty may be done for several objects, such as tables: each (``what``) fails by itself.
+    """
 
     def __init__(self, postgres: Postgres) -> None:
         self._postgres = postgres
         self._failing: dict[tuple[str, str], str] = {}
 
-    def counts(self) -> dict[str, int]:
-        """How many fail of each duty."""
+    def failures(self) -> dict[str, int]:
+        """How many objects fail, by duty."""
         counts = Counter(duty for duty, _ in self._failing)
         return {duty: counts[duty] for duty in DUTIES}
 
     def lines(self, *, admin: bool, away_is_told: bool = False) -> list[str]:
-        """What fails, a line each, for an admin with the reason.
+        """What fails, a line each; an admin is told the reason.
 
-        Of a database that is away the writer tells, but only once it has something to write.
+        ``away_is_told`` leaves out that the database is away: the writer tells it, too, once it has
+        something to write.
         """
         return [
             f"the database's upkeep fails ({' '.join(filter(None, key))})"
@@ -52,8 +56,8 @@ class Duties:
             if key != (DATABASE, "") or not away_is_told
         ]
 
-    def fails(self, duty: str, what: str = "") -> bool:
-        """Whether it failed the last time."""
+    def is_failing(self, duty: str, what: str = "") -> bool:
+        """Whether the duty failed when it was last tried."""
         return (duty, what) in self._failing
 
     async def attempt(
@@ -63,22 +67,23 @@ class Duties:
         work: Callable[[], Awaitable[T]],
         remedy: Callable[[], Awaitable[str]] | None = None,
     ) -> T | None:
-        """Do it; None where it failed. Raises DatabaseUnavailable where the database is away.
+        """Do ``work`` and return its result; None where it failed.
 
-        ``remedy`` tells what mends it, "" where it doesn't know.
+        Raises DatabaseUnavailable where the database is away. ``remedy`` tells what mends a
+        failure, "" where it doesn't know.
         """
         try:
             result = await work()
         except (DatabaseUnavailable, DataRefused) as error:
-            await self._postgres.fetch("SELECT 1")  # or all others would fail as well
+            await self._postgres.fetch("SELECT 1")  # away: that is no failure of this duty
             helps = "" if remedy is None else await remedy()
-            self.failed(duty, what, f"{error}; {helps}" if helps else str(error))
+            self.report_failure(duty, what, f"{error}; {helps}" if helps else str(error))
             return None
-        self.works(duty, what)
+        self.report_success(duty, what)
         return result
 
-    def failed(self, duty: str, what: str, why: str) -> None:
-        """Tell that it failed, unless that was told."""
+    def report_failure(self, duty: str, what: str, why: str) -> None:
+        """Note that a duty failed; log it, unless the same was logged before."""
         if self._failing.get((duty, what)) != why:
             self._failing[duty, what] = why
             log.warning(
@@ -87,16 +92,16 @@ class Duties:
                 why=why,
             )
 
-    def works(self, duty: str, what: str = "", **how: Any) -> None:
-        """Tell that it works again, if it failed."""
+    def report_success(self, duty: str, what: str = "", **details: Any) -> None:
+        """Note that a duty works; log it, if it failed before."""
         if self._failing.pop((duty, what), None) is not None:
-            log.info("the database's upkeep works again", **_named(duty, what), **how)
+            log.info("the database's upkeep works again", **_named(duty, what), **details)
 
-    def keep(self, duty: str, whats: set[str]) -> None:
-        """Of this duty there are only these: what is not among them has been mended."""
+    def retain(self, duty: str, whats: set[str]) -> None:
+        """Note that a duty has only these objects: another one that failed is gone, so mended."""
         for failing, what in [*self._failing]:
             if failing == duty and what not in whats:
-                self.works(duty, what)
+                self.report_success(duty, what)
 
 
 def _named(duty: str, what: str) -> dict[str, str]:

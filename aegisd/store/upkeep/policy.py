@@ -1,7 +1,8 @@
 """What is kept for how many days: one policy for all daemons that share a database.
 
-It stands in the table ``aegisd_policy`` by the keys of the configuration. Each daemon's
-configuration is only what it would have: were it to rule, the shortest of all would, unseen.
+It is in the table ``aegisd_policy``, by the keys of the configuration. A daemon's configuration
+only sets the policy where there is none yet. If each daemon went by its own, the one with the
+fewest days would remove everybody's rows.
 """
 
 from attrs import frozen
@@ -22,7 +23,7 @@ class Policy:
 
     @classmethod
     def of(cls, settings: Metrics) -> "Policy":
-        """What a configuration says."""
+        """The policy that a configuration has."""
         return cls(settings.retention_days, settings.alert_retention_days, settings.rollups)
 
     def by_key(self) -> dict[str, int]:
@@ -36,7 +37,7 @@ class Policy:
         }
 
     def with_days(self, days: dict[str, int]) -> "Policy":
-        """The same but for what ``days`` tells by key."""
+        """The same policy, with the ``days`` of some keys instead."""
         known = self.by_key() | {key: days[key] for key in self.by_key() if key in days}
         rows, alerts, *levels = known.values()
         return Policy(rows, alerts, Rollups(*map(Days, levels)))
@@ -53,7 +54,7 @@ class Policy:
 
 
 def differences(here: Policy, there: Policy) -> list[str]:
-    """What a configuration has otherwise than the database, a text each."""
+    """Where a configuration differs from the database's policy, a text each."""
     of_database = there.by_key()
     return [
         f"{key} is {days} here and {of_database[key]} there"
@@ -63,13 +64,13 @@ def differences(here: Policy, there: Policy) -> list[str]:
 
 
 async def read_policy(session: Session | Postgres, here: Policy) -> Policy | None:
-    """The database's; where it lacks a key, as here. None as long as there is none."""
+    """The database's policy, None if it has none; a key that it lacks is as ``here``."""
     found = await session.fetch("SELECT key, days FROM aegisd_policy")
     return here.with_days(dict(found)) if found else None
 
 
 async def put_policy(session: Session | Postgres, policy: Policy, *, anew: bool) -> None:
-    """Write the policy; without ``anew`` only what is not there yet."""
+    """Write the policy; without ``anew`` only the keys that are not there yet."""
     days = policy.by_key()
     conflict = "(key) DO UPDATE SET days = excluded.days" if anew else "DO NOTHING"
     await session.execute(
@@ -81,9 +82,10 @@ async def put_policy(session: Session | Postgres, policy: Policy, *, anew: bool)
 
 
 def level_days(settings: Rollups) -> dict[int, int]:
-    """For how many days each level is kept; the days are for good.
+    """For how many days each level is kept; days are kept for good and have no entry.
 
-    None goes before a finer one: where a range begins with the finer, it goes on with the coarser.
+    A level is kept at least as long as the finer ones: a range that begins with a finer level goes
+    on with the coarser one.
     """
     minutes = max(settings.minute_days, settings.ten_seconds_days)
     return {
@@ -94,7 +96,7 @@ def level_days(settings: Rollups) -> dict[int, int]:
 
 
 def kept_from(settings: Rollups, now: int) -> dict[int, int]:
-    """For each level from where on it is kept: whole days."""
+    """By level: from where on it is kept, the start of a day."""
     starts = {
         level: max(floor(now - kept * DAY * SECOND_US, DAY), 0)
         for level, kept in level_days(settings).items()

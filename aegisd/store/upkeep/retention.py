@@ -1,6 +1,7 @@
 """Removes what is too old: whole partitions, TimescaleDB's chunks, alerts that have ended.
 
-Nothing goes that was not announced ten minutes before and was due ever since; each goes alone.
+Each is announced ten minutes before it is removed, and must be due all the while. Each is removed
+by itself, so that one that fails keeps no other.
 """
 
 from collections.abc import Awaitable, Callable
@@ -16,10 +17,10 @@ from aegisd.store.database import Postgres
 from aegisd.store.schema import DAY, Partition, floor
 from aegisd.store.upkeep.duties import ALERTS, DROP, RETENTION, Duties
 from aegisd.store.upkeep.policy import Policy
-from aegisd.store.upkeep.timekeeping import LASTING_SECONDS, Announced
+from aegisd.store.upkeep.timekeeping import LASTING_SECONDS, Announcements
 
 SHOWN = 10
-"""Of what is announced in a line: the first time, a year's partitions may be due at once."""
+"""How many names an announcement has: at first, a year's partitions may be due at once."""
 
 _DEPENDENTS = (
     "SELECT DISTINCT regexp_replace(pg_describe_object(classid, objid, objsubid),"
@@ -43,7 +44,7 @@ class OldRows(Protocol):
 
 @frozen
 class Removal:
-    """Something that is due, by the name it is announced under; ``work`` tells whether it went."""
+    """Something to remove, announced by ``name``; ``work`` is False where it has to wait."""
 
     duty: str
     name: str
@@ -52,13 +53,13 @@ class Removal:
 
 
 class Retention:
-    """The removing."""
+    """Finds what is too old, announces it, and removes it."""
 
     def __init__(self, postgres: Postgres, duties: Duties, alerts: OldRows) -> None:
         self._postgres = postgres
         self._duties = duties
         self._alerts = alerts
-        self._announced = Announced()
+        self._announced = Announcements()
 
     async def clean_up(self, policy: Policy, now: int, steady: float) -> bool:
         """Remove what is too old at ``now``; False where some of it has to wait."""
@@ -75,11 +76,11 @@ class Retention:
                 continue
             due += found
             names = {removal.name for removal in found}
-            self._duties.keep(duty, {"", *names, *policy.of_tables()})  # the others are gone
+            self._duties.retain(duty, {"", *names, *policy.of_tables()})  # others are gone
         self._announce(due, steady)
         for removal in due:
-            ripe = self._announced.ripe(removal.name, steady)
-            gone = ripe and await self._duties.attempt(
+            lasted = self._announced.lasted(removal.name, steady)
+            gone = lasted and await self._duties.attempt(
                 removal.duty, removal.name, removal.work, removal.remedy
             )
             complete = complete and bool(gone)
@@ -95,7 +96,7 @@ class Retention:
             )
 
     async def _keep_policies(self, policy: Policy) -> bool:
-        """Tell TimescaleDB's own policies; False where one could not be told."""
+        """Set TimescaleDB's own policies; False where one could not be set."""
         complete = True
         policies = self._postgres.installation.retention_policies(policy.of_tables())
         for table, statements in policies.items():
@@ -127,7 +128,7 @@ class Retention:
         return dropped
 
     async def _dependents(self, partition: Partition) -> str:
-        """What to do about what depends on it."""
+        """What to do about the objects that depend on a partition."""
         found = [name for (name,) in await self._postgres.fetch(_DEPENDENTS, partition.name)]
         if not found:
             return ""
@@ -135,7 +136,7 @@ class Retention:
         return f"drop or change {', '.join(found)}, which {depend} on it"
 
     async def _chunks(self, policy: Policy, now: int) -> list[Removal]:
-        """What TimescaleDB's Apache edition doesn't remove by itself."""
+        """The chunks that TimescaleDB's Apache edition doesn't remove by itself."""
         installation = self._postgres.installation
         if not installation.leaves_chunks:
             return []
@@ -165,7 +166,7 @@ class Retention:
 
 
 def is_old(partition: Partition, policy: Policy, now: int) -> bool:
-    """Whether all of it is older than its table is kept."""
+    """Whether all of a partition is older than its table's rows are kept."""
     kept = policy.of_tables()[partition.table]
     return partition.end * DAY_US <= _kept_from(kept, now)
 

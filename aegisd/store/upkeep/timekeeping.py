@@ -1,9 +1,12 @@
-"""Which time the upkeep goes by, and what it may remove by it. Pure: times, in seconds, come in.
+"""Which time the upkeep goes by, and when it may remove something. Pure; times are in seconds.
 
-Ages go by the database's clock, which all daemons share. Two guards stand before it. A daemon whose
-own clock tells another time leaves the upkeep alone: one of the two is wrong, and who knows which.
-And what a clock says counts for removing only after it has said so for a while: a step ahead that
-is mended soon removes nothing.
+How old something is goes by the database's clock, which all daemons share. Two guards keep a wrong
+clock from removing anything:
+
+1. A daemon whose own clock is more than APART_SECONDS off the database's does no upkeep: one of the
+   two is wrong, and it cannot know which.
+2. A step ahead of the database's clock counts only after LASTING_SECONDS, so that one which is
+   mended soon removes nothing. What is due is announced as long before.
 """
 
 from collections import deque
@@ -12,51 +15,54 @@ from collections.abc import Iterable
 from attrs import define, field
 
 APART_SECONDS = 120.0
-"""How far two clocks may differ: where time is synchronised it is by less than a second."""
+"""How far two clocks may differ. Synchronised clocks differ by less than a second."""
 
 LASTING_SECONDS = 600.0
-"""How long a clock's step must last, and what is to be removed be announced, before it counts."""
+"""How long a step of the clock must last before it counts, and for how long something must have
+been announced and due before it is removed."""
 
 
-def ahead(database: float, before: float, after: float) -> float:
-    """How far our clock is ahead of the database's, which was read between two looks at ours.
+def seconds_ahead(database: float, before: float, after: float) -> float:
+    """How far this machine's clock is ahead of the database's; negative where it is behind.
 
-    A question that takes long is no difference: only what lies outside of the two looks counts.
+    This machine's clock said ``before`` and ``after`` the question. A database's time between the
+    two is no difference, however long the question took.
     """
     return max(before - database, 0.0) - max(database - after, 0.0)
 
 
 @define
-class Clock:
-    """The database's clock, as seen against a steady one."""
+class DatabaseClock:
+    """The database's clock, seen against the steady one."""
 
     _seen: deque[tuple[float, float]] = field(factory=deque)
+    """Steady time of each reading, and how far the database's clock was ahead of steady time."""
 
     def observe(self, now: float, steady: float) -> None:
-        """The database's clock said ``now``."""
+        """Note that the database's clock said ``now``."""
         self._seen.append((steady, now - steady))
         while len(self._seen) > 1 and self._seen[1][0] <= steady - LASTING_SECONDS:
             self._seen.popleft()
 
     def settled(self, steady: float) -> float:
-        """The time to remove by: the least that the clock's readings of the last while come to."""
+        """The time to remove by: the earliest by any reading of the last LASTING_SECONDS."""
         return steady + min(lead for _, lead in self._seen)
 
 
 @define
-class Announced:
-    """What is due to be removed, and since when that is known."""
+class Announcements:
+    """What is due to be removed, and since when it has been due (steady time)."""
 
     _since: dict[str, float] = field(factory=dict)
 
     def announce(self, due: Iterable[str], steady: float) -> list[str]:
-        """Note what is due now, and forget what no longer is; return what is new."""
+        """Note what is due now, and forget all else; return what was not due before."""
         found = list(due)
         new = [name for name in found if name not in self._since]
         self._since = {name: self._since.get(name, steady) for name in found}
         return new
 
-    def ripe(self, name: str, steady: float) -> bool:
-        """Whether it was announced long enough ago, and due ever since."""
+    def lasted(self, name: str, steady: float) -> bool:
+        """Whether it was announced LASTING_SECONDS ago, and has been due ever since."""
         since = self._since.get(name)
         return since is not None and steady - since >= LASTING_SECONDS

@@ -45,8 +45,5 @@ class Sampler:
         chosen = block.take(kept)
         weight = np.where(failed[kept], 1.0, self.weight)
         # values that no row has any more would fill the memory that waiting blocks share
-        texts = {
-            name: text.used() if len(text.values) > chosen.size else text
-            for name, text in chosen.texts.items()
-        }
+        texts = {name: text.compact() for name, text in chosen.texts.items()}
         return Block(block.kind, chosen.size, chosen.numbers | {"weight": weight}, texts)

@@ -9,7 +9,7 @@ from typing import Any
 
 from attrs import frozen
 
-from aegisd.store.history import Exact, History, Kept, Range, earliest
+from aegisd.store.history import ExactHistory, History, KeptFrom, Range, earliest
 from aegisd.times import rfc3339
 from aegisd.web import views
 from aegisd.web.answers.parameters import is_exact, limit_of, node_of, range_of
@@ -35,9 +35,9 @@ class HistoryAnswers:
     def __init__(
         self,
         history: History,
-        exact: Exact,
+        exact: ExactHistory,
         now: Callable[[], int],
-        kept_from: Callable[[int], Kept],
+        kept_from: Callable[[int], KeptFrom],
     ) -> None:
         self._history = history
         self._exact = exact
@@ -92,7 +92,7 @@ class HistoryAnswers:
         node = node_of(request)
         return _Question(now, range_of(request, now, self._kept_from(now), names=names), node)
 
-    def _source(self, request: Request) -> History | Exact:
+    def _source(self, request: Request) -> History | ExactHistory:
         return self._exact if is_exact(request) else self._history
 
 

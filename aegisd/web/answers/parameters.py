@@ -2,7 +2,7 @@
 
 from aegisd.events.protocol import MILLISECONDS_ABOVE
 from aegisd.events.units import MILLISECOND_US, SECOND_US
-from aegisd.store.history import NAMED_RANGES, Kept, Range, named_range, range_between
+from aegisd.store.history import NAMED_RANGES, KeptFrom, Range, named_range, range_between
 from aegisd.times import parse_rfc3339
 from aegisd.web.http import Request, bad_request
 
@@ -36,7 +36,7 @@ def is_exact(request: Request) -> bool:
     return exact == "true"
 
 
-def range_of(request: Request, now: int, kept: Kept, *, names: bool = False) -> Range:
+def range_of(request: Request, now: int, kept: KeptFrom, *, names: bool = False) -> Range:
     """The range that is asked for, by ``range`` or by ``from`` and ``to``.
 
     ``kept`` says what is kept of each level; ``names`` is for a list of endpoints or keys.

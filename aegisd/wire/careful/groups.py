@@ -22,7 +22,7 @@ Groups = dict[tuple[str, tuple[Any, ...]], tuple[list[Any], list[int]]]
 
 
 def group_events(opened: OpenedMessages) -> Groups:
-    """The groups of all events; what is no event is refused.
+    """The groups of all events; anything that is no event is refused.
 
     A group's events are not in the order of arrival: those whose envelope names the kind come
     apart from those that name it themselves.

@@ -1,4 +1,4 @@
-"""Events that say in their paths which they are."""
+"""Events with a number each, in their paths."""
 
 from store.databases import block
 
@@ -7,7 +7,7 @@ from aegisd.store.backlog.batch import Batch
 
 
 def numbered(first: int, count: int) -> Block:
-    """Requests that tell their numbers in their paths."""
+    """Requests with the paths ``/first``, ``/first + 1`` and so on."""
     return block("request", [{"path": f"/{number}"} for number in range(first, first + count)])
 
 

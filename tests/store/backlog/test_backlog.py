@@ -41,7 +41,7 @@ def append_durably(backlog: Backlog, blocks: list[Block], moved: dict[str, int])
 
 
 def lost_by(backlog: Backlog) -> int:
-    """Events that were accepted, and found no room or can't be read any more."""
+    """Events that found no room or can't be read any more."""
     return backlog.figures.no_room + backlog.figures.lost_with_files
 
 
@@ -167,7 +167,7 @@ def test_events_appended_while_a_gap_is_read_come_after_it(
 
 @pytest.fixture
 def room_for_three(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In memory, for records of ten."""
+    """Memory has room for three records of ten events."""
     monkeypatch.setattr(backlog_module, "MAX_BUFFERED_BYTES", 3 * numbered(100, 10).nbytes)
 
 
@@ -200,7 +200,7 @@ def test_no_gap_while_memory_holds_all(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("room_for_three")
 def test_gaps_are_told_with_when_their_first_event_came(tmp_path: Path) -> None:
-    """Before it is read, while it is, and behind it when there was room again."""
+    """Before a gap is read, while it is, and for a second gap behind it."""
     with ticking(tmp_path) as backlog:
         append_tens(backlog, 6)
         assert backlog.unbuffered() == [(60, 4)]
@@ -280,7 +280,7 @@ def test_failing_and_recovering_journal_are_each_logged_once(
 def test_first_record_after_restart_in_memory_alone_comes_out(
     tmp_path: Path, unwritable: Callable[[Journal], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Before it is a gap between positions, and behind it are events on disk alone."""
+    """Before it are positions without events, and behind it events in the journal alone."""
     with waiting(tmp_path) as backlog:
         backlog.append([numbered(0, 3)])
     monkeypatch.setattr(backlog_module, "MAX_BUFFERED_BYTES", numbered(0, 3).nbytes)
@@ -315,7 +315,7 @@ def test_events_in_memory_alone_are_counted_as_lost_after_a_crash(
 
 @pytest.fixture
 def unwritable() -> Iterator[Callable[[Journal], None]]:
-    """Lets a journal fail to write, and write again, by the limit to the size of files."""
+    """Makes the journal fail to write, and write again, by the limit to the size of files."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
 
     def turn(journal: Journal) -> None:
@@ -334,7 +334,7 @@ def unwritable() -> Iterator[Callable[[Journal], None]]:
 def test_events_behind_damage_are_counted_as_lost_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damaged: int
 ) -> None:
-    """However often it is looked at; and what stands before is kept until it is committed."""
+    """However often it is read; and what stands before is kept until it is committed."""
     monkeypatch.setattr(journal_module, "SEGMENT_BYTES", 1000)
     monkeypatch.setattr(backlog_module, "MAX_BUFFERED_BYTES", 0)
     with waiting(tmp_path) as backlog:
@@ -374,7 +374,7 @@ def test_missing_segment_is_counted_as_lost(
 
 
 def test_lost_events_do_not_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Else who waits for the last of them would wait for ever."""
+    """Else the daemon would wait for ever for the last of them to be written."""
     monkeypatch.setattr(backlog_module, "MAX_BUFFERED_BYTES", 0)
     with capture_logs(), waiting(tmp_path) as backlog:
         backlog.append([numbered(0, 10)])
@@ -399,7 +399,7 @@ def test_damage_costs_no_event_in_memory(tmp_path: Path) -> None:
 
 
 def test_unreadable_payload_is_counted_as_lost_and_passed_over(tmp_path: Path) -> None:
-    """As one that a later release has written."""
+    """As a payload that a later release wrote."""
     with opened(tmp_path) as journal:
         add(journal, pack_blocks([numbered(0, 5)]), b"\xc1", events=5)
         add(journal, pack_blocks([numbered(10, 5)]), events=5)
@@ -457,7 +457,7 @@ class World:
     def step(self, what: str, number: int) -> None:
         match what:
             case "append" | "append durably":
-                self.journal.max_bytes = 0 if self.failing else 2**40
+                self.journal._max_bytes = 0 if self.failing else 2**40
                 self._append(number, durably=what == "append durably")
             case "look":
                 waits = [n for n in self.accepted if n not in self.committed]

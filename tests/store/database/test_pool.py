@@ -45,7 +45,7 @@ from aegisd.store.database.postgres import (
     Postgres,
     open_postgres,
 )
-from aegisd.store.history.exact import Exact
+from aegisd.store.history.exact import ExactHistory
 from aegisd.store.history.history import History
 from aegisd.store.history.ranges import Range
 
@@ -54,9 +54,9 @@ WAITING_FOR_LOCKS = "SELECT count(*)::int FROM pg_locks WHERE NOT granted"
 
 
 @pytest.fixture
-async def exact(dsn: str, empty_backlog: Backlog) -> AsyncIterator[Exact]:
+async def exact(dsn: str, empty_backlog: Backlog) -> AsyncIterator[ExactHistory]:
     async with database(dsn) as postgres:
-        yield Exact(postgres, empty_backlog, NODE)
+        yield ExactHistory(postgres, empty_backlog, NODE)
 
 
 @asynccontextmanager
@@ -68,7 +68,7 @@ async def raw_rows_locked(dsn: str) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def slow_questions(exact: Exact, dsn: str, count: int) -> AsyncIterator[trio.Nursery]:
+async def slow_questions(exact: ExactHistory, dsn: str, count: int) -> AsyncIterator[trio.Nursery]:
     """Ask so many slow questions; the first one waits for a lock. They end with the block."""
     async with raw_rows_locked(dsn), trio.open_nursery() as nursery:
         for _ in range(count):
@@ -81,7 +81,7 @@ async def slow_questions(exact: Exact, dsn: str, count: int) -> AsyncIterator[tr
 
 @bounded
 async def test_slow_question_is_refused_at_once_when_the_queue_is_full(
-    dsn: str, exact: Exact
+    dsn: str, exact: ExactHistory
 ) -> None:
     postgres = exact._postgres
     await write(postgres, requests())
@@ -95,7 +95,7 @@ async def test_slow_question_is_refused_at_once_when_the_queue_is_full(
 
 @bounded
 async def test_slow_questions_hold_up_no_quick_question_fold_or_alert(
-    dsn: str, tmp_path: Path, exact: Exact
+    dsn: str, tmp_path: Path, exact: ExactHistory
 ) -> None:
     postgres = exact._postgres
     await begin(postgres, NOON - DAY)
@@ -141,7 +141,7 @@ async def questions_held(
 
 
 @bounded
-async def test_cancelled_question_leaves_the_queue(dsn: str, exact: Exact) -> None:
+async def test_cancelled_question_leaves_the_queue(dsn: str, exact: ExactHistory) -> None:
     postgres = exact._postgres
     await write(postgres, requests())
     async with slow_questions(exact, dsn, MAX_SLOW_WAITING) as nursery:
@@ -157,7 +157,7 @@ async def test_cancelled_question_leaves_the_queue(dsn: str, exact: Exact) -> No
 
 @bounded
 async def test_cancelled_question_ends_its_statement_in_the_server(
-    dsn: str, monkeypatch: pytest.MonkeyPatch, exact: Exact
+    dsn: str, monkeypatch: pytest.MonkeyPatch, exact: ExactHistory
 ) -> None:
     """Otherwise clients that ask and leave could have any number of statements running."""
     monkeypatch.setattr(pool, "READ_SECONDS", 10_000)
@@ -173,7 +173,7 @@ async def test_cancelled_question_ends_its_statement_in_the_server(
 
 @bounded
 async def test_question_waits_for_a_place_no_longer_than_its_time_limit(
-    dsn: str, monkeypatch: pytest.MonkeyPatch, exact: Exact
+    dsn: str, monkeypatch: pytest.MonkeyPatch, exact: ExactHistory
 ) -> None:
     postgres = exact._postgres
     await write(postgres, requests())
@@ -186,7 +186,7 @@ async def test_question_waits_for_a_place_no_longer_than_its_time_limit(
 
 
 @bounded
-async def test_both_parts_of_an_exact_answer_see_one_state(dsn: str, exact: Exact) -> None:
+async def test_both_parts_of_an_exact_answer_see_one_state(dsn: str, exact: ExactHistory) -> None:
     """A denial committed after the requests were counted is not counted."""
     found: list[Any] = []
     decision = "INSERT INTO rate_limit_metrics (timestamp, key, allowed, node)"

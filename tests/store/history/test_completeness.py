@@ -25,7 +25,7 @@ from aegisd.events.block import Block
 from aegisd.events.units import SECOND_US
 from aegisd.store.backlog import backlog as backlog_module
 from aegisd.store.database.postgres import Session
-from aegisd.store.history.exact import Exact
+from aegisd.store.history.exact import ExactHistory
 from aegisd.store.history.figures import Answer, earliest
 from aegisd.store.history.history import History
 from aegisd.store.history.ranges import Range
@@ -74,7 +74,7 @@ async def written(storage: Storage) -> None:
 
 
 @bounded
-async def test_answers_are_complete_until_what_memory_has_no_room_for_came(
+async def test_answer_is_complete_until_the_first_event_that_memory_had_no_room_for(
     dsn: str, tmp_path: Path, clocks: Callable[[], tuple[float, float]]
 ) -> None:
     async with (
@@ -103,12 +103,12 @@ async def test_answers_are_complete_until_what_memory_has_no_room_for_came(
 
 
 @bounded
-async def test_exact_answers_are_complete_until_the_oldest_that_waits_came(
+async def test_exact_answer_is_complete_until_the_oldest_waiting_event(
     dsn: str, tmp_path: Path, clocks: Callable[[], tuple[float, float]]
 ) -> None:
     async with database(dsn) as postgres, storage_in(tmp_path, postgres, clocks=clocks) as storage:
         await postgres.prepare()
-        exact = Exact(postgres, storage.backlog, NODE)
+        exact = ExactHistory(postgres, storage.backlog, NODE)
         for _ in range(2):
             storage.append(entry())
         for ask in (exact.totals, exact.latency):
@@ -119,7 +119,7 @@ async def test_exact_answers_are_complete_until_the_oldest_that_waits_came(
 
 
 @bounded
-async def test_what_is_read_into_memory_while_a_question_runs_is_not_told_as_counted(
+async def test_events_read_into_memory_during_a_question_do_not_count_as_answered(
     dsn: str,
     tmp_path: Path,
     clocks: Callable[[], tuple[float, float]],
@@ -153,6 +153,6 @@ async def test_what_is_read_into_memory_while_a_question_runs_is_not_told_as_cou
     assert (totals.figures.requests, totals.complete_until) == (50, None)
 
 
-def test_the_earliest_of_times_passes_over_those_that_are_none() -> None:
+def test_earliest_moment_ignores_none() -> None:
     assert earliest(None, 3, 2, None) == 2
     assert earliest(None, None) is None

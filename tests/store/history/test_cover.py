@@ -29,7 +29,7 @@ def progresses(draw: st.DrawFn) -> Progress:
 
 
 def closed(level: int, progress: Progress) -> float:
-    return {HOUR: progress.hours, DAY: progress.days}.get(level, float("inf"))
+    return {HOUR: progress.hours_closed, DAY: progress.days_closed}.get(level, float("inf"))
 
 
 @settings(deadline=None, max_examples=500)

@@ -13,9 +13,9 @@ from store.databases import DAY, NODE, NOON, ask, block, database, requests, wri
 from aegisd.events.units import DAY_SECONDS, SECOND_US
 from aegisd.store.backlog.backlog import Backlog
 from aegisd.store.database.postgres import Postgres
-from aegisd.store.history.exact import Exact
+from aegisd.store.history.exact import ExactHistory
 from aegisd.store.history.figures import Latency, Totals
-from aegisd.store.history.ranges import Range, between, named
+from aegisd.store.history.ranges import Range, named_range, range_between
 from aegisd.store.schema.levels import FINE
 
 NODES = ("a", "b", 'it\'s "c"')
@@ -55,16 +55,16 @@ RANGES = [
     Range(NOON - 2 * DAY, NOON + DAY, 86_400),
     Range(NOON - 6 * 60 * MINUTE, NOON, 300),
     Range(NOON - DAY + 1, NOON - DAY + 7 * MINUTE, 60),
-    between(NOON - 20 * 60 * MINUTE - 12_345, NOON + 777, NOON + DAY, KEPT),
-    named("24h", NOON, KEPT),
+    range_between(NOON - 20 * 60 * MINUTE - 12_345, NOON + 777, NOON + DAY, KEPT),
+    named_range("24h", NOON, KEPT),
 ]
 
 
 @pytest.fixture
-async def exact(dsn: str, empty_backlog: Backlog) -> AsyncIterator[Exact]:
+async def exact(dsn: str, empty_backlog: Backlog) -> AsyncIterator[ExactHistory]:
     async with database(dsn) as postgres:
         await store(postgres, dsn, ROWS)
-        yield Exact(postgres, empty_backlog, NODE)
+        yield ExactHistory(postgres, empty_backlog, NODE)
 
 
 async def store(postgres: Postgres, dsn: str, made: list[Row]) -> None:
@@ -133,14 +133,14 @@ def by_bucket(range_: Range, node: str | None) -> dict[int, list[Row]]:
 
 
 @bounded
-async def test_answers_are_those_of_the_rows(exact: Exact) -> None:
+async def test_exact_answers_equal_those_computed_from_the_rows(exact: ExactHistory) -> None:
     for range_ in RANGES:
         for node in (None, *NODES, "nowhere"):
             await same_totals(exact, range_, node)
             await same_series(exact, range_, node)
 
 
-async def same_totals(exact: Exact, range_: Range, node: str | None) -> None:
+async def same_totals(exact: ExactHistory, range_: Range, node: str | None) -> None:
     made = chosen(range_, node)
     totals = (await exact.totals(range_, node)).figures
     assert totals.requests == weight(made)
@@ -149,7 +149,7 @@ async def same_totals(exact: Exact, range_: Range, node: str | None) -> None:
     assert totals.latency == latency(made)
 
 
-async def same_series(exact: Exact, range_: Range, node: str | None) -> None:
+async def same_series(exact: ExactHistory, range_: Range, node: str | None) -> None:
     buckets = by_bucket(range_, node)
     assert set(buckets) <= set(range_.bucket_starts())
     assert (await exact.latency(range_, node)).figures == {
@@ -162,7 +162,7 @@ async def test_a_range_holds_its_start_and_not_its_end(dsn: str, empty_backlog: 
     async with database(dsn) as postgres:
         moments = [NOON - 1, NOON, NOON + 1, NOON + 10 * SECOND_US - 1, NOON + 10 * SECOND_US]
         await write(postgres, block("request", [{"timestamp": m} for m in moments]))
-        exact = Exact(postgres, empty_backlog, NODE)
+        exact = ExactHistory(postgres, empty_backlog, NODE)
         for end, inside in ((0, 3), (1, 4)):
             range_ = Range(NOON, NOON + 10 * SECOND_US + end, 10)
             assert (await exact.totals(range_, None)).figures.requests == inside
@@ -174,7 +174,7 @@ async def test_an_empty_range_has_no_figures(dsn: str, empty_backlog: Backlog) -
     nothing = Latency(None, None, None, None)
     async with database(dsn) as postgres:
         await write(postgres, requests(timestamp=NOON - 1))
-        exact = Exact(postgres, empty_backlog, NODE)
+        exact = ExactHistory(postgres, empty_backlog, NODE)
         assert (await exact.totals(range_, None)).figures == Totals(0, 0, 0, 0, nothing)
         assert (await exact.latency(range_, None)).figures == {}
 
@@ -184,6 +184,6 @@ async def test_denials_are_counted(dsn: str, empty_backlog: Backlog) -> None:
     decisions = [{"allowed": i % 3 > 0, "timestamp": NOON + i * SECOND_US} for i in range(30)]
     async with database(dsn) as postgres:
         await write(postgres, block("rate_limit", decisions))
-        exact = Exact(postgres, empty_backlog, NODE)
+        exact = ExactHistory(postgres, empty_backlog, NODE)
         assert (await exact.totals(Range(NOON, NOON + 9 * SECOND_US, 10), None)).figures.denied == 3
         assert (await exact.totals(Range(NOON, NOON + MINUTE, 10), "elsewhere")).figures.denied == 0

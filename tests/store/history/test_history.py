@@ -47,7 +47,7 @@ from aegisd.store.history.figures import (
     Totals,
 )
 from aegisd.store.history.history import History
-from aegisd.store.history.ranges import NAMED, Range, between, named
+from aegisd.store.history.ranges import NAMED_RANGES, Range, named_range, range_between
 from aegisd.store.schema.levels import FINE, ceil, floor
 from aegisd.store.storage import Storage
 from aegisd.store.upkeep.policy import kept_from
@@ -61,12 +61,12 @@ SPANS = (5 * MINUTE, HOUR, DAY, 7 * DAY, 32 * DAY)
 FOLDED_AT = [NOW - ago for ago in (31 * DAY, 20 * DAY, 8 * DAY, DAY, 3 * HOUR, HOUR, 10 * MINUTE)]
 
 RANGES = [
-    *(named(name, NOW, KEPT) for name in NAMED),
-    between(NOW - 20 * HOUR - 12_345, NOW - 3 * HOUR + 777, NOW, KEPT),
-    between(NOW - 3 * MINUTE, NOW + 2 * MINUTE, NOW, KEPT),
-    between(NOW - 9 * DAY, NOW - 8 * DAY, NOW, KEPT),
-    between(NOW - 31 * DAY, NOW - 31 * DAY + 1, NOW, KEPT),
-    between(NOW - 10 * 365 * DAY, NOW, NOW, KEPT),
+    *(named_range(name, NOW, KEPT) for name in NAMED_RANGES),
+    range_between(NOW - 20 * HOUR - 12_345, NOW - 3 * HOUR + 777, NOW, KEPT),
+    range_between(NOW - 3 * MINUTE, NOW + 2 * MINUTE, NOW, KEPT),
+    range_between(NOW - 9 * DAY, NOW - 8 * DAY, NOW, KEPT),
+    range_between(NOW - 31 * DAY, NOW - 31 * DAY + 1, NOW, KEPT),
+    range_between(NOW - 10 * 365 * DAY, NOW, NOW, KEPT),
 ]
 
 
@@ -265,7 +265,9 @@ async def arrive(postgres: Postgres, storage: Storage, events: list[Event]) -> N
 
 @pytest.mark.parametrize("rate", [1.0, 0.2])
 @bounded
-async def test_answers_are_those_of_the_events(dsn: str, tmp_path: Path, rate: float) -> None:
+async def test_answers_equal_those_computed_from_the_events(
+    dsn: str, tmp_path: Path, rate: float
+) -> None:
     """Folded and not, committed and not, from three nodes whose clocks are minutes apart."""
     events = generated(1500, seed=7460)
     sampling = Sampling(enabled=rate < 1, rate=Share(rate))
@@ -377,7 +379,7 @@ async def test_an_empty_range_has_no_figures(dsn: str, tmp_path: Path) -> None:
 
 
 @bounded
-async def test_of_names_that_tie_the_first_ones_are_shown_wherever_they_stand(
+async def test_names_that_tie_rank_alphabetically_whether_stored_or_waiting(
     dsn: str, tmp_path: Path
 ) -> None:
     names = ["a", "B", "é", "~", "Z", "_", "aa", "A"]
@@ -393,9 +395,7 @@ async def test_of_names_that_tie_the_first_ones_are_shown_wherever_they_stand(
 
 
 @bounded
-async def test_sums_over_many_days_may_pass_what_a_bin_of_one_holds(
-    dsn: str, tmp_path: Path
-) -> None:
+async def test_sums_over_many_days_may_exceed_a_stored_bin(dsn: str, tmp_path: Path) -> None:
     """Ten million requests a second, all of one duration, are 864 thousand million a day."""
     range_ = Range((NOON // DAY - 2) * DAY, NOON // DAY * DAY, 20 * 86_400)
     async with database(dsn) as postgres:
@@ -437,7 +437,7 @@ async def test_sums_over_many_days_may_pass_what_a_bin_of_one_holds(
     ],
 )
 @bounded
-async def test_a_schema_that_was_changed_by_hand_is_told_in_one_line(
+async def test_schema_changed_by_hand_is_reported_in_one_line(
     dsn: str, tmp_path: Path, spoil: str, why: str
 ) -> None:
     async with database(dsn) as postgres:
@@ -451,9 +451,7 @@ async def test_a_schema_that_was_changed_by_hand_is_told_in_one_line(
 
 
 @bounded
-async def test_who_was_heard_of_in_the_last_five_minutes_is_present(
-    dsn: str, tmp_path: Path
-) -> None:
+async def test_reports_of_the_last_five_minutes_count_as_present(dsn: str, tmp_path: Path) -> None:
     async with database(dsn) as postgres:
         backends = [
             {"backend_name": "up", "status": "unhealthy", "timestamp": NOON - 9},
@@ -475,7 +473,7 @@ async def test_who_was_heard_of_in_the_last_five_minutes_is_present(
 
 
 @bounded
-async def test_reports_that_wait_are_of_who_is_present(dsn: str, tmp_path: Path) -> None:
+async def test_waiting_reports_count_as_present(dsn: str, tmp_path: Path) -> None:
     """The latest report counts, be it committed or not, of this node or another."""
     async with database(dsn) as postgres, storage_in(tmp_path, postgres) as storage:
         stored = [("s", 10, -30), ("t", 20, -30), (None, 3, -30)]
@@ -503,7 +501,7 @@ async def test_reports_that_wait_are_of_who_is_present(dsn: str, tmp_path: Path)
 
 
 @bounded
-async def test_sums_of_connections_may_pass_64_bits(dsn: str, tmp_path: Path) -> None:
+async def test_sums_of_connections_may_exceed_64_bits(dsn: str, tmp_path: Path) -> None:
     systems = [{"source": s, "active_connections": 2**63 - 1, "timestamp": NOON - 1} for s in "ab"]
     async with database(dsn) as postgres:
         await write(postgres, block("system", systems))

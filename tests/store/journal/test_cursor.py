@@ -80,7 +80,7 @@ def test_cursor_reads_on_in_a_rewritten_file(
 
 
 def test_changed_byte_in_a_middle_segment_costs_the_records_behind_it(three_segments: Path) -> None:
-    """At every byte: what is before in the file and all other files are read, the rest is told."""
+    """For each byte: the records before it and all other files are read, and one line is logged."""
     middle = files(three_segments)[1]
     whole = middle.read_bytes()
     for offset in range(len(whole)):
@@ -116,7 +116,7 @@ def test_damage_in_a_segment_without_events_costs_no_record(
     three_segments: Path, offset: int
 ) -> None:
     with capture_logs(), opened(three_segments) as journal:
-        flip_byte(files(three_segments)[-1], offset)  # it has no events yet
+        flip_byte(files(three_segments)[-1], offset)  # no event was appended to it yet
         assert payloads(journal) == numbered_payloads(range(10))
         add(journal, b"more")
         assert payloads(journal) == [*numbered_payloads(range(10)), b"more"]
@@ -157,7 +157,7 @@ def test_segment_deleted_while_open_leaves_the_others(three_segments: Path, miss
 def test_file_that_cannot_be_opened_now_is_read_later(
     three_segments: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As with too many files open: it is not damaged."""
+    """As where too many files are open: it is not marked as damaged."""
     with capture_logs() as logs, opened(three_segments) as journal:
         cursor = Cursor(journal, 0)
         first = cursor.next()

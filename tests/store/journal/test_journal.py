@@ -54,7 +54,7 @@ def test_skipped_positions_have_no_record(tmp_path: Path) -> None:
 def test_records_without_events_fill_segments_with_names_of_their_own(
     tmp_path: Path, small_segments: None
 ) -> None:
-    """Heartbeats and duplicates hold none; the next segment has a name of its own all the same."""
+    """Heartbeats and duplicates have no events; two segments never get the same name."""
     with opened(tmp_path) as journal:
         for seq in range(50):
             journal.append(0, b"", {(UID, "a"): seq}, SECOND)
@@ -210,7 +210,7 @@ def test_full_journal_refuses_until_a_segment_is_deleted(tmp_path: Path) -> None
         journal.trim(0)
         with pytest.raises(JournalFull):
             add(journal, b"b")
-        journal.skip(3)  # what comes meanwhile, in memory alone
+        journal.skip(3)  # events that memory alone has
         journal.trim(1)
         journal.skip(5)
         journal.trim(4)

@@ -25,7 +25,7 @@ from aegisd.store.journal.journal import Journal
 
 
 class ContestedLock:
-    """A lock of the segment's, whose next user comes as soon as it is free."""
+    """A lock that the next user takes as soon as it is free."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -76,7 +76,7 @@ def test_segment_is_synced_before_the_next_begins(
 
 
 def test_sync_in_a_thread_never_counts_later_records(tmp_path: Path, small_segments: None) -> None:
-    """Nor does it hold up who appends, nor leave a file open."""
+    """It does not hold up appends, and leaves no file open."""
     with opened(tmp_path) as journal:
         add(journal, b"x")
         journal.sync()
@@ -134,7 +134,7 @@ def test_records_of_a_failed_sync_count_only_after_a_rewrite(
         add(journal, b"three")
         journal.sync()
         assert (journal.records_synced, journal._last.suspect) == (3, False)
-        # the kernel takes the first file for written, whatever happened to it
+        # for the first file, fdatasync would succeed without the data
         assert before not in inodes
         add(journal, b"four")
         assert payloads(journal) == [b"one", b"two", b"three", b"four"]
@@ -145,7 +145,7 @@ def test_records_of_a_failed_sync_count_only_after_a_rewrite(
 def test_segment_of_a_failed_sync_is_rewritten_before_the_next_begins(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The kernel tells a fault once: the next call would take what is lost for written."""
+    """The kernel reports a failed write once: a second fdatasync would succeed without the data."""
     failing = [errno.EIO, errno.ENOSPC]
     inodes: list[int] = []
     fdatasync = os.fdatasync
@@ -167,7 +167,7 @@ def test_segment_of_a_failed_sync_is_rewritten_before_the_next_begins(
         monkeypatch.setattr(os, "fdatasync", sometimes)
         with pytest.raises(OSError, match="Input/output"):
             journal.sync()
-        # the page cache may have let it go, too
+        # the page cache may have dropped it too
         file.write_bytes(whole[: whole.index(b"three")] + bytes(5))
         monkeypatch.setattr(journal_module, "SEGMENT_BYTES", 1)
         with pytest.raises(OSError, match="No space"):
@@ -186,7 +186,7 @@ def test_segment_of_a_failed_sync_is_rewritten_before_the_next_begins(
 def test_rewrite_while_a_segment_begins_replaces_its_own_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The syncing thread may come in wherever the lock is free."""
+    """The syncing thread may take the lock whenever it is free."""
     with opened(tmp_path) as journal:
         add(journal, b"one", b"two")
         (first,) = files(tmp_path)
@@ -281,7 +281,7 @@ def test_full_disk_raises_and_keeps_no_part_of_a_record(
             with pytest.raises(OSError, match="No space left"):
                 add(journal, bytes(400_000), a=10**6)
         assert (journal.end, journal.bytes) == (end, bytes_)
-        assert bytes_ == sum(file.stat().st_size for file in files(journal.directory))
+        assert bytes_ == sum(file.stat().st_size for file in files(small_disk / "journal"))
         assert marks_of(journal, "a") == {"a": len(made)}
         assert payloads(journal) == made
 
@@ -303,12 +303,12 @@ def test_full_disk_takes_records_after_trim(
         for _ in range(3):
             assert len(fill(journal, 5000)) > 50
             journal.trim(journal.end)
-            journal.sync()  # which closes the files
+            journal.sync()
         add(journal, b"last")
 
 
 def test_write_cut_short_is_taken_back(tmp_path: Path) -> None:
-    """A limit to the size of files does what a full disk may: a part is written."""
+    """A limit to the size of files does what a full disk may do: only a part is written."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     with opened(tmp_path) as journal:
         add(journal, b"one")
@@ -327,7 +327,7 @@ def test_write_cut_short_is_taken_back(tmp_path: Path) -> None:
 
 
 def fill(journal: Journal, size: int) -> list[bytes]:
-    """Append until the disk is full; what was appended."""
+    """Append until the disk is full; return what was appended."""
     made = []
     for number in range(10_000):
         payload = b"%06d" % number + bytes(size)

@@ -80,7 +80,7 @@ def test_second_process_is_refused_with_the_pid_of_the_first(tmp_path: Path) -> 
             with pytest.raises(AegisdError, match=rf"in use by process {other.pid}; stop it"):
                 Journal(tmp_path, 2**30, 0)
         other.kill()
-    with opened(tmp_path) as journal:  # who is gone holds nothing
+    with opened(tmp_path) as journal:  # a dead process holds no lock
         assert payloads(journal) == [b"of the other"]
         journal.append(1, b"ours", {}, SECOND)
         with pytest.raises(AegisdError, match=rf"in use by process {os.getpid()};"):
@@ -139,7 +139,7 @@ def test_restart_keeps_marks(tmp_path: Path, small_segments: None) -> None:
 
 
 def test_record_cut_short_at_the_end_is_cut_off(tmp_path: Path) -> None:
-    """At every byte; what was before is there, and it goes on."""
+    """For each byte: the records before it are kept, and appends go on."""
     whole = tmp_path / "whole"
     with opened(whole) as journal:
         add(journal, b"one", b"two", a=1)
@@ -166,7 +166,7 @@ def test_record_cut_short_at_the_end_is_cut_off(tmp_path: Path) -> None:
 
 
 def test_segment_torn_at_its_beginning_leaves_the_one_before(three_segments: Path) -> None:
-    """At every byte of its head; the one before tells the marks."""
+    """For each byte of its beginning: the marks come from the segment before."""
     last = files(three_segments)[-1]
     begun = last.read_bytes()[: HEAD_BYTES + HEADER_BYTES]
     for size in range(len(begun)):
@@ -272,7 +272,7 @@ def test_emptied_directory_is_another_journal(three_segments: Path) -> None:
 
 
 def own(directory: Path) -> None:
-    """Let a copy be no copy."""
+    """Note the directory's own inode, so that it is not taken for a copy."""
     identity = directory / IDENTITY
     noted = json.loads(identity.read_text())
     identity.write_text(json.dumps(noted | {"inode": directory.stat().st_ino}))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sample_events import decoded_by, events, open_decoder, rows, texts
+from sample_events import decoded_by, events, keep_all_decoder, rows, texts
 from store.databases import NODE, NOON, block
 
 from aegisd.events.block import ABSENT, Block, Text, concatenate
@@ -89,7 +89,7 @@ def test_packed_blocks_are_unpacked_equal(held: list[Block]) -> None:
 @given(st.lists(events(), min_size=1, max_size=6))
 def test_decoded_blocks_are_unpacked_equal(sent: list[tuple[Any, Any]]) -> None:
     message = msgpack.packb([event for event, _ in sent])
-    held = decoded_by(open_decoder(), [message]).blocks
+    held = decoded_by(keep_all_decoder(), [message]).blocks
     assert_same(unpack_blocks(pack_blocks(held)), held)
 
 
@@ -101,7 +101,7 @@ def test_parts_of_blocks_are_unpacked_equal(held: list[Block], data: st.DataObje
 
 @given(st.lists(blocks(), max_size=4))
 def test_unpacked_blocks_make_the_same_rows_for_the_database(held: list[Block]) -> None:
-    """The columns that come back can't be written to: nothing on the way may want to."""
+    """Unpacked columns are read-only: nothing on the way to the rows may write to them."""
 
     def copied(found: list[Block]) -> list[bytes]:
         made = [table_rows(each, NODE) for each in concatenate(found) if each.size]
@@ -202,7 +202,7 @@ def test_impossible_size_raises(size: Any) -> None:
 
 
 def assert_harmless(data: bytes) -> None:
-    """Bytes give blocks whose every row can be looked at, or a ValueError."""
+    """The bytes are unpacked to blocks whose every row can be read, or raise ValueError."""
     try:
         found = unpack_blocks(data)
     except ValueError:
@@ -221,7 +221,7 @@ def test_block_beyond_the_limit_is_packed_in_parts(
 ) -> None:
     monkeypatch.setattr("aegisd.store.journal.payload.MAX_EVENTS", 3)
     sent = [{"method": "GET", "path": f"/{i}", "status_code": 200} for i in range(10)]
-    (block,) = decoded_by(open_decoder(), [msgpack.packb(sent)]).blocks
+    (block,) = decoded_by(keep_all_decoder(), [msgpack.packb(sent)]).blocks
     held = unpack_blocks(pack_blocks([block]))
     assert [part.size for part in held] == [3, 3, 3, 1]
     assert rows(held) == rows([block])

@@ -19,7 +19,7 @@ from aegisd.store.rollups import folding
 from aegisd.store.rollups.folding import Folded, Portion
 from aegisd.store.schema import PARTITIONED, Layout, Partition
 from aegisd.store.schema.levels import DAY, FINE, KINDS, MINUTE, SUFFIXES
-from aegisd.store.upkeep import maintenance
+from aegisd.store.upkeep import maintainer as maintainer_module
 from aegisd.store.upkeep.policy import kept_from
 
 NOW = 20_605 * DAY * SECOND_US + 10 * 3600 * SECOND_US
@@ -137,7 +137,7 @@ async def test_a_portion_that_fails_is_halved_until_it_is_folded(dsn: str) -> No
 async def test_a_backlog_is_folded_pass_by_pass_and_the_other_duties_have_their_turn(
     dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(maintenance, "PASS_SECONDS", 60)
+    monkeypatch.setattr(maintainer_module, "PASS_SECONDS", 60)
     async with database(dsn) as postgres:
         await begin(postgres, NOW - 40 * DAY * SECOND_US)
         made = await late(postgres, 200)
@@ -147,8 +147,8 @@ async def test_a_backlog_is_folded_pass_by_pass_and_the_other_duties_have_their_
             time.steady += 10  # each look takes long: a portion has two
             return time.clocks()
 
-        keeper = maintenance.Maintainer(
-            postgres, maintenance.Metrics(), clocks, Archive(postgres, NODE), time.database
+        keeper = maintainer_module.Maintainer(
+            postgres, maintainer_module.Metrics(), clocks, Archive(postgres, NODE), time.database
         )
         assert await keeper.maintain()
         ((left,),) = await postgres.fetch(LEFT)

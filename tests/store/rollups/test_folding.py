@@ -24,8 +24,8 @@ from aegisd.store.rollups.folding import Folded, Portion
 from aegisd.store.rollups.rollup import MAX_NAMES
 from aegisd.store.schema import PARTITIONED, Layout, Partition
 from aegisd.store.schema.levels import DAY, ENDPOINTS, HOUR, KEYS, KINDS, REQUESTS, Kind
-from aegisd.store.upkeep import maintenance
-from aegisd.store.upkeep.maintenance import Maintainer
+from aegisd.store.upkeep import maintainer as maintainer_module
+from aegisd.store.upkeep.maintainer import Maintainer
 from aegisd.store.upkeep.policy import kept_from
 
 NODES = ("a", "b", 'it\'s "c"')
@@ -149,7 +149,7 @@ async def test_the_busiest_names_of_each_bucket_are_kept_and_the_rest_is_other(d
 
 
 @bounded
-async def test_a_method_that_is_called_other_gets_no_more_places(dsn: str) -> None:
+async def test_method_called_other_gets_no_more_places(dsn: str) -> None:
     now = at(2026, 5, 5, 12, 30)
     late = now - 40 * 60 * SECOND_US
     async with database(dsn) as postgres:
@@ -186,7 +186,7 @@ async def assert_bounded(postgres: Postgres, kind: Kind, level: int, made: list[
 
 @pytest.mark.parametrize("nodes", [1, 3])
 @bounded
-async def test_nothing_counts_twice_or_not_at_all_while_all_go_on_at_once(
+async def test_each_event_counts_once_while_writers_folds_and_reads_run_together(
     dsn: str, nodes: int
 ) -> None:
     """Whoever reads sees what was committed: as many events as the journals' positions say."""
@@ -251,7 +251,7 @@ async def test_nothing_counts_twice_or_not_at_all_while_all_go_on_at_once(
 
 
 @bounded
-async def test_of_many_maintainers_one_at_a_time_folds(dsn: str) -> None:
+async def test_one_of_many_maintainers_folds_at_a_time(dsn: str) -> None:
     """While one is at it, the others go on without waiting; and before it's time, all do."""
     now = at(2026, 6, 1, 10)
     async with database(dsn) as one, database(dsn) as other, session(dsn) as execute:
@@ -266,7 +266,7 @@ async def test_of_many_maintainers_one_at_a_time_folds(dsn: str) -> None:
 
 
 @bounded
-async def test_a_clock_that_was_far_ahead_stops_nobody_from_folding(dsn: str) -> None:
+async def test_fold_by_a_clock_far_ahead_stops_no_later_fold(dsn: str) -> None:
     now = at(2026, 6, 1, 10)
     chance = random.Random(5)
     made: list[Event] = []
@@ -313,7 +313,7 @@ async def test_a_writer_does_not_wait_for_a_fold(dsn: str) -> None:
 
 @pytest.mark.parametrize("layout", ["partitions", Layout.CITUS])
 @bounded
-async def test_what_is_too_much_at_once_is_folded_in_portions(dsn: str, layout: str) -> None:
+async def test_large_backlog_is_folded_in_portions(dsn: str, layout: str) -> None:
     """The oldest pieces first: of a day at most, and whole minutes."""
     now = at(2026, 6, 1, 10)
     chance = random.Random(8)
@@ -413,10 +413,10 @@ async def test_a_partition_that_was_dropped_by_hand_is_made_again(dsn: str) -> N
 
 
 @bounded
-async def test_what_cannot_be_folded_is_told_once_and_tried_again(
+async def test_failing_fold_is_logged_once_and_tried_again(
     dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(maintenance, "FOLD_INTERVAL_SECONDS", 0.01)
+    monkeypatch.setattr(maintainer_module, "FOLD_INTERVAL_SECONDS", 0.01)
     now = at(2026, 6, 1, 10)
     ready = trio.Event()
     async with database(dsn) as postgres:

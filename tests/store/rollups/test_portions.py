@@ -3,7 +3,7 @@
 from aegisd.store.rollups.portions import FIRST_PIECES, MAX_PIECES, TARGET_SECONDS, Portions
 
 
-def test_a_portion_that_took_too_long_is_followed_by_one_that_takes_as_long_as_it_should() -> None:
+def test_slow_portion_is_followed_by_one_of_the_target_s_length() -> None:
     portions = Portions()
     portions.folded(4 * TARGET_SECONDS, full=True)
     assert portions.pieces == FIRST_PIECES // 4
@@ -19,7 +19,7 @@ def test_quick_full_portions_grow_up_to_the_bound() -> None:
     assert grown[-1] == MAX_PIECES
 
 
-def test_a_quick_portion_of_all_there_was_tells_nothing() -> None:
+def test_quick_portion_below_the_bound_leaves_the_bound_as_it_is() -> None:
     portions = Portions()
     portions.folded(0.1, full=False)
     portions.folded(0.7 * TARGET_SECONDS, full=True)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from sketches import sketch_of
 from store.cluster import bounded
 from store.databases import DAY, NODE, NOON, block, database, write
 
@@ -67,7 +68,7 @@ def figures(events: list[Event]) -> Key:
         sum(micros),
         min(micros, default=None),
         max(micros, default=None),
-        tuple(np.flatnonzero(sketch.count(np.array(micros, np.int64)))),
+        tuple(np.flatnonzero(sketch_of(np.array(micros, np.int64)))),
     )
 
 
@@ -108,7 +109,7 @@ def blocks(requests_: list[Event], decisions_: list[Event]) -> list[Block]:
 @settings(deadline=None, max_examples=200)
 @given(st.lists(requests, max_size=40), st.lists(decisions, max_size=20))
 @example([], [])
-def test_rollups_are_what_their_events_add_up_to(
+def test_rollups_equal_the_sums_of_their_events(
     requests_: list[Event], decisions_: list[Event]
 ) -> None:
     pieces = roll_up(blocks(requests_, decisions_))
@@ -178,7 +179,7 @@ def assert_bounded(rolled: dict[Key, Key], exact: dict[Key, Key], distinct: int,
 
 
 @bounded
-async def test_pieces_are_rows_with_the_same_figures(dsn: str) -> None:
+async def test_pieces_are_stored_with_their_figures(dsn: str) -> None:
     chance = np.random.default_rng(7460)
     requests_ = [
         {
@@ -221,7 +222,7 @@ async def test_pieces_are_rows_with_the_same_figures(dsn: str) -> None:
                 if rollups.durations is not None:
                     *numbers, numeric, format_ = row[-6:]
                     assert (tuple(numbers), format_) == (figures_[10:14], sketch.FORMAT)
-                    counts = sketch.decode([numeric])
+                    (counts,) = sketch.decode_each([numeric])
                     assert tuple(np.flatnonzero(counts)) == figures_[14]
                     assert counts.sum() == numbers[0]
 
@@ -234,7 +235,7 @@ def tables(pieces: Pieces) -> dict[str, Rollups]:
     }
 
 
-def test_nothing_comes_to_no_rows() -> None:
+def test_kinds_without_events_make_no_rows() -> None:
     assert piece_rows(roll_up([]), NODE) == []
     assert piece_rows(roll_up([block("system", [{}])]), NODE) == []
     rows = piece_rows(roll_up([block("rate_limit", [{}])]), NODE)

@@ -1,20 +1,26 @@
 """Sketches in Postgres: added up by sum(), read by the functions of the schema."""
 
+import re
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from sketches import sketch_of
 from stats.test_sketch import DISTRIBUTIONS, of, stored
+from stats.test_stored_sketches import GOLDEN, Golden
 from store.cluster import bounded
 from store.databases import database
 
 from aegisd.stats import sketch
+from aegisd.store import schema
 from aegisd.store.database.postgres import Postgres, Session
 
 SHARES = (0.01, 0.5, 0.55, 0.9, 0.95, 0.99, 0.999, 1.0)
 LAST = sketch.BINS - 1
+MIGRATIONS = Path(schema.__file__).with_name("migrations")
 RNG = np.random.default_rng(7460)
 
 EDGES = {
@@ -52,24 +58,24 @@ def random_sketches(count: int) -> list[NDArray[np.int64]]:
 
 
 @bounded
-async def test_a_sketch_comes_back_from_postgres_as_it_was(postgres: Postgres) -> None:
+async def test_postgres_returns_a_sketch_unchanged(postgres: Postgres) -> None:
     for name, counts in EDGES.items():
         (numeric,) = stored(of(counts))
         back = await value(postgres, "SELECT $1::numeric", numeric)
-        assert (sketch.decode([back]) == of(counts)).all(), name
+        assert (sketch.decode_each([back]) == of(counts)).all(), name
         again = await value(postgres, "SELECT ($1::numeric)::text::numeric", numeric)
         assert again == back, name
 
 
 @bounded
-async def test_sums_are_merged_sketches(postgres: Postgres) -> None:
+async def test_sum_in_sql_merges_sketches(postgres: Postgres) -> None:
     for count in (1, 2, 50):
         sketches = random_sketches(count)
         for function in ("sum", "sketch_merge"):
             merged = await value(
                 postgres, f"SELECT {function}(s) FROM unnest($1::numeric[]) s", stored(*sketches)
             )
-            assert (sketch.decode([merged]) == np.sum(sketches, axis=0)).all()
+            assert (sketch.decode_each([merged]) == np.sum(sketches, axis=0)).all()
 
 
 @bounded
@@ -93,16 +99,16 @@ async def test_parallel_workers_merge_the_same(postgres: Postgres) -> None:
     plan, merged = await postgres.read(work)
     assert "Partial Aggregate" in plan
     for numeric in merged:
-        assert (sketch.decode([numeric]) == np.sum(sketches, axis=0)).all()
+        assert (sketch.decode_each([numeric]) == np.sum(sketches, axis=0)).all()
 
 
 @bounded
-async def test_a_count_that_grows_out_of_its_digits_runs_over(postgres: Postgres) -> None:
+async def test_count_above_its_digits_overflows_into_the_next_bin(postgres: Postgres) -> None:
     """What MAX_COUNT is for: history never adds more than a day at once."""
     (full,) = stored(of({5: sketch.MAX_COUNT}))
     (one,) = stored(of({5: 1}))
     over = await value(postgres, "SELECT sum(s) FROM unnest($1::numeric[]) s", [full, one])
-    assert np.flatnonzero(sketch.decode([over])).tolist() == [6]
+    assert np.flatnonzero(sketch.decode_each([over])).tolist() == [6]
 
 
 @bounded
@@ -153,12 +159,12 @@ async def test_quantiles_are_within_one_percent_of_percentile_disc(
             values.tolist(),
             list(SHARES),
         )
-        found = await quantiles(postgres, sketch.count(values))
+        found = await quantiles(postgres, sketch_of(values))
         assert found == [pytest.approx(e, rel=0.01 * (1 + 1e-9), abs=0) for e in exact]
 
 
 @bounded
-async def test_no_sketch_has_no_quantiles(postgres: Postgres) -> None:
+async def test_missing_or_empty_sketch_has_no_quantiles_in_sql(postgres: Postgres) -> None:
     assert await value(postgres, "SELECT sketch_quantiles(NULL, '{0.5}')") is None
     assert await value(postgres, "SELECT sketch_quantile(0, 0.5)") is None
     assert await value(postgres, "SELECT sum(NULL::numeric)") is None
@@ -166,8 +172,42 @@ async def test_no_sketch_has_no_quantiles(postgres: Postgres) -> None:
     assert await postgres.fetch("SELECT * FROM sketch_bins(0)") == []
 
 
+@pytest.mark.parametrize("golden", GOLDEN.values(), ids=GOLDEN)
 @bounded
-async def test_the_schema_tells_what_a_sketch_is_made_of(postgres: Postgres) -> None:
+async def test_stored_bytes_mean_the_same_to_postgres(postgres: Postgres, golden: Golden) -> None:
+    """What the functions of the migrations make of literals that are pinned."""
+    assert await value(postgres, "SELECT ($1::numeric)::text", golden.octets) == golden.text
+    parsed = await value(postgres, "SELECT $1::text::numeric", golden.text)
+    assert (sketch.decode_each([parsed]) == [golden.counts]).all()
+    bins = await postgres.fetch(
+        "SELECT bin, count, up_to_ms FROM sketch_bins($1::text::numeric) ORDER BY bin", golden.text
+    )
+    assert [row[:2] for row in bins] == [*golden.bins.items()]
+    for bin_, _, up_to in bins:
+        assert up_to == pytest.approx(golden.up_to_ms[bin_], rel=1e-12)
+    for share, millis in golden.quantiles_ms.items():
+        found = await value(
+            postgres,
+            "SELECT sketch_quantile($1::text::numeric, $2::float8)",
+            golden.text,
+            share,
+        )
+        assert found == (None if millis is None else pytest.approx(millis, rel=1e-12)), share
+
+
+def test_functions_of_the_migrations_have_the_sketch_s_constants() -> None:
+    sql = "\n".join(file.read_text() for file in sorted(MIGRATIONS.glob("*.sql")))
+    gammas = re.findall(r"1\.01::float8 / 0\.99", sql)
+    assert len(gammas) == 2  # sketch_bins, sketch_quantiles
+    assert sketch.GAMMA == 1.01 / 0.99
+    assert len(str(sketch.MAX_COUNT)) == 12
+    widths = {int(n) for n in re.findall(r"\+ 11\) / (\d+) \* \d+", sql)}
+    assert widths == {12}
+    assert "INSERT INTO sketch_formats VALUES (1, 0.01, 1.01 / 0.99, 12);" in sql
+
+
+@bounded
+async def test_table_sketch_formats_has_the_sketch_s_constants(postgres: Postgres) -> None:
     formats = await postgres.fetch(
         "SELECT format, relative_accuracy, gamma, digits FROM sketch_formats"
     )

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sketches import sketch_of
 from store.cluster import bounded
 from store.databases import DAY, NOON, ask, block, database, database_name, write
 from store.weeks import EVENTS, NOW, Event, fill
@@ -59,7 +60,7 @@ def figures(events: Iterable[Event]) -> dict[str, Any]:
         name: sum(map(counts, events)) for name, counts in COUNTERS.items()
     } | dict.fromkeys(("avg_ms", "min_ms", "max_ms", *SHARES))
     micros = sorted(event.duration for event in events if event.duration is not None)
-    found["sketch"] = stored(sketch.count(np.array(micros, np.int64)))
+    found["sketch"] = stored(sketch_of(np.array(micros, np.int64)))
     if micros:
         found |= {"min_ms": micros[0] / 1000, "max_ms": micros[-1] / 1000}
         found["avg_ms"] = pytest.approx(sum(micros) / len(micros) / 1000)
@@ -93,7 +94,7 @@ async def columns(dsn: str, view: str) -> list[str]:
 
 
 @bounded
-async def test_each_row_is_what_the_events_come_to(dsn: str) -> None:
+async def test_each_row_of_a_view_equals_the_sums_of_its_events(dsn: str) -> None:
     await ask(dsn, f"ALTER DATABASE {database_name(dsn)} SET timezone = 'America/St_Johns'")
     async with database(dsn) as postgres:
         await fill(postgres, dsn)
@@ -123,7 +124,7 @@ def scans(plan: dict[str, Any]) -> Iterable[dict[str, Any]]:
 
 
 @bounded
-async def test_of_a_day_only_its_partitions_are_read_and_over_an_index(dsn: str) -> None:
+async def test_query_of_a_day_reads_only_its_partitions_by_an_index(dsn: str) -> None:
     async with database(dsn) as postgres:
         await fill(postgres, dsn)
     # the planner is to take an index wherever there is one, though the tables are small
@@ -193,7 +194,7 @@ async def test_every_view_and_column_has_a_comment(dsn: str) -> None:
 
 
 @bounded
-async def test_a_sketch_in_plain_sql_is_the_one_of_python(dsn: str) -> None:
+async def test_sketch_functions_of_sql_give_the_quantiles_of_python(dsn: str) -> None:
     chance = np.random.default_rng(7460)
     async with database(dsn) as postgres:
         await postgres.prepare()
@@ -204,7 +205,7 @@ async def test_a_sketch_in_plain_sql_is_the_one_of_python(dsn: str) -> None:
         chance.integers(1, 1000, 20),
         chance.lognormal(10, 3, 5000).astype(np.int64),
     ):
-        counts = sketch.count(values)
+        counts = sketch_of(values)
         shares = [0.0, 0.5, 0.95, 0.99, 1.0]
         text = f"'{stored(counts)}'::numeric"
         ((quantiles, one),) = await ask(

@@ -28,7 +28,7 @@ from aegisd.store.backlog.backlog import Backlog
 from aegisd.store.database.postgres import Postgres, open_postgres
 from aegisd.store.history.figures import EndpointTotals, KeyTotals
 from aegisd.store.history.history import History
-from aegisd.store.history.ranges import named
+from aegisd.store.history.ranges import named_range
 from aegisd.store.journal.journal import Journal
 from aegisd.store.rollups.folding import PIECES
 from aegisd.store.schema import Installation, Layout, layouts
@@ -193,7 +193,7 @@ async def work_from_writing_to_history(postgres: Postgres, state: Path) -> None:
             if folded:
                 assert await maintainer.maintain()
                 time.pass_(7200)
-            range_ = named("7d", time.now, kept_from(Metrics().rollups, time.now))
+            range_ = named_range("7d", time.now, kept_from(Metrics().rollups, time.now))
             for node, nodes in ((None, 2), ("a", 1)):
                 totals = (await history.totals(range_, node)).figures
                 assert (totals.requests, totals.denied) == (9 * nodes, 3 * nodes)

@@ -39,7 +39,7 @@ from aegisd.store.upkeep.duties import (
     RETENTION,
     VACUUM,
 )
-from aegisd.store.upkeep.maintenance import Maintainer
+from aegisd.store.upkeep.maintainer import Maintainer
 from aegisd.store.upkeep.timekeeping import LASTING_SECONDS
 
 FAILED = "the database's upkeep failed, it will be tried again"
@@ -83,7 +83,7 @@ async def passes(keeper: Maintainer, time: Time, count: int) -> None:
 
 
 @bounded
-async def test_a_view_on_an_old_partition_keeps_that_one_and_nothing_else(
+async def test_view_on_an_old_partition_keeps_only_that_partition(
     dsn: str, logs: list[Any]
 ) -> None:
     time = Time(NOON)
@@ -114,7 +114,9 @@ async def test_a_view_on_an_old_partition_keeps_that_one_and_nothing_else(
 
 
 @bounded
-async def test_ten_partitions_that_cannot_go_are_ten_lines_once(dsn: str, logs: list[Any]) -> None:
+async def test_ten_partitions_that_cannot_be_dropped_are_logged_once_each(
+    dsn: str, logs: list[Any]
+) -> None:
     time = Time(NOON)
     async with database(dsn) as postgres:
         names = await old_rows(postgres, *range(-51, -40))
@@ -134,7 +136,7 @@ async def test_ten_partitions_that_cannot_go_are_ten_lines_once(dsn: str, logs: 
 
 
 @bounded
-async def test_what_keeps_failing_keeps_nothing_else(dsn: str, logs: list[Any]) -> None:
+async def test_failing_duties_do_not_stop_the_others(dsn: str, logs: list[Any]) -> None:
     """A fold, a table's vacuum, a partition ahead and the alerts at once."""
     time = Time(NOON)
     async with database(dsn) as postgres:
@@ -164,7 +166,7 @@ async def test_what_keeps_failing_keeps_nothing_else(dsn: str, logs: list[Any]) 
 
 
 @bounded
-async def test_a_database_that_goes_away_is_one_failure(dsn: str, logs: list[Any]) -> None:
+async def test_database_that_is_away_counts_as_one_failure(dsn: str, logs: list[Any]) -> None:
     time = Time(NOON)
     ready = trio.Event()
     ready.set()
@@ -185,7 +187,7 @@ async def test_a_database_that_goes_away_is_one_failure(dsn: str, logs: list[Any
 
 
 @bounded
-async def test_a_database_that_goes_away_within_a_pass_is_no_failure_of_its_duties(
+async def test_database_lost_within_a_pass_is_no_failure_of_its_duties(
     dsn: str, logs: list[Any]
 ) -> None:
     time, looks = Time(NOON), 0
@@ -212,7 +214,7 @@ async def test_a_database_that_goes_away_within_a_pass_is_no_failure_of_its_duti
 
 
 @bounded
-async def test_policies_of_timescaledb_are_told_though_a_fold_and_one_of_them_fail(
+async def test_timescaledb_policies_are_set_though_a_fold_and_one_of_them_fail(
     dsn: str, logs: list[Any]
 ) -> None:
     await make_by_hand(dsn, Layout.TIMESCALEDB)
@@ -241,7 +243,7 @@ async def test_policies_of_timescaledb_are_told_though_a_fold_and_one_of_them_fa
 
 
 @bounded
-async def test_chunks_of_the_apache_edition_go_up_to_the_day_that_was_announced(
+async def test_apache_edition_drops_chunks_up_to_the_announced_day(
     dsn: str, logs: list[Any]
 ) -> None:
     await make_by_hand(dsn, Layout.TIMESCALEDB)
@@ -258,7 +260,7 @@ async def test_chunks_of_the_apache_edition_go_up_to_the_day_that_was_announced(
 
 
 @bounded
-async def test_a_partition_that_a_default_one_stands_in_the_way_of_is_told_as_long_as_it_does(
+async def test_partition_that_a_default_one_blocks_fails_until_that_is_empty(
     dsn: str, logs: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     time = Time(NOON)

@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 
 from aegisd.alerts.archive import Archive
 from aegisd.config.settings import Days, Metrics, Rollups
-from aegisd.store.upkeep.maintenance import Maintainer
+from aegisd.store.upkeep.maintainer import Maintainer
 from aegisd.store.upkeep.policy import Policy, differences, put_policy
 from aegisd.store.upkeep.timekeeping import LASTING_SECONDS
 
@@ -26,11 +26,11 @@ def logs() -> Iterator[list[Any]]:
         yield found
 
 
-def test_the_policy_is_what_the_configuration_says() -> None:
+def test_policy_of_a_configuration_has_its_days() -> None:
     assert Policy.of(Metrics()) == LONG
 
 
-def test_what_differs_is_named_by_its_key() -> None:
+def test_differences_are_named_by_key() -> None:
     assert differences(LONG, LONG) == []
     assert differences(SHORT, LONG)[:2] == [
         "metrics.retention_days is 7 here and 30 there",
@@ -39,13 +39,15 @@ def test_what_differs_is_named_by_its_key() -> None:
     assert len(differences(SHORT, LONG)) == 5
 
 
-def test_every_day_survives_the_database() -> None:
+def test_database_s_days_replace_the_configuration_s_and_unknown_keys_are_ignored() -> None:
     assert LONG.with_days(SHORT.by_key()) == SHORT
     assert LONG.with_days({"metrics.retention_days": 5, "of the future": 1}).rows == 5
 
 
 @bounded
-async def test_the_first_daemon_s_holds_for_one_that_keeps_less(dsn: str, logs: list[Any]) -> None:
+async def test_first_daemon_s_policy_holds_for_one_that_keeps_less(
+    dsn: str, logs: list[Any]
+) -> None:
     time = Time(NOON)
     async with database(dsn) as postgres, database(dsn) as other:
         await begin(postgres, NOON)

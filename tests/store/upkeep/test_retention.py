@@ -15,7 +15,7 @@ from aegisd.store.database.postgres import Postgres
 from aegisd.store.schema import PARTITIONED, RAW, Partition
 from aegisd.store.schema.tables import HOURLY_DAYS
 from aegisd.store.upkeep.duties import Duties
-from aegisd.store.upkeep.maintenance import DAYS_AHEAD
+from aegisd.store.upkeep.maintainer import DAYS_AHEAD
 from aegisd.store.upkeep.policy import Policy
 from aegisd.store.upkeep.retention import Retention
 from aegisd.store.upkeep.timekeeping import LASTING_SECONDS
@@ -49,7 +49,9 @@ async def write_days(postgres: Postgres, *days: int, kind: str = "request") -> N
     ],
 )
 @bounded
-async def test_only_days_wholly_older_go(dsn: str, now: int, kept: list[int]) -> None:
+async def test_only_partitions_wholly_older_than_the_retention_are_dropped(
+    dsn: str, now: int, kept: list[int]
+) -> None:
     async with database(dsn) as postgres:
         await write_days(postgres, -4, -3, -2, -1, 0, 1)
         assert await clean_up(postgres, now, retention_days=2)
@@ -67,7 +69,7 @@ async def test_every_metric_table_is_cleaned(dsn: str) -> None:
 
 
 @bounded
-async def test_tables_of_others_stay(dsn: str) -> None:
+async def test_tables_of_others_are_not_dropped(dsn: str) -> None:
     async with database(dsn) as postgres:
         await write_days(postgres, -9)
         await ask(dsn, "CREATE TABLE request_metrics_20000101 (looks text)")  # no partition
@@ -109,7 +111,7 @@ async def test_a_partition_in_use_stays_until_the_next_time(
 
 
 @bounded
-async def test_alerts_that_ended_long_ago_go_and_open_ones_stay(dsn: str) -> None:
+async def test_alerts_that_ended_long_ago_are_removed_and_open_ones_stay(dsn: str) -> None:
     async with database(dsn) as postgres:
         await postgres.prepare()
         for name, status, days in (
@@ -184,7 +186,7 @@ async def test_nothing_is_removed_row_by_row(dsn: str) -> None:
 
 
 @bounded
-async def test_partitions_are_there_before_they_are_needed(dsn: str) -> None:
+async def test_partitions_are_made_ahead(dsn: str) -> None:
     async with database(dsn) as postgres:
         await postgres.prepare()
         assert await Time(NOON).keeper(postgres).maintain()
@@ -197,7 +199,7 @@ async def test_partitions_are_there_before_they_are_needed(dsn: str) -> None:
 
 
 @bounded
-async def test_a_lock_that_is_not_to_be_had_is_tried_for_again_before_the_next_day(
+async def test_locked_partition_is_tried_again_after_ten_minutes(
     dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(partitioning, "LOCK_SECONDS", 0.1)

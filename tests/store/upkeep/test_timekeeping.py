@@ -4,7 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aegisd.store.upkeep.timekeeping import LASTING_SECONDS, Announced, Clock, ahead
+from aegisd.store.upkeep.timekeeping import (
+    LASTING_SECONDS,
+    Announcements,
+    DatabaseClock,
+    seconds_ahead,
+)
 
 DAY = 86_400.0
 
@@ -18,14 +23,14 @@ DAY = 86_400.0
         (100, -300, -299, -399),
     ],
 )
-def test_only_what_lies_outside_of_the_question_is_a_difference(
+def test_duration_of_the_question_is_no_difference_of_clocks(
     database: float, before: float, after: float, found: float
 ) -> None:
-    assert ahead(database, before, after) == found
+    assert seconds_ahead(database, before, after) == found
 
 
 def test_a_step_ahead_counts_only_when_it_has_lasted() -> None:
-    clock = Clock()
+    clock = DatabaseClock()
     for steady in range(0, 2000, 20):
         step = 40 * DAY if steady >= 600 else 0
         clock.observe(1000 + steady + step, steady)
@@ -34,7 +39,7 @@ def test_a_step_ahead_counts_only_when_it_has_lasted() -> None:
 
 
 def test_a_step_ahead_that_is_mended_never_counts() -> None:
-    clock = Clock()
+    clock = DatabaseClock()
     for steady in range(0, 5000, 20):
         step = 40 * DAY if steady % 1000 < 580 else 0  # again and again
         clock.observe(1000 + steady + step, steady)
@@ -42,14 +47,14 @@ def test_a_step_ahead_that_is_mended_never_counts() -> None:
 
 
 def test_a_step_back_counts_at_once() -> None:
-    clock = Clock()
+    clock = DatabaseClock()
     clock.observe(5000, 0)
     clock.observe(1020, 20)
     assert clock.settled(20) == 1020
 
 
-def test_a_step_that_came_while_nobody_looked_has_lasted_for_no_time() -> None:
-    clock = Clock()
+def test_step_between_two_readings_has_not_lasted() -> None:
+    clock = DatabaseClock()
     clock.observe(1000, 0)
     clock.observe(1000 + 7200 + DAY, 7200)
     assert clock.settled(7200) == 8200
@@ -61,20 +66,20 @@ def test_a_step_that_came_while_nobody_looked_has_lasted_for_no_time() -> None:
 
 @given(st.lists(st.tuples(st.floats(0, 100), st.floats(0, 1e6)), min_size=1))
 def test_the_settled_time_is_never_ahead_of_the_clock(steps: list[tuple[float, float]]) -> None:
-    clock, steady = Clock(), 0.0
+    clock, steady = DatabaseClock(), 0.0
     for passed, now in steps:
         steady += passed
         clock.observe(now, steady)
         assert clock.settled(steady) <= now + 1e-6
 
 
-def test_what_is_due_is_removed_only_after_it_was_announced_for_long_enough() -> None:
-    announced = Announced()
+def test_announcement_has_lasted_only_after_ten_minutes_in_a_row() -> None:
+    announced = Announcements()
     assert announced.announce(["a", "b"], 0) == ["a", "b"]
-    assert not announced.ripe("a", 599)
+    assert not announced.lasted("a", 599)
     assert announced.announce(["a", "c"], 600) == ["c"]
-    assert announced.ripe("a", 600)
-    assert not announced.ripe("b", 600)  # no longer due
-    assert not announced.ripe("c", 600)  # never more than was announced before
+    assert announced.lasted("a", 600)
+    assert not announced.lasted("b", 600)  # no longer due
+    assert not announced.lasted("c", 600)  # never more than was announced before
     assert announced.announce(["a", "b", "c"], 700) == ["b"]
-    assert not announced.ripe("b", 1200)  # due anew
+    assert not announced.lasted("b", 1200)  # due anew

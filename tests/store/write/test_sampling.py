@@ -18,7 +18,7 @@ from aegisd.events.units import SECOND_US
 from aegisd.live.state import LiveState
 from aegisd.store.backlog.backlog import Backlog
 from aegisd.store.database.postgres import Postgres
-from aegisd.store.history.exact import Exact
+from aegisd.store.history.exact import ExactHistory
 from aegisd.store.history.ranges import Range
 from aegisd.store.write import writer as writer_module
 from aegisd.store.write.sampling import Sampler, draws
@@ -211,7 +211,7 @@ async def test_history_counts_all_requests_and_sampled_rows_estimate_them(
     range_ = Range(NOON, NOON + 10 * SECOND_US, 10)
     async with database(dsn) as postgres:
         figures, _ = await written(tmp_path, postgres, dsn, [whole], **sampling(0.3))
-        estimated = (await Exact(postgres, empty_backlog, NODE).totals(range_, None)).figures
+        estimated = (await ExactHistory(postgres, empty_backlog, NODE).totals(range_, None)).figures
         with history_of(postgres, tmp_path / "other") as history:
             totals = (await history.totals(range_, None)).figures
             statuses_ = (await history.statuses(range_, None)).figures[NOON]
