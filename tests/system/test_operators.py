@@ -29,7 +29,7 @@ PATHS = "SELECT path FROM request_metrics ORDER BY path"
 FOLDS_EVERY_SECOND = hasty(
     {
         "store.rollups.folding.FOLD_INTERVAL_SECONDS": 1,
-        "store.upkeep.maintenance.FOLD_INTERVAL_SECONDS": 1,
+        "store.upkeep.maintainer.FOLD_INTERVAL_SECONDS": 1,
     }
 )
 
