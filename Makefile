@@ -1,18 +1,18 @@
-# Everything stands on .venv. Each target can be repeated; what is done already is quick.
+# Every target uses .venv and can be repeated: steps that are done are skipped.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-# of make test: most tests wait for a process or a clock, so more than there are cores
+# make test: more workers than cores, as most tests wait for a process or a clock
 WORKERS := 3
 
-# of make fuzz
+# make fuzz
 SECONDS := 120
 DATAGRAMS := 1000000
 
-# of make torture
+# make torture
 ROUNDS := 1000
 
 # aegisd runs on Python 3.11 to 3.13: trio-asyncio doesn't import on 3.14

@@ -1,7 +1,7 @@
-"""Sends lists over the acknowledged stream; prints what it did as one line of JSON.
+"""Sends lists over the acknowledged stream; prints its result as one line of JSON.
 
-A process of its own. Each connection is a source; it has ``--depth`` messages under way, and sends
-the next one only when one is acknowledged. Every acknowledgement is compared with its message.
+It runs as a process. Each connection is a source. It has ``--depth`` messages in flight, and sends
+the next one when one is acknowledged. Every acknowledgement is compared with its message.
 """
 
 import argparse
@@ -27,7 +27,7 @@ LENGTH = struct.Struct(">I")
 
 @define(eq=False)
 class Connection:
-    """A connection, and what it waits for."""
+    """A connection, and the acknowledgements that it waits for."""
 
     socket: socket.socket
     source: str
@@ -46,7 +46,7 @@ class Connection:
         self.seq += count
 
     def receive(self, count: int) -> int:
-        """Read what is there; how many messages of ``count`` events are acknowledged by it."""
+        """Read the answers that are there; return how many messages they acknowledge."""
         self.received += self.socket.recv(RECEIVE_BYTES)
         answers = 0
         while len(self.received) >= LENGTH.size:
@@ -63,7 +63,7 @@ class Connection:
 
 
 def connect(path: str, number: int) -> Connection:
-    """A connection, whose source no other has."""
+    """A connection with a source of its own."""
     connected = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     connected.connect(path)
     return Connection(connected, f"bench:{os.getpid()}:{number}")
@@ -72,7 +72,7 @@ def connect(path: str, number: int) -> Connection:
 def drive(
     connections: list[Connection], lists: list[bytes], count: int, depth: int, seconds: float
 ) -> float:
-    """Keep ``depth`` messages of each under way; the seconds until the last acknowledgement."""
+    """Keep ``depth`` messages of each in flight; return the seconds to the last answer."""
     selector = selectors.EpollSelector()
     place = 0
     start = time.perf_counter()
@@ -97,7 +97,7 @@ def drive(
 
 
 def disk_rate(directory: Path, seconds: float) -> float:
-    """How often a second 4 KiB can be written to a file's end and synced."""
+    """How many times a second 4 KiB can be appended to a file and synced."""
     file = os.open(directory / "synced", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     try:
         rounds = 0

@@ -1,7 +1,7 @@
-"""The same sketch and counts as the daemon's live state, in plain numpy on arrays in memory.
+"""The daemon's live state as plain numpy on arrays in memory: the same sketch and counts.
 
-What remains when nothing is received, decoded or named: a lower bound for columns. Endpoints are
-numbers already, durations whole microseconds, all in one second: so less than the daemon does.
+Nothing is received, decoded or named, so this is a lower bound for columns. It does even less than
+the daemon: endpoints are numbers already, durations whole microseconds, all in one second.
 """
 
 import time
@@ -18,7 +18,7 @@ REPEATS = 5
 
 
 def micros_per_request(requests: Requests, block: int, seconds: float) -> float:
-    """CPU microseconds for each request, in blocks of ``block``; the least of some repeats."""
+    """CPU microseconds a request, in blocks of ``block``; the least of some repeats."""
     blocks = [(part.endpoint, part.status, part.micros) for part in requests.parts(block)]
     state = _State(len(requests.names))
     best = float("inf")

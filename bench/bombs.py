@@ -1,4 +1,4 @@
-"""Messages of the greatest size that a daemon takes, each of which is slow to handle somehow."""
+"""Messages of the largest accepted size, each slow to handle in its own way."""
 
 import struct
 from collections.abc import Callable
@@ -7,17 +7,17 @@ import msgpack
 from attrs import frozen
 
 MESSAGE_BYTES = 1024 * 1024
-"""``ingest.max_message_bytes`` as it is by default."""
+"""The default of ``ingest.max_message_bytes``."""
 
 ROWS = 65_536
-"""The greatest ``n`` of columns."""
+"""The largest ``n`` of columns."""
 
 NESTED = 1_000_000
 PATH_BYTES = 2048
 
 BURST_DATAGRAMS = 4096
 BURST_ROWS = 1024
-"""The greatest ``n`` that a message of any size may have."""
+"""The largest ``n`` that is accepted whatever the message's size."""
 
 NIL, EMPTY_MAP, EMPTY_ARRAY, ARRAY_OF_ONE = b"\xc0", b"\x80", b"\x90", b"\x91"
 REQUEST = {"method": "GET", "path": "/", "status_code": 200}
@@ -26,7 +26,7 @@ LETTERS = str.maketrans("0123456789", "abcdefghij")
 
 @frozen
 class Bomb:
-    """What a message holds, and how it is made for a source."""
+    """A message's content, and how it is made for a source."""
 
     title: str
     make: Callable[[str], bytes]
@@ -38,15 +38,15 @@ def events(source: str, items: list[bytes]) -> bytes:
 
 
 def fill(source: str, item: bytes, last: bytes = b"") -> bytes:
-    """An envelope with as many of an encoded event as fit, and ``last`` at their end."""
+    """An envelope with as many copies of an encoded event as fit, and ``last`` at the end."""
     space = MESSAGE_BYTES - len(events(source, [last]))
     return events(source, [item] * (space // len(item)) + ([last] if last else []))
 
 
 def columns(source: str, **named: object) -> bytes:
-    """An envelope with columns of ROWS rows, the unknown column ``padding`` behind them.
+    """An envelope with columns of ROWS rows, and an unknown column ``padding``.
 
-    With a constant in each column a message needs it: it must have a byte for each row.
+    A message whose columns are all constants needs the padding: it must have a byte for each row.
     """
     head = _head(4, source, "n") + msgpack.packb(ROWS) + msgpack.packb("columns")
     given = {**REQUEST, **named}
@@ -55,14 +55,14 @@ def columns(source: str, **named: object) -> bytes:
 
 
 def unknown_key(source: str) -> bytes:
-    """An event without its path, and with a million maps that nobody asked for."""
+    """An event without a path, and with a million maps in an unknown key."""
     named = {"method": "GET", "status_code": 200, "source": source, "seq": 0}
     head = b"\x85" + msgpack.packb(named)[1:] + msgpack.packb("unknown")
     return head + _array(NESTED) + EMPTY_MAP * NESTED
 
 
 def long_paths(source: str) -> bytes:
-    """Requests whose paths are all segments, all of them numbers."""
+    """Requests whose paths consist of as many segments as fit, all numbers."""
     space = MESSAGE_BYTES - PATH_BYTES
     paths, size = [], 0
     while size < space:
@@ -74,7 +74,7 @@ def long_paths(source: str) -> bytes:
 
 
 def scan(source: str) -> bytes:
-    """Requests to as many paths as fit."""
+    """Requests to as many distinct paths as fit."""
     size = len(msgpack.packb(_scanned(ROWS)))
     found = [msgpack.packb(_scanned(i)) for i in range((MESSAGE_BYTES - 100) // size)]
     return events(source, found)
@@ -86,7 +86,7 @@ def scan_in_columns(source: str) -> bytes:
 
 
 def decisions(source: str) -> bytes:
-    """Rate-limit decisions, a key each: they are no requests, and opened one by one."""
+    """Rate-limit decisions, each with a key of its own: they are decoded one by one."""
     item = {"kind": "rate_limit", "key": "client-00000", "allowed": True}
     size = len(msgpack.packb(item))
     count = (MESSAGE_BYTES - 100) // size
@@ -94,7 +94,7 @@ def decisions(source: str) -> bytes:
 
 
 def _word(i: int) -> str:
-    """Letters, one word a number: no endpoint's rule takes them for an identifier."""
+    """A number as a word of letters, which the naming of endpoints does not replace."""
     return f"{i:05}".translate(LETTERS)
 
 
@@ -128,7 +128,7 @@ DATAGRAM = msgpack.packb(
 
 
 def _head(keys: int, source: str, last: str) -> bytes:
-    """The beginning of an envelope with so many keys, up to the value of ``last``."""
+    """The first bytes of an envelope with so many keys, up to the value of ``last``."""
     words = ("source", source, "seq", 0, last)
     return bytes([0x80 | keys]) + b"".join(map(msgpack.packb, words))
 

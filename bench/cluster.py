@@ -1,4 +1,4 @@
-"""The Postgres that everything is stored in: aegisd's embedded one, its programs and settings."""
+"""The Postgres of the store's benchmark: aegisd's embedded one, its programs and settings."""
 
 import asyncio
 import threading
@@ -30,7 +30,7 @@ class Database:
         self.dsn = dsn
 
     def run(self, work: Callable[[Any], Awaitable[T]]) -> T:
-        """Do something with a connection (asyncpg's)."""
+        """Call something with a connection (asyncpg's)."""
 
         async def connected() -> T:
             connection = await asyncpg.connect(
@@ -44,7 +44,7 @@ class Database:
         return asyncio.run(connected())
 
     def prepare(self) -> None:
-        """Make the tables, and the partitions of today and tomorrow."""
+        """Create the tables, and the partitions of today and tomorrow."""
 
         async def work(connection: Any) -> None:
             async with connection.transaction():
@@ -62,7 +62,7 @@ class Database:
         self.run(work)
 
     def empty(self) -> None:
-        """Leave the tables as new, and nothing for a checkpoint to do."""
+        """Empty the tables, and run a checkpoint."""
 
         async def work(connection: Any) -> None:
             await connection.execute(f"TRUNCATE {TABLE}, {', '.join(PIECES)}")
@@ -71,7 +71,7 @@ class Database:
         self.run(work)
 
     def rows(self) -> int:
-        """How many there are."""
+        """The number of rows."""
 
         async def work(connection: Any) -> int:
             count: int = await connection.fetchval(f"SELECT count(*) FROM {TABLE}")
@@ -80,7 +80,7 @@ class Database:
         return self.run(work)
 
     def version(self) -> str:
-        """The server's, and the settings that it has."""
+        """The server's version, and its settings."""
 
         async def work(connection: Any) -> str:
             names = ("server_version", "shared_buffers", "max_wal_size", "synchronous_commit")
@@ -93,7 +93,7 @@ class Database:
 
 @contextmanager
 def cluster(directory: Path) -> Iterator[Database]:
-    """An embedded Postgres in ``directory``. Raises Failed where it does not start."""
+    """An embedded Postgres in ``directory``. Raises Failed if it does not start."""
     dsns: list[str] = []
     problems: list[Exception] = []
     ready, done = threading.Event(), threading.Event()

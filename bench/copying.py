@@ -13,8 +13,7 @@ from aegisd.config.settings import Privacy
 from aegisd.events.block import Block, concatenate
 from aegisd.store.embedded import programs
 from aegisd.store.write import rows
-from aegisd.wire.decode import Decoder
-from aegisd.wire.naming.endpoints import EndpointNamer
+from aegisd.wire import Decoder, EndpointNamer
 from bench.cluster import TABLE, Database
 from bench.receiver import Failed
 
@@ -29,7 +28,7 @@ COLUMNS = (
 
 
 def blocks(frames: list[bytes], count: int) -> Block:
-    """What the daemon makes of messages, over and over up to ``count`` rows, as one block."""
+    """One block of ``count`` rows: messages as the daemon decodes them, repeated."""
     decoder = Decoder(MAX_AGE, Privacy(), EndpointNamer(templates=True))
     parts = decoder.decode(frames, time.time_ns() // 1000)
     once = concatenate(block for part in parts for block in part.blocks)[0]
@@ -38,7 +37,7 @@ def blocks(frames: list[bytes], count: int) -> Block:
 
 
 class Prebuilt:
-    """Rows as COPY takes them, in one piece of memory."""
+    """Rows in COPY's format, in one piece of memory."""
 
     def __init__(self, block: Block) -> None:
         made = rows.table_rows(block, NODE)
@@ -47,7 +46,7 @@ class Prebuilt:
         self.data = b"".join(made.chunks())
 
     def copy(self, database: Database) -> float:
-        """Copy them in one COPY; the seconds that it takes, COMMIT included."""
+        """Copy them in one COPY; return its seconds, COMMIT included."""
 
         async def work(connection: Any) -> float:
             start = time.perf_counter()
@@ -83,7 +82,7 @@ def find_psql() -> Path | None:
 
 
 def psql(program: Path, database: Database, csv: bytes) -> float:
-    """Copy CSV through psql; the seconds that it takes, its start included."""
+    """Copy CSV through psql; return its seconds, the program's start included."""
     command = [str(program), "--no-psqlrc", "--quiet", "--set", "ON_ERROR_STOP=1"]
     copy = f"\\copy {TABLE} ({_quoted()}) from pstdin csv"
     start = time.perf_counter()
@@ -101,7 +100,7 @@ def psql(program: Path, database: Database, csv: bytes) -> float:
 
 
 def libpq_environment(database: Database) -> dict[str, str]:
-    """What libpq's programs need to find the database."""
+    """The environment that libpq's programs find the database by."""
     parts = urlsplit(database.dsn)
     query = {name: values[0] for name, values in parse_qs(parts.query).items()}
     return {

@@ -1,4 +1,4 @@
-"""aegisd as it is run, with live figures only or with everything stored in its Postgres."""
+"""aegisd as a receiver: with live figures only, or with everything stored in its Postgres."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from bench import machine
 from bench.receiver import ANSWER_SECONDS, Failed, Receiver, fetch, wait_for
 
 FLUSH_SECONDS = 5.0
-"""``metrics.flush_interval_ms`` as it is by default."""
+"""The default of ``metrics.flush_interval_ms``."""
 
 CONFIG = """
 [ingest]
@@ -29,9 +29,9 @@ DATABASE_STOP_SECONDS = 20
 
 
 class Aegisd(Receiver):
-    """The daemon with its defaults; ``stored`` switches the rows in Postgres on.
+    """The daemon with default settings; ``stored`` says whether rows go to Postgres.
 
-    ``code`` is the checkout whose daemon it is.
+    ``code`` is the checkout whose daemon is run.
     """
 
     settle_seconds = 0.3
@@ -53,7 +53,7 @@ class Aegisd(Receiver):
         wait_for(self._ready, "aegisd and its database are ready")
 
     def environment(self) -> dict[str, str]:
-        """Its environment: the code that it runs, and directories of its own."""
+        """The process's environment: the code to run, and directories of its own."""
         return {
             **{k: v for k, v in os.environ.items() if not k.startswith(("AEGISD_", "PG"))},
             "PYTHONPATH": str(self._code),
@@ -96,11 +96,11 @@ class Aegisd(Receiver):
         return int(self.status()["flush"]["rows"]) if self._stored else None
 
     def status(self) -> Any:
-        """What it says of itself."""
+        """The daemon's answer to ``/api/status``."""
         return self._get("/api/status")
 
     def ingest(self, seconds: float = ANSWER_SECONDS) -> Any:
-        """What it says of the events that came."""
+        """The daemon's answer to ``/api/ingest``."""
         return self._get("/api/ingest", seconds)
 
     def _get(self, path: str, seconds: float = ANSWER_SECONDS) -> Any:
@@ -117,12 +117,12 @@ class Aegisd(Receiver):
         return sum(machine.cpu_seconds(pid) for pid in machine.family(postmaster))
 
     def kill(self) -> None:
-        """End the process at once, where it hangs."""
+        """Kill the process, which may hang."""
         self._process().kill()
         self._process().wait()
 
     def stop(self) -> None:
-        """End the process; and its Postgres, which a daemon that was killed leaves behind."""
+        """Stop the process, and the Postgres that a killed daemon leaves running."""
         super().stop()
         postmaster = self._postmaster()
         if postmaster is not None:
@@ -132,7 +132,7 @@ class Aegisd(Receiver):
                 wait_for(lambda: not self._postmaster() or None, gone, DATABASE_STOP_SECONDS)
 
     def _postmaster(self) -> int | None:
-        """The process id of its Postgres, which is not the daemon's child but on its own."""
+        """The process id of its Postgres, which is not a child of the daemon."""
         data = (self.directory / "state" / "postgres" / "data").resolve()
         with suppress(OSError, ValueError, IndexError):
             pid = int((data / "postmaster.pid").read_text().split()[0])

@@ -1,4 +1,4 @@
-"""How long after an event was sent the live figures show it."""
+"""The delay between sending an event and seeing it in the live figures."""
 
 import json
 import random
@@ -14,7 +14,7 @@ from bench.measure import Load, begun, sender
 from bench.receiver import Failed
 
 STATUS = 429
-"""The probes' status, which nothing else has."""
+"""The probes' status, which no other request has."""
 
 PROBE = msgpack.packb(
     {"method": "GET", "path": "/probe", "status_code": STATUS, "duration_ms": 1.0}
@@ -22,7 +22,7 @@ PROBE = msgpack.packb(
 POLL_SECONDS = 0.003
 SHOWN_SECONDS = 10
 BETWEEN_SECONDS = 0.05
-"""At most: a probe's moment has nothing to do with the daemon's own pace."""
+"""The longest pause between probes. It is random, so that probes don't keep the daemon's pace."""
 
 WARM_SECONDS = 1.0
 SEED = 429
@@ -30,18 +30,18 @@ SEED = 429
 
 @frozen
 class Delays:
-    """Seconds from sending an event until it was shown, in order."""
+    """Seconds from sending an event to seeing it, sorted."""
 
     seconds: list[float]
 
     def quantile(self, share: float) -> float:
-        """The delay that ``share`` of all don't exceed."""
+        """The delay that a share of the probes did not exceed."""
         return self.seconds[max(0, round(share * len(self.seconds)) - 1)]
 
 
 def delays(daemon: Aegisd, load: Load, rate: float, probes: int) -> Delays:
     """Send probes, one after the other, beside a load. Raises Failed."""
-    lasting = WARM_SECONDS + probes * (BETWEEN_SECONDS + SHOWN_SECONDS)  # it is ended before
+    lasting = WARM_SECONDS + probes * (BETWEEN_SECONDS + SHOWN_SECONDS)  # ended earlier
     pauses = random.Random(SEED)
     address = daemon.address("unix")
     with (

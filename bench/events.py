@@ -1,8 +1,8 @@
 """The requests that are sent, and their forms on the wire.
 
 Every receiver gets the same requests: method, path, status, duration. As statsd lines these are
-a counter for each endpoint and status and a timer for each endpoint. Detailed events also have
-what a gateway knows beside: the backend and the client's address.
+a counter for each endpoint and status and a timer for each endpoint. Detailed events also have the
+backend and the client's address.
 """
 
 import re
@@ -14,7 +14,7 @@ from attrs import frozen
 from numpy.typing import NDArray
 
 REQUESTS = 100_000
-"""Distinct requests; senders start over at the end. Whole messages of 20, 50 and 500."""
+"""Distinct requests; senders start over at the end. It is a multiple of 20, 50 and 500."""
 
 SEED = 20_240_229
 ZIPF_EXPONENT = 1.1
@@ -31,7 +31,7 @@ WORDS = """
 
 BACKENDS = tuple(f"app-{n}:8080" for n in range(1, 9))
 CLIENTS = tuple(f"10.0.{high}.{low}" for high in range(20) for low in range(250))
-"""Of detailed events; 5,000 addresses."""
+"""The 5,000 client addresses of detailed events."""
 
 
 @frozen(eq=False)
@@ -51,7 +51,7 @@ class Requests:
         return len(self.endpoint)
 
     def parts(self, size: int) -> list["Requests"]:
-        """The same requests in parts of ``size``."""
+        """The same requests, in parts of ``size``."""
         return [
             Requests(self.names, self.endpoint[i:end], self.status[i:end], self.micros[i:end])
             for i, end in ((i, i + size) for i in range(0, len(self), size))
@@ -76,7 +76,7 @@ def make_requests(endpoints: int, count: int = REQUESTS) -> Requests:
 
 
 def without(requests: Requests, status: int) -> Requests:
-    """The requests that have another status."""
+    """The requests whose status is not ``status``."""
     rows = requests.status != status
     return Requests(
         requests.names, requests.endpoint[rows], requests.status[rows], requests.micros[rows]
@@ -155,7 +155,7 @@ def _envelope(requests: Requests) -> dict[str, object]:
 
 
 def _by_index(texts: list[str]) -> dict[str, object]:
-    """Each distinct text once, and where it stands for each row."""
+    """The distinct texts, and the index of each row's text."""
     places: dict[str, int] = {}
     index = [places.setdefault(text, len(places)) for text in texts]
     width = "u1" if len(places) <= 256 else "<u2"

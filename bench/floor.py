@@ -1,7 +1,7 @@
-"""A receiver that only reads: what receiving alone costs, and how fast the sender can send.
+"""A receiver that only reads: the cost of receiving alone, and the sender's own limit.
 
-As a process (``python -m bench.floor``) it drains its sockets until nothing waits, throws away
-what it reads, and answers each line on its standard input with the count of datagrams.
+As a process (``python -m bench.floor``) it reads its sockets until they are empty, discards the
+data, and answers each line on its standard input with the count of datagrams.
 """
 
 import os

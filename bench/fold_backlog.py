@@ -1,6 +1,6 @@
 """How fast a backlog of late events is folded: ``python -m bench.fold_backlog``.
 
-Logs of some weeks are imported from several nodes at once; then the maintainer folds what is left,
+Logs of some weeks are imported from several nodes at once; then the maintainer folds the pieces,
 pass by pass. Prints the table of bench/README.md; progress goes to standard error.
 """
 
@@ -31,10 +31,10 @@ NODES = 4
 DAYS = 28
 ENDPOINTS = 2000
 BATCH = 10_000
-"""``metrics.batch_size`` as it is by default."""
+"""The default of ``metrics.batch_size``."""
 
 KEPT = Days(60)
-"""Of raw rows: none is to go while it is measured."""
+"""How long raw rows are kept: none must be dropped during the measurement."""
 
 WARNING = 30
 
@@ -49,7 +49,7 @@ class Pass:
 
 
 async def fill(database: Database, events: int, now: int) -> None:
-    """Store what the nodes import: each its own log, in the order of time."""
+    """Store the nodes' imports: each imports its own log, in order of time."""
     traffic, loader = Traffic(ENDPOINTS), Loader(database)
     nodes = [Node(f"gateway-{i}") for i in range(NODES)]
     stamps = [
@@ -63,13 +63,13 @@ async def fill(database: Database, events: int, now: int) -> None:
 
 
 async def pieces(database: Database) -> int:
-    """How many are not folded yet, of all kinds."""
+    """The number of pieces that are not folded yet, of all kinds."""
     counts = [await database.ask(f"SELECT count(*) FROM {table}") for table in PIECES]
     return sum(int(count) for ((count,),) in counts)
 
 
 async def fold(database: Database) -> list[Pass]:
-    """Let the maintainer do its passes until nothing is left."""
+    """Let the maintainer do its passes until no piece is left."""
     keeper = Maintainer(
         database.postgres,
         Metrics(retention_days=KEPT),
@@ -112,7 +112,7 @@ def render(events: int, loaded: float, first: int, passes: Sequence[Pass]) -> st
 
 
 async def measure(found: Server, events: int) -> str:
-    """Fill a database, fold it, say how long it took."""
+    """Fill a database and fold it; return the times."""
     async with found.database("backlog") as database:
         begun = time.monotonic()
         await fill(database, events, int(time.time() * SECOND_US))

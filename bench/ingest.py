@@ -1,4 +1,4 @@
-"""What a request costs aegisd and its peers, and how many each takes: ``make bench-ingest``.
+"""CPU a request and highest rate, of aegisd and its peers: ``make bench-ingest``.
 
 Prints the tables of bench/README.md; progress goes to standard error.
 """
@@ -33,10 +33,10 @@ QUEUE_BURST = 5  # half a queue of 10, every 50 µs; one by one the sender is to
 RAISED_QUEUE = 512
 
 BATCH = 10_000
-"""``metrics.batch_size`` as it is by default: fewer wait for the flush interval."""
+"""The default of ``metrics.batch_size``: fewer events wait for the flush interval."""
 
 BURST_BLOCK = 16 * 500
-"""Requests in a burst of some columns messages, for numpy's larger blocks."""
+"""Requests in a burst of 16 columns messages, for numpy's larger blocks."""
 
 
 @frozen
@@ -63,7 +63,7 @@ LINES = {
 
 @frozen
 class Lengths:
-    """How long each kind of run takes, in seconds."""
+    """The length of each kind of run, in seconds."""
 
     search: float
     cpu: float
@@ -76,7 +76,7 @@ QUICK = Lengths(search=1, cpu=1.5, stored=3, queue=5)
 
 
 class Bench:
-    """The runs. ``forms`` are those of aegisd that are measured."""
+    """The runs. ``forms`` are the forms that aegisd is measured with."""
 
     def __init__(self, directory: Path, lengths: Lengths, forms: list[str]) -> None:
         self._directory = directory
@@ -93,7 +93,7 @@ class Bench:
         return Load(file, form.per_frame, form.transport)
 
     def floor(self, endpoints: int, *, lines: bool) -> None:
-        """Reading alone, and the sender's own limit; ``lines`` too, where a peer gets them."""
+        """Reading alone, and the sender's own limit; with ``lines`` for the peers' forms, too."""
         for key, form in {**self._forms, **(LINES if lines else {})}.items():
             row = Row("reading alone", key, form.title, endpoints)
             self.results.floor.append(row)
@@ -160,7 +160,7 @@ class Bench:
             if machine.kernel_setting(machine.QUEUE_LENGTH) != length:
                 return Queue(length, None, "not allowed to set it: only root may")
             try:
-                # a socket takes the length when it is made
+                # a socket gets its queue's length when it is created
                 with Aegisd(stored=False) as receiver:
                     return Queue(length, self._unwaiting(receiver, load))
             except Failed as error:
@@ -180,7 +180,7 @@ class Bench:
 
 @contextmanager
 def failing(*rows: Row) -> Iterator[None]:
-    """Where a measurement can't be made, have its rows say why."""
+    """If a measurement can't be made, let its rows say why."""
     try:
         yield
     except Failed as error:
@@ -189,7 +189,7 @@ def failing(*rows: Row) -> Iterator[None]:
 
 
 def say(row: Row) -> None:
-    """Tell on standard error what is measured now."""
+    """Say on standard error what is measured now."""
     now = time.strftime("%H:%M:%S")
     print(f"{now} {row.receiver}: {row.form}, {row.endpoints} endpoints", file=sys.stderr)
 
@@ -222,7 +222,7 @@ def main() -> None:
 
 
 def run(bench: Bench, parts: list[str], populations: tuple[int, ...]) -> None:
-    """All that is asked for, one after the other."""
+    """Run the parts that are asked for, one after the other."""
     bench.floor(populations[0], lines=bool({"netdata", "statsd"} & {*parts}))
     for endpoints in populations:
         if "netdata" in parts:
@@ -240,7 +240,7 @@ def run(bench: Bench, parts: list[str], populations: tuple[int, ...]) -> None:
 
 
 if __name__ == "__main__":
-    # an end by a signal goes the way of all ends: processes stopped, the kernel's settings restored
+    # a signal raises SystemExit, so that processes are stopped and the kernel's settings restored
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     os.umask(0o022)  # an embedded Postgres runs under another account
     main()

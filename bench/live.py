@@ -1,10 +1,10 @@
-"""What the live state costs: ``python bench/live.py`` prints a table.
+"""CPU time of the live state: ``python bench/live.py`` prints a table.
 
-Blocks of one size and a choice of endpoints are applied again and again, and the least CPU time
-of several rounds is told, for a busy machine only ever adds to it. A round reads the endpoints
-once at its end, as the daemon does each second, so that work put off until then is counted too.
-Beside it stands the floor: one thread of plain numpy makes the same sketches and counts, its
-endpoints numbers already and in its caches.
+Blocks of one size and a choice of endpoints are applied again and again. The result is the least
+CPU time of several rounds, since a busy machine only adds to it. A round reads the endpoints once
+at its end, as the daemon does each second, so that work put off until then is counted too. The
+floor beside it is one thread of plain numpy that makes the same sketches and counts; its endpoints
+are numbers already and in its caches.
 """
 
 import time
@@ -23,10 +23,10 @@ MICROSECONDS = 1_000_000
 LIMIT = 2000
 SIZES = (1, 64, 512, 1024, 4096)
 ENDPOINTS = (200, 2000)
-EVENTS = 200_000  # a round, about; fewer where blocks are small
+EVENTS = 200_000  # about, in a round; fewer if blocks are small
 MOST_APPLIES = 2000
 ROUNDS = 7
-BLOCKS = 32  # different ones, so that no cache holds the answer
+BLOCKS = 32  # different ones, so that caches don't hold the result
 ZIPF = 1.1
 METHODS = ["GET", "POST", "PUT", "DELETE"]
 STATUSES = np.array([200] * 80 + [0, 101, 201, 204, 301, 304, 400, 401, 404, 429, 500, 502, 503])
@@ -35,7 +35,7 @@ RNG = np.random.default_rng(7460)
 
 
 def block(size: int, endpoints: int, seconds: int, untimed: float) -> Block:
-    """A burst: its endpoints by Zipf's law, each text once, in the order in which it came."""
+    """A burst: its endpoints follow Zipf's law; each text once, in order of its first event."""
     shares = 1 / np.arange(1, endpoints + 1) ** ZIPF
     drawn = RNG.choice(endpoints, size, p=shares / shares.sum())
     micros = np.clip(np.rint(RNG.lognormal(10, 1.5, size)), 1, sketch.MAX_VALUE).astype(np.int64)
@@ -58,7 +58,7 @@ def block(size: int, endpoints: int, seconds: int, untimed: float) -> Block:
 
 
 class Floor:
-    """The same sketch and counts for the whole and for each endpoint, by the plainest numpy."""
+    """The same sketch and counts, of all events and of each endpoint, in plain numpy."""
 
     def __init__(self) -> None:
         self.outcomes = np.zeros(len(OUTCOME_FAILS), np.int64)
@@ -81,7 +81,7 @@ class Floor:
 
 
 def least(run: Callable[[], None]) -> float:
-    """Seconds of CPU of the quickest round."""
+    """CPU seconds of the quickest round."""
     found = []
     for _ in range(ROUNDS):
         before = time.process_time()
@@ -91,7 +91,7 @@ def least(run: Callable[[], None]) -> float:
 
 
 def measure(size: int, endpoints: int, seconds: int, untimed: float) -> tuple[float, float]:
-    """Seconds an apply, of the live state and of the floor."""
+    """Seconds of one apply, of the live state and of the floor."""
     blocks = [block(size, endpoints, seconds, untimed) for _ in range(BLOCKS)]
     applies = max(BLOCKS, min(MOST_APPLIES, EVENTS // size))
     plan = [blocks[i % BLOCKS] for i in range(applies)]

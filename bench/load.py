@@ -1,6 +1,6 @@
-"""What aegisd takes under a steady load, beside netdata, and how soon it answers.
+"""CPU, delay and pauses of aegisd under a steady load, beside netdata: ``make bench-load``.
 
-Everything is stored, by the daemon's defaults, in its embedded Postgres: ``make bench-load``.
+The daemon runs with its defaults and stores everything in its embedded Postgres.
 Prints Markdown tables; progress goes to standard error.
 """
 
@@ -33,14 +33,14 @@ ENDPOINTS = 200
 RATES = (100, 1000, 5000, 20_000)
 LIST = 50
 SHORT_QUEUE, LONG_QUEUE = 10, 512
-"""``net.unix.max_dgram_qlen``: the kernel's own, and systemd's."""
+"""``net.unix.max_dgram_qlen``: the kernel's default, and systemd's."""
 
 PREPARE_RATE, PREPARE_SECONDS = 20_000, 1.0
-"""What a receiver does for the first request to an endpoint is no part of a steady load."""
+"""Each endpoint gets a request before, since its first one costs a receiver more."""
 
 PEER_RATE, PEER_SECONDS = 50_000, 2.0
 PEER_SETTLING_SECONDS = 4.0
-"""netdata gets all requests once; a new metric has work to do some seconds later, too."""
+"""netdata gets all requests once before; a new metric costs it CPU for some seconds."""
 
 SETTLING_SECONDS = 6.0
 """A flush interval and a little."""
@@ -104,7 +104,7 @@ BACKGROUND = Form(
 
 @frozen
 class Lengths:
-    """How long each kind of run takes, in seconds, and how many probes there are."""
+    """The length of each kind of run, in seconds, and the number of probes."""
 
     rate: float
     peer: float
@@ -118,7 +118,7 @@ QUICK = Lengths(rate=1.5, peer=1.5, idle=3, acknowledged=1, probes=30)
 
 
 class Bench:
-    """The runs, of the daemons of some checkouts by their names."""
+    """The runs, of the daemons of some checkouts, by name."""
 
     def __init__(
         self, directory: Path, lengths: Lengths, codes: dict[str, Path], soak: float
@@ -143,7 +143,7 @@ class Bench:
 
     @contextmanager
     def _failing(self, what: str) -> Iterator[None]:
-        """Where something can't be measured, say why below the tables."""
+        """If something can't be measured, say why below the tables."""
         try:
             yield
         except Failed as error:
@@ -171,7 +171,7 @@ class Bench:
                     self._rate(Row(NETDATA, form.title, rate), form, receiver, self._lengths.peer)
 
     def _daemon_rates(self, name: str, queue: int, daemon: Aegisd) -> None:
-        """All forms at a rate, then at the next: what waits from before is never more."""
+        """All forms at a rate, then at the next: so what still waits is never of a higher rate."""
         say(f"{name}, queue {queue}")
         forms = [form for form in FORMS if form.queue == queue]
         steady.prepare(daemon, self._load(forms[0]), PREPARE_RATE, PREPARE_SECONDS)
@@ -208,13 +208,13 @@ class Bench:
             steady.wait_stored(daemon)
 
     def delay(self, name: str) -> None:
-        """From an event sent to its being shown."""
+        """The delay between sending an event and seeing it."""
         load = self._load(BACKGROUND)
         with self._daemon(name) as daemon:
             self.results.delays[name] = delays(daemon, load, DELAY_RATE, self._lengths.probes)
 
     def pauses(self, name: str) -> None:
-        """Messages that are slow to handle, each before the next."""
+        """Messages that are slow to handle, one after the other."""
         found = self.results.pauses.setdefault(name, [])
         for pause in pauses(lambda: self._daemon(name), lambda what: say(f"{name}: {what}")):
             found.append(pause)
@@ -227,7 +227,7 @@ class Bench:
             steady.wait_stored(daemon)
 
     def run(self, part: str) -> None:
-        """A part, for each daemon."""
+        """Run a part for each daemon."""
         if part == "rates":
             self.rates()
             return
@@ -238,7 +238,7 @@ class Bench:
 
 
 def say(what: str) -> None:
-    """Tell on standard error what is measured now."""
+    """Say on standard error what is measured now."""
     print(f"{time.strftime('%H:%M:%S')} {what}", file=sys.stderr)
 
 
@@ -283,7 +283,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    # an end by a signal goes the way of all ends: processes stopped, the kernel's settings restored
+    # a signal raises SystemExit, so that processes are stopped and the kernel's settings restored
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     os.umask(0o022)  # an embedded Postgres runs under another account
     main()

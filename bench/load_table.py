@@ -12,16 +12,16 @@ from bench.storing import Acknowledged
 
 OURS, BEFORE, NETDATA = "aegisd", "before", "netdata"
 RECEIVERS = (OURS, BEFORE, NETDATA)
-"""In this order within the tables."""
+"""Their order in the tables."""
 
 BEHIND = 0.97
-"""A sender that kept less of its pace was held up: the rate that it had is shown."""
+"""Below this share of its pace a sender was held up: its actual rate is shown."""
 
 LOW_RATE = 5000
 LOW_TIMES, HIGH_TIMES, TIMES_AMBITION = 2.0, 3.0, 1.0
 HIGH_AMBITION = 1.5
 ENOUGH = 0.02
-"""A share of a core that is little whatever a peer takes; up to LOW_RATE, and for lists."""
+"""A share of a core that always counts as reached; up to LOW_RATE, and for lists."""
 
 
 @define
@@ -39,10 +39,10 @@ class Row:
 
 @define
 class Results:
-    """All that was measured; of all but ``rows`` there is one a daemon, by its name."""
+    """All results; except in ``rows`` there is one for each daemon, by its name."""
 
     rows: list[Row] = field(factory=list)
-    stored: list[tuple[str, str, int]] = field(factory=list)  # and what it was sent
+    stored: list[tuple[str, str, int]] = field(factory=list)  # with what it was sent
     idle: dict[str, Share] = field(factory=dict)
     acknowledged: dict[str, Acknowledged] = field(factory=dict)
     delays: dict[str, Delays] = field(factory=dict)
@@ -53,7 +53,7 @@ class Results:
 
 @frozen
 class Bar:
-    """What a figure is to reach; ``at_least`` where more is better."""
+    """The bar of a figure; ``at_least`` if more is better."""
 
     what: str
     unit: str
@@ -125,7 +125,7 @@ def render(results: Results, machine: dict[str, str]) -> str:
 
 
 def _sorted(rows: list[Row]) -> list[Row]:
-    """Side by side what is to be compared; the forms in the order in which they were measured."""
+    """The compared daemons side by side; the forms in the order of measurement."""
     forms = list(dict.fromkeys(row.form for row in rows))
     return sorted(
         rows,
@@ -134,7 +134,7 @@ def _sorted(rows: list[Row]) -> list[Row]:
 
 
 def _plain(text: str) -> str:
-    """A daemon's last words may hold what ends a cell."""
+    """Escape what would end a cell, such as in a daemon's last log line."""
     return text.replace("|", "¦")
 
 

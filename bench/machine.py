@@ -1,4 +1,4 @@
-"""What the kernel tells: processes' CPU time, sockets' queues, the machine itself."""
+"""Figures from the kernel: processes' CPU time, sockets' queues, the machine itself."""
 
 import ctypes
 import os
@@ -20,10 +20,10 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def cpu_seconds(pid: int) -> float:
-    """CPU time of a process in seconds, to the nanosecond, threads that ended included.
+    """CPU time of a process in seconds, to the nanosecond; 0 for a process that is gone.
 
-    The kernel keeps a clock for each process (clock_getcpuclockid(3)); /proc/PID/stat counts in
-    ticks of 10 ms, and /proc/PID/task forgets threads that ended. 0 for a process that is gone.
+    It is read from the process's clock (clock_getcpuclockid(3)), which includes threads that ended.
+    /proc/PID/stat counts in ticks of 10 ms, and /proc/PID/task forgets threads that ended.
     """
     clock = ctypes.c_int()
     if _libc.clock_getcpuclockid(pid, ctypes.byref(clock)):
@@ -35,7 +35,7 @@ def cpu_seconds(pid: int) -> float:
 
 
 def resident_bytes(pid: int) -> int:
-    """Memory of a process that is in RAM (VmRSS of proc(5)); 0 for one that is gone."""
+    """Resident memory of a process (VmRSS of proc(5)); 0 for a process that is gone."""
     with suppress(OSError):
         for line in Path(f"/proc/{pid}/status").read_text().splitlines():
             if line.startswith("VmRSS:"):
@@ -48,7 +48,7 @@ def family(pid: int) -> list[int]:
     children: dict[int, list[int]] = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
-            with suppress(OSError):  # it has ended meanwhile
+            with suppress(OSError):  # the process has ended
                 # the second field is the name in brackets, whatever it contains (proc(5))
                 fields = (entry / "stat").read_text().rpartition(")")[2].split()
                 children.setdefault(int(fields[1]), []).append(int(entry.name))
@@ -59,7 +59,7 @@ def family(pid: int) -> list[int]:
 
 
 def udp_queue(port: int) -> tuple[int, int]:
-    """Bytes that wait in the socket on 127.0.0.1:``port``, and datagrams it has dropped."""
+    """Bytes that wait in the socket on 127.0.0.1:``port``, and datagrams that it dropped."""
     waiting = dropped = 0
     for line in Path("/proc/net/udp").read_text().splitlines()[1:]:
         fields = line.split()
@@ -70,7 +70,7 @@ def udp_queue(port: int) -> tuple[int, int]:
 
 
 def free_port(kind: socket.SocketKind) -> int:
-    """A port on 127.0.0.1 that nobody uses now."""
+    """A port on 127.0.0.1 that is free now."""
     with socket.socket(socket.AF_INET, kind) as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -88,7 +88,7 @@ def may_set(name: str) -> bool:
 
 @contextmanager
 def changed_setting(name: str, value: int) -> Iterator[None]:
-    """A number under /proc/sys changed for a while, where that is allowed."""
+    """Change a number under /proc/sys for a while, if that is allowed."""
     found = kernel_setting(name)
     if found == value or not may_set(name):
         yield
@@ -123,7 +123,7 @@ def describe() -> dict[str, str]:
 
 
 def busy_share(seconds: float) -> float:
-    """The share of all CPUs that is in use, over some seconds from now."""
+    """The share of all CPUs that is in use during the next seconds."""
     idle, total = _ticks()
     time.sleep(seconds)
     idle_then, total_then = _ticks()
@@ -131,6 +131,6 @@ def busy_share(seconds: float) -> float:
 
 
 def _ticks() -> tuple[int, int]:
-    """Ticks that the CPUs were idle, waiting for disks included, and all their ticks (proc(5))."""
+    """The CPUs' idle ticks, waiting for disks included, and all their ticks (proc(5))."""
     ticks = [int(word) for word in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
     return ticks[3] + ticks[4], sum(ticks)

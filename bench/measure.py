@@ -17,7 +17,7 @@ EVEN_RATE = 100_000
 """Requests a second at which all receivers are compared, whatever the form."""
 
 OWN_SHARE = 0.7
-"""And the share of its own highest rate at which each is measured: busy, yet with room."""
+"""Each receiver is also measured at this share of its own highest rate."""
 
 BURST_SECONDS = 0.001
 MAX_BURST = 64
@@ -25,11 +25,10 @@ MAX_BURST = 64
 a socket with the kernel's default buffer (212,992 bytes) holds some 270 small ones."""
 
 SENDER_LIMIT = 0.93
-"""Where the sender was busy, or behind its pace, beyond this share, it was the limit."""
+"""The sender was the limit if it was busy for more, or kept less of its pace, than this share."""
 
 REPEATS = 2
-"""The CPU is measured so many times, and the least is taken: what else runs on the machine, and
-empties the caches, can only add to it."""
+"""Runs of which the least CPU counts: other work on the machine only adds to it."""
 
 SETTLED_SECONDS = 10
 STORED_SECONDS = 90
@@ -47,7 +46,7 @@ class Load:
 
 @frozen
 class Outcome:
-    """What one run of the sender led to. Counts are requests, times seconds."""
+    """The result of one run of the sender. Counts are requests, times seconds."""
 
     sent: int
     refused: int
@@ -86,9 +85,9 @@ def sender(
     nonblocking: bool = False,
     announce: bool = False,
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """The sender as a process; ``rate`` in requests a second, flat out without.
+    """The sender as a process. ``rate`` is in requests a second; without it, flat out.
 
-    With ``announce``, ``begun`` tells when it begins.
+    With ``announce``, ``begun`` returns when it begins.
     """
     command = [sys.executable, "-m", "bench.sender", address, str(load.file)]
     command += ["--seconds", str(seconds)]
@@ -100,7 +99,7 @@ def sender(
         command.append("--nonblocking")
     if announce:
         command.append("--announce")
-    pipe = subprocess.PIPE  # unbuffered: who reads a line takes no more
+    pipe = subprocess.PIPE  # unbuffered: reading a line reads no further
     process = subprocess.Popen(command, stdout=pipe, stderr=pipe, bufsize=0)
     try:
         yield process
@@ -110,13 +109,13 @@ def sender(
 
 
 def begun(process: subprocess.Popen[bytes]) -> None:
-    """Wait until the sender begins; where it fails instead, ``finished`` says why."""
+    """Wait until the sender begins; if it fails instead, ``finished`` says why."""
     assert process.stderr is not None
     process.stderr.readline()
 
 
 def finished(process: subprocess.Popen[bytes], load: Load, receiver: Receiver) -> Outcome:
-    """Wait for the sender's end; what the kernel took and refused, nothing lost otherwise."""
+    """Wait for the sender's end; return what the kernel took and refused, with no other loss."""
     out, error = process.communicate()
     receiver.alive()
     if process.returncode:
@@ -142,7 +141,7 @@ def drive(
     *,
     nonblocking: bool = False,
 ) -> Outcome:
-    """Send for ``seconds`` and wait until all is handled: the loss as counted, and the CPU."""
+    """Send for ``seconds`` and wait until all is handled; return the loss and the CPU."""
     address = receiver.address(load.transport)
     counted, dropped = receiver.counted(), _dropped(address)
     cpu, database = receiver.cpu(), receiver.database_cpu()
@@ -172,13 +171,13 @@ def drive(
 
 
 def cheapest(receiver: Receiver, load: Load, rate: float, seconds: float) -> Outcome:
-    """The run of some with the least CPU for a request, of those with the least loss."""
+    """Of the runs with the least loss, the one with the least CPU a request."""
     runs = [drive(receiver, load, rate, seconds) for _ in range(REPEATS)]
     return min(runs, key=lambda outcome: (outcome.lost, outcome.micros))
 
 
 def drops(receiver: Receiver, load: Load, rate: float | None, seconds: float) -> Outcome:
-    """Send over UDP; only what the kernel dropped is looked at."""
+    """Send over UDP; return what the kernel dropped."""
     address = receiver.address(load.transport)
     dropped = _dropped(address)
     with sender(address, load, seconds, rate) as process:
@@ -190,9 +189,9 @@ def drops(receiver: Receiver, load: Load, rate: float | None, seconds: float) ->
 
 @frozen
 class Stored:
-    """Storing while receiving: ``rate`` is what was committed a second.
+    """Storing while receiving: ``rate`` is the rows committed a second.
 
-    ``limited`` where the sender kept its pace and the database was never behind: it takes more.
+    ``limited`` if the sender kept its pace and the database was never behind: the limit is higher.
     """
 
     rate: float
@@ -215,7 +214,7 @@ def store(receiver: Receiver, load: Load, rate: float, seconds: float, batch: in
 
     def committed(least: int) -> int | None:
         done = (receiver.stored() or 0) - before
-        receiver.counted()  # raises where some were dropped
+        receiver.counted()  # raises Failed if some were dropped
         return done if done >= least else None
 
     nearly = wait_for(lambda: committed(max(1, arrived - batch)), "it is stored", STORED_SECONDS)

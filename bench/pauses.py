@@ -1,4 +1,4 @@
-"""How long a daemon answers nobody while it handles one message, or one burst of them."""
+"""The longest time without an answer while a daemon handles one message, or one burst."""
 
 import socket
 import struct
@@ -22,11 +22,11 @@ from bench.sender import Frames, connect, write_frames
 
 ASK_SECONDS = 0.005
 CLIENT_SECONDS = 60
-"""No client waits longer for anything."""
+"""The clients' time-out."""
 
 QUIET_SECONDS = 1.0
 AFTER_SECONDS = 0.5
-"""What was answered is not yet counted, or not yet stored: the watch goes on for so long."""
+"""How long the watch goes on after the answer: the events are still counted and stored."""
 
 POLL_SECONDS = 0.02
 BURSTS = 3
@@ -39,7 +39,7 @@ LENGTH = struct.Struct(">I")
 
 @define
 class Pause:
-    """A content, the longest answer meanwhile, and when it was answered itself; in seconds."""
+    """A content, the longest answer of /healthz, and the time to its own answer; in seconds."""
 
     content: str
     size: int
@@ -69,7 +69,7 @@ class Watch:
         error: BaseException | None,
         at: TracebackType | None,
     ) -> None:
-        """The answer that is waited for counts, too."""
+        """Stop; the answer that is still outstanding counts, too."""
         self._over.set()
         self._thread.join()
 
@@ -81,7 +81,7 @@ class Watch:
                 self.answers += 1
             except TimeoutError:
                 self.failures += 1
-            except OSError:  # it has ended
+            except OSError:  # the daemon has ended
                 self.failures += 1
                 continue
             self.longest = max(self.longest, time.perf_counter() - start)
@@ -98,7 +98,7 @@ class Watch:
 
 
 def pauses(make: Callable[[], Aegisd], tell: Callable[[str], None]) -> Iterator[Pause]:
-    """All contents, one after the other. A daemon that dies or hangs is followed by another."""
+    """All contents, one after the other. A daemon that dies or hangs is replaced."""
     left: list[tuple[str, Callable[[Aegisd], Pause]]] = [
         (NOTHING, _nothing),
         *((bomb.title, partial(_message, bomb)) for bomb in BOMBS),
@@ -116,7 +116,7 @@ def pauses(make: Callable[[], Aegisd], tell: Callable[[str], None]) -> Iterator[
 
 
 def _healthy(daemon: Aegisd, pause: Pause) -> bool:
-    """Whether it can go on. One that can't is ended, and the content's row says so."""
+    """Whether the daemon can go on; else it is killed, and the content's row says so."""
     try:
         daemon.alive()
     except Failed as error:
@@ -130,7 +130,7 @@ def _healthy(daemon: Aegisd, pause: Pause) -> bool:
 
 
 def _watched(daemon: Aegisd, pause: Pause, handle: Callable[[], str | None]) -> Pause:
-    """Have ``handle`` do it, and say what was answered; None where nothing was."""
+    """Call ``handle``, which returns its answer; complete ``pause`` with what was measured."""
     with Watch(daemon.http_port) as watch:
         start = time.perf_counter()
         try:
@@ -164,7 +164,7 @@ def _message(bomb: Bomb, daemon: Aegisd) -> Pause:
 
 
 def _answer(path: Path, message: bytes) -> str | None:
-    """What the stream answers to a message."""
+    """The stream's answer to a message."""
     received = bytearray()
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
         client.settimeout(CLIENT_SECONDS)
@@ -185,7 +185,7 @@ def _answer(path: Path, message: bytes) -> str | None:
 
 
 def _whole(received: bytearray) -> bytes | None:
-    """The first answer, if all of it has come."""
+    """The first answer, if it is complete."""
     if len(received) < LENGTH.size:
         return None
     end = LENGTH.size + LENGTH.unpack_from(received)[0]
@@ -193,7 +193,7 @@ def _whole(received: bytearray) -> bytes | None:
 
 
 def _bursts(daemon: Aegisd) -> Pause:
-    """The slowest of some bursts."""
+    """The slowest of several bursts."""
     address = daemon.address("udp")
     with tempfile.TemporaryDirectory(prefix="bench-") as directory:
         file = Path(directory, "burst.npz")
@@ -214,7 +214,7 @@ def _bursts(daemon: Aegisd) -> Pause:
 
 
 def _burst(daemon: Aegisd, frames: Frames, sending: socket.socket) -> str | None:
-    """Send a burst, and wait until all of it that the kernel did not drop is counted."""
+    """Send a burst; wait until every datagram that the kernel did not drop is counted."""
     port = int(daemon.address("udp").rpartition(":")[2])
     dropped, counted = machine.udp_queue(port)[1], _counted(daemon)
     deadline = time.monotonic() + CLIENT_SECONDS
@@ -228,6 +228,6 @@ def _burst(daemon: Aegisd, frames: Frames, sending: socket.socket) -> str | None
 
 
 def _counted(daemon: Aegisd) -> int:
-    """Requests that were accepted, whatever was rejected beside."""
+    """The number of requests that were accepted."""
     figures: Any = daemon.ingest(CLIENT_SECONDS)
     return int(figures["events"]["request"])

@@ -1,4 +1,4 @@
-"""Other receivers of a gateway's figures, where they are installed: netdata and statsd."""
+"""Other receivers of a gateway's figures, if they are installed: netdata and statsd."""
 
 import json
 import os
@@ -12,10 +12,10 @@ from bench import machine
 from bench.receiver import Failed, Receiver, fetch, wait_for
 
 FLUSH_SECONDS = 1.0
-"""netdata's own interval; statsd is set to the same."""
+"""netdata's default interval; statsd is set to the same."""
 
 RECEIVE_BUFFER_BYTES = 2 * 8 * 1024 * 1024
-"""What the daemon gets: it asks for 8 MiB, and the kernel doubles that (socket(7))."""
+"""As large as the daemon's: it asks for 8 MiB, which the kernel doubles (socket(7))."""
 
 LINES_A_REQUEST = 2  # a counter and a timer
 
@@ -96,7 +96,7 @@ class _Peer(Receiver):
         return f"udp:127.0.0.1:{self._udp}"
 
     def start(self) -> None:
-        # neither asks for a buffer of its own; a socket takes the default when it is made
+        # neither asks for a buffer size; a socket gets the default when it is created
         with machine.changed_setting(machine.RECEIVE_BUFFER, RECEIVE_BUFFER_BYTES):
             self.launch()
             wait_for(self._counts, f"{self.name} counts")
@@ -106,9 +106,9 @@ class _Peer(Receiver):
         raise NotImplementedError
 
     def lines(self) -> dict[str, int]:
-        """What it has counted, by name; 'errors' are lines that it could not read.
+        """Its counts, by name; 'errors' are lines that it could not read.
 
-        Empty where it doesn't tell now: netdata tells a count once.
+        Empty if there is none now: netdata reports a count once.
         """
         raise NotImplementedError
 
@@ -157,7 +157,7 @@ class Netdata(_Peer):
 
 
 class Statsd(_Peer):
-    """npm's statsd, with a backend that keeps totals and nothing else."""
+    """npm's statsd, with a backend that only keeps totals."""
 
     name = "statsd"
 
@@ -189,13 +189,13 @@ class Statsd(_Peer):
 
 
 def find_netdata() -> Callable[[], Receiver] | None:
-    """Makes netdata where it is installed."""
+    """A function that makes netdata, if it is installed."""
     program = shutil.which("netdata", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
     return None if program is None else lambda: Netdata(program)
 
 
 def find_statsd() -> Callable[[], Receiver] | None:
-    """Makes statsd where node and npm's package are: at $STATSD_JS or in node_modules here."""
+    """A function that makes statsd, if node and npm's package are here or at $STATSD_JS."""
     node = shutil.which("node")
     named = os.environ.get("STATSD_JS")
     places = [Path(named)] if named else []

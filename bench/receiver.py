@@ -1,4 +1,4 @@
-"""What a receiver is to the benchmark: a process that is sent requests and counts them."""
+"""A receiver: a process that is sent requests and counts them."""
 
 import subprocess
 import tempfile
@@ -21,11 +21,11 @@ T = TypeVar("T")
 
 
 class Failed(Exception):
-    """A measurement that can't be made; its text says why, and stands in the table."""
+    """A measurement that can't be made; its text says why, and is printed in the table."""
 
 
 def wait_for(ask: Callable[[], T | None], what: str, seconds: float = START_SECONDS) -> T:
-    """Ask until there is an answer. Raises Failed."""
+    """Call until there is an answer. Raises Failed."""
     deadline = time.monotonic() + seconds
     while (answer := ask()) is None:
         if time.monotonic() > deadline:
@@ -35,7 +35,7 @@ def wait_for(ask: Callable[[], T | None], what: str, seconds: float = START_SECO
 
 
 def fetch(url: str, seconds: float = ANSWER_SECONDS) -> str | None:
-    """The body of an answer; None where nobody answers yet."""
+    """The body of an answer; None if there is no answer yet."""
     try:
         with urllib.request.urlopen(url, timeout=seconds) as response:
             text: str = response.read().decode()
@@ -45,11 +45,11 @@ def fetch(url: str, seconds: float = ANSWER_SECONDS) -> str | None:
 
 
 class Receiver(ABC):
-    """A process with a directory of its own. Used as a context, it is started and stopped."""
+    """A process with a directory of its own; as a context manager it starts and stops."""
 
     name: str
     settle_seconds: float
-    """How long after the last datagram was read its work, the next flush included, is done."""
+    """The time from the last datagram until all work is done, the next flush included."""
 
     def __init__(self) -> None:
         self._directory = tempfile.TemporaryDirectory(prefix="bench-", ignore_cleanup_errors=True)
@@ -63,22 +63,22 @@ class Receiver(ABC):
 
     @abstractmethod
     def address(self, transport: str) -> str:
-        """Where it receives: ``unix:PATH`` or ``udp:HOST:PORT``."""
+        """The address that it receives on: ``unix:PATH`` or ``udp:HOST:PORT``."""
 
     @abstractmethod
     def counted(self) -> int:
-        """Requests that it has counted since it started. Raises Failed where some were refused."""
+        """Requests counted since the start. Raises Failed if some were refused."""
 
     def stored(self) -> int | None:
-        """Requests that it has committed to a database; None where it has none."""
+        """Requests committed to a database; None if it has none."""
         return None
 
     def cpu(self) -> float:
-        """CPU seconds that the process and its children have used."""
+        """CPU seconds of the process and its children."""
         return sum(machine.cpu_seconds(pid) for pid in machine.family(self._process().pid))
 
     def database_cpu(self) -> float:
-        """CPU seconds that its database has used."""
+        """CPU seconds of its database."""
         return 0.0
 
     def run(self, command: list[str], environment: Mapping[str, str]) -> None:
@@ -89,7 +89,7 @@ class Receiver(ABC):
             )
 
     def alive(self) -> None:
-        """Raise Failed when the process has ended."""
+        """Raise Failed if the process has ended."""
         if self._process().poll() is not None:
             lines = (self.directory / "log").read_text(errors="replace").splitlines()
             raise Failed(f"{self.name} ended: {lines[-1] if lines else 'it said nothing'}")

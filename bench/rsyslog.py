@@ -1,4 +1,4 @@
-"""rsyslog with ompgsql: a log line a request, an INSERT a line, many in a transaction."""
+"""rsyslog with ompgsql: a log line for each request, an INSERT for each line, in batches."""
 
 import shutil
 import time
@@ -12,8 +12,8 @@ from bench.storing import STORED_SECONDS, send
 
 PROGRAM = shutil.which("rsyslogd") or shutil.which("rsyslogd", path="/usr/sbin:/usr/local/sbin")
 
-# The manual's example of ompgsql with a queue has five workers; larger batches and queues than its
-# defaults make longer transactions. Nothing is discarded where a queue is full.
+# Five workers, as in the manual's example of ompgsql with a queue. Batches and queues are larger
+# than its defaults, for longer transactions. Nothing is discarded when a queue is full.
 CONFIG = """
 global(workDirectory="{directory}")
 module(load="imuxsock" SysSock.Use="off")
@@ -70,11 +70,11 @@ class Rsyslog(Receiver):
         self._database = database
 
     def start(self) -> None:
-        """Start it; Failed where it isn't installed."""
+        """Start it. Raises Failed if it isn't installed."""
         if PROGRAM is None:
             raise Failed("rsyslogd is not installed")
         environment = libpq_environment(self._database)
-        # what libpq takes from the environment needs no place in the configuration
+        # libpq takes these from the environment, so the configuration doesn't name them
         conninfo = f"dbname={environment['PGDATABASE']}"
         config = self.directory / "rsyslog.conf"
         config.write_text(CONFIG.format(directory=self.directory, table=TABLE, conninfo=conninfo))

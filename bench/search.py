@@ -1,4 +1,4 @@
-"""The highest rate that a receiver takes without loss."""
+"""The search for a receiver's highest rate without loss."""
 
 import time
 
@@ -9,18 +9,18 @@ from bench.receiver import Failed, Receiver
 
 STEP = 1.12
 MAX_STEPS = 8
-"""The search for the highest rate goes up or down by this factor."""
+"""The search for the highest rate goes up or down by the factor STEP, at most so often."""
 
 STORED_STEP = 1.4
 STORED_TRIES = 4
-"""The search for the rate that is stored goes in larger steps: each waits for the database."""
+"""Tries for the rate that is stored. Its steps are larger: each waits for the database."""
 
 
 @frozen
 class Highest:
-    """The highest rate without loss; ``limited`` where the sender could not send faster.
+    """The highest rate without loss; ``limited`` if the sender could not send faster.
 
-    ``lossy`` where there was loss at every rate down to this one.
+    ``lossy`` if there was loss at every rate down to this one.
     """
 
     rate: float
@@ -44,7 +44,7 @@ def highest(receiver: Receiver, load: Load, seconds: float) -> Highest:
 
 
 def _search(receiver: Receiver, load: Load, seconds: float) -> Highest:
-    """From what the receiver takes when it is sent far too much; each rate has two tries."""
+    """The search begins at the rate received during a flood; each rate has two tries."""
     flood = drops(receiver, load, None, seconds)
     if not flood.lost:
         return Highest(flood.rate, limited=True)
@@ -66,7 +66,7 @@ def _search(receiver: Receiver, load: Load, seconds: float) -> Highest:
 
 
 def highest_stored(receiver: Receiver, load: Load, seconds: float, batch: int) -> Stored:
-    """What is committed a second without loss, while a little more is sent than that."""
+    """The rows committed a second without loss, while a little more is sent."""
     best: Stored | None = None
     rate: float = EVEN_RATE
     for _ in range(STORED_TRIES):
@@ -79,7 +79,7 @@ def highest_stored(receiver: Receiver, load: Load, seconds: float, batch: int) -
         if found.limited:
             rate *= STORED_STEP
         elif found.outcome.rate > STORED_STEP * found.rate:
-            rate = STEP * found.rate  # far too much: memory filled, and that costs too
+            rate = STEP * found.rate  # far too much was sent: filling memory costs CPU, too
         else:
             break
     if best is None:

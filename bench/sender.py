@@ -1,9 +1,9 @@
-"""Sends frames that were encoded before; prints what it did as one line of JSON.
+"""Sends frames that were encoded before; prints its result as one line of JSON.
 
-A process of its own. Frames go out through sendmmsg(2), many in one system call, either as fast
-as they are taken or in small bursts at an even pace. A blocking sender waits where the receiver
-is behind; with ``--nonblocking`` each frame is tried once, and one that is refused (EAGAIN) is
-counted and gone. With ``--announce`` standard error has a line when it begins.
+It runs as a process. Frames are sent with sendmmsg(2), many in one system call, either as fast as
+the kernel takes them or in small bursts at an even pace. A blocking sender waits when the receiver
+is behind. With ``--nonblocking`` each frame is tried once; one that is refused (EAGAIN) is counted
+and dropped. With ``--announce`` it prints a line to standard error when it begins.
 """
 
 import argparse
@@ -20,16 +20,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-UNIX_SEND_BUFFER_BYTES = 212_992  # net.core.wmem_max, where nobody changed it
+UNIX_SEND_BUFFER_BYTES = 212_992  # the default of net.core.wmem_max
 FLAT_OUT_BURST = 64
-"""Frames in one system call when there is no pace: more gain nothing."""
+"""Frames in one system call without a pace: more gain nothing."""
 
 SLEEP_ABOVE = 0.000_2
-"""Seconds. What is left of a wait below this is spun: waking from a sleep takes up to 100 µs."""
+"""Seconds. A shorter wait spins: waking from a sleep takes up to 100 µs."""
 
 CATCH_UP = 0.8
-"""A sender that was held up makes up for it with gaps of at least this share of the even ones,
-never in one great burst; what it could not send by the end shows in its rate."""
+"""A sender that was held up catches up with gaps of at least this share of the even ones, never in
+one large burst. What it could not send by the end lowers its rate."""
 
 PR_SET_TIMERSLACK = 29  # prctl(2); the default lets each sleep run 50 µs over
 IOVEC = np.dtype([("base", "u8"), ("length", "u8")])
@@ -78,7 +78,7 @@ class Frames:
         self._next = 0
 
     def send(self, fd: int, count: int) -> tuple[int, int]:
-        """Try the next ``count`` frames, each once; how many were taken, how many refused."""
+        """Try the next ``count`` frames once; return how many were taken and refused."""
         taken = refused = 0
         while taken + refused < count:
             size = min(count - taken - refused, len(self._headers) - self._next)
@@ -99,7 +99,7 @@ class Frames:
 
 
 def connect(address: str, *, blocking: bool) -> socket.socket:
-    """A socket to ``unix:PATH`` or ``udp:HOST:PORT``, with the buffers it gets by default."""
+    """A socket to ``unix:PATH`` or ``udp:HOST:PORT``, with default buffers."""
     scheme, _, rest = address.partition(":")
     if scheme == "unix":
         connected = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -115,7 +115,7 @@ def connect(address: str, *, blocking: bool) -> socket.socket:
 
 
 def flat_out(fd: int, frames: Frames, seconds: float, count: int) -> tuple[int, int]:
-    """Send without a pace until the time is over or ``count`` frames are out."""
+    """Send without a pace until the time is over or ``count`` frames are sent."""
     taken = refused = 0
     end = time.perf_counter() + seconds
     while time.perf_counter() < end and taken + refused < count:

@@ -1,8 +1,8 @@
 """The sketch alone, beside KLL and t-digest of ``datasketches``, and ``ddsketch``.
 
-All get the same values, whole microseconds, in arrays of the type that each takes quickest; only
-ddsketch takes them one by one. Each peer is there as it comes, and set so that it takes about as
-many bytes, stored, as ours.
+All get the same values, whole microseconds, in arrays of the type that each adds fastest; only
+ddsketch takes them one by one. Each peer is measured with its defaults, and set so that its stored
+form has about as many bytes as ours.
 """
 
 import time
@@ -20,20 +20,20 @@ from bench.receiver import Failed
 
 BATCHES = (100, 1000, 100_000)
 VALUES = 200_000
-"""Of each distribution; and of a round in which adding is timed."""
+"""Values of each distribution, and of a round in which adding is timed."""
 
 ROUNDS = 7
 MERGES = 200
 SHARES = (0.5, 0.9, 0.95, 0.99, 0.999)
 ONE = np.int64(1)
-SLOW_VALUES = 20_000  # of a round, where values are added one by one
+SLOW_VALUES = 20_000  # of a round in which values are added one by one
 STEPS = 12  # of the search for equal bytes
 
 Values = NDArray[np.int64]
 
 
 class Sketch(Protocol):
-    """What all of them can do."""
+    """The operations that all sketches have."""
 
     def add(self, values: NDArray[Any]) -> None: ...
     def merge(self, other: Any) -> None: ...
@@ -52,7 +52,7 @@ class Contender:
 
 
 class Ours:
-    """Dense, as the live state has it; its bytes are those of the stored form."""
+    """Dense, as in the live state; its bytes are those of the stored form."""
 
     def __init__(self) -> None:
         self.counts = np.zeros(sketch.BINS, np.int64)
@@ -134,7 +134,7 @@ def distributions() -> dict[str, Values]:
 
 
 def measure(results: Results) -> None:
-    """All of it. Raises Failed where the peers are not installed."""
+    """All results. Raises Failed if the peers are not installed."""
     data = distributions()
     ours = Contender("aegisd", Ours, np.int64)
     aim = _bytes(ours, data)
@@ -206,7 +206,7 @@ def _peers(data: dict[str, Values], aim: float) -> list[Contender]:
 def _equal(
     make: Callable[[float], Contender], data: dict[str, Values], aim: float, low: float, high: float
 ) -> float:
-    """The parameter at which a sketch takes about as many bytes, which grow with it."""
+    """The parameter at which a sketch has about as many bytes; they grow with it."""
     for _ in range(STEPS):
         middle = (low + high) / 2
         if _bytes(make(middle), data) > aim:
@@ -228,7 +228,7 @@ def _bytes(contender: Contender, data: dict[str, Values]) -> float:
 
 
 def _add_time(contender: Contender, values: Values, size: int) -> float:
-    """CPU seconds a value, of the quickest round, into a sketch that is filled already."""
+    """CPU seconds of adding a value to a filled sketch, of the quickest round."""
     count = max(size, contender.values // size * size)
     batches = np.split(values[:count].astype(contender.dtype), count // size)
     made = _filled(contender, values)
@@ -254,7 +254,7 @@ def _merge_time(contender: Contender, values: Values) -> float:
 
 
 def _worst(contender: Contender, data: dict[str, Values]) -> tuple[float, str]:
-    """The worst relative error in value, and where it is."""
+    """The worst relative error of a value, and its place."""
     found = []
     for name, values in data.items():
         used = values[: contender.values]

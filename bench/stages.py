@@ -1,7 +1,7 @@
-"""What a burst costs on its way, stage by stage: ``python -m bench.stages``.
+"""The cost of a burst, stage by stage: ``python -m bench.stages``.
 
-Bursts of some sizes, one map a datagram as in ``bench.load``, go through the daemon's own parts in
-this process: no socket, no loop, no database. A stage's figure is the median of many bursts.
+Bursts of some sizes, one map a datagram as in ``bench.load``, pass through the daemon's own parts
+in this process, without socket, loop and database. A stage's figure is the median of many bursts.
 """
 
 import statistics
@@ -31,12 +31,12 @@ ENDPOINTS = 200
 MAX_AGE = 30 * 86_400 * 1_000_000
 JOURNAL_BYTES = 2**30
 BURSTS_A_SECOND = 28
-"""As a steady load makes them."""
+"""As many as under a steady load."""
 
 
 @define
 class Clock:
-    """Both clocks; time goes on by a burst's share of a second at each ``tick``."""
+    """Both clocks; each ``tick`` advances them by a burst's share of a second."""
 
     now: float = field(factory=time.time)
 
@@ -49,7 +49,7 @@ class Clock:
 
 @define
 class Stages:
-    """The time that each stage took, burst by burst, in microseconds."""
+    """The microseconds of each stage, burst by burst."""
 
     taken: dict[str, list[float]] = field(factory=dict)
 
@@ -112,7 +112,7 @@ def run(size: int, frames: list[bytes], directory: Path) -> dict[str, float]:
 
 
 class Listener:
-    """Where the bursts come from."""
+    """The listener that the bursts name."""
 
     address = "bench"
 

@@ -1,4 +1,4 @@
-"""A steady load, or none: the CPU and the memory that a receiver takes meanwhile."""
+"""CPU and memory of a receiver under a steady load, or without load."""
 
 import subprocess
 import sys
@@ -13,7 +13,7 @@ from bench.receiver import Failed, Receiver, wait_for
 
 WARM_SECONDS = 0.5
 TAIL_SECONDS = 0.3
-"""The sender goes on for so long behind the window, lest the window sees its end."""
+"""The sender goes on for so long after the window, so that its end is outside."""
 
 STORED_SECONDS = 60
 REPORT_SECONDS = 60
@@ -23,7 +23,7 @@ MEGABYTE = 1_000_000
 
 @frozen
 class Share:
-    """CPU seconds a second: the receiver's and its database's share of one core."""
+    """The receiver's and its database's share of one core: CPU seconds a second."""
 
     cpu: float
     database: float
@@ -31,7 +31,7 @@ class Share:
 
 @frozen
 class Steady:
-    """What a load led to. ``batches`` are the flushes in an interval, where that is known."""
+    """The result of a load. ``batches`` are the flushes in an interval, if known."""
 
     share: Share
     sent: int
@@ -41,18 +41,18 @@ class Steady:
 
 
 def window(receiver: Receiver, seconds: float) -> Share:
-    """The CPU taken from now on, for some seconds."""
+    """The CPU used during the next seconds."""
     start, cpu, database = time.monotonic(), receiver.cpu(), receiver.database_cpu()
     time.sleep(seconds)
     end, cpu_then, database_then = time.monotonic(), receiver.cpu(), receiver.database_cpu()
-    # processes of the database that ended meanwhile take their CPU along
+    # the CPU of database processes that ended meanwhile is missing
     return Share(
         (cpu_then - cpu) / (end - start), max(0.0, database_then - database) / (end - start)
     )
 
 
 def measure(receiver: Receiver, load: Load, rate: float, seconds: float) -> Steady:
-    """Send at ``rate``; the CPU of ``seconds`` in the midst of it."""
+    """Send at ``rate``; return the CPU of ``seconds`` in the middle."""
     counted, batches, start = receiver.counted(), _batches(receiver), time.monotonic()
     address, sending = receiver.address(load.transport), WARM_SECONDS + seconds + TAIL_SECONDS
     with sender(address, load, sending, rate, announce=True) as process:
@@ -69,7 +69,7 @@ def measure(receiver: Receiver, load: Load, rate: float, seconds: float) -> Stea
 
 
 def prepare(receiver: Receiver, load: Load, rate: float, seconds: float) -> None:
-    """Send for a while, and wait until all is done: what is done once is done then."""
+    """Send for a while and wait until all is handled, so that one-time work is done."""
     counted = receiver.counted()
     with sender(receiver.address(load.transport), load, seconds, rate) as process:
         sent = finished(process, load, receiver)
@@ -79,7 +79,7 @@ def prepare(receiver: Receiver, load: Load, rate: float, seconds: float) -> None
 
 
 def wait_stored(receiver: Receiver) -> int:
-    """Wait until all that was counted is committed; how many rows that is. Raises Failed."""
+    """Wait until every counted event is committed; return the rows. Raises Failed."""
     counted = receiver.counted()
 
     def done() -> int | None:
@@ -94,7 +94,7 @@ def wait_stored(receiver: Receiver) -> int:
 
 
 def _handled(receiver: Receiver, before: int, sent: int) -> int:
-    """How many were counted, once that are all that were sent or nothing more is to come."""
+    """The count; wait until it is all that was sent, for SETTLED_SECONDS at most."""
     deadline = time.monotonic() + SETTLED_SECONDS
     while (handled := receiver.counted() - before) < sent and time.monotonic() < deadline:
         time.sleep(POLL_SECONDS)
@@ -118,7 +118,7 @@ class Soak:
 
 
 def soak(daemon: Aegisd, load: Load, rate: float, seconds: float) -> Soak:
-    """Send for so long; the memory is told on standard error as it is read."""
+    """Send for so long; print the memory to standard error each minute."""
     resident = [_resident(daemon, 0)]
     counted = daemon.counted()
     with sender(daemon.address(load.transport), load, seconds, rate, announce=True) as process:

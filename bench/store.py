@@ -1,4 +1,4 @@
-"""How fast rows get from the socket to Postgres, and what the journal costs: ``make bench-store``.
+"""Rows a second from the socket to Postgres, and the journal's cost: ``make bench-store``.
 
 Prints the tables of bench/README.md; progress goes to standard error.
 """
@@ -38,10 +38,10 @@ from bench.storing import (
 PARTS = ("rates", "psql", "rsyslog", "cpu", "acknowledged", "replay")
 
 FEW, MANY = 200, 2000
-"""EndpointNamer."""
+"""Endpoints."""
 
 PACED_SHARE = 0.5
-"""The CPU is compared flat out and at this share of the highest rate, where nothing piles up."""
+"""The CPU is compared flat out and at this share of the highest rate, where no queue grows."""
 
 CONNECTIONS = 8
 LIST = 50
@@ -65,7 +65,7 @@ LISTS = Form(f"lists of {LIST}", LIST, lambda r: events.lists(r, LIST), 0.2, 0.4
 
 @frozen
 class Sizes:
-    """Rows of each measurement, how often it is made, and seconds of those that go by time."""
+    """Rows and runs of each measurement, and seconds of those that have a fixed time."""
 
     rows: int
     runs: int
@@ -88,7 +88,7 @@ class Bench:
         self._sizes = sizes
         self._database = database
         self.results = Results()
-        # measured where they are first needed
+        # measured when they are first needed
         self._prebuilt = cache(self._measure_prebuilt)
         self._live = cache(self._measure_live)
 
@@ -177,7 +177,7 @@ class Bench:
         self.results.ratios.append(Ratio(what, live.rate, rate, 20, 40))
 
     def cpu(self) -> None:
-        """The same load with the journal and without."""
+        """The same load with and without the journal."""
         for form in (COLUMNS, LISTS):
             self._cpu(form, None)
             self._cpu(form, PACED_SHARE * self._live(form, FEW).rate)
@@ -200,7 +200,7 @@ class Bench:
         self.results.ratios.append(Ratio(what, journaled, without, 1.3, 1.1, at_most=True))
 
     def acknowledged(self) -> None:
-        """Messages over the stream, with the database there and away."""
+        """Messages over the stream, with the database up and down."""
         file = self._load(LISTS, FEW).file
         for database, dsn in (("there", self._database.dsn), ("away", AWAY)):
             for depth in DEPTHS:
@@ -222,11 +222,11 @@ class Bench:
                 self.results.ratios.append(Ratio(what, rate, disk * CONNECTIONS, *bars))
 
     def _disk(self) -> float:
-        """The disk's rate now: what else it is used for changes from one moment to the next."""
+        """The disk's rate now: other use of it changes from moment to moment."""
         return disk_rate(self._directory, self._sizes.disk)
 
     def replay(self) -> None:
-        """What was journaled while the database was away."""
+        """Replay of events that were journaled while the database was away."""
         live, load, total = self._live(COLUMNS, FEW), self._load(COLUMNS, FEW), self._sizes.replayed
         self._database.empty()
         with Storing(AWAY) as daemon:
@@ -251,7 +251,7 @@ class Bench:
 
 @contextmanager
 def failing(part: str, results: Results) -> Iterator[None]:
-    """Where a part can't be measured, say why."""
+    """If a part can't be measured, say why."""
     try:
         yield
     except Failed as error:
@@ -259,7 +259,7 @@ def failing(part: str, results: Results) -> Iterator[None]:
 
 
 def say(what: str) -> None:
-    """Tell on standard error what is measured now."""
+    """Say on standard error what is measured now."""
     print(f"{time.strftime('%H:%M:%S')} {what}", file=sys.stderr)
 
 
@@ -288,7 +288,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    # an end by a signal goes the way of all ends: processes stopped, directories removed
+    # a signal raises SystemExit, so that processes are stopped and directories removed
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     os.umask(0o022)  # an embedded Postgres runs under another account
     main()

@@ -9,7 +9,7 @@ NONE = "–"
 
 @define
 class Ratio:
-    """A ratio and what it is to reach; ``at_most`` where less is better."""
+    """A ratio and its bar; ``at_most`` if less is better."""
 
     what: str
     value: float | None
@@ -68,7 +68,7 @@ def render(results: Results, machine: dict[str, str]) -> str:
 
 
 def table(head: str, rows: Iterable[Iterable[object]]) -> str:
-    """A table, or nothing where it has no rows."""
+    """A table, or nothing if it has no rows."""
     names = head.split("|")
     lines = ["| " + " | ".join(str(cell) for cell in row) + " |" for row in rows]
     if not lines:

@@ -1,4 +1,4 @@
-"""aegisd as it is run with a Postgres of the operator's own, and the rate at which it stores."""
+"""aegisd on a database given by its DSN, and the rate at which it stores."""
 
 import json
 import subprocess
@@ -16,10 +16,10 @@ from bench.measure import Load
 from bench.receiver import Failed, fetch, wait_for
 
 FLUSH_MILLISECONDS = 100
-"""``metrics.flush_interval_ms``: the last rows, fewer than a batch, wait so long."""
+"""``metrics.flush_interval_ms``: the last rows, fewer than a batch, wait for it."""
 
 AWAY = "postgresql://nobody@/none?host=/nonexistent"
-"""A database that is not there."""
+"""A database that does not exist."""
 
 JOURNALED, UNJOURNALED = "aegisd", "bench.unjournaled"
 
@@ -36,7 +36,7 @@ dsn = "{dsn}"
 """
 
 STORED_SECONDS = 600
-"""Longer than ten million rows may take."""
+"""The time-out; ten million rows take less."""
 
 
 class Storing(Aegisd):
@@ -48,7 +48,7 @@ class Storing(Aegisd):
         self._module = module
 
     def start(self) -> None:
-        """Start it, and wait until it receives, and stores if its database is there."""
+        """Start it; wait until it receives and, if its database is up, stores."""
         config = self.directory / "aegisd.toml"
         config.write_text(
             CONFIG.format(udp=self._udp, http=self._http, flush=FLUSH_MILLISECONDS, dsn=self.dsn)
@@ -64,10 +64,10 @@ class Storing(Aegisd):
         return self.dsn == AWAY or self.status()["database"]["connected"] or None
 
     def wait_stored(self, rows: int) -> float:
-        """Wait until it has committed ``rows`` since its start; when the last of them were."""
+        """Wait until it has committed ``rows`` since its start; return the time of the last."""
 
         def done() -> bool | None:
-            self.counted()  # raises where some were dropped
+            self.counted()  # raises Failed if some were dropped
             self.alive()
             return self.status()["flush"]["rows"] >= rows or None
 
@@ -80,13 +80,13 @@ class Storing(Aegisd):
 
 @frozen
 class Committed:
-    """Rows that came over the socket and were committed. Times in seconds."""
+    """Rows from socket to COMMIT. Times are seconds."""
 
     rows: int
     seconds: float  # from the first message sent to the last row committed
     sent_seconds: float  # until the last message was taken
     cpu: float  # the daemon's
-    waiting: int  # when the last message was taken: events that were not committed
+    waiting: int  # events not committed when the last message was taken
 
     @property
     def rate(self) -> float:
@@ -94,14 +94,14 @@ class Committed:
 
     @property
     def micros(self) -> float:
-        """CPU of the daemon for each row."""
+        """The daemon's CPU for each row."""
         return self.cpu * 1e6 / self.rows
 
 
 def send(
     address: str, load: Load, rows: int, rate: float | None = None
 ) -> tuple[int, float, float]:
-    """Send ``rows`` requests, flat out or at ``rate``: how many, from when to when (Unix time)."""
+    """Send ``rows`` requests, flat out or at ``rate``; return count, start, end (Unix time)."""
     command = [sys.executable, "-m", "bench.sender", address, str(load.file)]
     if rate is None:
         command += ["--seconds", str(STORED_SECONDS), "--count", str(rows // load.per_frame)]
@@ -128,7 +128,7 @@ def _ended(process: subprocess.Popen[bytes]) -> Iterator[subprocess.Popen[bytes]
 
 
 def commit(daemon: Storing, load: Load, rows: int, rate: float | None = None) -> Committed:
-    """Send and wait until all is committed. The sender waits where the daemon is behind."""
+    """Send and wait until all is committed. The sender waits when the daemon is behind."""
     before, cpu = daemon.stored() or 0, daemon.cpu()
     sent, start, taken = send(daemon.address(load.transport), load, rows, rate)
     waiting = daemon.status()["journal"]["events"]
@@ -138,10 +138,10 @@ def commit(daemon: Storing, load: Load, rows: int, rate: float | None = None) ->
 
 @frozen
 class Acknowledged:
-    """What the stream's client did."""
+    """The result of the stream's client."""
 
     messages: int
-    events: int  # in each
+    events: int  # in each message
     seconds: float
     busy: float  # the client's share of one core
     micros: float  # CPU of the daemon for each event
@@ -150,7 +150,7 @@ class Acknowledged:
 def acknowledge(
     daemon: Aegisd, lists: Path, events: int, connections: int, depth: int, seconds: float
 ) -> Acknowledged:
-    """Send lists of ``events``, encoded in a file, over the stream, each until it is answered."""
+    """Send lists of ``events``, encoded in a file, over the stream until all are answered."""
     numbers = {"events": events, "connections": connections, "depth": depth, "seconds": seconds}
     command = [sys.executable, "-m", "bench.acknowledging", str(daemon.stream), str(lists)]
     command += [word for name, n in numbers.items() for word in (f"--{name}", str(n))]

@@ -18,8 +18,8 @@ class Row:
     form: str
     endpoints: int
     highest: float | None = None
-    limited: bool = False  # the true value is higher: more could not be sent
-    lossy: bool = False  # there was loss at any rate, down to ``highest``
+    limited: bool = False  # the true value is higher: the sender was the limit
+    lossy: bool = False  # there was loss at every rate, down to ``highest``
     even: Outcome | None = None
     own: Outcome | None = None
     problem: str = ""
@@ -27,7 +27,7 @@ class Row:
 
 @frozen
 class Queue:
-    """A sender that does not wait, with the kernel's queue of ``length``."""
+    """A sender that does not wait, and a kernel queue of ``length``."""
 
     length: int
     outcome: Outcome | None
@@ -36,7 +36,7 @@ class Queue:
 
 @define
 class Results:
-    """All that was measured."""
+    """All results."""
 
     rows: list[Row] = field(factory=list)  # aegisd live, and the peers
     stored: list[Row] = field(factory=list)
@@ -48,7 +48,7 @@ class Results:
 
 @frozen
 class Goal:
-    """A form's CPU against a peer's: ``best`` of its forms, or its one-request datagrams."""
+    """A form's CPU against a peer's: its ``best`` form, or its one-request datagrams."""
 
     key: str
     best: bool

@@ -1,7 +1,4 @@
-"""aegisd without the writing of its journal, to compare with: events get positions and no more.
-
-They wait in memory alone, so memory holds them all.
-"""
+"""aegisd that writes no journal, for comparison: events get positions and wait in memory only."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""How fast history is answered, and what rollups cost: ``make bench-history``.
+"""The time of answers from history, and the cost of rollups: ``make bench-history``.
 
 Prints the tables of bench/README.md; progress goes to standard error.
 """
@@ -40,7 +40,7 @@ WARNING = 30
 
 @frozen
 class Sizes:
-    """Rows of the month and of the day that is dropped, seconds of the day of which bytes count."""
+    """Rows of the month and of the dropped day, and the seconds whose bytes are measured."""
 
     rows: int
     dropped: int
@@ -88,7 +88,7 @@ class Bench:
             await costs.late(database, asked, loader, self._sizes.rows, results)
 
     async def fleet(self) -> None:
-        """Twenty nodes with 200 endpoints, of rollups alone."""
+        """Twenty nodes with 200 endpoints; rollups only."""
         async with self._server.database("fleet") as database:
             end = last_end(time.time_ns() // 1000)
             await fleets.fill(database, end, nodes=20, endpoints=200)
@@ -98,7 +98,7 @@ class Bench:
                 await answers.paths(asked, "20 nodes, 200 endpoints", (100, 30), self.results)
 
     async def thousand(self) -> None:
-        """A thousand nodes, of rollups alone."""
+        """A thousand nodes; rollups only."""
         async with self._server.database("thousand") as database:
             end = last_end(time.time_ns() // 1000)
             await fleets.fill(database, end, nodes=1000, endpoints=0)
@@ -108,7 +108,7 @@ class Bench:
                 await fleets.thousand(asked, self.results)
 
     async def drop(self) -> None:
-        """A day that is dropped."""
+        """Dropping a day."""
         async with self._server.database("drop") as database:
             await costs.dropping(database, self._sizes.dropped, self.results)
 
@@ -120,23 +120,23 @@ class Bench:
             await costs.folding(database, self.results)
 
     async def merging(self) -> None:
-        """Ten thousand sketches merged."""
+        """Merging ten thousand sketches."""
         async with self._server.database("merging") as database:
             await costs.merging(database, self.results)
 
     async def flush(self) -> None:
-        """What pieces add to a flush."""
+        """The cost that pieces add to a flush."""
         async with self._server.database("flush") as database:
             await costs.flushing(database, self.results)
 
     async def sketches(self) -> None:
-        """The sketch beside others."""
+        """The sketch compared with others."""
         sketches.measure(self.results)
 
 
 @contextmanager
 def failing(part: str, results: Results) -> Iterator[None]:
-    """Where a part can't be measured, say why."""
+    """If a part can't be measured, say why."""
     try:
         yield
     except (Failed, AegisdError) as error:
@@ -183,7 +183,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    # an end by a signal goes the way of all ends: the server stopped, directories removed
+    # a signal raises SystemExit, so that the server is stopped and directories removed
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     os.umask(0o022)  # Postgres runs under another account
     main()

@@ -1,4 +1,4 @@
-"""The answers of history on a month of traffic, beside the same from the raw rows."""
+"""Answers of history on a month of traffic, compared with the same from the raw rows."""
 
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -29,7 +29,7 @@ JOURNAL_BYTES = 1 << 30
 LIMIT = 10
 PERCENTILES = "percentile_cont(ARRAY[0.5, 0.95, 0.99]) WITHIN GROUP (ORDER BY duration_ms)"
 RAW_RUNS = 3
-"""Of what takes half a minute each time."""
+"""Runs of queries that take half a minute each."""
 
 Path_ = Callable[[History, Range, str | None], Awaitable[Any]]
 
@@ -46,14 +46,14 @@ PATHS: dict[str, Path_] = {
     "top-endpoints": lambda history, range_, node: history.top_endpoints(range_, node, LIMIT),
     "rate-limits": lambda history, range_, node: history.rate_limits(range_, node, LIMIT),
 }
-"""What each path of the API asks history for."""
+"""The query of history that each path of the API makes."""
 
 OF_NAMES = ("top-endpoints", "rate-limits")
 
 
 @frozen
 class Asked:
-    """Where it is asked: a database, history on it, the end of its data, one of its nodes."""
+    """A database, history on it, the end of its data, one of its nodes."""
 
     database: Database
     history: History
@@ -61,14 +61,14 @@ class Asked:
     node: str
 
     def range(self, name: str, path: str = "overview") -> Range:
-        """A named range that ends with the data, as the API makes it for a path."""
+        """The range that the API makes for a path and a name, ending with the data."""
         kept = kept_from(Rollups(), self.now)
         return ranges.named_range(name, self.now, kept, names=path in OF_NAMES)
 
 
 @contextmanager
 def history_on(postgres: Postgres, node: str, waiting: Sequence[Block] = ()) -> Iterator[History]:
-    """A daemon's history, with events that wait in its journal."""
+    """A daemon's history, with events waiting in its journal."""
     with tempfile.TemporaryDirectory(prefix="bench-") as directory:
         journal = Journal(Path(directory) / "journal", JOURNAL_BYTES, 0)
         backlog = Backlog(journal, lambda: 0)
@@ -81,7 +81,7 @@ def history_on(postgres: Postgres, node: str, waiting: Sequence[Block] = ()) -> 
 
 
 async def paths(asked: Asked, whose: str, aims: tuple[float, float], results: Results) -> None:
-    """Every path at every named range, of all nodes and of one."""
+    """Every path and named range, of all nodes and of one."""
     head = f"{whose}: median ms, all nodes / one node|{'|'.join(ranges.NAMED_RANGES)}"
     worst: dict[str | None, tuple[float, str]] = {}
     for path, ask in PATHS.items():
@@ -100,7 +100,7 @@ async def paths(asked: Asked, whose: str, aims: tuple[float, float], results: Re
 
 
 async def against_raw(asked: Asked, results: Results) -> None:
-    """Thirty days against PERCENTILE_CONT on the raw rows."""
+    """Thirty days compared with PERCENTILE_CONT on the raw rows."""
     range_ = asked.range("30d")
     counts = (
         "count(*), count(*) FILTER (WHERE status_code BETWEEN 1 AND 399),"
@@ -129,7 +129,7 @@ async def against_raw(asked: Asked, results: Results) -> None:
 
 
 async def growth(asked: Asked, results: Results) -> None:
-    """Thirty days against one."""
+    """Thirty days compared with one."""
     for path in ("overview", "latency", "top-endpoints"):
         month, day = [
             await milliseconds(lambda: PATHS[path](asked.history, asked.range(name, path), None))  # noqa: B023
@@ -140,10 +140,9 @@ async def growth(asked: Asked, results: Results) -> None:
 
 
 async def errors(asked: Asked, results: Results) -> None:
-    """The rollups' percentiles against percentile_disc, for whole ranges and for buckets.
+    """The rollups' percentiles compared with percentile_disc, for whole ranges and for buckets.
 
-    Of events that are all in the database: History without any that wait. Raises Failed where
-    counts differ, which they must not.
+    All events must be in the database, none waiting. Raises Failed if the counts differ.
     """
     head = "against percentile_disc, worst relative error|p50|p95|p99|buckets"
     worst = 0.0
@@ -171,7 +170,7 @@ async def errors(asked: Asked, results: Results) -> None:
 
 
 async def _exact(database: Database, range_: Range) -> list[tuple[Any, ...]]:
-    """Start, requests and percentiles of each bucket, from the rows; it may take its time."""
+    """Start, requests and percentiles of each bucket, from the rows; without a time limit."""
     return await database.ask(
         f"SELECT extract(epoch FROM {_bucket(range_)})::bigint * {SECOND_US}, count(*),"
         " percentile_disc(ARRAY[0.5, 0.95, 0.99]) WITHIN GROUP (ORDER BY duration_ms)"

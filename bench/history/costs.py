@@ -1,4 +1,4 @@
-"""What rollups cost: bytes, folding, flushes, merging, and the end of a day's rows."""
+"""The cost of rollups: bytes, folding, flushes, merging, and dropping a day of rows."""
 
 import statistics
 import time
@@ -31,11 +31,11 @@ RATE, ENDPOINTS = 1000, 200
 DROPS = 3
 SKETCHES, BINS = 10_000, 300
 FOLDS = {1: 5, 20: 3}
-"""Nodes, and how many minutes are folded."""
+"""Minutes to fold, by number of nodes."""
 
 
 async def sizes(database: Database, results: Results) -> None:
-    """Bytes of the month."""
+    """The month's bytes."""
     head = "bytes of|MiB|rows|bytes a row"
     for what in ("request_metrics", "request_rollups", "endpoint_rollups", "rate_limit_rollups"):
         ((rows,),) = await database.ask(
@@ -54,9 +54,9 @@ async def sizes(database: Database, results: Results) -> None:
 async def late(
     database: Database, asked: Asked, loader: Loader, rows: int, results: Results
 ) -> None:
-    """A month's late requests once more, each folded by itself, as every 20 s in life.
+    """Answers after a month's late requests were folded one by one, as a daemon does every 20 s.
 
-    The month above is folded every three hours: those of one hour then are one row.
+    (The month itself is folded every three hours, so that late requests of an hour are one row.)
     """
     say("late requests, one by one")
     asked_for = ("overview", "latency", "request-rate", "top-endpoints")
@@ -95,7 +95,7 @@ async def _month(asked: Asked, path: str) -> float:
 
 
 async def dropping(database: Database, rows: int, results: Results) -> None:
-    """A day of rows dropped as the maintainer does it."""
+    """The time to drop a day of rows, as the maintainer does it."""
     loader, node, traffic = Loader(database), Node("gateway"), Traffic(2000)
     first = time.time_ns() // 1000 // DAY_US - DROPS
     taken = []
@@ -106,7 +106,7 @@ async def dropping(database: Database, rows: int, results: Results) -> None:
         block = traffic.requests(stamps)
         for _ in range(rows // MAX_BATCH_EVENTS):
             await loader.write(node, [block], pieces=False)
-        await database.ask("CHECKPOINT")  # the day that goes was written a month ago
+        await database.ask("CHECKPOINT")  # in reality the dropped day was written a month ago
         partition = Partition.of("request_metrics", day)
         began = time.perf_counter()
         await database.postgres.drop_partition(partition)
@@ -119,7 +119,7 @@ async def dropping(database: Database, rows: int, results: Results) -> None:
 async def at_a_thousand(database: Database, seconds: int, results: Results) -> None:
     """Bytes at 1,000 requests a second, flush by flush; then hours and the day are closed.
 
-    The day's rows are there as a whole for a part of the day: a full day's share is smaller.
+    A part of a day has the rollups of a whole day, so a full day's share is smaller.
     """
     say(f"bytes, {seconds} s at {RATE:,} requests a second")
     loader, node, traffic = Loader(database), Node("gateway"), Traffic(ENDPOINTS)
@@ -150,7 +150,7 @@ async def at_a_thousand(database: Database, seconds: int, results: Results) -> N
 
 
 async def folding(database: Database, results: Results) -> None:
-    """A minute's pieces folded, of flushes of 1,000 requests a second of each node."""
+    """The time to fold a minute's pieces, of 1,000 requests a second of each node."""
     loader, traffic = Loader(database), Traffic(ENDPOINTS)
     start = floor(time.time_ns() // 1000, DAY) - 2 * DAY * SECOND_US
     await loader.begin(start)
@@ -178,7 +178,7 @@ async def folding(database: Database, results: Results) -> None:
 
 
 async def flushing(database: Database, results: Results) -> None:
-    """What pieces add to a flush: rolling up and laying out (CPU), and all of it (time)."""
+    """The cost of pieces in a flush: rolling up and laying out (CPU), and in all (time)."""
     say("flushes")
     loader, node = Loader(database), Node("gateway")
     head = "a flush, µs an event|endpoints|rows alone|with pieces|pieces made, CPU|pieces, rows"
@@ -217,7 +217,7 @@ def _least(work: Callable[[], object]) -> float:
 
 
 async def merging(database: Database, results: Results) -> None:
-    """Stored sketches of 300 bins in use, decoded and merged; with numpy also of 200 to 400."""
+    """Decoding and merging stored sketches of 300 used bins; with numpy also of 200 to 400."""
     say(f"merging {SKETCHES:,} sketches")
     random = np.random.default_rng(1)
     numerics = _stored(random, np.full(SKETCHES, BINS))
@@ -241,7 +241,7 @@ async def merging(database: Database, results: Results) -> None:
 
 
 def _stored(random: np.random.Generator, widths: NDArray[np.int64]) -> list[bytes]:
-    """Sketches that have so many bins each, all in use."""
+    """Sketches with so many bins each, all used."""
     first = random.integers(300, 500, len(widths))
     rows = np.repeat(np.arange(len(widths)), widths)
     bins = np.concatenate([low + np.arange(n) for low, n in zip(first, widths, strict=True)])

@@ -1,8 +1,8 @@
-"""Rollups of many nodes, made in SQL of plausible sketches: their rows would take weeks to write.
+"""Rollups of many nodes, generated in SQL from plausible sketches: real rows would take weeks.
 
-Of each level there is what a query of a named range can touch: whole days, the hours of days in
-which a range starts or ends, the minutes of such hours. Nodes' own rows are picked from a palette
-of sketches; the rows of all nodes are made of them by the maintainer's own insertion.
+Each level has only the rows that a query of a named range can read: whole days, the hours of days
+in which a range starts or ends, the minutes of such hours. The nodes' own rows use a palette of
+sketches; the maintainer's own insertion makes the rows of all nodes from them.
 """
 
 from collections.abc import Iterator
@@ -30,15 +30,15 @@ RATE = 50
 """Requests a second of each node."""
 
 DRAWN = 50_000
-"""Durations of a sketch, at most; those of more are multiples of it."""
+"""Most durations drawn for a sketch; sketches of more are multiples of one."""
 
 PIECE_SHARE = 0.5
-"""Of the endpoints, how many a flush has requests for."""
+"""The share of the endpoints that a flush has requests for."""
 
 
 @frozen
 class Span:
-    """A stretch of a level that is filled."""
+    """A stretch of a level to fill."""
 
     level: int
     start: int
@@ -46,7 +46,7 @@ class Span:
 
 
 async def fill(database: Database, end: int, *, nodes: int, endpoints: int) -> None:
-    """A month that ends at ``end``, up to what is not folded yet."""
+    """A month that ends at ``end``, except for what is not folded yet."""
     postgres = database.postgres
     folded = end - UNFOLDED_SECONDS * SECOND_US
     hours, days = floor(folded - 300 * SECOND_US, HOUR), floor(folded - 300 * SECOND_US, DAY)
@@ -66,7 +66,7 @@ async def fill(database: Database, end: int, *, nodes: int, endpoints: int) -> N
 
 
 def _spans(kind: Kind, end: int, folded: int, closed: dict[int, int]) -> Iterator[Span]:
-    """What queries of the named ranges can touch of a kind."""
+    """The stretches of a kind that queries of the named ranges can read."""
     starts = [end - length * SECOND_US for length, _ in ranges.NAMED_RANGES.values()]
     first = floor(min(starts), DAY)
     yield Span(DAY, first, closed[DAY])
@@ -80,7 +80,7 @@ def _spans(kind: Kind, end: int, folded: int, closed: dict[int, int]) -> Iterato
         yield from (Span(HOUR, d, d + DAY * SECOND_US) for d in _whole(starts, DAY) if d < recent)
         recent = closed[HOUR] - HOUR * SECOND_US
         yield Span(MINUTE, recent, floor(folded, MINUTE))
-    # minutes of which there are none yet, for ranges that start in the middle of an hour
+    # more minutes, for ranges that start in the middle of an hour
     since = floor(end - 25 * HOUR * SECOND_US, HOUR) if kind is REQUESTS else recent
     yield from (Span(MINUTE, h, h + HOUR * SECOND_US) for h in _whole(starts, HOUR) if h < since)
 
@@ -195,7 +195,7 @@ async def _paint(database: Database, scale: int) -> None:
 
 
 async def thousand(asked: Asked, results: Results) -> None:
-    """Latency of thirty days, from rows of all nodes; and merged from each node's own."""
+    """Latency of thirty days, from the rows of all nodes, and merged from each node's own."""
     say("1,000 nodes")
     range_ = asked.range("30d")
     nodes = "1,000 nodes, latency, 30 days"

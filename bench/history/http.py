@@ -1,4 +1,4 @@
-"""The same over HTTP: a daemon on the month's database, asked as a dashboard asks it."""
+"""The same over HTTP: a daemon on the month's database, queried as by a dashboard."""
 
 import trio
 
@@ -11,16 +11,16 @@ PATHS = ("overview", "latency", "top-endpoints")
 
 
 class Daemon(Storing):
-    """The daemon, and where it answers."""
+    """The daemon, and its URL."""
 
     @property
     def url(self) -> str:
-        """Without a path."""
+        """The URL without a path."""
         return f"http://127.0.0.1:{self._http}"
 
 
 async def over_http(database: Database, results: Results) -> None:
-    """Thirty days; each request has a connection of its own."""
+    """Thirty days; each request on a new connection."""
     say("over HTTP")
     daemon = Daemon(database.dsn)
     await trio.to_thread.run_sync(daemon.__enter__)

@@ -1,4 +1,4 @@
-"""Fills a database as daemons would in a month: the writer's and the maintainer's own code."""
+"""Fills a database as daemons would in a month, with the writer's and maintainer's own code."""
 
 from collections.abc import Sequence
 from uuid import UUID, uuid4
@@ -22,17 +22,17 @@ from bench.history.server import Database
 from bench.history.traffic import Traffic, stretches
 
 FLUSH_SECONDS = 5
-"""``metrics.flush_interval_ms`` as it is by default."""
+"""The default of ``metrics.flush_interval_ms``."""
 
 FOLD_SECONDS = 20
 LIVE_SECONDS = 600
-"""The end of the data comes flush by flush, and is folded as often as in life."""
+"""The last part of the data is written flush by flush, and folded as often as by a daemon."""
 
 UNFOLDED_SECONDS = 75
-"""The most that is not folded yet: a minute, and what it waits for late flushes."""
+"""The longest stretch that a daemon has not folded yet: a minute, and 15 s for late flushes."""
 
 KEPT_DAYS = 40
-"""Of raw rows: none is to go while it is measured."""
+"""How long raw rows are kept: none must be dropped during the measurement."""
 
 
 @define
@@ -42,11 +42,11 @@ class Clock:
     now: int = 0
 
     def clocks(self) -> tuple[float, float]:
-        """As the maintainer asks for it, here; the steady one runs along."""
+        """The clocks as the maintainer reads them: both are the data's time."""
         return self.now / SECOND_US, self.now / SECOND_US
 
     async def database(self, _: Session) -> int:
-        """As it asks the database for it."""
+        """The time as the maintainer reads it from the database."""
         return self.now
 
 
@@ -75,7 +75,7 @@ class Loader:
         )
 
     async def begin(self, start: int) -> None:
-        """The maintainer has been at it since ``start``."""
+        """Set the progress of folding to ``start``."""
         self.clock.now = start
         await self.database.postgres.fetch(
             "UPDATE rollup_progress SET hours_closed = $1, days_closed = $2",
@@ -86,7 +86,7 @@ class Loader:
     async def write(
         self, node: Node, blocks: Sequence[Block], *, rows: bool = True, pieces: bool = True
     ) -> None:
-        """Rows and pieces in one transaction, as the writer does it; or one of the two."""
+        """Write rows and pieces in one transaction, as the writer does; or one of the two."""
         blocks = [block for block in blocks if block.size]
         tables = [table_rows(block, node.name) for block in blocks] if rows else []
         if pieces:
@@ -111,13 +111,13 @@ class Loader:
                 break
             until = min(high, live)
             each = round(count * (until - low) / (high - low) / len(nodes))
-            async with trio.open_nursery() as nursery:  # folds what came before, as in life
+            async with trio.open_nursery() as nursery:  # folds the stretch before, as a daemon does
                 nursery.start_soon(self.maintainer.maintain)
                 for node in nodes:
                     await self._stretch(traffic, node, each, low, until)
             self.clock.now = until
         await self.maintainer.maintain()
-        # hours' pieces have waited here at a time, in life it is a minute's: no room left by those
+        # pieces of hours waited here, in a daemon only those of a minute: free their room
         for table in PIECES:
             await self.database.ask(f"VACUUM FULL {table}")
         each = round(rate * FLUSH_SECONDS * SECOND_US / len(nodes)) or 1
@@ -139,7 +139,7 @@ class Loader:
             blocks = [traffic.requests(stamps), traffic.decisions(stamps)]
             await self.write(node, [*blocks, *traffic.reports(end)])
         self.clock.now = end
-        # the last one comes 5 s before the end: then a minute and 15 s are left
+        # the last fold is 5 s before the end: then a minute and 15 s are left
         if (end + FLUSH_SECONDS * SECOND_US - floor(end, MINUTE)) // SECOND_US % FOLD_SECONDS == (
             UNFOLDED_SECONDS % FOLD_SECONDS
         ):

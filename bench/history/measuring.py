@@ -1,4 +1,4 @@
-"""Medians of warm runs, and the bars they are held against."""
+"""Medians of warm runs, and their bars."""
 
 import statistics
 import sys
@@ -17,7 +17,7 @@ WARM_UP = 2
 async def milliseconds(
     work: Callable[[], Awaitable[Any]], runs: int = RUNS, warm_up: int = WARM_UP
 ) -> float:
-    """The median of ``runs``, after ``warm_up`` that don't count."""
+    """The median of ``runs``, after ``warm_up`` runs that don't count."""
     taken = []
     for _ in range(warm_up + runs):
         start = time.perf_counter()
@@ -27,13 +27,13 @@ async def milliseconds(
 
 
 def say(what: str) -> None:
-    """Tell on standard error what is measured now."""
+    """Say on standard error what is measured now."""
     print(f"{time.strftime('%H:%M:%S')} {what}", file=sys.stderr, flush=True)
 
 
 @define
 class Bar:
-    """A figure and what it is to reach; ``at_least`` where more is better."""
+    """A figure and its bar; ``at_least`` if more is better."""
 
     what: str
     value: float
@@ -65,14 +65,14 @@ class Bar:
 
 @define
 class Results:
-    """The bars, tables beside them, and what could not be measured."""
+    """The bars, further tables, and what could not be measured."""
 
     bars: list[Bar] = field(factory=list)
     tables: dict[str, list[list[str]]] = field(factory=dict)
     problems: list[str] = field(factory=list)
 
     def row(self, head: str, *cells: str) -> None:
-        """A row of the table with that head."""
+        """Add a row to the table with that head."""
         self.tables.setdefault(head, []).append(list(cells))
 
     def render(self, machine: dict[str, str]) -> str:
@@ -86,7 +86,7 @@ class Results:
 
 
 def figure(value: float) -> str:
-    """Three digits that count."""
+    """A number with three significant digits."""
     if value >= 100:
         return f"{value:,.0f}"
     return f"{value:.3g}"

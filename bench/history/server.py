@@ -1,4 +1,4 @@
-"""The Postgres that is measured: Debian's 15, started for the run, or one that is named."""
+"""The measured Postgres: Debian's 15, started for the run, or one given by its DSN."""
 
 import asyncio
 import os
@@ -40,40 +40,40 @@ SHOWN = (
 
 @frozen
 class Database:
-    """A database with aegisd's schema: the daemon's own way to it, and a plain one."""
+    """A database with aegisd's schema: the daemon's own access to it, and a plain one."""
 
     dsn: str
     postgres: Postgres
 
     async def ask(self, *statements: str) -> list[tuple[Any, ...]]:
-        """Execute statements, each for itself and without a time limit; the last one's rows."""
+        """Execute statements one by one without a time limit; return the last one's rows."""
         return await _asked(self.dsn, *statements)
 
     async def vacuum(self) -> None:
-        """What autovacuum would have done by and by, and the plain state after a checkpoint."""
+        """Vacuum, as autovacuum would have done in time, and run a checkpoint."""
         tables = await self.ask(
             "SELECT format('%I', relname) FROM pg_class"
-            " WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace"
+            " WHERE relkind = 'r' AND relnamespace = 'aegisd'::regnamespace"
         )
         await self.ask(*(f"VACUUM (ANALYZE) {name}" for (name,) in tables), "CHECKPOINT")
 
     async def bytes(self, where: str) -> int:
-        """Bytes of tables with their indexes and TOAST, as they lie."""
+        """Bytes of tables with their indexes and TOAST."""
         ((size,),) = await self.ask(
             "SELECT coalesce(sum(pg_total_relation_size(oid)), 0)::bigint FROM pg_class"
-            f" WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace AND {where}"
+            f" WHERE relkind = 'r' AND relnamespace = 'aegisd'::regnamespace AND {where}"
         )
         return int(size)
 
 
 @frozen
 class Server:
-    """A server on which databases are made and dropped again."""
+    """A server on which databases are created and dropped again."""
 
     dsn: str
 
     def settings(self) -> str:
-        """Those that matter here."""
+        """The settings that matter here."""
         rows = asyncio.run(_ask(self.dsn, ["SELECT name, current_setting(name) FROM pg_settings"]))
         found = dict(rows)
         return ", ".join(f"{name} {found[name]}" for name in SHOWN)
@@ -99,7 +99,7 @@ class Server:
 
 @contextmanager
 def server(directory: Path) -> Iterator[Server]:
-    """The server that is named, else one of our own in ``directory``. Raises Failed."""
+    """The server given by its DSN, else one started in ``directory``. Raises Failed."""
     if named := os.environ.get(DSN):
         yield Server(named)
         return

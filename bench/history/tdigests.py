@@ -1,4 +1,4 @@
-"""The same answers from Debian's postgresql-15-tdigest: same levels, same rows, same way to ask."""
+"""The same answers from Debian's postgresql-15-tdigest: same levels, rows and queries."""
 
 from collections.abc import Callable
 
@@ -17,7 +17,7 @@ from bench.history.measuring import Bar, Results, figure, milliseconds, say
 from bench.receiver import Failed
 
 COMPRESSION = 100
-FINE_DAYS = 2  # that ten seconds are kept
+FINE_DAYS = 2  # how long ten seconds are kept
 RANGES = ("1h", "24h", "7d", "30d")
 
 _ADDED = {
@@ -39,7 +39,7 @@ _QUANTILES = "tdigest_percentile(sketch, ARRAY[0.5, 0.95, 0.99])"
 
 
 async def tdigests(asked: Asked, results: Results) -> None:
-    """Ours against theirs, over the same segments. Raises Failed where it is not installed."""
+    """Ours compared with tdigest's, over the same stretches. Raises Failed if not installed."""
     try:
         await asked.database.ask("CREATE EXTENSION tdigest")
     except asyncpg.PostgresError as error:
@@ -65,7 +65,7 @@ async def _compare(
         return await asked.database.postgres.read(lambda fetch: _ask(fetch, range_, kept.bucket))
 
     async def ours() -> object:
-        if path == "overview":  # presence is asked of other tables
+        if path == "overview":  # it also reads other tables, for presence
             return (await asked.history.totals(range_, None)).figures
         return await PATHS[path](asked.history, range_, None)
 
@@ -83,7 +83,7 @@ async def _compare(
 
 
 def _whole(range_: Range) -> Range:
-    """One bucket that holds any of our days."""
+    """One bucket that contains all days of the data."""
     return evolve(range_, bucket=10**9)
 
 
@@ -100,7 +100,7 @@ async def _ask(session: Session, range_: Range, bucket: int) -> object:
 
 
 async def _build(asked: Asked) -> None:
-    """Rows of all nodes at each level, and pieces of what the maintainer hasn't folded yet."""
+    """Rows of all nodes at each level, and pieces where the maintainer hasn't folded yet."""
     postgres = asked.database.postgres
     ((hours, days),) = await postgres.fetch("SELECT hours_closed, days_closed FROM rollup_progress")
     folded = asked.now - UNFOLDED_SECONDS * 1_000_000

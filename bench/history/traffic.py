@@ -1,7 +1,7 @@
 """The traffic of the history benchmark: requests and decisions as Blocks, the same each time.
 
 Durations are a mixture: most are lognormal about a median of their endpoint, one in twenty is
-Pareto with a tail that reaches to minutes. EndpointNamer and keys follow Zipf's law.
+Pareto with a tail that reaches to minutes. Endpoints and keys follow Zipf's law.
 """
 
 import numpy as np
@@ -15,7 +15,7 @@ from aegisd.store.schema.levels import DAY, HOUR
 from bench import events
 
 MEDIAN_US, SIGMA = 12_000, 0.8
-SPREAD = 0.7  # of the endpoints' own medians, lognormal
+SPREAD = 0.7  # sigma of the endpoints' medians, which are lognormal
 TAIL_SHARE, TAIL_FROM_US, TAIL_EXPONENT = 0.05, 50_000, 1.3
 LATE_SHARE = 0.01
 DECISIONS_SHARE = 0.05
@@ -24,10 +24,10 @@ KEYS = 1000
 CLIENTS = 5000
 BACKENDS = 5
 RHYTHM, BUSIEST_HOUR = 0.8, 14
-"""At its busiest hour a day has nine times the requests of its quietest."""
+"""The busiest hour of a day has nine times the requests of the quietest."""
 
 STRETCH = 3 * HOUR * SECOND_US
-"""What comes at one rate and is folded at once: 80,000 requests of 20,000,000 in a month."""
+"""A stretch has one rate and is folded at once: 80,000 requests of 20,000,000 in a month."""
 
 Stamps = NDArray[np.int64]
 
@@ -51,7 +51,7 @@ class Traffic:
         self._backends: list[str | None] = [f"backend-{i}" for i in range(BACKENDS)]
 
     def stamps(self, count: int, start: int, end: int, *, late: bool = True) -> Stamps:
-        """When events happened that come from ``start`` to ``end`` (microseconds), in order.
+        """The times of events that arrive from ``start`` to ``end`` (microseconds), in order.
 
         ``late`` ones happened up to a day before.
         """
@@ -63,7 +63,7 @@ class Traffic:
         return stamps
 
     def requests(self, stamps: Stamps) -> Block:
-        """Requests that happened then."""
+        """Requests at these times."""
         size = len(stamps)
         which = self._random.choice(len(self._paths), size, p=self._shares).astype(np.int32)
         statuses, shares = list(events.STATUSES), list(events.STATUSES.values())
@@ -86,7 +86,7 @@ class Traffic:
         )
 
     def decisions(self, stamps: Stamps) -> Block:
-        """Rate-limit decisions that were made then, on a part of the requests."""
+        """Rate-limit decisions on a part of the requests at these times."""
         mine = stamps[self._random.random(len(stamps)) < DECISIONS_SHARE]
         keys = self._random.choice(KEYS, len(mine), p=self._key_shares).astype(np.int32)
         return Block(
@@ -102,7 +102,7 @@ class Traffic:
         )
 
     def reports(self, moment: int) -> list[Block]:
-        """What a node says of its backends and connections."""
+        """A node's reports of its backends and connections."""
         stamps = np.full(BACKENDS, moment)
         numbers = {"timestamp": stamps, "response_time_us": np.full(BACKENDS, 12_000)}
         texts = {

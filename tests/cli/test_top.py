@@ -8,12 +8,13 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 from alerts.servers import certificate
 from cli.terminals import OnTerminal, Screen, cells
+from hasty import hasty
 from support import Daemon, short_directory, wait_until
 
 CONFIG = """
@@ -82,9 +83,14 @@ def open_terminal() -> Iterator[Open]:
     opened: list[OnTerminal] = []
 
     def open_(
-        daemon: Daemon, *arguments: str, columns: int = 80, rows: int = 24, **environment: str
+        daemon: Daemon,
+        *arguments: str,
+        columns: int = 80,
+        rows: int = 24,
+        prefix: Sequence[str] = (),
+        **environment: str,
     ) -> OnTerminal:
-        command = daemon.command("top", *arguments)
+        command = [*prefix, *daemon.command("top", *arguments)]
         opened.append(OnTerminal(command, daemon.environment | environment, columns, rows))
         return opened[-1]
 
@@ -390,7 +396,10 @@ def test_key_q_ends_it_while_the_daemon_is_away(away, open_terminal) -> None:
 
 def test_hanging_daemon_is_reported_as_lost(away, open_terminal) -> None:
     away.start()
-    terminal = open_terminal(away)
+    patience = hasty(
+        {"cli.top.subscription.PING_SECONDS": 1, "cli.top.subscription.PONG_SECONDS": 1}
+    )
+    terminal = open_terminal(away, prefix=patience)
     terminal.wait_for(is_open, "it is open")
     away.process.send_signal(signal.SIGSTOP)
     try:

@@ -14,6 +14,7 @@ from uuid import uuid4
 import asyncpg
 import pytest
 import trio
+from hasty import hasty
 from store.databases import database
 from store.folds import Time
 from support import Daemon, query, wait_until
@@ -25,6 +26,12 @@ Rows = Callable[..., list[tuple[Any, ...]]]
 DAY_SECONDS = 86_400
 NOW = time.time()
 PATHS = "SELECT path FROM request_metrics ORDER BY path"
+FOLDS_EVERY_SECOND = hasty(
+    {
+        "store.rollups.folding.FOLD_INTERVAL_SECONDS": 1,
+        "store.upkeep.maintainer.FOLD_INTERVAL_SECONDS": 1,
+    }
+)
 
 
 def request(path: str, days_ago: int = 0, **more: Any) -> dict[str, Any]:
@@ -275,7 +282,7 @@ def test_daemon_works_behind_pgbouncer_in_transaction_mode(
     directory.chmod(0o755)
     with pooler.pooled(dsn, directory) as through:
         daemon = make_storing(STORAGE__DSN=through)
-        daemon.start()
+        daemon.start(*FOLDS_EVERY_SECOND)
         for number in range(10):
             store(daemon, *(request(f"/{number}/{i}", number) for i in range(20)))
             overview = daemon.get("/api/metrics/overview?range=30d")
@@ -302,7 +309,7 @@ def test_granted_role_stores_events_of_today_and_tomorrow(
         start, _, rest = dsn.partition("//")
         poor = f"{start}//{role}:pw@{rest.partition('@')[2]}"
         daemon = make_storing(STORAGE__DSN=poor, STORAGE__MIGRATE="false")
-        daemon.start()
+        daemon.start(*FOLDS_EVERY_SECOND)
         daemon.emit(request("/now"))
         wait_until(lambda: "permission denied" in daemon.log(), "it says what is missing")
         done = owner.run("migrate", "--grant", role)

@@ -137,18 +137,23 @@ async def test_alerts_that_ended_long_ago_are_removed_and_open_ones_stay(dsn: st
 async def test_each_level_of_rollups_goes_after_its_own_days(dsn: str) -> None:
     today = NOON // DAY
     rollups = Rollups(Days(2), Days(5), Days(40))
+    days = {"10s": 2, "1m": 5, "1h": 40}
     async with database(dsn) as postgres:
         await postgres.prepare()
-        tables = [table for table in PARTITIONED if table not in RAW]
-        await postgres.make_partitions(
-            {Partition.of(table, today - ago) for table in tables for ago in range(100)}
-        )
+        tables = {t: days[t.rpartition("_")[2]] for t in PARTITIONED if t not in RAW}
+        made = {
+            Partition.of(table, today - ago)
+            for table, kept in tables.items()
+            for ago in range(kept + 2 * PARTITIONED[table] + 1)
+        }
+        await postgres.make_partitions(made)
         assert await clean_up(postgres, rollups=rollups)
         left = await postgres.partitions()
-    for table in tables:
+    for table, kept in tables.items():
         first = min(partition for partition in left if partition.table == table)
-        oldest = today - {"10s": 2, "1m": 5, "1h": 40}[table.rpartition("_")[2]]
-        assert first.day <= oldest < first.end, table
+        assert first.day <= today - kept < first.end, table
+        gone = [p for p in made if p.table == table and p.end <= first.day]
+        assert len(gone) == 2, table
     assert {HOURLY_DAYS} == {PARTITIONED[table] for table in tables if table.endswith("1h")}
 
 

@@ -195,9 +195,10 @@ async def test_batch_sampled_again_after_a_loss_stores_the_same_rows(
         await ask(dsn, "DELETE FROM request_metrics")
         async with storage_in(tmp_path / "b", postgres, **sampling(0.1)) as storage:
             storage.append([whole])  # and no writer comes to write it
-        monkeypatch.setattr(writer_module, "MAX_BATCH_EVENTS", 1)
+        monkeypatch.setattr(writer_module, "MAX_BATCH_EVENTS", 70)
         figures, again = await written(tmp_path / "b", postgres, dsn, [], **sampling(0.1))
     assert again == once
+    assert figures.batches == 43
     assert figures.sampled_out + figures.rows == 3000
 
 

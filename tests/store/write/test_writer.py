@@ -152,14 +152,16 @@ async def test_batch_that_timed_out_is_tried_again_in_smaller_ones(
     await ask(
         dsn,
         "CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql"
-        " AS $$ BEGIN PERFORM pg_sleep(0.01); RETURN NEW; END $$",
+        " AS $$ BEGIN PERFORM pg_sleep(0.002); RETURN NEW; END $$",
     )
     await ask(
         dsn,
         "CREATE TRIGGER dawdle BEFORE INSERT ON request_metrics FOR EACH ROW"
         " EXECUTE FUNCTION dawdle()",
     )
-    monkeypatch.setattr(writing, "WRITE_SECONDS", 1.0)
+    monkeypatch.setattr(writing, "WRITE_SECONDS", 0.4)
+    monkeypatch.setattr(writer_module, "QUICK_SECONDS", 0.05)
+    monkeypatch.setattr(writer_module, "FIRST_PAUSE_SECONDS", 0.05)
     monkeypatch.setattr(writer_module, "MIN_BATCH_EVENTS", 10)
     async with database(dsn) as postgres, storage_in(tmp_path, postgres) as storage:
         storage.append([requests(400)])
