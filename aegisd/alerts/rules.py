@@ -1,22 +1,18 @@
 """When a rule fires, repeats, resolves and fires again. Pure: values and times in, decisions out.
 
-A rule is checked every few seconds: its condition holds, or not, or has no value. ``step`` then
+A rule is checked every few seconds: its condition holds, or fails, or has no value. ``step`` then
 gives the rule's next state. A rule has at most one open alert.
 
-| state    | condition    | time                                | next state      | change      |
-| -------- | ------------ | ----------------------------------- | --------------- | ----------- |
-| none     | holds        |                                     | open, new alert | TRIGGERED   |
-| open     | holds        | the cooldown since the last         | open            | REPEATED    |
-|          |              | notification is over                |                 |             |
-| open     | holds        | else                                | the same        | none        |
-| open     | doesn't hold | before ``resolvable_steady``        | the same        | none        |
-| open     | doesn't hold | else                                | resolved        | RESOLVED    |
-| resolved | holds        | within the cooldown since the alert | open and silent,| REOPENED    |
-|          |              | was triggered                       | the same alert  |             |
-| resolved | holds        | else                                | open, new alert | TRIGGERED   |
-| none or  | doesn't hold |                                     | the same        | none        |
-| resolved |              |                                     |                 |             |
-| any      | has no value |                                     | the same        | none        |
+|   | state          | condition    | and                           | next         | change    |
+| - | -------------- | ------------ | ----------------------------- | ------------ | --------- |
+| 1 | any            | has no value |                               | the same     | none      |
+| 2 | open           | fails        | before ``resolvable_steady``  | the same     | none      |
+| 3 | open           | fails        | else                          | resolved     | RESOLVED  |
+| 4 | open           | holds        | cooldown since notified over  | open         | REPEATED  |
+| 5 | open           | holds        | else                          | the same     | none      |
+| 6 | none, resolved | fails        |                               | the same     | none      |
+| 7 | resolved       | holds        | cooldown since triggered runs | open, silent | REOPENED  |
+| 8 | none, resolved | holds        | else                          | open, new    | TRIGGERED |
 
 The cooldown starts when an alert is triggered, and a resolve doesn't end it. Receivers hear of each
 change but REOPENED, and of the RESOLVED of an alert that was silent (``notifies``). A repeat makes
@@ -87,25 +83,25 @@ def step(
 
     ``cooldown`` is in seconds, ``value`` as ``metrics.value_of`` gives it.
     """
-    if value is None:
+    if value is None:  # 1
         return None
     holds = _OPERATORS[rule.condition.operator](value, rule.condition.threshold)
     if state is not None and state.alert.status != RESOLVED:
         if not holds:
-            if now.steady < state.resolvable_steady:
+            if now.steady < state.resolvable_steady:  # 2
                 return None
-            return evolve(state, alert=resolve(state.alert, value, now)), Change.RESOLVED
-        if now.steady - state.notified_steady >= cooldown:
+            return evolve(state, alert=resolve(state.alert, value, now)), Change.RESOLVED  # 3
+        if now.steady - state.notified_steady >= cooldown:  # 4
             alert = evolve(state.alert, current_value=value, message=_message(rule, value))
             repeated = evolve(state, alert=alert, notified_steady=now.steady, silent=False)
             return repeated, Change.REPEATED
+        return None  # 5
+    if not holds:  # 6
         return None
-    if not holds:
-        return None
-    if state is not None and now.steady - state.triggered_steady < cooldown:
+    if state is not None and now.steady - state.triggered_steady < cooldown:  # 7
         alert = evolve(state.alert, status=ACTIVE, resolved_at=None, current_value=value)
         return evolve(state, alert=alert, silent=True), Change.REOPENED
-    return _trigger(rule, value, now, new_id()), Change.TRIGGERED
+    return _trigger(rule, value, now, new_id()), Change.TRIGGERED  # 8
 
 
 def notifies(state: State, change: Change) -> bool:

@@ -196,6 +196,6 @@ def _journal(options: argparse.Namespace) -> None:
 
 
 def _top(options: argparse.Namespace) -> None:
-    from aegisd.cli.top import top  # noqa: PLC0415
+    from aegisd.cli.top import show_live_view  # noqa: PLC0415
 
-    top(options.url, options.config)
+    show_live_view(options.url, options.config)

@@ -68,6 +68,7 @@ def _text(name: str, limit: int, *, required: bool = False) -> Field:
 _TIMESTAMP = Field("timestamp", FieldType.TIMESTAMP)
 
 REQUEST, RATE_LIMIT, BACKEND, SYSTEM = "request", "rate_limit", "backend", "system"
+HEALTHY, UNHEALTHY = "healthy", "unhealthy"
 
 SOURCE = _text("source", 255)
 
@@ -92,7 +93,7 @@ KINDS: dict[str, tuple[Field, ...]] = {
     ),
     BACKEND: (
         _text("backend_name", 255, required=True),
-        Field("status", FieldType.CHOICE, required=True, choices=("healthy", "unhealthy")),
+        Field("status", FieldType.CHOICE, required=True, choices=(HEALTHY, UNHEALTHY)),
         _TIMESTAMP,
         Field("response_time_ms", FieldType.DURATION),
         Field("circuit_breaker", FieldType.CHOICE, choices=("closed", "open", "half_open")),

@@ -61,10 +61,11 @@ class Sockets:
         ``handle`` takes bursts of datagrams, ``take`` a connection's frames.
         """
         listeners = []
-        for name, bind in {
-            "unix_datagram": self._bind_unix(settings, directories),
-            "udp": self._bind_udp(settings),
-        }.items():
+        binders: dict[str, Callable[[], socket.socket | None]] = {
+            "unix_datagram": lambda: self._bind_unix(settings, directories),
+            "udp": lambda: sockets.bind_udp(settings.udp) if settings.udp else None,
+        }
+        for name, bind in binders.items():
             ours = name not in handed
             bound = bind() if ours else handed[name]
             if bound is None:
@@ -97,19 +98,11 @@ class Sockets:
         limit = settings.max_message_bytes
         return [StreamListener(bound, address, take, limit, max_connections)]
 
-    def _bind_unix(
-        self, settings: Ingest, directories: Directories
-    ) -> Callable[[], socket.socket | None]:
-        def bind() -> socket.socket | None:
-            if not settings.unix_datagram:
-                return None
-            path = Path(directories.expand(settings.unix_datagram))
-            mode = int(settings.socket_mode, 8)
-            bound, file = sockets.bind_unix_datagram(path, mode, settings.socket_group)
-            self._files.append(file)
-            return bound
-
-        return bind
-
-    def _bind_udp(self, settings: Ingest) -> Callable[[], socket.socket | None]:
-        return lambda: sockets.bind_udp(settings.udp) if settings.udp else None
+    def _bind_unix(self, settings: Ingest, directories: Directories) -> socket.socket | None:
+        if not settings.unix_datagram:
+            return None
+        path = Path(directories.expand(settings.unix_datagram))
+        mode = int(settings.socket_mode, 8)
+        bound, file = sockets.bind_unix_datagram(path, mode, settings.socket_group)
+        self._files.append(file)
+        return bound

@@ -8,7 +8,7 @@ connection, which is a ``_Session`` from 2 on:
 2. reading: it waits for bytes. Between two frames IDLE_SECONDS may pass: then it is closed as
    ``idle``, so that connections that a gateway forgot shut nobody out. A frame must be complete
    within FRAME_SECONDS of its first byte, else ``timeout``. A frame that is too long is
-   ``oversize``. ``busy``: all connections together hold MAX_WAITING_BYTES.
+   ``oversize``. If all connections together would hold more than MAX_WAITING_BYTES, it is ``busy``.
 3. taken: its complete frames, up to MAX_TAKEN_FRAMES or MAX_TAKEN_BYTES, were handed on. It waits
    for their answers, for as long as that takes. Nothing is read: if the client goes on sending, its
    socket fills.
@@ -180,21 +180,22 @@ class StreamListener:
         session.waiting_bytes = size
 
     async def _serve_session(self, session: _Session) -> None:
+        """Go round the states reading, taken and answering until the connection ends."""
         stream = session.stream
         buffer = bytearray()
         begun = inf  # when the incomplete frame began
         while True:
-            frames, fault = self._frames(buffer)
+            frames, fault = self._take_frames(buffer)
             self._set_waiting(session, len(buffer))
             if frames:
                 size = sum(map(len, frames))
                 self._messages += len(frames)
                 self._bytes += size
-                session.reading = False
+                session.reading = False  # taken
                 self._set_waiting(session, len(buffer) + size)
                 answers = await self._take(self, session.sender, frames)
                 self._set_waiting(session, len(buffer))
-                await _send(stream, answers.payloads)
+                await _send(stream, answers.payloads)  # answering
                 session.reading = True
                 if answers.close:
                     return
@@ -222,7 +223,7 @@ class StreamListener:
                 await _send(stream, [error_answer("busy", why)])
                 return
 
-    def _frames(self, buffer: bytearray) -> tuple[list[bytes], object]:
+    def _take_frames(self, buffer: bytearray) -> tuple[list[bytes], object]:
         """Take complete frames out of the buffer; the second is the error of the next frame."""
         frames: list[bytes] = []
         at = 0

@@ -1,4 +1,4 @@
-"""Storage: the way of accepted events to the database.
+"""Storage takes accepted events to the database.
 
 ::
 
@@ -53,7 +53,7 @@ class StorageFigures:
 
 @frozen
 class Storage:
-    """The parts. With ``enabled`` off, events are counted elsewhere and not kept."""
+    """The parts. With ``enabled`` off, no event is kept; marks still move."""
 
     journal: Journal
     backlog: Backlog

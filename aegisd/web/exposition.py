@@ -18,7 +18,7 @@ from aegisd.events.counters import STATUS_CLASSES
 from aegisd.events.units import SECOND_US
 from aegisd.live import Overview
 from aegisd.web.figures import DaemonFigures
-from aegisd.web.views import HEALTHY
+from aegisd.web.views import count_healthy
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -157,7 +157,7 @@ def _requests(live: Overview) -> Iterator[Metric]:
         "Connections of all sources heard of lately.",
         value=live.active_connections,
     )
-    healthy = sum(backend.status == HEALTHY for backend in live.backends)
+    healthy = count_healthy(live.backends)
     yield _gauge(
         "aegisd_backends",
         "Backends heard of lately.",

@@ -1,8 +1,8 @@
 """Serves one port: HTTP/1.1, and WebSocket on one path of it.
 
 h11 reads each request's head; where it asks for a WebSocket, trio-websocket gets the stream with
-the head's bytes put in front. A whole server (Hypercorn serves both under trio, too) is not used,
-as none checks a request before its body or has the rules of ``http.connections``.
+the head's bytes put in front. Hypercorn serves both under trio, too, but has no rules like those of
+``http.connections``, by which health checks are answered beside any crowd of clients.
 
 The order for each request: head, guard, route, body, place, answer. So a refusal costs no body and
 no place. A fault in one connection ends that connection only.

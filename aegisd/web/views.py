@@ -3,6 +3,7 @@
 from typing import Any
 
 from aegisd.events.counters import COLUMN, STATUS_CLASSES
+from aegisd.events.protocol import HEALTHY
 from aegisd.events.units import MILLISECOND_US, SECOND_US
 from aegisd.live import BUCKET_SECONDS, BackendState, EndpointFigures, Overview, Series
 from aegisd.stats import sketch
@@ -17,8 +18,6 @@ from aegisd.store.history import (
     Totals,
 )
 from aegisd.times import rfc3339
-
-HEALTHY = "healthy"
 
 
 def overview(figures: Overview) -> dict[str, Any]:
@@ -44,7 +43,7 @@ def overview(figures: Overview) -> dict[str, Any]:
         "rateLimitedRequests": totals["rate_limited"],
         "rateLimitDenied": totals["denied"],
         "activeConnections": figures.active_connections,
-        "healthyBackends": sum(backend.status == HEALTHY for backend in figures.backends),
+        "healthyBackends": count_healthy(figures.backends),
         "totalBackends": len(figures.backends),
     }
 
@@ -179,9 +178,14 @@ def live_endpoints(figures: list[EndpointFigures]) -> list[dict[str, Any]]:
     )
 
 
+def count_healthy(states: list[BackendState]) -> int:
+    """How many of the backends are healthy."""
+    return sum(state.status == HEALTHY for state in states)
+
+
 def backends(states: list[BackendState]) -> dict[str, Any]:
     """Backends by their latest reports, and how many are healthy."""
-    healthy = sum(state.status == HEALTHY for state in states)
+    healthy = count_healthy(states)
     return {
         "summary": {
             "total": len(states),

@@ -10,6 +10,7 @@ from aegisd.config.settings import Metrics
 from aegisd.store.backlog import backlog as backlog_module
 from aegisd.store.backlog.backlog import Backlog
 from aegisd.store.database import Postgres
+from aegisd.store.database.pool import Pool
 from aegisd.store.journal.journal import Journal
 from aegisd.store.journal.sync import Sync
 from aegisd.store.storage import Storage
@@ -20,7 +21,7 @@ def storage_at(directory: Path, max_bytes: int = 2**30, *, enabled: bool = True)
     """Storage whose database is never asked."""
     journal = Journal(directory, max_bytes, 0)
     backlog = Backlog(journal, lambda: 50.9)
-    postgres = Postgres(None, migrate=False, layout="auto", schema="aegisd")
+    postgres = Postgres(Pool(None, migrate=False, layout="auto", schema="aegisd"))
     writer = Writer(postgres, backlog, Metrics(), "n", lambda: (0.0, 0.0))
     return Storage(journal, backlog, Sync(journal, 0.01), writer, enabled)
 

@@ -68,12 +68,12 @@ class Web:
         assert body["success"] is True
         return body["data"]
 
-    async def raw(self, *pieces: bytes) -> bytes:
+    async def raw(self, *chunks: bytes) -> bytes:
         """Send chunks over a new connection; return all that the server sends until it ends it."""
         stream = await self.connect()
         async with stream:
-            for piece in pieces:
-                await stream.send_all(piece)
+            for chunk in chunks:
+                await stream.send_all(chunk)
                 await trio.testing.wait_all_tasks_blocked(0.005)
             return await read_to_end(stream)
 

@@ -12,8 +12,8 @@ WAIT_SECONDS = 30
 async def read_to_end(stream: trio.SocketStream) -> bytes:
     """Read until the peer ends the connection."""
     received = b""
-    while piece := await stream.receive_some(65536):
-        received += piece
+    while chunk := await stream.receive_some(65536):
+        received += chunk
     return received
 
 

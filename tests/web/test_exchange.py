@@ -48,20 +48,20 @@ async def test_refusal_without_a_body_leaves_the_connection_open(serving):
     assert [status for status, _, _ in parse_answers(received, "GET", "GET")] == [401, 200]
 
 
-async def flood(stream: trio.SocketStream, piece: bytes, limit: int) -> int:
-    """Send the piece repeatedly; return how many bytes were sent before the peer ended it."""
+async def flood(stream: trio.SocketStream, data: bytes, limit: int) -> int:
+    """Send the same bytes repeatedly; return how many bytes were sent before the peer ended it."""
     sent = 0
     try:
         while sent < limit:
-            await stream.send_all(piece)
-            sent += len(piece)
+            await stream.send_all(data)
+            sent += len(data)
     except trio.BrokenResourceError:
         pass
     return sent
 
 
 @pytest.mark.parametrize(
-    "piece",
+    "data",
     [
         b"1;" + b"x" * 15_000 + b"\r\na\r\n",  # an extension at each chunk
         b"1\r\na\r\n" * 1000,
@@ -70,12 +70,12 @@ async def flood(stream: trio.SocketStream, piece: bytes, limit: int) -> int:
     ],
     ids=["extensions", "chunks", "extension", "trailers"],
 )
-async def test_endless_chunk_framing_is_refused_at_the_bound(serving, piece):
+async def test_endless_chunk_framing_is_refused_at_the_bound(serving, data):
     async with serving() as web:
         async with await web.connect() as stream:
             await stream.send_all(head(CHUNKED))
             endless = 64 * 1024 * 1024
-            assert await flood(stream, piece, endless) < endless
+            assert await flood(stream, data, endless) < endless
         assert (
             web.daemon.connections.refused["too_large"]
             + (web.daemon.connections.refused["bad_request"])

@@ -246,11 +246,11 @@ async def test_body_over_the_limit_is_413_and_a_smaller_one_is_dropped(serving):
         small = await web.client.request("GET", "/healthz", content=b"x" * 65_536)
         large = await web.client.request("GET", "/healthz", content=b"x" * 3_000_000)
 
-        async def pieces():
+        async def chunks():
             for _ in range(100):
                 yield b"x" * 1000
 
-        chunked = await web.client.request("GET", "/healthz", content=pieces())
+        chunked = await web.client.request("GET", "/healthz", content=chunks())
     assert small.status_code == 200
     assert (large.status_code, error_of(large)["code"]) == (413, "too_large")
     assert (chunked.status_code, error_of(chunked)["code"]) == (413, "too_large")

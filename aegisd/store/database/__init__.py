@@ -4,11 +4,10 @@ Rows of blocks go in as ``TableRows``, queries as work on a ``Session``.
 """
 
 from aegisd.store.database.copy_format import (
-    LENGTH,
     POSTGRES_EPOCH,
-    WORD,
     Column,
     TableRows,
+    binary_column,
     constant_column,
     fixed_column,
     nullable_column,
@@ -22,9 +21,7 @@ from aegisd.store.database.transactions import Session
 from aegisd.store.database.writing import WRITE_SECONDS, Move
 
 __all__ = [
-    "LENGTH",
     "POSTGRES_EPOCH",
-    "WORD",
     "WRITE_SECONDS",
     "Busy",
     "Column",
@@ -34,6 +31,7 @@ __all__ = [
     "Refused",
     "Session",
     "TableRows",
+    "binary_column",
     "constant_column",
     "fixed_column",
     "nullable_column",

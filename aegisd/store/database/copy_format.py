@@ -118,6 +118,20 @@ def text_column(text: Text) -> Column:
     return Column(octets, starts[text.index], lengths[text.index])
 
 
+def binary_column(octets: Octets, lengths: Integers) -> Column:
+    """A varying column of byte strings, side by side in ``octets``; each has an even length."""
+    whole = lengths + LENGTH.size
+    starts = whole.cumsum() - whole
+    size = int(whole.sum())
+    fields = np.zeros(size + WORD, np.uint8)
+    words = fields.view(">u2")  # of two bytes
+    words[starts // 2], words[starts // 2 + 1] = lengths >> 16, lengths & 0xFFFF
+    own = np.ones(size // 2, np.bool_)
+    own[starts // 2] = own[starts // 2 + 1] = False
+    words[: len(own)][own] = octets.view(">u2")
+    return Column(fields, starts, whole)
+
+
 def nullable_column(values: NDArray[Any], null: NDArray[np.bool_]) -> Column:
     """A varying column of numbers in the width of their type, NULL where ``null`` is true."""
     rows = fixed_column(values)

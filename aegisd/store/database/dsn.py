@@ -1,6 +1,6 @@
 """The hosts of ``storage.dsn``, each with the arguments for asyncpg and its own time. Pure.
 
-``config.dsn`` has checked the DSN, and has filled in libpq's variables (PGHOST and others). Each
+``config.libpq`` has checked the DSN, and has filled in libpq's variables (PGHOST and others). Each
 parameter that is still missing gets libpq's default here. So asyncpg reads no variable itself, and
 the embedded Postgres is reached whatever they say.
 """

@@ -70,7 +70,7 @@ class Partitions:
         self._pool = pool
         self._there: set[Partition] = set()
         self._unmade: dict[Partition, _Unmade] = {}
-        pool.writer_lost = self._there.clear
+        pool.on_writer_lost = self._there.clear
 
     async def make_unknown(self, wanted: set[Partition], run: Run) -> None:
         """Make those that are missing; ask the catalogue only about those not known yet."""

@@ -99,8 +99,8 @@ class Pool:
         self.dsn: str | None = None
         self.installation: Installation | None = None
         self.idle: list[Any] = []
-        self.writer_lost: Callable[[], None] = lambda: None
-        """Called when the writer's connection is gone: what it knew of the tables may change."""
+        self.on_writer_lost: Callable[[], None] = lambda: None
+        """Called when the writer's connection has ended: until the next one, tables may change."""
         self._writer: Any = None
         self._loop = loop
         self._prepare = partial(prepare_schema, migrate=migrate, layout=layout, schema=schema)
@@ -219,7 +219,7 @@ class Pool:
         if self._writer is not None:
             self._writer.terminate()
         self._writer = None
-        self.writer_lost()
+        self.on_writer_lost()
 
     @asynccontextmanager
     async def _reader(self) -> AsyncIterator[Any]:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from aegisd.events.block import Block
-from aegisd.events.protocol import BACKEND, SYSTEM
+from aegisd.events.protocol import BACKEND, HEALTHY, SYSTEM
 from aegisd.events.units import SECOND_US
 from aegisd.store.database import Session
 from aegisd.store.history.figures import Present
@@ -63,5 +63,5 @@ async def read(
     return Present(
         sum(connections for _, connections in systems.values()),
         len(backends),
-        sum(status == "healthy" for _, status in backends.values()),
+        sum(status == HEALTHY for _, status in backends.values()),
     )

@@ -20,7 +20,7 @@ MAX_SOURCES = 100_000
 """With more, the uid that has the most sources loses the one that was silent longest."""
 
 ANY_UID = -1
-"""The uid of marks that were stored without one: they hold for a name's source of any uid."""
+"""The uid of marks that were stored without one: they hold for the name, whatever the uid."""
 
 Source = tuple[int, str]
 """A uid and a name."""

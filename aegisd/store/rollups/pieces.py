@@ -3,9 +3,16 @@
 import numpy as np
 
 from aegisd.stats import sketch
-from aegisd.store import database
-from aegisd.store.database import POSTGRES_EPOCH, TableRows
-from aegisd.store.rollups.rollup import DurationSums, Pieces, Rollups
+from aegisd.store.database import (
+    POSTGRES_EPOCH,
+    TableRows,
+    binary_column,
+    constant_column,
+    fixed_column,
+    nullable_column,
+    text_column,
+)
+from aegisd.store.rollups.rollup import Pieces, Rollups
 from aegisd.store.schema import ENDPOINTS, KEYS, REQUESTS
 
 
@@ -20,34 +27,18 @@ def piece_rows(pieces: Pieces, node: str) -> list[TableRows]:
 
 
 def _rows(table: str, rollups: Rollups, node: str) -> TableRows:
-    varying = {name: database.text_column(text) for name, text in rollups.names.items()}
+    varying = {name: text_column(text) for name, text in rollups.names.items()}
     even = {
-        "node": database.constant_column(node, rollups.size),
-        "bucket": database.fixed_column(rollups.starts - POSTGRES_EPOCH),
-    } | {name: database.fixed_column(values) for name, values in rollups.counters.items()}
+        "node": constant_column(node, rollups.size),
+        "bucket": fixed_column(rollups.starts - POSTGRES_EPOCH),
+    } | {name: fixed_column(values) for name, values in rollups.counters.items()}
     if (durations := rollups.durations) is not None:
         none = durations.timed == 0
-        varying["sketch"] = _sketches(durations, rollups.size)
-        varying["duration_min_us"] = database.nullable_column(durations.least, none)
-        varying["duration_max_us"] = database.nullable_column(durations.greatest, none)
-        even["timed"] = database.fixed_column(durations.timed)
-        even["duration_sum_us"] = database.fixed_column(durations.total)
-        even["sketch_format"] = database.fixed_column(
-            np.full(rollups.size, sketch.FORMAT, np.int16)
-        )
+        stored = sketch.encode(durations.rows, durations.bins, durations.counts, rollups.size)
+        varying["sketch"] = binary_column(stored.octets, stored.lengths)
+        varying["duration_min_us"] = nullable_column(durations.least, none)
+        varying["duration_max_us"] = nullable_column(durations.greatest, none)
+        even["timed"] = fixed_column(durations.timed)
+        even["duration_sum_us"] = fixed_column(durations.total)
+        even["sketch_format"] = fixed_column(np.full(rollups.size, sketch.FORMAT, np.int16))
     return TableRows.of(table, rollups.size, varying, even)
-
-
-def _sketches(durations: DurationSums, size: int) -> database.Column:
-    """The stored sketches as a column: each field is a sketch behind its length."""
-    stored = sketch.encode(durations.rows, durations.bins, durations.counts, size)
-    lengths = stored.lengths + database.LENGTH.size
-    starts = lengths.cumsum() - lengths
-    size_bytes = int(lengths.sum())
-    octets = np.zeros(size_bytes + database.WORD, np.uint8)
-    words = octets.view(">u2")  # every field has an even number of bytes
-    words[starts // 2], words[starts // 2 + 1] = stored.lengths >> 16, stored.lengths & 0xFFFF
-    own = np.ones(size_bytes // 2, np.bool_)
-    own[starts // 2] = own[starts // 2 + 1] = False
-    words[: len(own)][own] = stored.octets.view(">u2")
-    return database.Column(octets, starts, lengths)

@@ -1,9 +1,9 @@
 """Pushes live figures and alerts to dashboards over WebSocket.
 
-The hub makes each topic once an interval for all clients. A session serves one connection.
+The hub makes each topic once an interval for all clients. ``connection`` serves one client.
 """
 
+from aegisd.web.websocket.connection import serve_websocket
 from aegisd.web.websocket.hub import Hub
-from aegisd.web.websocket.session import serve_websocket
 
 __all__ = ["Hub", "serve_websocket"]

@@ -1,8 +1,8 @@
-"""One WebSocket connection: what the client says, and what it is sent.
+"""One client's WebSocket connection.
 
-Three tasks share the connection. ``read`` answers the client's messages and ends the session when
-the connection ends. ``send_pending`` sends what the hub has put into the client's slots. ``watch``
-pings every PING_SECONDS and closes after SILENCE_SECONDS without a message or a pong.
+Three tasks share it. ``read`` answers the client's messages, and returns when the connection ends.
+``send_pending`` sends what the hub has put into the client's slots. ``watch`` pings every
+PING_SECONDS, and closes the connection after SILENCE_SECONDS without a message or a pong.
 """
 
 import json
@@ -42,14 +42,14 @@ async def _serve(stream: trio.abc.Stream, client: Client, hub: Hub) -> None:
         with trio.fail_after(HANDSHAKE_SECONDS):
             request = await wrap_server_stream(nursery, stream, max_message_size=MAX_MESSAGE_BYTES)
             connection = await request.accept()
-        session = Session(connection, client, hub)
-        nursery.start_soon(session.send_pending)
-        nursery.start_soon(session.watch)
-        await session.read()
+        served = ClientConnection(connection, client, hub)
+        nursery.start_soon(served.send_pending)
+        nursery.start_soon(served.watch)
+        await served.read()
         nursery.cancel_scope.cancel()
 
 
-class Session:
+class ClientConnection:
     """The tasks of one connection."""
 
     def __init__(self, connection: WebSocketConnection, client: Client, hub: Hub) -> None:

@@ -25,8 +25,8 @@ _END_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _SIGNALS = (*_END_SIGNALS, signal.SIGWINCH, signal.SIGTSTP, signal.SIGCONT)
 
 
-def top(url: str | None, config: Path | None) -> None:
-    """Watch the daemon until ``q``. Raises AegisdError where it was never reached."""
+def show_live_view(url: str | None, config: Path | None) -> None:
+    """Show the daemon until ``q``. Raises AegisdError where it was never reached."""
     target = find_target(url, config)
     try:
         trio.run(_show, target)
