@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from aegisd.events.block import ABSENT, Integers
 from aegisd.events.flows import Flows
+from aegisd.events.units import HOUR_SECONDS
 
 MAX_SOURCES = 1000
-SILENCE_SECONDS = 3600
+SILENCE_SECONDS = HOUR_SECONDS
 """A source that is silent for so long is forgotten: sources are processes, and those end."""
 
 NO_SEQ = int(np.iinfo(np.int64).max)

@@ -31,7 +31,7 @@ from datetime import UTC, datetime, timedelta
 
 from attrs import frozen
 
-from aegisd.events.units import DAY_US, SECOND_US
+from aegisd.events.units import DAY_US, HOUR_SECONDS, SECOND_US
 from aegisd.store.database import Session
 from aegisd.store.rollups.statement import add_up
 from aegisd.store.schema import (
@@ -60,7 +60,7 @@ LATE_SECONDS = 15
 CLOSE_SECONDS = 300
 """How long after its end an hour is closed. Later pieces are added to its rows."""
 
-CLOCKS_APART_SECONDS = 3600
+CLOCKS_APART_SECONDS = HOUR_SECONDS
 """A last fold further in the future than this was a wrong clock's: nobody waits until then."""
 
 
