@@ -1,4 +1,4 @@
-"""Listens on a datagram socket, and hands on what comes in bursts.
+"""Listens on a datagram socket, and hands on its datagrams in bursts.
 
 1. UDP: when the socket becomes readable, datagrams wait in the kernel, in megabytes of buffer, for
    a moment. Then they are read as one burst.

@@ -227,7 +227,7 @@ class History:
         async def query(session: Session) -> Answer[T]:
             own = node in (None, self._node)
             unbuffered = self._backlog.unbuffered() if own else []
-            entries = self._backlog.buffered() if own else []
+            records = self._backlog.buffered() if own else []
             found = await session.fetch(_STATE, self._backlog.journal_uuid)
             if not found:
                 raise DatabaseUnavailable(
@@ -235,7 +235,7 @@ class History:
                 )
             ((hours, days, stored),) = found
             position = stored or 0
-            blocks = (block for e in entries if e.end > position for block in e.after(position))
+            blocks = (block for r in records if r.end > position for block in r.after(position))
             buffered = concatenate(b.only(columns[b.kind]) for b in blocks if b.kind in columns)
             missing = (since * SECOND_US for end, since in unbuffered if end > position)
             figures = await work(session, Progress(hours, days), buffered)

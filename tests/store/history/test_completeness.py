@@ -37,7 +37,7 @@ METHODS = ("totals", "requests", "latency", "statuses", "top_endpoints", "rate_l
 
 
 def entry() -> list[Block]:
-    """What comes together: ten requests, a decision and a report."""
+    """One record: ten requests, a decision and a report."""
     return [requests(10), block("rate_limit", [{}]), block("system", [{"source": "s"}])]
 
 

@@ -92,7 +92,7 @@ async def test_every_level_holds_each_event_once_whenever_it_is_folded(
 
 
 async def assert_no_row_twice(postgres: Postgres) -> None:
-    """What comes late is added to the row that is there."""
+    """A late piece is added to the row that is there."""
     for kind in KINDS:
         names = "".join(f", {name}" for name in kind.names)
         for level in kind.levels:
@@ -189,7 +189,7 @@ async def assert_bounded(postgres: Postgres, kind: Kind, level: int, made: list[
 async def test_each_event_counts_once_while_writers_folds_and_reads_run_together(
     dsn: str, nodes: int
 ) -> None:
-    """Whoever reads sees what was committed: as many events as the journals' positions say."""
+    """A reader sees what was committed: as many events as the journals' positions say."""
     start = at(2026, 6, 1, 10, 59)
     clock = iter(range(start, start + DAY * SECOND_US, 21 * SECOND_US))
     chance = random.Random(nodes)
@@ -395,7 +395,7 @@ async def test_a_lost_row_of_progress_comes_back_with_the_next_fold(dsn: str) ->
 
 @bounded
 async def test_a_partition_that_was_dropped_by_hand_is_made_again(dsn: str) -> None:
-    """What it held is gone; what comes is not, nor are hours that are to be closed."""
+    """Its rows are lost; later pieces are not, nor are hours that are still to be closed."""
     now = at(2026, 6, 2, 0, 3)
     async with database(dsn) as postgres:
         made = await some(postgres, now)

@@ -5,8 +5,8 @@
 -- any node; no extension is needed.
 --
 -- The writer adds pieces, in the transaction of the rows they sum. The maintainer folds them into
--- the levels (10 s, 1 min, 1 h, 1 day). Nothing is ever changed in place: what comes late for a
--- span is one more row of it, and whoever reads adds up.
+-- the levels (10 s, 1 min, 1 h, 1 day). A late piece takes the place of its bucket's row, added to
+-- it; on Citus it becomes one more row. Readers add up the rows of a bucket.
 --
 -- All nodes' figures are the rows WHERE NOT summed; one node's those WHERE node = '…'. Where
 -- several nodes had part, the maintainer adds a row of them all (node ''), and marks theirs as

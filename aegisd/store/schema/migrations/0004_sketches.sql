@@ -1,4 +1,4 @@
--- Sketches in plain SQL, and views with quantiles for those who query by hand or with Grafana:
+-- Sketches in plain SQL, and views with quantiles, for queries by hand and for Grafana:
 -- docs/sql.md.
 
 CREATE FUNCTION sketch_bins(sketch numeric)
