@@ -26,7 +26,7 @@ default_pool_size = 4
 """
 
 PREPARED = "max_prepared_statements = 0\n"
-"""Releases from 1.21 on could keep statements; a daemon that relies on that fails with the others."""
+"""Releases from 1.21 on could keep statements; a daemon that needs that fails with the others."""
 
 
 @contextmanager
