@@ -15,7 +15,7 @@ import structlog
 import trio
 from attrs import frozen
 
-from aegisd.alerts.archive import Archive
+from aegisd.alerts.alert_table import AlertTable
 from aegisd.config.settings import Days, Metrics
 from aegisd.events.units import SECOND_US
 from aegisd.store.rollups.folding import PIECES
@@ -74,7 +74,7 @@ async def fold(database: Database) -> list[Pass]:
         database.postgres,
         Metrics(retention_days=KEPT),
         lambda: (time.time(), time.monotonic()),
-        Archive(database.postgres, "bench"),
+        AlertTable(database.postgres, "bench"),
     )
     await database.ask("UPDATE rollup_progress SET folded_at = 'epoch'")
     passes: list[Pass] = []

@@ -109,7 +109,7 @@ def decode(*messages: Any, now: float = NOW, max_age: int = MAX_AGE) -> DecodedB
         carefully = decoded_by(keep_all_decoder(max_age), burst, now)
         patch.setattr("aegisd.wire.careful.opening.LARGE_BYTES", -1)
         patch.setattr("aegisd.wire.careful.opening.STEP_EVENTS", 2)
-        patch.setattr("aegisd.wire.careful.values.STEP_VALUES", 3)
+        patch.setattr("aegisd.wire.careful.boundaries.STEP_VALUES", 3)
         patch.setattr("aegisd.wire.careful.envelopes.MAX_EVENTS", 3)
         in_steps = decoded_by(keep_all_decoder(max_age), burst, now)
     assert content(quickly) == content(carefully)

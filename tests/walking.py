@@ -1,6 +1,6 @@
 """Where MessagePack values end, as the careful way finds it."""
 
-from aegisd.wire.careful.values import end_of as steps_to_the_end
+from aegisd.wire.careful.boundaries import end_of as steps_to_the_end
 
 
 def end_of(data: bytes, at: int) -> int:

@@ -1,10 +1,10 @@
 """Alerts: rules over the live windows in; alerts, kept in the database and delivered, out.
 
-``Manager`` is the task that checks the rules; ``Archive`` is the table ``alerts``.
+``Manager`` is the task that checks the rules; ``AlertTable`` is the table ``alerts``.
 """
 
 from aegisd.alerts.alert import ACKNOWLEDGED, ACTIVE, RESOLVED, Alert, as_json
-from aegisd.alerts.archive import Archive
+from aegisd.alerts.alert_table import AlertTable
 from aegisd.alerts.figures import AlertFigures
 from aegisd.alerts.manager import Manager
 
@@ -14,7 +14,7 @@ __all__ = [
     "RESOLVED",
     "Alert",
     "AlertFigures",
-    "Archive",
+    "AlertTable",
     "Manager",
     "as_json",
 ]

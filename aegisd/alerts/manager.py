@@ -22,11 +22,10 @@ import structlog
 import trio
 
 from aegisd.alerts.alert import RESOLVED, Alert
-from aegisd.alerts.archive import Archive
+from aegisd.alerts.alert_table import AlertTable
 from aegisd.alerts.delivery import Delivery
 from aegisd.alerts.figures import AlertFigures
-from aegisd.alerts.metrics import value_of
-from aegisd.alerts.rules import (
+from aegisd.alerts.lifecycle import (
     Now,
     State,
     cooldown_seconds,
@@ -35,6 +34,7 @@ from aegisd.alerts.rules import (
     restore,
     step,
 )
+from aegisd.alerts.metrics import value_of
 from aegisd.config.settings import WINDOW_SECONDS, Alerts, Rule
 from aegisd.errors import DatabaseUnavailable, DataRefused
 from aegisd.events.units import SECOND_US
@@ -54,13 +54,13 @@ class Manager:
         self,
         settings: Alerts,
         live: LiveState,
-        archive: Archive,
+        alert_table: AlertTable,
         announce: Callable[[Alert], None],
         clocks: Callable[[], tuple[float, float]],
     ) -> None:
         self._settings = settings
         self._live = live
-        self._archive = archive
+        self._table = alert_table
         self._announce = announce
         self._clocks = clocks
         self._started = clocks()[1]
@@ -105,7 +105,7 @@ class Manager:
         async with self._saving:
             try:
                 if not self._restored:
-                    self._restore(await self._archive.earlier())
+                    self._restore(await self._table.earlier())
                     self._restored = True
                 for alert in list(self._unsaved.values()):
                     await self._save(alert)
@@ -151,7 +151,7 @@ class Manager:
 
     async def _save(self, alert: Alert) -> None:
         try:
-            await self._archive.save(alert)
+            await self._table.save(alert)
         except DataRefused as error:  # it would be refused each time, and hold up the others
             log.error("an alert can't be saved", rule=alert.rule_name, why=str(error))
 

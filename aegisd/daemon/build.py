@@ -14,7 +14,7 @@ import trio
 from attrs import define, evolve, field, frozen
 
 from aegisd import __version__
-from aegisd.alerts import Archive, Manager
+from aegisd.alerts import AlertTable, Manager
 from aegisd.config.directories import Directories
 from aegisd.config.settings import Settings
 from aegisd.daemon import http_port
@@ -79,7 +79,7 @@ class Daemon:
     datagrams: Sequence[DatagramListener]
     streams: Sequence[StreamListener]
     upkeep: Maintainer
-    archive: Archive
+    alert_table: AlertTable
     hub: Hub
     alerts: Manager
     health: Health
@@ -161,8 +161,8 @@ async def build(
             settings.ingest, directories, handed, intake.process, acknowledger.submit, shares.stream
         )
         http = await http_port.listen(settings.http, handed.get("http"))
-        archive = Archive(postgres, node)
-        upkeep = Maintainer(postgres, settings.metrics, clocks, archive)
+        alert_table = AlertTable(postgres, node)
+        upkeep = Maintainer(postgres, settings.metrics, clocks, alert_table)
         hub = Hub(live, advance, settings.dashboard.websocket)
         daemon = Daemon(
             settings=settings,
@@ -180,9 +180,9 @@ async def build(
             datagrams=datagrams,
             streams=streams,
             upkeep=upkeep,
-            archive=archive,
+            alert_table=alert_table,
             hub=hub,
-            alerts=Manager(settings.alerts, live, archive, hub.announce, clocks),
+            alerts=Manager(settings.alerts, live, alert_table, hub.announce, clocks),
             health=Health([*datagrams, *streams], intake, storage, upkeep, settings.metrics),
             http=http,
             connections=Connections(shares.http),
@@ -234,7 +234,7 @@ def _server(daemon: Daemon) -> Server:
     websocket = settings.dashboard.websocket
     api = Api(
         PageAnswers(websocket),
-        DaemonAnswers(daemon.figures, storage.find_oldest, daemon.health, daemon.stopping.is_set),
+        DaemonAnswers(daemon.figures, storage.load_oldest, daemon.health, daemon.stopping.is_set),
         LiveAnswers(daemon.overview),
         HistoryAnswers(
             History(daemon.postgres, storage.backlog, daemon.node),
@@ -242,7 +242,7 @@ def _server(daemon: Daemon) -> Server:
             lambda: round(clocks()[0] * SECOND_US),
             lambda now: kept_from(daemon.upkeep.policy.rollups, now),
         ),
-        AlertAnswers(daemon.archive),
+        AlertAnswers(daemon.alert_table),
     )
     return Server(
         api,

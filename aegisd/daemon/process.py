@@ -40,7 +40,7 @@ async def run(settings: Settings, directories: Directories) -> None:
             await serving.start(serve, daemon)
             _announce_ready(daemon)
             await stopping.wait()
-            systemd.notify("STOPPING=1")
+            systemd.notify_stopping()
         everything.cancel_scope.cancel()
     log.info("stopped")
 
@@ -56,7 +56,7 @@ def _announce_ready(daemon: Daemon) -> None:
     daemon.sockets.tell_small_buffers()
     sys.setswitchinterval(SWITCH_SECONDS)
     gc.freeze()  # what the start has made stays, so collections need not look through it again
-    systemd.notify("READY=1")
+    systemd.notify_ready()
 
 
 async def _watch_signals(

@@ -20,6 +20,16 @@ _SERVES = {
 }
 
 
+def notify_ready() -> None:
+    """Tell systemd that the daemon serves: units that wait for it go on."""
+    notify("READY=1")
+
+
+def notify_stopping() -> None:
+    """Tell systemd that the daemon is stopping."""
+    notify("STOPPING=1")
+
+
 def notify(state: str) -> None:
     """Tell systemd a state such as ``READY=1``, where there is a systemd.
 

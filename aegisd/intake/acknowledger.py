@@ -145,7 +145,7 @@ class Acknowledger:
             packed += map(pack_block, enabled)
             await trio.lowlevel.checkpoint()
         try:
-            record = self._storage.append_durably(blocks, packed, verdict.moved)
+            record = self._storage.append_with_marks(blocks, packed, verdict.moved)
         except JournalUnavailable:
             _refuse(submissions)
             return

@@ -18,7 +18,7 @@ from attrs import define, field, frozen
 
 from aegisd.events.block import ABSENT
 from aegisd.events.flows import Flows
-from aegisd.store.journal import Marks, Source
+from aegisd.store.journal import Marks, SourceKey
 
 
 @frozen
@@ -33,7 +33,7 @@ class Origin:
 class Verdict:
     """What becomes of messages, by their numbers."""
 
-    moved: dict[Source, int] = field(factory=dict)  # marks, as they are after all messages
+    moved: dict[SourceKey, int] = field(factory=dict)  # marks, as they are after all messages
     duplicates: dict[int, int] = field(factory=dict)  # and their seq
     straddling: dict[int, int] = field(factory=dict)  # and their seq
     behind: set[int] = field(factory=set)

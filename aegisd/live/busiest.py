@@ -36,14 +36,14 @@ _REQUESTS, _FAILED, _UNTIMED, _DURATION_SUM_US = range(4)
 
 @frozen
 class EndpointFigures:
-    """One endpoint's last hour. ``average`` and ``p95`` are durations in microseconds, or None."""
+    """One endpoint's last hour. ``_us`` is None where no request had a duration."""
 
     method: str
     path: str
     requests: int
     failed: int
-    average: float | None
-    p95: float | None
+    average_us: float | None
+    p95_us: float | None
 
 
 @frozen(eq=False)

@@ -21,7 +21,7 @@ from aegisd.config.settings import Settings
 from aegisd.events.block import Block
 from aegisd.store.backlog import Backlog
 from aegisd.store.database import Postgres
-from aegisd.store.journal import Journal, Marks, Source, Sync, join_packed
+from aegisd.store.journal import Journal, Marks, SourceKey, Sync, join_packed
 from aegisd.store.write import Writer
 
 
@@ -73,8 +73,8 @@ class Storage:
             self.sync.notice()
             self.writer.notice()
 
-    def append_durably(
-        self, blocks: list[Block], packed: list[bytes], moved: dict[Source, int]
+    def append_with_marks(
+        self, blocks: list[Block], packed: list[bytes], moved: dict[SourceKey, int]
     ) -> int:
         """Keep blocks, with the marks that they move; return their record's number.
 
@@ -83,7 +83,7 @@ class Storage:
         """
         if not self.enabled:
             blocks, packed = [], []
-        number = self.backlog.append_durably(blocks, join_packed(packed), moved)
+        number = self.backlog.append_with_marks(blocks, join_packed(packed), moved)
         self.sync.notice()
         self.writer.notice()
         return number
@@ -109,12 +109,12 @@ class Storage:
             last_error_kind=written.last_kind,
         )
 
-    def find_oldest(self) -> int | None:
+    def load_oldest(self) -> int | None:
         """When the first event that waits came, in seconds since 1970; None where none waits.
 
         May read a record of the journal; so it is not in ``figures``.
         """
-        return self.backlog.find_oldest()
+        return self.backlog.load_oldest()
 
     def close(self) -> None:
         """Close the journal's files, and let another process have it."""

@@ -105,7 +105,7 @@ class Server:
                     if request.path == self._websocket_path:
                         self._check_upgrade(request, connection)
                         place.enter_context(self._connections.place(connection))
-                        await serve_websocket(exchange.hand_over(), connection.group, self._hub)
+                        await serve_websocket(exchange.hand_over(), connection.network, self._hub)
                         return False
                     handler = self._api.handler(request)
                     await exchange.skip_body(request)
@@ -122,7 +122,7 @@ class Server:
     def _check_upgrade(self, request: Request, connection: Connection) -> None:
         check_handshake(request)
         self._guard.check_origin(request)
-        if not self._hub.has_room(connection.group):
+        if not self._hub.has_room(connection.network):
             raise HttpError(
                 HTTPStatus.TOO_MANY_REQUESTS,
                 "too_many_connections",

@@ -154,8 +154,8 @@ def endpoints(figures: list[EndpointTotals]) -> list[dict[str, Any]]:
             "path": endpoint.path,
             "requestCount": endpoint.requests,
             "errorRate": _percent(endpoint.failed, endpoint.requests),
-            "avgLatency": _ms(endpoint.average),
-            "p95Latency": _ms(endpoint.p95),
+            "avgLatency": _ms(endpoint.average_ms),
+            "p95Latency": _ms(endpoint.p95_ms),
         }
         for endpoint in figures
     ]
@@ -170,8 +170,8 @@ def live_endpoints(figures: list[EndpointFigures]) -> list[dict[str, Any]]:
                 f.path,
                 f.requests,
                 f.failed,
-                None if f.average is None else f.average / MILLISECOND_US,
-                None if f.p95 is None else f.p95 / MILLISECOND_US,
+                None if f.average_us is None else f.average_us / MILLISECOND_US,
+                None if f.p95_us is None else f.p95_us / MILLISECOND_US,
             )
             for f in figures
         ]

@@ -14,9 +14,9 @@ from aegisd.events.units import SECOND_US
 from aegisd.store.backlog.backlog import Backlog
 from aegisd.store.database.postgres import Postgres
 from aegisd.store.history import ranges
-from aegisd.store.history.figures import Latency
 from aegisd.store.history.history import History
 from aegisd.store.history.ranges import Range
+from aegisd.store.history.results import Latency
 from aegisd.store.journal.journal import Journal
 from aegisd.store.schema.levels import FINE, floor
 from aegisd.store.upkeep.policy import kept_from

@@ -17,7 +17,17 @@ from aegisd.store.history import queries, ranges
 from aegisd.store.history.cover import Progress, cover
 from aegisd.store.rollups.statement import add_up, sums
 from aegisd.store.schema import PARTITIONED, Partition
-from aegisd.store.schema.levels import DAY, FINE, HOUR, KINDS, MINUTE, REQUESTS, Kind, ceil, floor
+from aegisd.store.schema.levels import (
+    DAY,
+    FINE,
+    HOUR,
+    MINUTE,
+    REQUESTS,
+    ROLLUP_KINDS,
+    RollupKind,
+    ceil,
+    floor,
+)
 from bench import events
 from bench.history.answers import PATHS, Asked
 from bench.history.loading import FLUSH_SECONDS, UNFOLDED_SECONDS
@@ -57,7 +67,7 @@ async def fill(database: Database, end: int, *, nodes: int, endpoints: int) -> N
         "CREATE TABLE palette (k integer, scale bigint, requests bigint, timed bigint,"
         " sum_us bigint, min_us bigint, max_us bigint, sketch numeric, UNIQUE (scale, k))"
     )
-    for kind in KINDS if endpoints else (REQUESTS,):
+    for kind in ROLLUP_KINDS if endpoints else (REQUESTS,):
         names = endpoints if kind.names else 1
         for span in _spans(kind, end, folded, {HOUR: hours, DAY: days}):
             say(f"{nodes} nodes, {kind.table(span.level)}")
@@ -65,7 +75,7 @@ async def fill(database: Database, end: int, *, nodes: int, endpoints: int) -> N
         await _pieces(database, kind, Span(FINE, folded, end), nodes, names)
 
 
-def _spans(kind: Kind, end: int, folded: int, closed: dict[int, int]) -> Iterator[Span]:
+def _spans(kind: RollupKind, end: int, folded: int, closed: dict[int, int]) -> Iterator[Span]:
     """The stretches of a kind that queries of the named ranges can read."""
     starts = [end - length * SECOND_US for length, _ in ranges.NAMED_RANGES.values()]
     first = floor(min(starts), DAY)
@@ -89,7 +99,7 @@ def _whole(moments: list[int], level: int) -> list[int]:
     return sorted({floor(moment, level) for moment in moments})
 
 
-async def _fill(database: Database, kind: Kind, span: Span, nodes: int, names: int) -> None:
+async def _fill(database: Database, kind: RollupKind, span: Span, nodes: int, names: int) -> None:
     """The nodes' own rows, and those of all nodes."""
     postgres, table = database.postgres, kind.table(span.level)
     if table in PARTITIONED:
@@ -121,7 +131,7 @@ async def _fill(database: Database, kind: Kind, span: Span, nodes: int, names: i
         )
 
 
-async def _pieces(database: Database, kind: Kind, span: Span, nodes: int, names: int) -> None:
+async def _pieces(database: Database, kind: RollupKind, span: Span, nodes: int, names: int) -> None:
     """A piece for each node, flush and name."""
     names = max(1, round(names * PIECE_SHARE))
     scale = max(1, RATE * FLUSH_SECONDS // names)
@@ -130,7 +140,14 @@ async def _pieces(database: Database, kind: Kind, span: Span, nodes: int, names:
 
 
 def _synthetic(
-    kind: Kind, table: str, span: Span, step: int, nodes: int, names: int, scale: int, summed: str
+    kind: RollupKind,
+    table: str,
+    span: Span,
+    step: int,
+    nodes: int,
+    names: int,
+    scale: int,
+    summed: str,
 ) -> str:
     values = {
         "requests": "p.requests",

@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 import trio
 from attrs import define, field, frozen
 
-from aegisd.alerts.archive import Archive
+from aegisd.alerts.alert_table import AlertTable
 from aegisd.config.settings import Metrics
 from aegisd.events.block import Block
 from aegisd.events.units import SECOND_US
@@ -71,7 +71,11 @@ class Loader:
         settings = Metrics(retention_days=KEPT_DAYS)
         postgres = self.database.postgres
         self.maintainer = Maintainer(
-            postgres, settings, self.clock.clocks, Archive(postgres, "bench"), self.clock.database
+            postgres,
+            settings,
+            self.clock.clocks,
+            AlertTable(postgres, "bench"),
+            self.clock.database,
         )
 
     async def begin(self, start: int) -> None:

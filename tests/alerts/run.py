@@ -7,7 +7,7 @@ import trio
 from alerts.rule import WALL, requests, rule
 
 from aegisd.alerts.alert import Alert
-from aegisd.alerts.archive import Archive
+from aegisd.alerts.alert_table import AlertTable
 from aegisd.alerts.manager import Manager
 from aegisd.config.settings import Alerts, Rule
 from aegisd.live.state import LiveState
@@ -28,7 +28,7 @@ class Run:
         self.manager = Manager(
             Alerts(check_interval_ms=10, rules=rules),
             self.live,
-            Archive(postgres, "here"),
+            AlertTable(postgres, "here"),
             self.announced.append,
             lambda: (self.now, self.now),
         )

@@ -17,7 +17,7 @@ from store.journals import add, opened
 
 from aegisd.alerts import actions
 from aegisd.alerts.actions import ActionFailed, perform
-from aegisd.store.journal.sync import Sync
+from aegisd.store.journal.sync_schedule import Sync
 
 TRIO_THREADS = 40
 

@@ -16,7 +16,7 @@ from aegisd.events.counters import (
     outcome_adds,
 )
 from aegisd.events.protocol import MAX_STATUS
-from aegisd.store.history.figures import StatusCounts
+from aegisd.store.history.results import StatusCounts
 
 STATUSES = np.arange(MAX_STATUS + 1)
 EXPECTED = {

@@ -24,7 +24,7 @@ from aegisd.store.backlog.backlog import Backlog
 from aegisd.store.database.pool import Pool
 from aegisd.store.database.postgres import Postgres
 from aegisd.store.journal.journal import Journal
-from aegisd.store.journal.sync import Sync
+from aegisd.store.journal.sync_schedule import Sync
 from aegisd.store.storage import Storage
 from aegisd.store.write.writer import Writer
 from aegisd.wire.decode import Decoder

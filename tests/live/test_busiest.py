@@ -107,7 +107,7 @@ def test_requests_of_a_displaced_endpoint_count_as_other() -> None:
     assert live.top() == {"/old": 1}
     live.burst(requests("/old", *["/new"] * 3, duration_ms=1))
     assert live.top() == {"/new": 3, OTHER: 2}
-    assert [f.average for f in live.state.top_endpoints(2)] == [1000, 1000]
+    assert [f.average_us for f in live.state.top_endpoints(2)] == [1000, 1000]
 
 
 paths = st.lists(st.sampled_from("abcdefgh"), min_size=1, max_size=20)
@@ -127,7 +127,7 @@ def test_endpoints_and_other_add_up_to_the_total(moves: list[tuple[list[str], in
         known = [f for f in figures if f.path != OTHER]
         ranks = [f.requests for f in known]
         assert ranks == sorted(ranks, reverse=True)
-        assert all(f.average is not None and f.p95 is not None for f in figures)
+        assert all(f.average_us is not None and f.p95_us is not None for f in figures)
         live.wait(wait)
 
 
@@ -173,9 +173,9 @@ def test_latencies_of_the_hour_are_those_of_all_its_slots() -> None:
         live.burst(requests("/a", duration_ms=milliseconds))
         live.wait(1000)
     (figures,) = live.state.top_endpoints(1)
-    assert (figures.requests, figures.average) == (3, 1_101_000 / 3)
-    assert figures.p95 is not None
-    assert abs(figures.p95 - 1_000_000) <= 10_000
+    assert (figures.requests, figures.average_us) == (3, 1_101_000 / 3)
+    assert figures.p95_us is not None
+    assert abs(figures.p95_us - 1_000_000) <= 10_000
 
 
 def test_candidates_are_bounded() -> None:

@@ -52,15 +52,15 @@ def test_durations_are_summed_of_the_requests_that_have_one() -> None:
     assert minute.counters["duration_sum_us"] == 3500
     assert minute.durations.sum() == 3
     figures = live.state.top_endpoints(1)[0]
-    assert (figures.requests, figures.average) == (5, 3500 / 3)
-    assert figures.p95 == pytest.approx(2500, rel=0.01)
+    assert (figures.requests, figures.average_us) == (5, 3500 / 3)
+    assert figures.p95_us == pytest.approx(2500, rel=0.01)
 
 
 def test_endpoint_without_durations_has_no_latency() -> None:
     live = Live()
     live.burst(request())
     figures = live.state.top_endpoints(1)[0]
-    assert (figures.average, figures.p95) == (None, None)
+    assert (figures.average_us, figures.p95_us) == (None, None)
 
 
 def test_rate_limit_decisions_are_counted() -> None:

@@ -20,7 +20,7 @@ from aegisd.store.backlog.backlog import Backlog
 from aegisd.store.database.postgres import Move, Postgres, open_postgres
 from aegisd.store.history.history import History
 from aegisd.store.journal.journal import Journal
-from aegisd.store.journal.sync import Sync
+from aegisd.store.journal.sync_schedule import Sync
 from aegisd.store.rollups.pieces import piece_rows
 from aegisd.store.rollups.rollup import roll_up
 from aegisd.store.storage import Storage

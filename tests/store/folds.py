@@ -10,14 +10,14 @@ from attrs import define, frozen
 from sketches import sketch_of
 from store.databases import NODE, block, write
 
-from aegisd.alerts.archive import Archive
+from aegisd.alerts.alert_table import AlertTable
 from aegisd.config.settings import Metrics
 from aegisd.events.protocol import RATE_LIMIT, REQUEST
 from aegisd.events.units import SECOND_US
 from aegisd.stats import sketch
 from aegisd.store.database.postgres import Postgres, Session
 from aegisd.store.rollups.statement import binned
-from aegisd.store.schema.levels import DAY, FINE, HOUR, KINDS, MINUTE, Kind, floor
+from aegisd.store.schema.levels import DAY, FINE, HOUR, MINUTE, ROLLUP_KINDS, RollupKind, floor
 from aegisd.store.upkeep.maintainer import Maintainer
 
 Key = tuple[Any, ...]
@@ -45,7 +45,7 @@ class Time:
 
     def keeper(self, postgres: Postgres, **settings: Any) -> Maintainer:
         """A maintainer that goes by this time."""
-        alerts = Archive(postgres, NODE)
+        alerts = AlertTable(postgres, NODE)
         return Maintainer(postgres, Metrics(**settings), self.clocks, alerts, self.database)
 
 
@@ -106,7 +106,7 @@ async def store(postgres: Postgres, made: Iterable[Event]) -> None:
         await write(postgres, *(block(kind, rows) for kind, rows in kinds if rows), node=node)
 
 
-def figures(kind: Kind, made: list[Event]) -> Key:
+def figures(kind: RollupKind, made: list[Event]) -> Key:
     """The figures of a rollup of these events."""
     requests = [event.status for event in made if event.kind == REQUEST]
     hundreds = [sum(status // 100 == hundred for status in requests) for hundred in (2, 3, 4, 5)]
@@ -129,7 +129,7 @@ def figures(kind: Kind, made: list[Event]) -> Key:
 
 
 def expected(
-    kind: Kind, level: int, made: Iterable[Event], node: str | None, start: int
+    kind: RollupKind, level: int, made: Iterable[Event], node: str | None, start: int
 ) -> Figures:
     """The figures of the events from ``start`` on, by bucket and name."""
     only = {"endpoint": REQUEST, "rate_limit": RATE_LIMIT}.get(kind.name)
@@ -141,7 +141,9 @@ def expected(
     return {key: figures(kind, group) for key, group in groups.items()}
 
 
-async def found(session: Session, kind: Kind, level: int, node: str | None, start: int) -> Figures:
+async def found(
+    session: Session, kind: RollupKind, level: int, node: str | None, start: int
+) -> Figures:
     """The same from the rollups: the level up to where it is closed, finer ones, the pieces."""
     ((hours, days),) = await session.fetch("SELECT hours_closed, days_closed FROM rollup_progress")
     ends = {DAY: (days, HOUR), HOUR: (hours, MINUTE)}
@@ -194,7 +196,7 @@ async def assert_same(
     """Every level holds each event once, for all nodes together and for each."""
 
     async def work(session: Session) -> None:
-        for kind in KINDS:
+        for kind in ROLLUP_KINDS:
             for level in kind.levels:
                 for node in (None, *nodes):
                     args = (node, kept[level])

@@ -12,7 +12,7 @@ from aegisd.store.backlog.backlog import Backlog
 from aegisd.store.database import Postgres
 from aegisd.store.database.pool import Pool
 from aegisd.store.journal.journal import Journal
-from aegisd.store.journal.sync import Sync
+from aegisd.store.journal.sync_schedule import Sync
 from aegisd.store.storage import Storage
 from aegisd.store.write import Writer
 
@@ -40,7 +40,7 @@ def test_figures_count_what_waits_and_what_found_no_room(
     assert (after.waiting, after.no_room, after.lost_with_files, after.dropped) == (20, 30, 0, 30)
     assert after.append_error == "it is full (storage.journal_max_bytes)"
     assert after.journal_bytes == sum(file.stat().st_size for file in tmp_path.glob("*.segment"))
-    assert storage.find_oldest() == 50
+    assert storage.load_oldest() == 50
     storage.close()
 
 
@@ -62,5 +62,5 @@ def test_disabled_storage_keeps_no_events(tmp_path: Path) -> None:
     storage = storage_at(tmp_path, enabled=False)
     storage.append([requests(3)])
     assert storage.figures().waiting == 0
-    assert storage.find_oldest() is None
+    assert storage.load_oldest() is None
     storage.close()

@@ -7,7 +7,7 @@ import pytest
 import trio
 from web.streams import parse_answers, read_to_end, wait_until
 
-from aegisd.web.http.connections import Connection, Connections, group_of
+from aegisd.web.http.connections import Connection, Connections, network_of
 from aegisd.web.http.message import HttpError
 
 GET = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -57,7 +57,7 @@ async def test_health_check_is_answered_while_all_places_are_held(serving, monke
         return []
 
     async with serving(room=ROOM) as web, AsyncExitStack() as stack:
-        monkeypatch.setattr(type(web.daemon.archive), "list", never)
+        monkeypatch.setattr(type(web.daemon.alert_table), "list", never)
         ask = LAST.replace(b"/healthz", b"/api/alerts")
         busy = []
         for _ in range(PLACES_PER_ADDRESS):
@@ -75,7 +75,7 @@ async def test_health_check_is_answered_while_all_places_are_held(serving, monke
 
 
 @pytest.mark.parametrize(
-    ("address", "group"),
+    ("address", "network"),
     [
         ("192.0.2.7", "192.0.2.7"),
         ("::ffff:192.0.2.7", "192.0.2.7"),
@@ -85,8 +85,8 @@ async def test_health_check_is_answered_while_all_places_are_held(serving, monke
         ("::1", "::/64"),
     ],
 )
-def test_ipv4_address_counts_as_itself_and_ipv6_as_its_network(address, group):
-    assert group_of(address) == group
+def test_ipv4_address_counts_as_itself_and_ipv6_as_its_network(address, network):
+    assert network_of(address) == network
 
 
 class Crowd:

@@ -43,13 +43,13 @@ import structlog
 from attrs import define
 
 from aegisd.events.block import Block
-from aegisd.store.backlog.batch import Batch, BufferedRecord
+from aegisd.store.backlog.buffered import Batch, BufferedRecord
 from aegisd.store.journal import (
     Cursor,
     Journal,
     JournalFull,
     JournalUnavailable,
-    Source,
+    SourceKey,
     pack_blocks,
     unpack_blocks,
 )
@@ -122,8 +122,8 @@ class Backlog:
             position = self._journal.skip(events)
         self._buffer(BufferedRecord.of(position, list(blocks), now, self._journal.end))
 
-    def append_durably(
-        self, blocks: Sequence[Block], packed: bytes, moved: dict[Source, int]
+    def append_with_marks(
+        self, blocks: Sequence[Block], packed: bytes, moved: dict[SourceKey, int]
     ) -> int:
         """Keep blocks in the journal, with the marks that they move; return the record's number.
 
@@ -137,7 +137,7 @@ class Backlog:
             self._buffer(BufferedRecord.of(position, list(blocks), now, self._journal.end))
         return self._journal.records_appended
 
-    def _append(self, packed: bytes, events: int, moved: dict[Source, int], now: int) -> int:
+    def _append(self, packed: bytes, events: int, moved: dict[SourceKey, int], now: int) -> int:
         """Append to the journal; return the position. Raises JournalUnavailable."""
         try:
             position = self._journal.append(events, packed, moved, now)
@@ -273,7 +273,7 @@ class Backlog:
         event came; where its beginning has been read into the front, when the last event of that
         came.
         """
-        since = self.find_oldest() or 0  # then the record is in memory; 0 where none waits
+        since = self.load_oldest() or 0  # then the record is in memory; 0 where none waits
         at = self._front[0].position if self._front else self._first
         found = []
         for record in self.buffered():
@@ -284,7 +284,7 @@ class Backlog:
             found.append((self._journal.end, self._gaps.get(at, since)))
         return found
 
-    def find_oldest(self) -> int | None:
+    def load_oldest(self) -> int | None:
         """When the first event that waits came, in seconds since 1970; None where none waits.
 
         Takes its record into the front, which may read it from the journal.

@@ -4,7 +4,15 @@ A question has a range of time and a node; an answer has figures, and until when
 """
 
 from aegisd.store.history.exact import ExactHistory
-from aegisd.store.history.figures import (
+from aegisd.store.history.history import History
+from aegisd.store.history.ranges import (
+    NAMED_RANGES,
+    KeptFrom,
+    Range,
+    named_range,
+    range_between,
+)
+from aegisd.store.history.results import (
     QUANTILES,
     EndpointTotals,
     KeyTotals,
@@ -13,14 +21,6 @@ from aegisd.store.history.figures import (
     StatusCounts,
     Totals,
     earliest,
-)
-from aegisd.store.history.history import History
-from aegisd.store.history.ranges import (
-    NAMED_RANGES,
-    KeptFrom,
-    Range,
-    named_range,
-    range_between,
 )
 
 __all__ = [

@@ -16,7 +16,7 @@ from aegisd.events.counters import OTHER
 from aegisd.store.history.cover import Stretch
 from aegisd.store.history.sums import Key
 from aegisd.store.rollups import EventsByName
-from aegisd.store.schema import Kind
+from aegisd.store.schema import RollupKind
 
 StoredNames = dict[Key, tuple[int, ...]]
 """Names in the database, with their counters in the order in which they rank."""
@@ -37,7 +37,7 @@ class BufferedNames:
 
     @classmethod
     def of(
-        cls, kind: Kind, events: EventsByName | None, stretches: Sequence[Stretch]
+        cls, kind: RollupKind, events: EventsByName | None, stretches: Sequence[Stretch]
     ) -> "BufferedNames":
         """The names of ``events``; none where that is None."""
         if events is None:

@@ -12,8 +12,8 @@ from aegisd.events.counters import counted_sql
 from aegisd.events.units import SECOND_US
 from aegisd.store.backlog import Backlog
 from aegisd.store.database import Postgres, Session
-from aegisd.store.history.figures import Answer, Latency, Totals
 from aegisd.store.history.ranges import Range
+from aegisd.store.history.results import Answer, Latency, Totals
 
 T = TypeVar("T")
 
@@ -100,7 +100,7 @@ class ExactHistory:
         """What ``work`` makes of the rows: complete until the oldest event that waited then."""
 
         async def query(session: Session) -> Answer[T]:
-            oldest = self._backlog.find_oldest() if node in (None, self._node) else None
+            oldest = self._backlog.load_oldest() if node in (None, self._node) else None
             return Answer(await work(session), None if oldest is None else oldest * SECOND_US)
 
         return await self._postgres.answer(query, slow=True)

@@ -24,7 +24,8 @@ from aegisd.store.database import Postgres, Session
 from aegisd.store.history import presence, queries
 from aegisd.store.history.buffered_names import BufferedNames
 from aegisd.store.history.cover import Progress, Stretch, cover
-from aegisd.store.history.figures import (
+from aegisd.store.history.ranges import Range
+from aegisd.store.history.results import (
     Answer,
     EndpointTotals,
     KeyTotals,
@@ -34,10 +35,9 @@ from aegisd.store.history.figures import (
     Totals,
     earliest,
 )
-from aegisd.store.history.ranges import Range
 from aegisd.store.history.sums import Key, Sums, SumsByKey, add_rollups, latencies
 from aegisd.store.rollups import Rollups, decisions_by_key, fine_rollups, requests_by_endpoint
-from aegisd.store.schema import DAY, ENDPOINTS, KEYS, REQUESTS, Kind, floor
+from aegisd.store.schema import DAY, ENDPOINTS, KEYS, REQUESTS, RollupKind, floor
 
 _STATE = (
     "SELECT hours_closed, days_closed, (SELECT position FROM journals WHERE journal = $1)"
@@ -181,7 +181,7 @@ class History:
         return await self._answer(node, _COLUMNS[REQUESTS.name], work)
 
     async def _top(
-        self, kind: Kind, range_: Range, node: str | None, limit: int
+        self, kind: RollupKind, range_: Range, node: str | None, limit: int
     ) -> Answer[list[tuple[Key, Sums]]]:
         """The ``limit`` names that rank first; OTHER is at the end, if there is room."""
 
@@ -270,14 +270,18 @@ def _names(_: int, names: tuple[str, ...]) -> tuple[str, ...]:
     return names
 
 
-def _as_columns(names: Iterable[Key], kind: Kind) -> list[list[str]]:
+def _as_columns(names: Iterable[Key], kind: RollupKind) -> list[list[str]]:
     """The names as columns: a list for each of the kind's names."""
     rows = list(names)
     return [[str(row[i]) for row in rows] for i in range(len(kind.names))]
 
 
 async def _add_shown(
-    session: Session, kind: Kind, stretches: Sequence[Stretch], node: str | None, top: SumsByKey
+    session: Session,
+    kind: RollupKind,
+    stretches: Sequence[Stretch],
+    node: str | None,
+    top: SumsByKey,
 ) -> None:
     """Add the other figures that the database has of these names."""
     large = max(sums.counters[kind.rank[0]] for sums in top.values()) > sketch.MAX_COUNT

@@ -6,7 +6,7 @@ from aegisd.events.block import Block
 from aegisd.events.protocol import BACKEND, HEALTHY, SYSTEM
 from aegisd.events.units import SECOND_US
 from aegisd.store.database import Session
-from aegisd.store.history.figures import Present
+from aegisd.store.history.results import Present
 
 PRESENCE_SECONDS = 300
 

@@ -11,7 +11,7 @@ from attrs import define, field
 
 from aegisd.store.history.cover import Stretch
 from aegisd.store.rollups import binned, is_other
-from aegisd.store.schema import Kind
+from aegisd.store.schema import RollupKind
 
 
 @define
@@ -27,7 +27,7 @@ class Query:
 
     def rollups(
         self,
-        kind: Kind,
+        kind: RollupKind,
         stretches: Sequence[Stretch],
         node: str | None,
         keys: Sequence[str],
@@ -61,7 +61,7 @@ class Query:
 
 
 def series(
-    kind: Kind,
+    kind: RollupKind,
     stretches: Sequence[Stretch],
     node: str | None,
     bucket: int,
@@ -79,7 +79,7 @@ def series(
 
 
 def names(
-    kind: Kind,
+    kind: RollupKind,
     stretches: Sequence[Stretch],
     node: str | None,
     limit: int,
@@ -108,7 +108,7 @@ def names(
 
 
 def shown(
-    kind: Kind,
+    kind: RollupKind,
     stretches: Sequence[Stretch],
     node: str | None,
     chosen: Sequence[Sequence[str]],

@@ -8,9 +8,9 @@ from attrs import define, field
 
 from aegisd.events.units import MILLISECOND_US
 from aegisd.stats import sketch
-from aegisd.store.history.figures import QUANTILES, Latency
+from aegisd.store.history.results import QUANTILES, Latency
 from aegisd.store.rollups import Rollups
-from aegisd.store.schema import Kind
+from aegisd.store.schema import RollupKind
 
 
 @define
@@ -69,7 +69,9 @@ Key = tuple[Any, ...]
 SumsByKey = dict[Key, Sums]
 
 
-def add_rollups(to: SumsByKey, rollups: Rollups, keys: Sequence[Key | None], kind: Kind) -> None:
+def add_rollups(
+    to: SumsByKey, rollups: Rollups, keys: Sequence[Key | None], kind: RollupKind
+) -> None:
     """Add each rollup to the sums of its key; rollups whose key is None are left out."""
     durations = rollups.durations
     columns = {name: rollups.counters[name].tolist() for name in kind.counters if name != "timed"}

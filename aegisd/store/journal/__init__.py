@@ -6,7 +6,7 @@ blocks as bytes. ``hold_journal`` and the functions on files are for a stopped d
 
 from aegisd.store.journal.cursor import Cursor
 from aegisd.store.journal.journal import Journal, JournalFull, JournalUnavailable
-from aegisd.store.journal.marks import Marks, Source
+from aegisd.store.journal.marks import Marks, SourceKey
 from aegisd.store.journal.payload import join_packed, pack_block, pack_blocks, unpack_blocks
 from aegisd.store.journal.repair import (
     hold_journal,
@@ -15,7 +15,7 @@ from aegisd.store.journal.repair import (
     read_file,
     repair_file,
 )
-from aegisd.store.journal.sync import Sync
+from aegisd.store.journal.sync_schedule import Sync
 
 __all__ = [
     "Cursor",
@@ -23,7 +23,7 @@ __all__ = [
     "JournalFull",
     "JournalUnavailable",
     "Marks",
-    "Source",
+    "SourceKey",
     "Sync",
     "hold_journal",
     "inspect_file",

@@ -2,7 +2,7 @@
 
 Each event has a position, its number in the journal. Records are appended to the newest segment,
 synced together, read in order by a ``Cursor``, and deleted from the front, a segment at a time.
-How it is opened is in ``opening``, how the newest segment reaches the disk in ``last_segment``.
+How it is opened is in ``opening``, how the newest segment reaches the disk in ``segment_writer``.
 
 ::
 
@@ -37,9 +37,9 @@ import structlog
 from aegisd.errors import AegisdError
 from aegisd.events.units import SECOND_US
 from aegisd.store.journal import opening
-from aegisd.store.journal.last_segment import LastSegment
-from aegisd.store.journal.marks import Marks, Source, pack_moved
+from aegisd.store.journal.marks import Marks, SourceKey, pack_moved
 from aegisd.store.journal.note import Note
+from aegisd.store.journal.segment_writer import SegmentWriter
 from aegisd.store.journal.segments import (
     Segment,
     pack_head,
@@ -92,7 +92,7 @@ class Journal:
             segment = segment_named(directory, self.end)
             previous_end = self.end if found.end is None else found.end
             head = self._head(segment, previous_end)
-            self._last = LastSegment(segment, head)
+            self._last = SegmentWriter(segment, head)
             self._add(segment, previous_end, head)
         except OSError as error:
             raise AegisdError(
@@ -101,7 +101,7 @@ class Journal:
 
     # writing
 
-    def append(self, events: int, payload: bytes, moved: dict[Source, int], now: int) -> int:
+    def append(self, events: int, payload: bytes, moved: dict[SourceKey, int], now: int) -> int:
         """Write a record, into the page cache at least; return its position.
 
         ``moved`` are the marks that it moves, ``now`` is in seconds since 1970. Raises JournalFull

@@ -22,7 +22,7 @@ MAX_SOURCES = 100_000
 ANY_UID = -1
 """The uid of marks that were stored without one: they hold for the name, whatever the uid."""
 
-Source = tuple[int, str]
+SourceKey = tuple[int, str]
 """A uid and a name."""
 
 
@@ -43,7 +43,7 @@ class Marks:
     def __len__(self) -> int:
         return self._size
 
-    def get(self, source: Source) -> int | None:
+    def get(self, source: SourceKey) -> int | None:
         """A source's mark; None where it is not known."""
         uid, name = source
         for known in (self._known.get(uid), self._known.get(ANY_UID)):
@@ -51,7 +51,7 @@ class Marks:
                 return known[name][0]
         return None
 
-    def move(self, moved: dict[Source, int]) -> None:
+    def move(self, moved: dict[SourceKey, int]) -> None:
         """Set marks."""
         for (uid, name), mark in moved.items():
             known = self._known.setdefault(uid, {})
@@ -96,7 +96,7 @@ class Marks:
             self.move({source: mark})
 
 
-def pack_moved(moved: dict[Source, int]) -> bytes:
+def pack_moved(moved: dict[SourceKey, int]) -> bytes:
     """The marks that a record moves, as bytes: none where it moves none."""
     return _packed([*source, mark] for source, mark in moved.items()) if moved else b""
 
@@ -112,7 +112,7 @@ def _rows(read: Any) -> Any:
     return read
 
 
-def _checked(row: Any) -> tuple[Source, int]:
+def _checked(row: Any) -> tuple[SourceKey, int]:
     uid, name, mark = row
     if not (isinstance(uid, int) and isinstance(name, str) and isinstance(mark, int)):
         raise TypeError(f"{row!r}")

@@ -38,17 +38,17 @@ from aegisd.store.schema import (
     DAY,
     FINE,
     HOUR,
-    KINDS,
     MINUTE,
     PARTITIONED,
     REQUESTS,
-    Kind,
+    ROLLUP_KINDS,
     Layout,
     Partition,
+    RollupKind,
     floor,
 )
 
-PIECES = tuple(kind.pieces for kind in KINDS)
+PIECES = tuple(kind.pieces for kind in ROLLUP_KINDS)
 """The tables of pieces."""
 
 FOLD_INTERVAL_SECONDS = 20
@@ -137,7 +137,7 @@ async def fold(session: Session, portion: Portion) -> Folded | None:
     full = False
     if first is not None:  # 5
         until = end_of_day = min(until, floor(first, DAY) + DAY_US)
-        for kind in KINDS:
+        for kind in ROLLUP_KINDS:
             until = await _end_of_portion(session, kind, until, portion.pieces)
         full = until < end_of_day
         closed = {FINE: until, MINUTE: until, HOUR: hours, DAY: days}
@@ -165,7 +165,7 @@ async def _oldest_piece(session: Session, until: int) -> int | None:
     return found[0][0] if found else None
 
 
-async def _end_of_portion(session: Session, kind: Kind, until: int, pieces: int) -> int:
+async def _end_of_portion(session: Session, kind: RollupKind, until: int, pieces: int) -> int:
     """Up to where the oldest ``pieces`` of a kind reach: whole minutes, at least one."""
     beyond = await session.fetch(
         f"SELECT bucket FROM {kind.pieces} WHERE bucket < {literal(until)}"
@@ -188,7 +188,7 @@ async def _fold_pieces(
     citus = portion.layout == Layout.CITUS
     where = between(floor(first, MINUTE), until)
     if citus:
-        for kind in KINDS:
+        for kind in ROLLUP_KINDS:
             await session.execute(f"UPDATE {kind.pieces} SET claimed = true WHERE {where}")
         where = f"claimed AND {where}"
     ((several_nodes,),) = await session.fetch(
@@ -196,7 +196,7 @@ async def _fold_pieces(
     )
     # the values of node and summed: of several nodes there is a row each, and one of all
     rows = [("node", "true"), ("''", "false")] if several_nodes else [("node", "false")]
-    for kind in KINDS:
+    for kind in ROLLUP_KINDS:
         for level in kind.levels:
             low = max(portion.kept_from[level], floor(first, level))
             high = min(closed[level], until)
@@ -234,7 +234,7 @@ async def _close(session: Session, *, level: int, finer: int, closed: int, until
     """Add up the finer level's rows from ``closed`` on; return up to where the level is closed."""
     if until <= closed:
         return closed
-    for kind in KINDS:
+    for kind in ROLLUP_KINDS:
         where = f"summed IN (false, true) AND {between(closed, until)}"
         statement = add_up(kind=kind, source=kind.table(finer), where=where, level=level)
         await session.execute(statement)

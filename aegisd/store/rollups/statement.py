@@ -104,7 +104,7 @@ from collections.abc import Iterable
 
 from aegisd.events.counters import OTHER
 from aegisd.store.rollups.rollup import MAX_NAMES
-from aegisd.store.schema import Kind
+from aegisd.store.schema import RollupKind
 
 EPOCH = "'1970-01-01 00:00:00+00'::timestamptz"
 
@@ -124,7 +124,7 @@ def is_other(names: Iterable[str]) -> str:
     return " AND ".join(f"{name} = '{OTHER}'" for name in names)
 
 
-def sums(kind: Kind) -> dict[str, str]:
+def sums(kind: RollupKind) -> dict[str, str]:
     """How each column of a kind's rollups is added up; not those of time, node and names."""
     columns = {name: f"sum({name})" for name in kind.counters}
     if kind.timed:
@@ -140,7 +140,7 @@ def sums(kind: Kind) -> dict[str, str]:
 
 def add_up(
     *,
-    kind: Kind,
+    kind: RollupKind,
     source: str,
     where: str,
     level: int,
@@ -176,7 +176,7 @@ def add_up(
     )
 
 
-def _quoted(kind: Kind) -> list[str]:
+def _quoted(kind: RollupKind) -> list[str]:
     return [f'"{name}"' for name in kind.names]
 
 
@@ -192,11 +192,11 @@ def _same_bucket(other: str) -> str:
     )
 
 
-def _same_name(kind: Kind, other: str) -> str:
+def _same_name(kind: RollupKind, other: str) -> str:
     return " AND ".join(f"t.{name} = {other}.{name}" for name in _quoted(kind))
 
 
-def _found(kind: Kind, table: str, merge_where: str) -> str:
+def _found(kind: RollupKind, table: str, merge_where: str) -> str:
     if not merge_where:
         return "found AS (SELECT *, false AS known, 0 AS there FROM added)"
     # LATERAL looks each row up by itself: other ways would read the whole level
@@ -209,7 +209,7 @@ def _found(kind: Kind, table: str, merge_where: str) -> str:
     )
 
 
-def _ranked(kind: Kind) -> str:
+def _ranked(kind: RollupKind) -> str:
     names = _quoted(kind)
     order = [f"({is_other(names)})", *(f"{counter} DESC" for counter in kind.rank), *names]
     return (
@@ -218,7 +218,7 @@ def _ranked(kind: Kind) -> str:
     )
 
 
-def _named(kind: Kind) -> str:
+def _named(kind: RollupKind) -> str:
     names = [
         f"CASE WHEN known OR place <= {MAX_NAMES} THEN {name} ELSE '{OTHER}' END AS {name}"
         for name in _quoted(kind)
@@ -226,7 +226,7 @@ def _named(kind: Kind) -> str:
     return f"named AS (SELECT {', '.join([*_KEYS, *names, *sums(kind)])} FROM ranked)"
 
 
-def _old(kind: Kind, table: str, merge_where: str, result: str) -> str:
+def _old(kind: RollupKind, table: str, merge_where: str, result: str) -> str:
     columns = [*_KEYS, *_quoted(kind)]
     same = " AND ".join([_same_bucket("n"), *([_same_name(kind, "n")] if kind.names else [])])
     returned = ", ".join(f"t.{column}" for column in [*columns, *sums(kind)])

@@ -9,7 +9,7 @@ Safely".
 from typing import Any
 
 from aegisd.errors import AegisdError
-from aegisd.store.schema.levels import KINDS
+from aegisd.store.schema.levels import ROLLUP_KINDS
 from aegisd.store.schema.partitions import DROP, MAKE
 from aegisd.store.schema.tables import PARTITIONED, TABLES
 
@@ -88,7 +88,7 @@ async def grant(connection: Any, schema: str, role: str) -> None:
     if await connection.fetchval("SELECT current_setting('server_version_num')::int") >= (
         _MAINTAIN_FROM
     ):
-        pieces = ", ".join(kind.pieces for kind in KINDS)
+        pieces = ", ".join(kind.pieces for kind in ROLLUP_KINDS)
         statements.append(f"GRANT MAINTAIN ON {pieces} TO {to}")
     for statement in statements:
         await connection.execute(statement)

@@ -25,7 +25,7 @@ SUFFIXES = {FINE: "10s", MINUTE: "1m", HOUR: "1h", DAY: "1d"}
 
 
 @frozen
-class Kind:
+class RollupKind:
     """A kind of rollup."""
 
     name: str
@@ -46,10 +46,10 @@ class Kind:
         return f"{self.name}_rollups_{SUFFIXES[level]}"
 
 
-REQUESTS = Kind(
+REQUESTS = RollupKind(
     "request", (), (*REQUEST_COUNTERS, *DECISION_COUNTERS, "timed"), True, (FINE, MINUTE, HOUR, DAY)
 )
-ENDPOINTS = Kind(
+ENDPOINTS = RollupKind(
     "endpoint",
     ("method", "endpoint"),
     (*REQUEST_COUNTERS, "timed"),
@@ -58,7 +58,7 @@ ENDPOINTS = Kind(
     rank=("requests",),
     shown=("failed", "timed"),
 )
-KEYS = Kind(
+KEYS = RollupKind(
     "rate_limit",
     ("key",),
     DECISION_COUNTERS,
@@ -66,7 +66,7 @@ KEYS = Kind(
     (MINUTE, HOUR, DAY),
     rank=("denied", "checked"),
 )
-KINDS = (REQUESTS, ENDPOINTS, KEYS)
+ROLLUP_KINDS = (REQUESTS, ENDPOINTS, KEYS)
 
 
 def floor(moment: int, level: int) -> int:

@@ -3,7 +3,7 @@
 Their columns are in ``migrations/``; ``levels`` has the tables of rollups as data.
 """
 
-from aegisd.store.schema.levels import DAY, FINE, HOUR, KINDS, MINUTE
+from aegisd.store.schema.levels import DAY, FINE, HOUR, MINUTE, ROLLUP_KINDS
 
 RAW = ("request_metrics", "rate_limit_metrics", "backend_metrics", "system_metrics")
 """The tables of events, a row each."""
@@ -13,14 +13,14 @@ HOURLY_DAYS = 32  # in a partition of hourly rollups: two years of them are 24 p
 PARTITIONED = dict.fromkeys(RAW, 1) | {
     kind.table(level): HOURLY_DAYS if level == HOUR else 1
     for level in (FINE, MINUTE, HOUR)
-    for kind in KINDS
+    for kind in ROLLUP_KINDS
     if level in kind.levels
 }
 """How many days a partition of each table holds."""
 
 UNPARTITIONED_ROLLUPS = (
-    *(kind.table(DAY) for kind in KINDS),
-    *(kind.pieces for kind in KINDS),
+    *(kind.table(DAY) for kind in ROLLUP_KINDS),
+    *(kind.pieces for kind in ROLLUP_KINDS),
 )
 """The daily rollups, which are kept for good, and the pieces, which wait to be folded."""
 

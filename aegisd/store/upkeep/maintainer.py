@@ -21,7 +21,7 @@ from attrs import frozen
 
 from aegisd.config.settings import Metrics
 from aegisd.errors import DatabaseUnavailable, DataRefused
-from aegisd.events.units import DAY_SECONDS, DAY_US, SECOND_US
+from aegisd.events.units import DAY_SECONDS, SECOND_US
 from aegisd.store.database import PartitionUnmade, Postgres, Session
 from aegisd.store.rollups import (
     FOLD_INTERVAL_SECONDS,
@@ -33,7 +33,8 @@ from aegisd.store.rollups import (
     fold,
 )
 from aegisd.store.schema import PARTITIONED, RAW, Partition
-from aegisd.store.upkeep.duties import CLOCK, DATABASE, FOLD, PARTITIONS, VACUUM, Duties
+from aegisd.store.upkeep.duties import CLOCK, DATABASE, FOLD, VACUUM, Duties
+from aegisd.store.upkeep.partitions_ahead import make_partitions_ahead
 from aegisd.store.upkeep.policy import Policy, differences, kept_from, put_policy, read_policy
 from aegisd.store.upkeep.retention import OldRows, Retention, is_old
 from aegisd.store.upkeep.timekeeping import APART_SECONDS, DatabaseClock, seconds_ahead
@@ -45,9 +46,6 @@ RETRY_SECONDS = 600
 
 PASS_SECONDS = 60
 """How long portions are folded in a row. Then the other duties have their turn."""
-
-DAYS_AHEAD = 2
-"""So partitions are there when they are needed, even if no daemon can make any for a day."""
 
 log = structlog.get_logger()
 
@@ -135,7 +133,7 @@ class Maintainer:
 
     async def clean_up(self) -> bool:
         """Make partitions ahead, and remove what is too old; False where some of it has to wait."""
-        made = await self._make_partitions_ahead()
+        made = await make_partitions_ahead(self._postgres, self.duties, self._now)
         steady = self._clocks()[1]
         done = (
             await self._retention.clean_up(self.policy, self._time_to_remove_by(), steady) and made
@@ -236,17 +234,3 @@ class Maintainer:
         if folded is not None:
             self._portions.folded(self._clocks()[1] - begun, full=folded.full)
         return folded
-
-    async def _make_partitions_ahead(self) -> bool:
-        """Make the partitions of today and DAYS_AHEAD days; False where one could not be made."""
-        today = self._now // DAY_US
-        ahead = {
-            Partition.of(table, today + days)
-            for table in PARTITIONED
-            for days in range(DAYS_AHEAD + 1)
-        }
-        self.duties.retain(PARTITIONS, {partition.name for partition in ahead})
-        for partition in sorted(ahead):
-            make = partial(self._postgres.make_partitions, [partition])
-            await self.duties.attempt(PARTITIONS, partition.name, make)
-        return not self.duties.failures()[PARTITIONS]

@@ -10,7 +10,7 @@ from attrs import frozen
 from aegisd.config.settings import Days, Metrics, Rollups
 from aegisd.events.units import SECOND_US
 from aegisd.store.database import Postgres, Session
-from aegisd.store.schema import DAY, FINE, HOUR, KINDS, MINUTE, RAW, floor
+from aegisd.store.schema import DAY, FINE, HOUR, MINUTE, RAW, ROLLUP_KINDS, floor
 
 
 @frozen
@@ -46,7 +46,7 @@ class Policy:
         """For how many days each table is kept that is not kept for good."""
         days: dict[str, int] = dict.fromkeys(RAW, self.rows)
         of_levels = level_days(self.rollups)
-        for kind in KINDS:
+        for kind in ROLLUP_KINDS:
             days |= {
                 kind.table(level): of_levels[level] for level in kind.levels if level in of_levels
             }

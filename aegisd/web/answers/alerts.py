@@ -3,7 +3,7 @@
 from http import HTTPStatus
 from uuid import UUID
 
-from aegisd.alerts import ACKNOWLEDGED, ACTIVE, RESOLVED, Archive, as_json
+from aegisd.alerts import ACKNOWLEDGED, ACTIVE, RESOLVED, AlertTable, as_json
 from aegisd.web.answers.parameters import limit_of
 from aegisd.web.http import HttpError, Request, Response, bad_request, success
 
@@ -11,8 +11,8 @@ from aegisd.web.http import HttpError, Request, Response, bad_request, success
 class AlertAnswers:
     """``/api/alerts`` and ``/api/alerts/{id}``."""
 
-    def __init__(self, archive: Archive) -> None:
-        self._archive = archive
+    def __init__(self, alert_table: AlertTable) -> None:
+        self._alerts = alert_table
 
     async def list(self, request: Request) -> Response:
         """The newest alerts."""
@@ -20,14 +20,14 @@ class AlertAnswers:
         known = (ACTIVE, ACKNOWLEDGED, RESOLVED)
         if status is not None and status not in known:
             raise bad_request(f"status takes one of {' '.join(known)}, not '{status}'")
-        alerts = await self._archive.list(status, limit_of(request))
+        alerts = await self._alerts.list(status, limit_of(request))
         return success([as_json(alert) for alert in alerts])
 
     async def get(self, request: Request) -> Response:
         """One alert."""
         name = request.path.rpartition("/")[2]
         try:
-            alert = await self._archive.get(UUID(name))
+            alert = await self._alerts.get(UUID(name))
         except ValueError:
             alert = None
         if alert is None:

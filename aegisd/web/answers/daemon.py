@@ -26,19 +26,19 @@ class Health(Protocol):
 class DaemonAnswers:
     """``/healthz``, ``/readyz``, ``/metrics``, ``/api/status``, ``/api/ingest``.
 
-    ``find_oldest`` gives the time of the oldest event that is not committed (s since 1970). It may
+    ``load_oldest`` gives the time of the oldest event that is not committed (s since 1970). It may
     read the journal, so only ``/api/status`` calls it.
     """
 
     def __init__(
         self,
         figures: Callable[[], DaemonFigures],
-        find_oldest: Callable[[], int | None],
+        load_oldest: Callable[[], int | None],
         health: Health,
         is_stopping: Callable[[], bool],
     ) -> None:
         self._figures = figures
-        self._find_oldest = find_oldest
+        self._find_oldest = load_oldest
         self._health = health
         self._is_stopping = is_stopping
         self._exposition = Exposition(figures)

@@ -49,7 +49,7 @@ NETWORK_BITS = 64
 class Connection:
     """One connection; cancelling its scope ends it."""
 
-    group: str
+    network: str
     scope: trio.CancelScope = field(factory=trio.CancelScope)
 
 
@@ -79,8 +79,8 @@ class Connections:
     @contextmanager
     def joined(self, address: str) -> Iterator[Connection]:
         """Add a connection from this address for as long as the block lasts."""
-        connection = Connection(group_of(address))
-        self._make_room(connection.group)
+        connection = Connection(network_of(address))
+        self._make_room(connection.network)
         self._waiting[connection] = None
         try:
             yield connection
@@ -90,7 +90,7 @@ class Connections:
     @contextmanager
     def place(self, connection: Connection) -> Iterator[None]:
         """Hold a place for as long as the block lasts. Raises HttpError where there is none."""
-        if _count_of(connection.group, self._placed) >= self._address_places:
+        if _count_of(connection.network, self._placed) >= self._address_places:
             raise HttpError(
                 HTTPStatus.TOO_MANY_REQUESTS,
                 "too_many_requests",
@@ -110,10 +110,13 @@ class Connections:
             self._placed.remove(connection)
             self._waiting[connection] = None
 
-    def _make_room(self, group: str) -> None:
-        """End the connection that gives way to a new one of ``group``, where one must."""
-        if _count_of(group, self._waiting) + _count_of(group, self._placed) >= self._address_limit:
-            oldest = next(other for other in self._waiting if other.group == group)
+    def _make_room(self, network: str) -> None:
+        """End the connection that gives way to a new one of ``network``, where one must."""
+        if (
+            _count_of(network, self._waiting) + _count_of(network, self._placed)
+            >= self._address_limit
+        ):
+            oldest = next(other for other in self._waiting if other.network == network)
         elif self.waiting + self.placed >= self._limit:
             oldest = next(iter(self._waiting))
         else:
@@ -123,7 +126,7 @@ class Connections:
         self.refused["gave_way"] += 1
 
 
-def group_of(address: str) -> str:
+def network_of(address: str) -> str:
     """What an address counts as: an IPv4 address as itself, an IPv6 address as its network."""
     parsed = ip_address(address)
     if not isinstance(parsed, IPv6Address):
@@ -134,5 +137,5 @@ def group_of(address: str) -> str:
     return f"{IPv6Address(network)}/{NETWORK_BITS}"
 
 
-def _count_of(group: str, connections: "dict[Connection, None] | set[Connection]") -> int:
-    return sum(connection.group == group for connection in connections)
+def _count_of(network: str, connections: "dict[Connection, None] | set[Connection]") -> int:
+    return sum(connection.network == network for connection in connections)

@@ -1,7 +1,7 @@
 """One client's WebSocket connection.
 
 Three tasks share it. ``read`` answers the client's messages, and returns when the connection ends.
-``send_pending`` sends what the hub has put into the client's slots. ``watch`` pings every
+``send_pending`` sends what the hub has put there for the client. ``watch`` pings every
 PING_SECONDS, and closes the connection after SILENCE_SECONDS without a message or a pong.
 """
 
@@ -17,7 +17,8 @@ from trio_websocket import (
 )
 
 from aegisd.web.http import to_json
-from aegisd.web.websocket.hub import ALERTS, Client, Hub
+from aegisd.web.websocket.client import ALERTS, Client
+from aegisd.web.websocket.hub import Hub
 from aegisd.web.websocket.topics import TOPICS
 
 MAX_MESSAGE_BYTES = 4096  # a subscription is a few hundred
@@ -28,9 +29,9 @@ SILENCE_SECONDS = 60
 CLOSE_SECONDS = 2
 
 
-async def serve_websocket(stream: trio.abc.Stream, address: str, hub: Hub) -> None:
+async def serve_websocket(stream: trio.abc.Stream, network: str, hub: Hub) -> None:
     """Serve one client from the handshake to the end of the connection."""
-    with hub.joined(address) as client:
+    with hub.joined(network) as client:
         try:
             await _serve(stream, client, hub)
         except* (ConnectionClosed, HandshakeError):
@@ -76,11 +77,8 @@ class ClientConnection:
         try:
             while True:
                 await client.wait()
-                while client.alerts:
-                    await self._send(client.alerts.popleft())
-                latest, client.latest = client.latest, None
-                if latest is not None:
-                    await self._send(latest)
+                while (message := client.take()) is not None:
+                    await self._send(message)
         except (ConnectionClosed, trio.TooSlowError):
             await self.close()
 
@@ -131,8 +129,7 @@ class ClientConnection:
             if not isinstance(on, bool):
                 return [_error("bad_message", f"{topic} is true or false")]
         on = {topic for topic, value in wanted.items() if value}
-        self._client.topics = self._client.topics.difference(wanted) | on
-        self._client.latest = None  # it has the topics of before
+        self._client.subscribe(self._client.topics.difference(wanted) | on)
         subscribed = {topic: topic in self._client.topics for topic in known}
         return [
             to_json({"type": "subscribed", "data": subscribed}),

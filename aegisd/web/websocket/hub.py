@@ -1,51 +1,27 @@
 """All WebSocket clients, and the messages that are made for them.
 
-Once an interval the hub makes a snapshot and puts a message into each client's slot. A topic is
-made once for all clients that subscribe to it. A slot holds one message: a slow client misses some,
-and costs no memory. Alerts wait in a short queue of their own.
+Once an interval the hub makes a snapshot, and gives each client the latest message. A topic is made
+once for all clients that subscribe to it.
 
 A client that subscribes gets a message at once. Of these, MAX_EXTRA_SNAPSHOTS an interval are made
 anew; then the latest snapshot is sent again. That bounds what subscribing over and over costs.
 """
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import trio
-from attrs import define, field
 
 from aegisd.alerts import Alert, as_json
 from aegisd.config.settings import WebSocket
 from aegisd.live import LiveState
 from aegisd.times import rfc3339
 from aegisd.web.http import to_json
+from aegisd.web.websocket.client import ALERTS, Client
 from aegisd.web.websocket.topics import Snapshot
 
-ALERTS = "alerts"
-INITIAL_TOPICS = frozenset({"overview", ALERTS})
-
 MAX_EXTRA_SNAPSHOTS = 5
-MAX_ALERTS_WAITING = 100  # for one client; the oldest gives way
-
-
-@define(eq=False)
-class Client:
-    """What one client wants, and what waits to be sent to it."""
-
-    topics: frozenset[str] = INITIAL_TOPICS
-    latest: str | None = None
-    alerts: deque[str] = field(factory=lambda: deque(maxlen=MAX_ALERTS_WAITING))
-    _pending: trio.Event = field(factory=trio.Event)
-
-    def wake(self) -> None:
-        """Say that something waits."""
-        self._pending.set()
-
-    async def wait(self) -> None:
-        """Wait until something waits."""
-        await self._pending.wait()
-        self._pending = trio.Event()
 
 
 class Hub:
@@ -58,7 +34,7 @@ class Hub:
         self._live = live
         self._advance = advance
         self._clients: set[Client] = set()
-        self._per_address: Counter[str] = Counter()
+        self._per_network: Counter[str] = Counter()
         self._interval = settings.update_interval_ms / 1000
         self._limit = settings.max_connections_per_ip
         self._snapshot: Snapshot | None = None
@@ -89,8 +65,7 @@ class Hub:
         for client in self._clients:
             if client.topics not in messages:
                 messages[client.topics] = self._snapshot.message(client.topics)
-            client.latest = messages[client.topics]
-            client.wake()
+            client.put_latest(messages[client.topics])
 
     def message(self, topics: frozenset[str]) -> str:
         """A metrics message with these topics, at most an interval old."""
@@ -106,24 +81,23 @@ class Hub:
         )
         for client in self._clients:
             if ALERTS in client.topics:
-                client.alerts.append(message)
-                client.wake()
+                client.add_alert(message)
 
-    def has_room(self, address: str) -> bool:
-        """Whether another client may come from this address."""
-        return self._per_address[address] < self._limit
+    def has_room(self, network: str) -> bool:
+        """Whether another client may come from this network."""
+        return self._per_network[network] < self._limit
 
     @contextmanager
-    def joined(self, address: str) -> Iterator[Client]:
-        """Add a client from this address for as long as the block lasts."""
+    def joined(self, network: str) -> Iterator[Client]:
+        """Add a client from this network for as long as the block lasts."""
         client = Client()
         self._clients.add(client)
         self._first_client.set()
-        self._per_address[address] += 1
+        self._per_network[network] += 1
         try:
             yield client
         finally:
             self._clients.remove(client)
-            self._per_address[address] -= 1
-            if not self._per_address[address]:
-                del self._per_address[address]
+            self._per_network[network] -= 1
+            if not self._per_network[network]:
+                del self._per_network[network]

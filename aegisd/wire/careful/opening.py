@@ -19,7 +19,7 @@ from attrs import frozen
 from msgspec.msgpack import Decoder
 
 from aegisd.events.protocol import ENVELOPE_KEYS, KINDS, MAX_ROWS, aliases
-from aegisd.wire.careful.values import STEP_VALUES, Values, array_header, is_map, map_header
+from aegisd.wire.careful.boundaries import STEP_VALUES, Values, array_header, is_map, map_header
 
 UNREADABLE: Final = object()
 """Stands for a message, or an event in it, that can't be read."""

@@ -3,7 +3,7 @@
 from store.databases import block
 
 from aegisd.events.block import Block
-from aegisd.store.backlog.batch import Batch
+from aegisd.store.backlog.buffered import Batch
 
 
 def numbered(first: int, count: int) -> Block:

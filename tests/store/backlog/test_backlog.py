@@ -35,9 +35,9 @@ def waiting(directory: Path, max_bytes: int = 2**30, now: int = 0) -> Iterator[B
             backlog.close()
 
 
-def append_durably(backlog: Backlog, blocks: list[Block], moved: dict[str, int]) -> int:
+def append_with_marks(backlog: Backlog, blocks: list[Block], moved: dict[str, int]) -> int:
     named = {(UID, name): mark for name, mark in moved.items()}
-    return backlog.append_durably(blocks, pack_blocks(blocks), named)
+    return backlog.append_with_marks(blocks, pack_blocks(blocks), named)
 
 
 def lost_by(backlog: Backlog) -> int:
@@ -98,7 +98,7 @@ def test_append_without_events_writes_no_record(tmp_path: Path) -> None:
         size = files(tmp_path)[0].stat().st_size
         backlog.append([])
         backlog.append([numbered(0, 0)])
-        assert (backlog.events, backlog.find_oldest(), backlog.next_batch(ALL)) == (0, None, None)
+        assert (backlog.events, backlog.load_oldest(), backlog.next_batch(ALL)) == (0, None, None)
         assert files(tmp_path)[0].stat().st_size == size
 
 
@@ -117,7 +117,7 @@ def test_restart_keeps_events_that_are_not_committed(tmp_path: Path) -> None:
     with waiting(tmp_path) as backlog:
         backlog.resume_from(37)
         backlog.append([numbered(100, 1)])
-        assert backlog.find_oldest() == 50
+        assert backlog.load_oldest() == 50
         assert drain(backlog) == list(range(37, 101))
         assert lost_by(backlog) == 0
 
@@ -125,9 +125,9 @@ def test_restart_keeps_events_that_are_not_committed(tmp_path: Path) -> None:
 def test_durable_events_come_in_order_with_the_others(tmp_path: Path) -> None:
     with waiting(tmp_path) as backlog:
         backlog.append([numbered(0, 2)])
-        assert append_durably(backlog, [numbered(2, 3)], {"a": 3}) == 2
+        assert append_with_marks(backlog, [numbered(2, 3)], {"a": 3}) == 2
         backlog.append([numbered(5, 1)])
-        assert append_durably(backlog, [], {"a": 4}) == 4
+        assert append_with_marks(backlog, [], {"a": 4}) == 4
         assert drain(backlog) == list(range(6))
 
 
@@ -224,7 +224,7 @@ def test_after_restart_all_but_the_first_record_is_a_gap(
         append_tens(backlog, 3)
     with ticking(tmp_path) as backlog:
         backlog.resume_from(10)
-        assert backlog.find_oldest() == 2
+        assert backlog.load_oldest() == 2
         assert backlog.unbuffered() == [(backlog.end, 2)]
         append_tens(backlog, 1)
         assert backlog.unbuffered() == [(backlog.end - 10, 2)]
@@ -250,7 +250,7 @@ def test_full_journal_leaves_events_in_memory_and_counts_what_finds_no_room(
         )
         assert backlog.figures.error == "it is full (storage.journal_max_bytes)"
         with pytest.raises(JournalUnavailable):
-            append_durably(backlog, [whole], {"a": 1})
+            append_with_marks(backlog, [whole], {"a": 1})
         assert lost_by(backlog) == 20, "who hears of it has them still"
         assert drain(backlog) == list(range(30))
     assert [line["log_level"] for line in logs] == ["error"]
@@ -380,7 +380,7 @@ def test_lost_events_do_not_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         backlog.append([numbered(0, 10)])
         flip_byte(files(tmp_path)[0], -1)
         assert backlog.events == 10
-        assert backlog.find_oldest() is None
+        assert backlog.load_oldest() is None
         assert (backlog.next_batch(ALL), backlog.events, backlog.figures.lost_with_files) == (
             None,
             0,
@@ -486,7 +486,9 @@ class World:
         dropped = lost_by(self.backlog)
         if durably:
             try:
-                append_durably(self.backlog, [numbered(made[0], count)] if made else [], {"a": 1})
+                append_with_marks(
+                    self.backlog, [numbered(made[0], count)] if made else [], {"a": 1}
+                )
             except JournalUnavailable:
                 return
         else:

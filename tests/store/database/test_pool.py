@@ -33,7 +33,7 @@ from store.databases import (
 )
 from store.folds import Time
 
-from aegisd.alerts.archive import Archive
+from aegisd.alerts.alert_table import AlertTable
 from aegisd.errors import DatabaseUnavailable
 from aegisd.events.units import SECOND_US
 from aegisd.store.backlog.backlog import Backlog
@@ -100,12 +100,12 @@ async def test_slow_questions_hold_up_no_quick_question_fold_or_alert(
     postgres = exact._postgres
     await begin(postgres, NOON - DAY)
     await write(postgres, requests(3))
-    archive = Archive(postgres, NODE)
+    alert_table = AlertTable(postgres, NODE)
     with history_of(postgres, tmp_path) as history:
         async with slow_questions(exact, dsn, 1 + MAX_SLOW_WAITING):
             assert (await history.totals(RANGE, None)).figures.requests == 3
             assert await Time(NOON).keeper(postgres).fold()
-            assert await archive.latest() == await archive.list(None, 10) == []
+            assert await alert_table.earlier() == await alert_table.list(None, 10) == []
             assert await ask(dsn, WAITING_FOR_LOCKS) == [(1,)]
 
 
@@ -122,7 +122,7 @@ async def test_full_places_of_questions_hold_up_no_work_of_the_daemon(
                 assert await maintainer.fold()
                 await postgres.vacuum(["request_pieces"])
                 assert await postgres.partitions()
-                assert await Archive(postgres, NODE).latest() == []
+                assert await AlertTable(postgres, NODE).earlier() == []
 
 
 @asynccontextmanager

@@ -26,9 +26,9 @@ from aegisd.events.units import SECOND_US
 from aegisd.store.backlog import backlog as backlog_module
 from aegisd.store.database.postgres import Session
 from aegisd.store.history.exact import ExactHistory
-from aegisd.store.history.figures import Answer, earliest
 from aegisd.store.history.history import History
 from aegisd.store.history.ranges import Range
+from aegisd.store.history.results import Answer, earliest
 from aegisd.store.storage import Storage
 
 RANGE = Range(NOON - 60 * SECOND_US, NOON + 60 * SECOND_US, 60)

@@ -7,13 +7,14 @@ from hypothesis import strategies as st
 
 from aegisd.events.units import SECOND_US
 from aegisd.store.history.cover import Progress, Stretch, cover
-from aegisd.store.schema.levels import DAY, FINE, HOUR, KINDS, MINUTE, ceil, floor
+from aegisd.store.schema.levels import DAY, FINE, HOUR, MINUTE, ROLLUP_KINDS, ceil, floor
 
 LEVELS = (FINE, MINUTE, HOUR, DAY)
 NOON = 20_000 * DAY * SECOND_US + 12 * HOUR * SECOND_US
 
 levels = st.sampled_from(
-    [LEVELS[i:j] for i in range(4) for j in range(i + 1, 5)] + [kind.levels for kind in KINDS]
+    [LEVELS[i:j] for i in range(4) for j in range(i + 1, 5)]
+    + [kind.levels for kind in ROLLUP_KINDS]
 )
 moments = st.one_of(
     st.integers(-3 * DAY * SECOND_US, 3 * DAY * SECOND_US),

@@ -14,8 +14,8 @@ from aegisd.events.units import DAY_SECONDS, SECOND_US
 from aegisd.store.backlog.backlog import Backlog
 from aegisd.store.database.postgres import Postgres
 from aegisd.store.history.exact import ExactHistory
-from aegisd.store.history.figures import Latency, Totals
 from aegisd.store.history.ranges import Range, named_range, range_between
+from aegisd.store.history.results import Latency, Totals
 from aegisd.store.schema.levels import FINE
 
 NODES = ("a", "b", 'it\'s "c"')

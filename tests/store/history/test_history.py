@@ -38,7 +38,9 @@ from aegisd.events.counters import OTHER
 from aegisd.events.protocol import RATE_LIMIT, REQUEST
 from aegisd.events.units import MINUTE_SECONDS, SECOND_US
 from aegisd.store.database.postgres import Postgres, Session
-from aegisd.store.history.figures import (
+from aegisd.store.history.history import History
+from aegisd.store.history.ranges import NAMED_RANGES, Range, named_range, range_between
+from aegisd.store.history.results import (
     EndpointTotals,
     KeyTotals,
     Latency,
@@ -46,8 +48,6 @@ from aegisd.store.history.figures import (
     StatusCounts,
     Totals,
 )
-from aegisd.store.history.history import History
-from aegisd.store.history.ranges import NAMED_RANGES, Range, named_range, range_between
 from aegisd.store.schema.levels import FINE, ceil, floor
 from aegisd.store.storage import Storage
 from aegisd.store.upkeep.policy import kept_from

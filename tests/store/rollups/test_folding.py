@@ -14,7 +14,7 @@ from store.databases import NODE, ask, begin, database, database_name, eventuall
 from store.folds import Event, Time, assert_same, store
 from structlog.testing import capture_logs
 
-from aegisd.alerts.archive import Archive
+from aegisd.alerts.alert_table import AlertTable
 from aegisd.config.settings import Metrics, Rollups
 from aegisd.events.counters import OTHER
 from aegisd.events.units import SECOND_US
@@ -23,7 +23,15 @@ from aegisd.store.rollups import folding
 from aegisd.store.rollups.folding import Folded, Portion
 from aegisd.store.rollups.rollup import MAX_NAMES
 from aegisd.store.schema import PARTITIONED, Layout, Partition
-from aegisd.store.schema.levels import DAY, ENDPOINTS, HOUR, KEYS, KINDS, REQUESTS, Kind
+from aegisd.store.schema.levels import (
+    DAY,
+    ENDPOINTS,
+    HOUR,
+    KEYS,
+    REQUESTS,
+    ROLLUP_KINDS,
+    RollupKind,
+)
 from aegisd.store.upkeep import maintainer as maintainer_module
 from aegisd.store.upkeep.maintainer import Maintainer
 from aegisd.store.upkeep.policy import kept_from
@@ -93,7 +101,7 @@ async def test_every_level_holds_each_event_once_whenever_it_is_folded(
 
 async def assert_no_row_twice(postgres: Postgres) -> None:
     """A late piece is added to the row that is there."""
-    for kind in KINDS:
+    for kind in ROLLUP_KINDS:
         names = "".join(f", {name}" for name in kind.names)
         for level in kind.levels:
             twice = (
@@ -164,7 +172,9 @@ async def test_method_called_other_gets_no_more_places(dsn: str) -> None:
             assert (rows, requests) == (MAX_NAMES + 1, 450), level
 
 
-async def assert_bounded(postgres: Postgres, kind: Kind, level: int, made: list[Event]) -> None:
+async def assert_bounded(
+    postgres: Postgres, kind: RollupKind, level: int, made: list[Event]
+) -> None:
     """The kept names are those that rank first, with all of theirs; and nothing is missing."""
 
     async def work(session: Session) -> folds.Figures:
@@ -430,7 +440,7 @@ async def test_failing_fold_is_logged_once_and_tried_again(
             time.pass_(30)
             return time.now
 
-        keeper = Maintainer(postgres, Metrics(), time.clocks, Archive(postgres, NODE), clock)
+        keeper = Maintainer(postgres, Metrics(), time.clocks, AlertTable(postgres, NODE), clock)
         with capture_logs() as logs:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(keeper.run, ready)

@@ -11,14 +11,14 @@ from store.cluster import bounded
 from store.databases import NODE, ask, begin, database
 from store.folds import Time, assert_same, store
 
-from aegisd.alerts.archive import Archive
+from aegisd.alerts.alert_table import AlertTable
 from aegisd.config.settings import Rollups
 from aegisd.events.units import SECOND_US
 from aegisd.store.database.postgres import Postgres, Session
 from aegisd.store.rollups import folding
 from aegisd.store.rollups.folding import Folded, Portion
 from aegisd.store.schema import PARTITIONED, Layout, Partition
-from aegisd.store.schema.levels import DAY, FINE, KINDS, MINUTE, SUFFIXES
+from aegisd.store.schema.levels import DAY, FINE, MINUTE, ROLLUP_KINDS, SUFFIXES
 from aegisd.store.upkeep import maintainer as maintainer_module
 from aegisd.store.upkeep.policy import kept_from
 
@@ -77,7 +77,9 @@ async def test_no_plan_goes_through_all_pieces_for_each_row_of_a_level(
             assert await postgres.fold(work) is not None
             assert await postgres.fetch(LEFT) == [(0,)]
     levels = {
-        f"{kind.name}_rollups_{SUFFIXES[level]} " for kind in KINDS for level in (FINE, MINUTE)
+        f"{kind.name}_rollups_{SUFFIXES[level]} "
+        for kind in ROLLUP_KINDS
+        for level in (FINE, MINUTE)
     }
     large = [(sql, plan) for sql, plan in plans if any(f"INTO {t}" in sql for t in levels)]
     assert len(large) == 2 * 8  # those of hours are few rows, which it may go through
@@ -92,7 +94,7 @@ async def test_no_plan_goes_through_all_pieces_for_each_row_of_a_level(
 
 def tables_of(day: int) -> set[str]:
     """The tables that a day's rows lie in."""
-    levels = {kind.table(level) for kind in folding.KINDS for level in kind.levels}
+    levels = {kind.table(level) for kind in folding.ROLLUP_KINDS for level in kind.levels}
     there = {Partition.of(table, day).name for table in levels if table in PARTITIONED}
     return there | levels | set(folding.PIECES)
 
@@ -148,7 +150,7 @@ async def test_a_backlog_is_folded_pass_by_pass_and_the_other_duties_have_their_
             return time.clocks()
 
         keeper = maintainer_module.Maintainer(
-            postgres, maintainer_module.Metrics(), clocks, Archive(postgres, NODE), time.database
+            postgres, maintainer_module.Metrics(), clocks, AlertTable(postgres, NODE), time.database
         )
         assert await keeper.maintain()
         ((left,),) = await postgres.fetch(LEFT)

@@ -26,13 +26,13 @@ from aegisd.errors import SchemaError
 from aegisd.events.units import SECOND_US
 from aegisd.store.backlog.backlog import Backlog
 from aegisd.store.database.postgres import Postgres, open_postgres
-from aegisd.store.history.figures import EndpointTotals, KeyTotals
 from aegisd.store.history.history import History
 from aegisd.store.history.ranges import named_range
+from aegisd.store.history.results import EndpointTotals, KeyTotals
 from aegisd.store.journal.journal import Journal
 from aegisd.store.rollups.folding import PIECES
 from aegisd.store.schema import Installation, Layout, layouts
-from aegisd.store.schema.levels import KINDS
+from aegisd.store.schema.levels import ROLLUP_KINDS
 from aegisd.store.schema.migrate import migrations
 from aegisd.store.schema.tables import PARTITIONED, RAW
 from aegisd.store.upkeep.policy import Policy, kept_from
@@ -254,7 +254,7 @@ async def test_tables_with_a_node_are_distributed_by_it_and_colocated(dsn: str) 
     first, *others = [argument for _, argument in noted]
     assert first == "node default"
     assert set(others) == {"node request_metrics"}
-    rollups = {kind.table(level) for kind in KINDS for level in kind.levels}
+    rollups = {kind.table(level) for kind in ROLLUP_KINDS for level in kind.levels}
     assert {table for table, _ in noted} == {*RAW, *rollups, *PIECES}
 
 

@@ -4,15 +4,17 @@ import pytest
 from store.cluster import bounded
 from store.databases import ask, database
 
-from aegisd.store.schema.levels import KINDS, Kind
+from aegisd.store.schema.levels import ROLLUP_KINDS, RollupKind
 from aegisd.store.schema.tables import TABLES
 
 DURATIONS = {"duration_sum_us", "duration_min_us", "duration_max_us", "sketch", "sketch_format"}
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+@pytest.mark.parametrize("kind", ROLLUP_KINDS, ids=lambda kind: kind.name)
 @bounded
-async def test_columns_of_a_kind_are_those_of_a_migrated_database(dsn: str, kind: Kind) -> None:
+async def test_columns_of_a_kind_are_those_of_a_migrated_database(
+    dsn: str, kind: RollupKind
+) -> None:
     async with database(dsn) as postgres:
         await postgres.prepare()
     columns = {"bucket", "node", *kind.names, *kind.counters}

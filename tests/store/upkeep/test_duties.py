@@ -23,7 +23,7 @@ from store.folds import Time
 from store.schema.test_layouts import laid_out, make_by_hand
 from structlog.testing import capture_logs
 
-from aegisd.alerts.archive import Archive
+from aegisd.alerts.alert_table import AlertTable
 from aegisd.config.settings import Metrics
 from aegisd.errors import DatabaseUnavailable
 from aegisd.store.database import partitioning
@@ -205,7 +205,7 @@ async def test_database_lost_within_a_pass_is_no_failure_of_its_duties(
                 postgres.dsn = dsn.replace("host=", "host=/nowhere")
             return time.clocks()
 
-        keeper = Maintainer(postgres, Metrics(), clocks, Archive(postgres, NODE), time.database)
+        keeper = Maintainer(postgres, Metrics(), clocks, AlertTable(postgres, NODE), time.database)
         with pytest.raises(DatabaseUnavailable):
             await keeper.maintain()
         assert looks > 2

@@ -11,7 +11,7 @@ from store.databases import DAY, NODE, NOON, ask, begin, block, database, write
 from store.folds import Time, assert_same, events, store
 from structlog.testing import capture_logs
 
-from aegisd.alerts.archive import Archive
+from aegisd.alerts.alert_table import AlertTable
 from aegisd.config.settings import Metrics, Rollups
 from aegisd.events.units import SECOND_US
 from aegisd.store.database.postgres import Postgres
@@ -55,7 +55,7 @@ async def test_daemon_with_a_wrong_clock_does_nothing_and_logs_it_once(
         await begin(postgres, now - DAY)
         await rows_of(postgres, now, -10, 0)
         await write(postgres, block("request", [{"timestamp": now - 600 * SECOND_US}]))
-        keeper = Maintainer(postgres, Metrics(), clocks, Archive(postgres, NODE))
+        keeper = Maintainer(postgres, Metrics(), clocks, AlertTable(postgres, NODE))
         for _ in range(3):
             assert not await keeper.maintain()
             steady += LASTING_SECONDS

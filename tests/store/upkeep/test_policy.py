@@ -9,7 +9,7 @@ from store.databases import DAY, NODE, NOON, ask, begin, block, database, write
 from store.folds import Time
 from structlog.testing import capture_logs
 
-from aegisd.alerts.archive import Archive
+from aegisd.alerts.alert_table import AlertTable
 from aegisd.config.settings import Days, Metrics, Rollups
 from aegisd.store.upkeep.maintainer import Maintainer
 from aegisd.store.upkeep.policy import Policy, differences, put_policy
@@ -62,7 +62,7 @@ async def test_first_daemon_s_policy_holds_for_one_that_keeps_less(
             other,
             Metrics(retention_days=Days(7), rollups=Rollups(minute_days=Days(3))),
             time.clocks,
-            Archive(other, NODE),
+            AlertTable(other, NODE),
             time.database,
         )
         for _ in range(3):

@@ -8,14 +8,14 @@ from store.cluster import bounded
 from store.databases import DAY, NODE, NOON, ask, block, database, session, until, write
 from store.folds import Time
 
-from aegisd.alerts.archive import Archive
+from aegisd.alerts.alert_table import AlertTable
 from aegisd.config.settings import Days, Metrics, Rollups
 from aegisd.store.database import partitioning
 from aegisd.store.database.postgres import Postgres
 from aegisd.store.schema import PARTITIONED, RAW, Partition
 from aegisd.store.schema.tables import HOURLY_DAYS
 from aegisd.store.upkeep.duties import Duties
-from aegisd.store.upkeep.maintainer import DAYS_AHEAD
+from aegisd.store.upkeep.partitions_ahead import DAYS_AHEAD
 from aegisd.store.upkeep.policy import Policy
 from aegisd.store.upkeep.retention import Retention
 from aegisd.store.upkeep.timekeeping import LASTING_SECONDS
@@ -29,7 +29,7 @@ TABLES = (
 async def clean_up(postgres: Postgres, now: int = NOON, **settings: Any) -> bool:
     """What is due is announced at first; ten minutes later it goes."""
     policy = Policy.of(Metrics(**settings))
-    retention = Retention(postgres, Duties(postgres), Archive(postgres, NODE))
+    retention = Retention(postgres, Duties(postgres), AlertTable(postgres, NODE))
     await retention.clean_up(policy, now, 0)
     return await retention.clean_up(policy, now, LASTING_SECONDS)
 

@@ -263,7 +263,7 @@ async def test_unreadable_file_of_the_journal_is_waited_for_and_nothing_is_dropp
         async with running(storage.writer):
             await eventually(lambda: storage.writer.figures.failures > 2)
             assert "Too many levels" in str(storage.writer.figures.last_error)
-            assert storage.backlog.find_oldest() is None
+            assert storage.backlog.load_oldest() is None
             file.unlink()
             hidden.rename(file)
             await eventually(lambda: not storage.backlog.events)

@@ -208,7 +208,7 @@ async def test_oldest_is_the_time_of_the_first_event_not_written(
 
     def clock() -> tuple[float, float]:
         if written:
-            oldest.append(storage.backlog.find_oldest())  # asked when a batch has been written
+            oldest.append(storage.backlog.load_oldest())  # asked when a batch has been written
         return wall, 0.0
 
     written = False
@@ -216,16 +216,16 @@ async def test_oldest_is_the_time_of_the_first_event_not_written(
         database(dsn) as postgres,
         storage_in(tmp_path, postgres, clocks=clock) as storage,
     ):
-        assert storage.backlog.find_oldest() is None
+        assert storage.backlog.load_oldest() is None
         for moment in (100.0, 104.0, 107.0):
             wall = moment
             storage.append([requests(1)])
-        assert storage.backlog.find_oldest() == 100
+        assert storage.backlog.load_oldest() == 100
         written = True
         storage.writer.stop()
         await storage.writer.run()
         assert oldest == [100, 104, 107]
-        assert storage.backlog.find_oldest() is None
+        assert storage.backlog.load_oldest() is None
 
 
 @bounded

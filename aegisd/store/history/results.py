@@ -75,8 +75,8 @@ class EndpointTotals:
     path: str
     requests: int
     failed: int
-    average: float | None
-    p95: float | None
+    average_ms: float | None
+    p95_ms: float | None
 
 
 @frozen

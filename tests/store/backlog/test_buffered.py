@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from store.backlog.numbered_events import numbered, numbers
 
-from aegisd.store.backlog.batch import Batch
+from aegisd.store.backlog.buffered import Batch
 
 
 @given(

@@ -13,7 +13,7 @@ _COLUMNS = (
 _OLD = "FROM alerts WHERE status = 'resolved' AND triggered_at < $1"
 
 
-class Archive:
+class AlertTable:
     """The alerts of all nodes; ``node`` is this one. All methods raise DatabaseUnavailable."""
 
     def __init__(self, postgres: Postgres, node: str) -> None:

@@ -6,7 +6,7 @@ import pytest
 from alerts.rule import rule
 
 from aegisd.alerts.alert import ACTIVE, RESOLVED, Alert
-from aegisd.alerts.rules import (
+from aegisd.alerts.lifecycle import (
     Change,
     Now,
     State,

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aegisd.alerts.alert import ACTIVE, RESOLVED, Alert
-from aegisd.alerts.rules import Change, Now, State, step
+from aegisd.alerts.lifecycle import Change, Now, State, step
 
 RULE = rule()  # error_rate > 5
 values = st.sampled_from([0.0, 5.0, 5.001, 9.0, 100.0, None])

@@ -46,7 +46,7 @@ from aegisd.store.journal.segments import Segment, sync_directory
 REWRITTEN = ".new"
 
 
-class LastSegment:
+class SegmentWriter:
     """The newest segment of a journal, open for writing."""
 
     def __init__(self, segment: Segment, head: bytes) -> None:
