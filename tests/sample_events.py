@@ -81,7 +81,7 @@ class DecodedBurst:
         """The number of each message's first event among all, and how many there are."""
         counts = np.zeros(self.size, np.int64)
         for part in self.parts:
-            np.add.at(counts, part.messages, part.counts)
+            np.add.at(counts, part.message_numbers, part.counts)
         return np.concatenate([np.zeros(1, np.int64), counts.cumsum()])
 
 
@@ -150,7 +150,9 @@ def faults(decoded: DecodedBurst) -> list[tuple[int, str, str]]:
     return sorted(
         (starts[message] + index, str(reject.reason), reject.field)
         for reject in decoded.rejects
-        for message, index in zip(reject.messages.tolist(), reject.indexes.tolist(), strict=True)
+        for message, index in zip(
+            reject.message_numbers.tolist(), reject.indexes.tolist(), strict=True
+        )
     )
 
 

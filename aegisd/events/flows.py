@@ -25,7 +25,7 @@ class Flows:
     A seq is ABSENT if the message has none. Each row has a source.
     """
 
-    messages: Integers
+    message_numbers: Integers
     sources: Text
     seqs: Integers
     counts: Integers
@@ -35,9 +35,9 @@ class Flows:
         """Columns of these rows."""
         if not rows:
             return NO_FLOWS
-        messages, sources, seqs, counts = zip(*rows, strict=True)
+        message_numbers, sources, seqs, counts = zip(*rows, strict=True)
         return cls(
-            _integers(messages),
+            _integers(message_numbers),
             Text.of(sources),
             _integers(ABSENT if seq is None else seq for seq in seqs),
             _integers(counts),
@@ -50,7 +50,7 @@ class Flows:
         if len(parts) < 2:
             return parts[0] if parts else NO_FLOWS
         return cls(
-            np.concatenate([part.messages for part in parts]),
+            np.concatenate([part.message_numbers for part in parts]),
             Text.concatenate([part.sources for part in parts]),
             np.concatenate([part.seqs for part in parts]),
             np.concatenate([part.counts for part in parts]),

@@ -80,7 +80,7 @@ class Group:
         """What each connection gets, in the order of its messages; ``parts`` are the burst's."""
         rejects = rejects_by_message(parts)
         for row in (flows.seqs != ABSENT).nonzero()[0].tolist():
-            message, seq = int(flows.messages[row]), int(flows.seqs[row])
+            message, seq = int(flows.message_numbers[row]), int(flows.seqs[row])
             of_message = rejects.get(message, MessageRejects())
             accepted = max(0, int(flows.counts[row]) - of_message.count)
             answer = _acknowledgement(seq, accepted, of_message)
@@ -121,8 +121,8 @@ def rejects_by_message(parts: Sequence[Decoded]) -> dict[int, MessageRejects]:
         # a message's events come in order, so rejects of later parts come after those listed
         full = {m for m, rejects in found.items() if len(rejects.listed) >= MAX_LISTED_REJECTS}
         for reject in part.rejects:
-            for start, stop in _runs(reject.messages):
-                message = int(reject.messages[start])
+            for start, stop in _runs(reject.message_numbers):
+                message = int(reject.message_numbers[start])
                 rejects = found.setdefault(message, MessageRejects())
                 rejects.count += stop - start
                 if message not in full:
@@ -133,10 +133,11 @@ def rejects_by_message(parts: Sequence[Decoded]) -> dict[int, MessageRejects]:
     return found
 
 
-def _runs(messages: Integers) -> Iterator[tuple[int, int]]:
+def _runs(message_numbers: Integers) -> Iterator[tuple[int, int]]:
     """Start and stop of each run of equal numbers: a message's rejects stand together."""
-    if messages[0] == messages[-1]:  # the usual case
-        yield 0, len(messages)
+    if message_numbers[0] == message_numbers[-1]:  # the usual case
+        yield 0, len(message_numbers)
         return
-    ends = [*((messages[1:] != messages[:-1]).nonzero()[0] + 1).tolist(), len(messages)]
+    changes = message_numbers[1:] != message_numbers[:-1]
+    ends = [*(changes.nonzero()[0] + 1).tolist(), len(message_numbers)]
     yield from pairwise([0, *ends])

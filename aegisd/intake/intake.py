@@ -106,7 +106,7 @@ class Intake:
         if len(part.flows.counts):
             self._sources.add(part.flows, int(self._clocks()[1]))
         for reject in part.rejects:
-            count, message = len(reject.messages), int(reject.messages[0])
+            count, message = len(reject.message_numbers), int(reject.message_numbers[0])
             self._reject(listener, reject.reason, reject.field, count, burst, message, rejects)
         self._disabled += sum(b.size for b in part.blocks if not self._enabled[b.kind])
         for block in self.enabled_blocks(part):

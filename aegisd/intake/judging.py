@@ -50,7 +50,7 @@ def judge(
 ) -> Verdict:
     """Judge all messages; ``origins`` has one of each, ``flows`` a row for those with a source."""
     verdict = Verdict()
-    rows = dict(zip(flows.messages.tolist(), range(len(flows.messages)), strict=True))
+    rows = {message: row for row, message in enumerate(flows.message_numbers.tolist())}
     ended = set()  # connections
     for message, origin in enumerate(origins):
         if origin.connection in ended:

@@ -45,17 +45,17 @@ MAX_PART_BYTES = 256 * 1024
 class Decoded:
     """One part of a burst.
 
-    ``counts[i]`` events of the part, good or rejected, came in message ``messages[i]``; tests and
-    fuzzing check by them that none is lost or counted twice. A message's events come in their order
-    there. ``altered`` texts were cut or mended. ``unreadable`` are the numbers of messages that
-    could not be read.
+    ``counts[i]`` events of the part, good or rejected, came in message ``message_numbers[i]`` of
+    the burst; tests and fuzzing check by them that none is lost or counted twice. A message's
+    events come in their order there. ``altered`` texts were cut or mended. ``unreadable`` are the
+    numbers of messages that could not be read.
     """
 
     blocks: list[Block]
     rejects: list[Reject]  # one for each reason and field
     altered: int
     flows: Flows
-    messages: list[int]
+    message_numbers: list[int]
     counts: list[int]
     unreadable: list[int]
 
@@ -87,9 +87,9 @@ class Decoder:
             part.flows.append(requests.flows)
             within_bytes = MAX_PART_BYTES * len(requests.events) // requests.nbytes + 1
             size = min(within_bytes, MAX_PART_EVENTS)
-            for block, numbers, counts in requests.parts(size, limits):
+            for block, message_numbers, counts in requests.parts(size, limits):
                 part.add(*self._kept(block))
-                part.count(numbers, counts)
+                part.count(message_numbers, counts)
                 if part.size >= size:
                     yield part.decoded()
                     part = _PartBuilder()
@@ -108,7 +108,7 @@ class Decoder:
             if opened.full:
                 yield part.decoded()
                 part = _PartBuilder()
-        if part.numbers or part.flows:
+        if part.message_numbers or part.flows:
             yield part.decoded()
 
     def _kept(self, block: Block) -> tuple[Block, int]:
@@ -126,7 +126,7 @@ class _PartBuilder:
     rejects: list[Reject] = Factory(list)
     altered: int = 0
     flows: list[Flows] = Factory(list)
-    numbers: list[int] = Factory(list)
+    message_numbers: list[int] = Factory(list)
     counts: list[int] = Factory(list)
     unreadable: list[int] = Factory(list)
 
@@ -136,9 +136,9 @@ class _PartBuilder:
         self.altered += altered
         self.size += block.size
 
-    def count(self, numbers: list[int], counts: list[int]) -> None:
+    def count(self, message_numbers: list[int], counts: list[int]) -> None:
         """Note how many events came in which messages."""
-        self.numbers += numbers
+        self.message_numbers += message_numbers
         self.counts += counts
 
     def add_all_but_events(self, opened: OpenedMessages) -> None:
@@ -146,7 +146,7 @@ class _PartBuilder:
         self.flows.append(Flows.of(opened.flows))
         self.rejects += opened.rejects()
         self.unreadable += opened.unreadable
-        self.count(opened.numbers, opened.counts())
+        self.count(opened.message_numbers, opened.counts())
 
     def decoded(self) -> Decoded:
         """The part."""
@@ -160,7 +160,7 @@ class _PartBuilder:
             self.rejects,
             self.altered,
             flows,
-            self.numbers,
+            self.message_numbers,
             self.counts,
             self.unreadable,
         )

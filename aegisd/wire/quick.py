@@ -94,9 +94,12 @@ def _envelope(event: type[Struct]) -> type[Struct]:
 
 @frozen(eq=False)
 class PlainRequests:
-    """Requests that one reader has read; ``sizes[i]`` of them came in message ``messages[i]``."""
+    """Requests that one reader has read.
 
-    messages: list[int]
+    ``sizes[i]`` of them came in message ``message_numbers[i]`` of the burst.
+    """
+
+    message_numbers: list[int]
     sizes: list[int]
     events: list[Any]
     timestamps: NDArray[np.float64]
@@ -107,7 +110,7 @@ class PlainRequests:
         """Blocks of at most ``size`` events, with their messages and how many came in each."""
         if len(self.events) <= size:
             if self.events:
-                yield _block(self.events, self.timestamps, limits), self.messages, self.sizes
+                yield _block(self.events, self.timestamps, limits), self.message_numbers, self.sizes
             return
         ends = list(accumulate(self.sizes))
         for start in range(0, len(self.events), size):
@@ -116,7 +119,7 @@ class PlainRequests:
             cuts = [start, *(min(end, stop) for end in ends[held])]
             counts = [end - begin for begin, end in pairwise(cuts)]
             block = _block(self.events[start:stop], self.timestamps[start:stop], limits)
-            yield block, self.messages[held], counts
+            yield block, self.message_numbers[held], counts
 
 
 class _TypeReader:
@@ -128,12 +131,12 @@ class _TypeReader:
         self._decode = Decoder(type_).decode
 
     def read(
-        self, messages: Sequence[bytes], numbers: Sequence[int], limits: TimeLimits
+        self, messages: Sequence[bytes], message_numbers: Sequence[int], limits: TimeLimits
     ) -> tuple[PlainRequests | None, list[int]]:
         """The requests of those messages that fit, and the numbers of those that don't."""
         decode = self._decode
         found, read, left = [], [], []
-        for number in numbers:
+        for number in message_numbers:
             try:
                 found.append(decode(messages[number]))
             except _REFUSALS:
@@ -247,8 +250,8 @@ class QuickReader:
             found, left = reader.read(messages, left, limits)
             if found is not None:
                 plain.append(found)
-                if len(found.messages) > most:
-                    most = len(found.messages)
+                if len(found.message_numbers) > most:
+                    most = len(found.message_numbers)
                     self._readers.remove(reader)
                     self._readers.insert(0, reader)
         careful = sorted({*left, *odd})

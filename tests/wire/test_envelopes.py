@@ -140,7 +140,9 @@ def test_system_event_has_its_own_source_else_the_envelope_s() -> None:
 def test_reject_has_the_number_of_its_message() -> None:
     decoded = decode([REQUEST] * 3, 5, {"events": []}, REQUEST, {"v": 2, "events": [REQUEST]})
     assert decoded.starts.tolist() == [0, 3, 4, 4, 5, 6]
-    assert [(i, r.indexes.tolist()) for r in decoded.rejects for i in r.messages.tolist()] == [
+    assert [
+        (i, r.indexes.tolist()) for r in decoded.rejects for i in r.message_numbers.tolist()
+    ] == [
         (1, [0]),
         (4, [0]),
     ]

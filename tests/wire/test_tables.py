@@ -196,7 +196,9 @@ def test_rejects_stand_at_their_rows_positions() -> None:
         (8, "out_of_range", "status_code"),
     ]
     assert decoded.starts.tolist() == [0, 2, 5, 6, 7, 10]
-    places = [zip(r.messages.tolist(), r.indexes.tolist(), strict=True) for r in decoded.rejects]
+    places = [
+        zip(r.message_numbers.tolist(), r.indexes.tolist(), strict=True) for r in decoded.rejects
+    ]
     assert sorted(place for pairs in places for place in pairs) == [(1, 1), (2, 0), (4, 1)]
 
 

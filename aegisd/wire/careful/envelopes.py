@@ -34,12 +34,12 @@ millions of events, and gigabytes of memory."""
 class Reject:
     """Events refused for one reason and field.
 
-    Event ``i`` came in message ``messages[i]`` of the burst, as its event ``indexes[i]``.
+    Event ``i`` came in message ``message_numbers[i]`` of the burst, as its event ``indexes[i]``.
     """
 
     reason: Reason
     field: str
-    messages: Integers
+    message_numbers: Integers
     indexes: Integers
 
 
@@ -63,8 +63,8 @@ class OpenedMessages:
     arrival. The first and the last message may be here in part: a large message's events come in
     lists, and fill several ``OpenedMessages``.
 
-    ``numbers[i]`` is the number of the message in the burst. Its events begin at the position
-    ``_starts[i]``, and ``_earlier[i]`` of its events are in an earlier ``OpenedMessages``.
+    ``message_numbers[i]`` is the place of message ``i`` in the burst. Its events begin at the
+    position ``_starts[i]``, and ``_earlier[i]`` of its events are in an earlier ``OpenedMessages``.
     """
 
     def __init__(self) -> None:
@@ -72,7 +72,7 @@ class OpenedMessages:
         self.events: dict[str, tuple[list[Any], list[int]]] = {}  # and positions, by default kind
         self.tables: list[tuple[Table, int]] = []  # with the position of the first row
         self.table_rows = 0
-        self.numbers: list[int] = []
+        self.message_numbers: list[int] = []
         self._starts: list[int] = []
         self._earlier: list[int] = []
         self.unreadable: list[int] = []  # numbers of what is no message at all
@@ -122,7 +122,7 @@ class OpenedMessages:
 
     def add_events(self, envelope: Envelope, events: list[Any]) -> None:
         """Add the next events of a message, which may have begun in an earlier one of these."""
-        if not self.numbers or self.numbers[-1] != envelope.number:
+        if not self.message_numbers or self.message_numbers[-1] != envelope.number:
             self._begin(envelope.number, envelope.added)
         if envelope.source is not None:
             self._senders.append((self.size, self.size + len(events), envelope.source))
@@ -141,11 +141,12 @@ class OpenedMessages:
             where = np.sort(np.concatenate(positions))
             row = starts.searchsorted(where, side="right") - 1
             indexes = where - starts[row] + np.array(self._earlier, np.int64)[row]
-            made.append(Reject(reason, field, np.array(self.numbers, np.int64)[row], indexes))
+            message_numbers = np.array(self.message_numbers, np.int64)[row]
+            made.append(Reject(reason, field, message_numbers, indexes))
         return made
 
     def counts(self) -> list[int]:
-        """How many events of each message are here; as ``numbers``."""
+        """How many events of each message are here; as ``message_numbers``."""
         return [end - start for start, end in pairwise([*self._starts, self.size])]
 
     def sources_of(self, positions: Integers) -> Text:
@@ -157,7 +158,7 @@ class OpenedMessages:
         return Text(names, sender.astype(np.int32))
 
     def _begin(self, number: int, earlier: int = 0) -> None:
-        self.numbers.append(number)
+        self.message_numbers.append(number)
         self._starts.append(self.size)
         self._earlier.append(earlier)
 
@@ -184,7 +185,7 @@ class OpenedMessages:
             return None
         kind, source = message.get("kind"), message.get("source")
         return Envelope(
-            self.numbers[-1],
+            self.message_numbers[-1],
             REQUEST if kind is None else kind,
             source=None if source is None else clean(source, SOURCE.limit),
         )
@@ -236,7 +237,7 @@ class OpenedMessages:
     def _note_flow(self, message: dict[str, Any], count: int) -> None:
         source = message.get("source")
         if source is not None:
-            self.flows.append((self.numbers[-1], source, message.get("seq"), count))
+            self.flows.append((self.message_numbers[-1], source, message.get("seq"), count))
 
 
 def _envelope_fault(message: dict[str, Any]) -> Fault | None:

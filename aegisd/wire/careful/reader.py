@@ -27,11 +27,11 @@ class CarefulReader:
         self._group_readers: dict[tuple[str, tuple[str, ...]], GroupReader] = {}
 
     def open(
-        self, messages: Sequence[bytes], numbers: Iterable[int]
+        self, messages: Sequence[bytes], message_numbers: Iterable[int]
     ) -> Iterator[OpenedMessages | None]:
         """Open the messages with these numbers, a bounded size at a time; None is a pause."""
         opened = OpenedMessages()
-        for number in numbers:
+        for number in message_numbers:
             envelope: Envelope | None = None
             for step in open_message(messages[number]):
                 if step is None:
@@ -47,7 +47,7 @@ class CarefulReader:
                 if opened.full:
                     yield opened
                     opened = OpenedMessages()
-        if opened.numbers:
+        if opened.message_numbers:
             yield opened
 
     def read(self, opened: OpenedMessages, limits: TimeLimits) -> Iterator[Block]:
