@@ -105,7 +105,7 @@ def decode(*messages: Any, now: float = NOW, max_age: int = MAX_AGE) -> DecodedB
     burst = [pack(m) for m in messages]
     quickly = decoded_by(keep_all_decoder(max_age), burst, now)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(QuickReader, "open", lambda _, messages, limits: ([], range(len(messages))))
+        patch.setattr(QuickReader, "read", lambda _, messages, limits: ([], range(len(messages))))
         carefully = decoded_by(keep_all_decoder(max_age), burst, now)
         patch.setattr("aegisd.wire.careful.opening.LARGE_BYTES", -1)
         patch.setattr("aegisd.wire.careful.opening.STEP_EVENTS", 2)

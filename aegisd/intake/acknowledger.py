@@ -101,7 +101,7 @@ class Acknowledger:
                 try:
                     await self._storage.sync.wait_until_synced(self._unsynced[0].record)
                 except JournalUnavailable:
-                    _refuse(self._unsynced.popleft().submissions)
+                    _fail(self._unsynced.popleft().submissions)
                 synced = self._storage.journal.records_synced
                 while self._unsynced and self._unsynced[0].record <= synced:
                     _release(self._unsynced.popleft().submissions)
@@ -147,7 +147,7 @@ class Acknowledger:
         try:
             record = self._storage.append_with_marks(blocks, packed, verdict.moved)
         except JournalUnavailable:
-            _refuse(submissions)
+            _fail(submissions)
             return
         # 4. answers
         for submission, answers in zip(submissions, group.answers(flows, parts), strict=True):
@@ -177,7 +177,7 @@ def _release(submissions: list[_Submission]) -> None:
         submission.answered.set()
 
 
-def _refuse(submissions: list[_Submission]) -> None:
+def _fail(submissions: list[_Submission]) -> None:
     for submission in submissions:
         submission.answers = Answers([UNAVAILABLE], close=True)
     _release(submissions)

@@ -81,7 +81,7 @@ class Decoder:
         What takes long without giving events comes as parts without any.
         """
         limits = TimeLimits(now, self._max_age)
-        plain, others = self._quick.open(messages, limits)
+        plain, others = self._quick.read(messages, limits)
         part = _PartBuilder()
         for requests in plain:
             part.flows.append(requests.flows)

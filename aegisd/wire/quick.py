@@ -46,9 +46,9 @@ _TYPES: dict[FieldType, Any] = {
     FieldType.DURATION: Annotated[float, Meta(ge=0, le=MAX_DURATION_MS)],
     FieldType.TIMESTAMP: Annotated[float, Meta(ge=0)],
 }
-"""msgspec takes an integer as a float. Where there is a bound, it refuses NaN."""
+"""msgspec takes an integer as a float. Where there is a bound, NaN does not fit."""
 
-_SENDER: list[tuple[str, Any, Any]] = [
+_MESSAGE_KEYS: list[tuple[str, Any, Any]] = [
     ("source", str | None, None),
     ("seq", Annotated[int, Meta(ge=0, le=MAX_SEQ)] | None, None),
     ("kind", Literal[REQUEST] | None, None),
@@ -62,7 +62,7 @@ MAX_DEPTH = 1000
 _STACK_IS_DEEP = sys.version_info >= (3, 12)
 """msgspec goes as deep as Python's stack: since 3.12 deeper than msgpack, which ends at 1,024."""
 
-_REFUSALS = (ValueError, RecursionError)  # msgspec's errors are ValueErrors, as Python's of UTF-8
+_NOT_PLAIN = (ValueError, RecursionError)  # msgspec's errors are ValueErrors, as Python's of UTF-8
 
 _FIELDS = KINDS[REQUEST]
 _TIMES = next(field for field in _FIELDS if field.type is FieldType.TIMESTAMP)
@@ -72,7 +72,7 @@ _source, _seq, _events = attrgetter("source"), attrgetter("seq"), attrgetter("ev
 
 def _event(*, camel: bool) -> type[Struct]:
     """The type of a request with the protocol's names, or camelCase ones. Absent numbers: NaN."""
-    fields: list[Any] = [*_SENDER, ("events", None, None)]
+    fields: list[Any] = [*_MESSAGE_KEYS, ("events", None, None)]
     renamed = {}
     for field in _FIELDS:
         own, other = field.name, camel_case(field.name)
@@ -88,7 +88,11 @@ def _event(*, camel: bool) -> type[Struct]:
 
 def _envelope(event: type[Struct]) -> type[Struct]:
     """The type of an envelope around a list of such requests."""
-    fields: list[Any] = [*_SENDER, ("v", Literal[VERSION] | None, None), ("events", list[event])]  # type: ignore[valid-type]
+    fields: list[Any] = [
+        *_MESSAGE_KEYS,
+        ("v", Literal[VERSION] | None, None),
+        ("events", list[event]),  # type: ignore[valid-type]
+    ]
     return defstruct("Envelope", fields, kw_only=True, gc=False)
 
 
@@ -139,7 +143,7 @@ class _TypeReader:
         for number in message_numbers:
             try:
                 found.append(decode(messages[number]))
-            except _REFUSALS:
+            except _NOT_PLAIN:
                 left.append(number)
             else:
                 read.append(number)
@@ -232,7 +236,7 @@ class QuickReader:
         ]
         self._few_are_plain = False
 
-    def open(
+    def read(
         self, messages: Sequence[bytes], limits: TimeLimits
     ) -> tuple[list[PlainRequests], list[int]]:
         """The plain messages, and the numbers of the others."""
@@ -262,7 +266,7 @@ class QuickReader:
 def _has_columns(data: bytes) -> bool:
     try:
         _columns(data)
-    except _REFUSALS:
+    except _NOT_PLAIN:
         return False
     return True
 

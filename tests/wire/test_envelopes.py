@@ -112,7 +112,7 @@ def test_nil_is_absent_in_an_envelope_too() -> None:
     assert (accepted(decoded), faults(decoded), flows(decoded)) == (1, [], [])
 
 
-def test_events_of_a_refused_envelope_count_as_sent() -> None:
+def test_events_of_a_rejected_envelope_count_as_sent() -> None:
     decoded = decode(OURS | {"v": 2, "events": [REQUEST] * 3})
     assert flows(decoded) == [("gw-1", 7, 3)]
     assert len(faults(decoded)) == 3

@@ -71,7 +71,7 @@ def test_any_bytes_end_where_msgpack_says_or_not_at_all(data: bytes) -> None:
     end = end_of(data, 0)
     try:
         expected = boundaries(data)
-    except (ValueError, TypeError):  # a key or a text msgpack refuses, or 0xC1
+    except (ValueError, TypeError):  # a key or a text that msgpack can't unpack, or 0xC1
         return
     assert end == (expected[0] if expected else -1)
 
@@ -94,7 +94,7 @@ def test_end_of_a_deeply_nested_value_is_found() -> None:
     assert unpack_message(b"\x92" + deep + b"\x05") == [UNREADABLE, 5]
 
 
-def test_envelope_that_msgpack_refuses_is_opened_value_by_value() -> None:
+def test_envelope_that_msgpack_cannot_unpack_is_opened_value_by_value() -> None:
     bad = b"\x81\x90\x01"
     assert unpack_message(b"\x82\xa1v\x01\xa6events\x92" + bad + b"\x05") == {
         "v": 1,

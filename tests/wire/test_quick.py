@@ -22,7 +22,7 @@ LIMITS = TimeLimits(NOW * MICROSECONDS, MAX_AGE)
 def left(*messages: Any) -> list[int]:
     """The messages that are not read quickly; that decoding is right is compared too."""
     decode(*messages)
-    _, numbers = QuickReader().open([pack(m) for m in messages], LIMITS)
+    _, numbers = QuickReader().read([pack(m) for m in messages], LIMITS)
     return numbers
 
 
@@ -178,7 +178,7 @@ def test_reader_that_read_most_lately_is_first() -> None:
     quick = QuickReader()
     camel = pack([{"method": "GET", "path": "/", "statusCode": 200}])
     first = quick._readers[0]
-    assert quick.open([camel], LIMITS)[1] == []
+    assert quick.read([camel], LIMITS)[1] == []
     assert quick._readers[0] is not first
     assert len(quick._readers) == 4
-    assert quick.open([pack(MANY), camel, pack({"events": MANY})], LIMITS)[1] == []
+    assert quick.read([pack(MANY), camel, pack({"events": MANY})], LIMITS)[1] == []

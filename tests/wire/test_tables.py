@@ -118,9 +118,9 @@ def test_fault_of_the_envelope_rejects_each_row(
     assert accepted(decoded) == 2
 
 
-def test_rows_of_a_refused_message_count_as_sent() -> None:
-    for refused in (sent(3, v=2), sent(3, kind="spam"), sent(3, columns={"path": ["/"]})):
-        decoded = decode(refused)
+def test_rows_of_a_rejected_message_count_as_sent() -> None:
+    for rejected in (sent(3, v=2), sent(3, kind="spam"), sent(3, columns={"path": ["/"]})):
+        decoded = decode(rejected)
         assert (flows(decoded), len(faults(decoded))) == ([("gw-1", 7, 3)], 3)
 
 
@@ -247,7 +247,7 @@ def test_index_points_into_the_values_of_its_own_message(dtype: str) -> None:
     assert decoded.blocks[0].texts["path"].index.dtype == np.int32
 
 
-def test_small_messages_that_declare_many_rows_are_refused_without_memory() -> None:
+def test_small_messages_that_declare_many_rows_are_rejected_without_memory() -> None:
     tiny = pack(message(MAX_ROWS))
     (reject,) = decoded_by(keep_all_decoder(0), [tiny] * 1000, 0).rejects
     assert (reject.reason, reject.field, len(reject.indexes)) == ("out_of_range", "n", 1000)

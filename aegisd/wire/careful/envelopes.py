@@ -1,7 +1,7 @@
 """Takes unpacked messages apart: into events, tables, and what their envelopes say.
 
 A message is an event, a list of events, or an envelope around a list or a table. A bad envelope
-refuses the whole message. The events are not looked into here: ``groups`` and ``tables`` do that.
+rejects the whole message. The events are not looked into here: ``groups`` and ``tables`` do that.
 """
 
 from itertools import pairwise
@@ -13,13 +13,13 @@ from attrs import define, frozen
 from aegisd.events.block import Integers, Text
 from aegisd.events.flows import MAX_SEQ, FlowRow
 from aegisd.events.protocol import ENVELOPE_KEYS, MAX_ROWS, REQUEST, SOURCE, VERSION, Reason
-from aegisd.wire.careful.forms import Refused
+from aegisd.wire.careful.forms import TableRejected
 from aegisd.wire.careful.opening import UNREADABLE
 from aegisd.wire.careful.tables import MAX_READ_ROWS, Table, open_table
 from aegisd.wire.texts import clean
 
 Fault = tuple[Reason, str]
-"""Why a message or event is refused, and for which of its keys."""
+"""Why a message or event is rejected, and for which of its keys."""
 
 MAX_EVENTS = 1024
 """So many events are read at once, beside those in tables. Each takes microseconds to open."""
@@ -32,7 +32,7 @@ millions of events, and gigabytes of memory."""
 
 @frozen(eq=False)
 class Reject:
-    """Events refused for one reason and field.
+    """Events rejected for one reason and field.
 
     Event ``i`` came in message ``message_numbers[i]`` of the burst, as its event ``indexes[i]``.
     """
@@ -59,7 +59,7 @@ class Envelope:
 class OpenedMessages:
     """Messages of a burst that were taken apart and are read together.
 
-    ``size`` counts their events, refused ones too. Each has a position, from 0 on in the order of
+    ``size`` counts their events, rejected ones too. Each has a position, from 0 on in the order of
     arrival. The first and the last message may be here in part: a large message's events come in
     lists, and fill several ``OpenedMessages``.
 
@@ -76,9 +76,9 @@ class OpenedMessages:
         self._starts: list[int] = []
         self._earlier: list[int] = []
         self.unreadable: list[int] = []  # numbers of what is no message at all
-        self._refused: dict[Fault, list[Integers]] = {}  # positions
+        self._rejected: dict[Fault, list[Integers]] = {}  # positions
         self.flows: list[FlowRow] = []
-        self._senders: list[tuple[int, int, str]] = []  # positions from, to before; source
+        self._sources: list[tuple[int, int, str]] = []  # positions from, to before; source
 
     @property
     def full(self) -> bool:
@@ -93,7 +93,7 @@ class OpenedMessages:
         if type(message) is list:
             self.add_events(Envelope(number, REQUEST), message)
         elif type(message) is not dict:
-            self._refuse_message(Reason.MALFORMED, "", 1)
+            self._reject_message(Reason.MALFORMED, "", 1)
         elif message.get("columns") is not None:
             self._add_table(message, length)
         elif message.get("events") is not None:
@@ -108,7 +108,7 @@ class OpenedMessages:
     def start_message(
         self, number: int, message: dict[str, Any] | None, count: int
     ) -> Envelope | None:
-        """Begin a message of ``count`` events, which are added later; None if it is refused.
+        """Begin a message of ``count`` events, which are added later; None if it is rejected.
 
         ``message`` is the message without its events, None for a list.
         """
@@ -116,7 +116,7 @@ class OpenedMessages:
         if message is None:
             return Envelope(number, REQUEST)
         if message.get("columns") is not None:
-            self._refuse_message(Reason.MALFORMED, "columns", 1)
+            self._reject_message(Reason.MALFORMED, "columns", 1)
             return None
         return self._checked_envelope(message, count)
 
@@ -125,19 +125,19 @@ class OpenedMessages:
         if not self.message_numbers or self.message_numbers[-1] != envelope.number:
             self._begin(envelope.number, envelope.added)
         if envelope.source is not None:
-            self._senders.append((self.size, self.size + len(events), envelope.source))
+            self._sources.append((self.size, self.size + len(events), envelope.source))
         envelope.added += len(events)
         self._append(events, envelope.kind)
 
-    def refuse(self, reason: Reason, field: str, positions: Integers) -> None:
-        """Refuse events."""
-        self._refused.setdefault((reason, field), []).append(positions)
+    def reject(self, reason: Reason, field: str, positions: Integers) -> None:
+        """Reject events."""
+        self._rejected.setdefault((reason, field), []).append(positions)
 
     def rejects(self) -> list[Reject]:
-        """What was refused: one for each reason and field, however many events."""
+        """What was rejected: one for each reason and field, however many events."""
         made = []
         starts = np.array(self._starts, np.int64)
-        for (reason, field), positions in self._refused.items():
+        for (reason, field), positions in self._rejected.items():
             where = np.sort(np.concatenate(positions))
             row = starts.searchsorted(where, side="right") - 1
             indexes = where - starts[row] + np.array(self._earlier, np.int64)[row]
@@ -151,11 +151,11 @@ class OpenedMessages:
 
     def sources_of(self, positions: Integers) -> Text:
         """The source of each event's envelope, None if it has none."""
-        senders = [(0, 0, None), *self._senders]
-        starts, ends, names = zip(*senders, strict=True)
-        sender = np.searchsorted(np.array(starts), positions, side="right") - 1
-        sender[positions >= np.array(ends)[sender]] = 0  # nobody's
-        return Text(names, sender.astype(np.int32))
+        sources = [(0, 0, None), *self._sources]
+        starts, ends, names = zip(*sources, strict=True)
+        source = np.searchsorted(np.array(starts), positions, side="right") - 1
+        source[positions >= np.array(ends)[source]] = 0  # nobody's
+        return Text(names, source.astype(np.int32))
 
     def _begin(self, number: int, earlier: int = 0) -> None:
         self.message_numbers.append(number)
@@ -168,15 +168,15 @@ class OpenedMessages:
         positions += range(self.size, self.size + len(events))
         self.size += len(events)
 
-    def _refuse_message(self, reason: Reason, field: str, count: int) -> None:
-        """Refuse a whole message that counts as ``count`` events."""
-        self.refuse(reason, field, np.arange(self.size, self.size + count))
+    def _reject_message(self, reason: Reason, field: str, count: int) -> None:
+        """Reject a whole message that counts as ``count`` events."""
+        self.reject(reason, field, np.arange(self.size, self.size + count))
         self.size += count
 
     def _add_enveloped(self, message: dict[str, Any]) -> None:
         events = message["events"]
         if type(events) is not list:
-            self._refuse_message(Reason.MALFORMED, "events", 1)
+            self._reject_message(Reason.MALFORMED, "events", 1)
         elif (envelope := self._checked_envelope(message, len(events))) is not None:
             self.add_events(envelope, events)
 
@@ -192,7 +192,7 @@ class OpenedMessages:
 
     def _add_table(self, message: dict[str, Any], length: int) -> None:
         if message.get("events") is not None:
-            self._refuse_message(Reason.MALFORMED, "columns", 1)
+            self._reject_message(Reason.MALFORMED, "columns", 1)
             return
         fault = _rows_fault(message.get("n"), length)
         # without a good ``n`` nobody knows how many events it is: it counts as one
@@ -202,34 +202,34 @@ class OpenedMessages:
         kind, source = message.get("kind"), message.get("source")
         try:
             table = open_table(REQUEST if kind is None else kind, size, message["columns"])
-        except Refused as refused:
-            self._refuse_message(refused.reason, refused.field, max(1, size))
+        except TableRejected as rejected:
+            self._reject_message(rejected.reason, rejected.field, max(1, size))
         else:
             if size:
                 self.tables.append((table, self.size))
                 self.table_rows += size
             if source is not None:
                 name = clean(source, SOURCE.limit)
-                self._senders.append((self.size, self.size + size, name))
+                self._sources.append((self.size, self.size + size, name))
             self.size += size
 
     def _accept_envelope(
         self, message: dict[str, Any], count: int, fault: Fault | None = None
     ) -> bool:
-        """Note the flow of ``count`` events; refuse them for ``fault`` or a fault found here."""
+        """Note the flow of ``count`` events; reject them for ``fault`` or a fault found here."""
         flow_fault = _flow_fault(message)
         if flow_fault is None:
-            self._note_flow(message, count)  # of a refused message too: it was not lost
+            self._note_flow(message, count)  # of a rejected message too: it was not lost
         fault = flow_fault or _envelope_fault(message) or fault
         if fault is not None:
-            self._refuse_message(*fault, max(1, count))
+            self._reject_message(*fault, max(1, count))
         return fault is None
 
     def _add_single(self, event: dict[str, Any]) -> None:
         """Add an event that is a message of its own, and names its source or seq."""
         fault = _flow_fault(event)
         if fault is not None:
-            self._refuse_message(*fault, 1)
+            self._reject_message(*fault, 1)
             return
         self._note_flow(event, 1)
         self._append([event], REQUEST)

@@ -5,7 +5,7 @@
 3. Packed: numbers in binary, in the widths that the field's type allows.
 4. CODED: a dictionary, that is a list of values, and in binary an index into it a row.
 
-``form_of`` finds the form of a column, and refuses what can't be a column of so many rows. Then
+``form_of`` finds the form of a column, and rejects what can't be a column of so many rows. Then
 columns of the same form, from many messages, are joined to one ``Column`` and checked at once: that
 costs little more than one message alone. Which values a field takes is decided in ``wire/checks``,
 as for events that come one by one.
@@ -25,7 +25,7 @@ from aegisd.wire import checks
 from aegisd.wire.checks import Faults, TimeLimits
 
 
-class Refused(Exception):
+class TableRejected(Exception):
     """The whole message is to be rejected."""
 
     def __init__(self, reason: Reason, field: str) -> None:
@@ -238,21 +238,21 @@ def packed_forms(field: Field) -> Widths:
 def form_of(field: Field, packed: Widths, column: object, size: int) -> tuple[Form, Any]:
     """A column's form, and the part of it that is joined.
 
-    ``packed`` are the field's ``packed_forms``. Raises ``Refused`` if ``column`` can't be a column
-    of ``size`` rows.
+    ``packed`` are the field's ``packed_forms``. Raises ``TableRejected`` if ``column`` can't be a
+    column of ``size`` rows.
     """
     if type(column) is bytes:
         if not packed:
-            raise Refused(Reason.BAD_TYPE, field.name)
+            raise TableRejected(Reason.BAD_TYPE, field.name)
         return _binary(field, packed, column, size), column
     if type(column) is dict:
         values, index = column.get("values"), column.get("index")
         if type(values) is not list or type(index) is not bytes:
-            raise Refused(Reason.BAD_TYPE, field.name)
+            raise TableRejected(Reason.BAD_TYPE, field.name)
         return _binary(field, CODED, index, size), (values, index)
     if type(column) is list:
         if len(column) != size:
-            raise Refused(Reason.MALFORMED, field.name)
+            raise TableRejected(Reason.MALFORMED, field.name)
         return LISTED, column
     return CONSTANT, column
 
@@ -261,5 +261,5 @@ def _binary(field: Field, forms: Widths, binary: bytes, size: int) -> Form:
     width, rest = divmod(len(binary), size) if size else (min(forms), len(binary))
     form = forms.get(width)
     if rest or form is None:
-        raise Refused(Reason.MALFORMED, field.name)
+        raise TableRejected(Reason.MALFORMED, field.name)
     return form

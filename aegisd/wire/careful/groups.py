@@ -22,18 +22,18 @@ Groups = dict[tuple[str, tuple[Any, ...]], tuple[list[Any], list[int]]]
 
 
 def group_events(opened: OpenedMessages) -> Groups:
-    """The groups of all events; anything that is no event is refused.
+    """The groups of all events; anything that is no event is rejected.
 
     A group's events are not in the order of arrival: those whose envelope names the kind come
     apart from those that name it themselves.
     """
     groups: Groups = {}
     shapes: Groups = {}
-    refused: dict[tuple[Reason, str], list[int]] = {}
+    rejected: dict[tuple[Reason, str], list[int]] = {}
     for default, (events, positions) in opened.events.items():
         for event, position in zip(events, positions, strict=True):
             if type(event) is not dict:
-                refused.setdefault((Reason.MALFORMED, ""), []).append(position)
+                rejected.setdefault((Reason.MALFORMED, ""), []).append(position)
                 continue
             kind = default
             if "kind" in event:
@@ -41,10 +41,10 @@ def group_events(opened: OpenedMessages) -> Groups:
                 if given is not None:
                     kind = given
                 if type(kind) is not str:
-                    refused.setdefault((Reason.BAD_TYPE, "kind"), []).append(position)
+                    rejected.setdefault((Reason.BAD_TYPE, "kind"), []).append(position)
                     continue
             if kind not in KINDS:
-                refused.setdefault((Reason.UNKNOWN_KIND, "kind"), []).append(position)
+                rejected.setdefault((Reason.UNKNOWN_KIND, "kind"), []).append(position)
                 continue
             shape = tuple(event)
             group = shapes.get((kind, shape))
@@ -53,8 +53,8 @@ def group_events(opened: OpenedMessages) -> Groups:
                 group = shapes[kind, shape] = groups.setdefault((kind, read), ([], []))
             group[0].append(event)
             group[1].append(position)
-    for fault, places in refused.items():
-        opened.refuse(*fault, np.array(places, np.int64))
+    for fault, places in rejected.items():
+        opened.reject(*fault, np.array(places, np.int64))
     return groups
 
 
@@ -82,7 +82,7 @@ class GroupReader:
         self._absent = [field for field in fields if field.name not in given]
         self._missing = next((field for field in self._absent if field.required), None)
 
-    @np.errstate(invalid="ignore")  # a signalling NaN is a NaN: refused, without a warning
+    @np.errstate(invalid="ignore")  # a signalling NaN is a NaN: rejected, without a warning
     def read(self, events: list[dict[str, Any]], limits: TimeLimits) -> tuple[Block, Faults]:
         """The events' block, and their faults. It has no columns if a required field lacks."""
         size = len(events)

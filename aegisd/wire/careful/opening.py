@@ -1,8 +1,8 @@
 """Unpacks one message of any bytes, in steps that are all short.
 
 1. A small message that msgpack can unpack is unpacked at once.
-2. A large message, or one that msgpack refuses (a list as a key, values nested too deep), is cut
-   where its values begin and end, and they are unpacked one by one. Values of unknown keys are
+2. A large message, or one that msgpack can't unpack (a list as a key, values nested too deep), is
+   cut where its values begin and end, and they are unpacked one by one. Values of unknown keys are
    skipped. Lists and maps where a field should be are not looked into. If an event can't be read,
    only that event is lost.
 3. A message that is truncated is UNREADABLE as a whole: where its values end is not known.
@@ -40,7 +40,7 @@ _TOO_MANY: Final[list[Any]] = [None] * (MAX_ROWS + 1)
 """Stands for a column of more values than a message may have rows."""
 
 _scalars = Decoder(list[str | int | float | bool | None]).decode
-"""Reads a usual column in C; it refuses a column with nested values."""
+"""Reads a usual column in C; it raises where values are nested."""
 
 
 @frozen
@@ -66,7 +66,7 @@ def open_message(data: bytes) -> Iterator[Step]:
     if len(data) <= LARGE_BYTES:
         try:
             if len(data) > SUSPICIOUS_BYTES:
-                _refuse_truncated(data)
+                _raise_if_truncated(data)
             message = unpack(data)
         except (ValueError, TypeError, MemoryError):
             pass
@@ -79,7 +79,7 @@ def open_message(data: bytes) -> Iterator[Step]:
 def unpack(data: bytes) -> Any:
     """One value. Raises ``ValueError`` or ``TypeError`` if it can't be read.
 
-    Invalid UTF-8 becomes lone surrogates. msgpack refuses lengths beyond that of ``data``. Keys
+    Invalid UTF-8 becomes lone surrogates. msgpack raises for lengths beyond that of ``data``. Keys
     that are no text may become None: see ``_key``.
     """
     try:
@@ -107,7 +107,7 @@ def _key(key: object) -> str | None:
     return key if type(key) is str else None
 
 
-def _refuse_truncated(data: bytes) -> None:
+def _raise_if_truncated(data: bytes) -> None:
     """Raise ValueError if a message is shorter than its headers declare.
 
     msgpack allocates each array when it meets the header: a thousand nested headers that each

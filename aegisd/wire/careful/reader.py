@@ -4,7 +4,7 @@
 2. ``envelopes`` takes it apart: events, tables, sources. Enough messages are collected.
 3. ``groups`` and ``tables`` check the events and make blocks of them.
 
-What has a fault is refused in ``OpenedMessages``; nothing else in ``wire`` makes rejects.
+What has a fault is rejected in ``OpenedMessages``; nothing else in ``wire`` makes rejects.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -41,7 +41,7 @@ class CarefulReader:
                 elif isinstance(step, MessageStart):
                     envelope = opened.start_message(number, step.message, step.count)
                     if envelope is None:
-                        break  # it is refused
+                        break  # it is rejected
                 elif envelope is not None:
                     opened.add_events(envelope, step)
                 if opened.full:
@@ -51,7 +51,7 @@ class CarefulReader:
             yield opened
 
     def read(self, opened: OpenedMessages, limits: TimeLimits) -> Iterator[Block]:
-        """Blocks of the good events; the others are refused in ``opened``, by the last block."""
+        """Blocks of the good events; the others are rejected in ``opened``, by the last block."""
         kinds: dict[str, list[tuple[Block, Integers]]] = {}
         for (kind, keys), (events, places) in group_events(opened).items():
             block, faults = self._group_reader(kind, keys).read(events, limits)
@@ -79,9 +79,9 @@ class CarefulReader:
 def _accepted(
     block: Block, faults: Faults, positions: Integers, opened: OpenedMessages
 ) -> tuple[Block, Integers] | None:
-    """The events without a fault and their positions, None if there are none; refuse the others."""
+    """The events without a fault and their positions, None if there are none; reject the others."""
     for reason, name, rows in faults.by_reason():
-        opened.refuse(reason, name, positions[rows])
+        opened.reject(reason, name, positions[rows])
     good = faults.faultless
     if good is not None:
         block, positions = block.take(good), positions[good]

@@ -1,6 +1,6 @@
 """Reads ``columns`` messages: many events of one kind that come as columns already.
 
-``open_table`` finds the form of each column, and refuses a message whose columns don't have ``n``
+``open_table`` finds the form of each column, and rejects a message whose columns don't have ``n``
 rows. ``read_tables`` checks the values: those of all tables with the same columns in the same forms
 at once.
 """
@@ -13,7 +13,7 @@ from attrs import frozen
 
 from aegisd.events.block import Block, Integers, Numbers, Text
 from aegisd.events.protocol import KINDS, FieldType, Reason, aliases
-from aegisd.wire.careful.forms import LISTED, Form, Refused, form_of, packed_forms
+from aegisd.wire.careful.forms import LISTED, Form, TableRejected, form_of, packed_forms
 from aegisd.wire.checks import Faults, TimeLimits, absent_column
 
 MAX_READ_ROWS = 32_768
@@ -66,18 +66,18 @@ class Table:
 def open_table(kind: str, size: int, table: object) -> Table:
     """The table of ``size`` events that a message's ``columns`` are.
 
-    ``kind`` is the kind of the events unless ``table`` names another. Raises ``Refused`` for an
-    unknown kind, and for a column that can't have ``size`` rows.
+    ``kind`` is the kind of the events unless ``table`` names another. Raises ``TableRejected`` for
+    an unknown kind, and for a column that can't have ``size`` rows.
     """
     if type(table) is not dict:
-        raise Refused(Reason.MALFORMED, "columns")
+        raise TableRejected(Reason.MALFORMED, "columns")
     own = table.get("kind")
     if own is not None:
         kind = own
     if type(kind) is not str:
-        raise Refused(Reason.BAD_TYPE, "kind")
+        raise TableRejected(Reason.BAD_TYPE, "kind")
     if kind not in KINDS:
-        raise Refused(Reason.UNKNOWN_KIND, "kind")
+        raise TableRejected(Reason.UNKNOWN_KIND, "kind")
     fields, places = _FIELDS[kind], _PLACES[kind]
     columns: list[Any] = [None] * len(fields)
     for name, column in table.items():
@@ -124,7 +124,7 @@ def _runs(tables: list[tuple[Table, int]], max_rows: int) -> Iterator[list[tuple
         yield run
 
 
-@np.errstate(invalid="ignore")  # a signalling NaN is a NaN: refused, without a warning
+@np.errstate(invalid="ignore")  # a signalling NaN is a NaN: rejected, without a warning
 def _read(tables: list[Table], limits: TimeLimits) -> tuple[Block, Faults]:
     """One block of all tables, which have the same kind and forms."""
     kind, forms = tables[0].kind, tables[0].forms
