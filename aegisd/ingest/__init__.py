@@ -4,7 +4,7 @@ Datagrams are handed on in bursts; a stream's frames are handed on and answered.
 into a message.
 """
 
-from aegisd.ingest.burst import Burst, Sender
+from aegisd.ingest.burst import Burst, Peer
 from aegisd.ingest.datagram import DatagramListener
 from aegisd.ingest.figures import ListenerFigures
 from aegisd.ingest.listen import Sockets
@@ -19,7 +19,7 @@ __all__ = [
     "Burst",
     "DatagramListener",
     "ListenerFigures",
-    "Sender",
+    "Peer",
     "Sockets",
     "StreamListener",
     "address_of",

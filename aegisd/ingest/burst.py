@@ -17,7 +17,7 @@ GATHER_SECONDS = 0.050
 
 
 @frozen
-class Sender:
+class Peer:
     """The process that sent a message, as the kernel tells."""
 
     pid: int
@@ -28,37 +28,37 @@ class Sender:
 class Burst:
     """Messages that a listener hands on together.
 
-    ``senders`` has the CREDENTIALS of each message, or is empty: only Unix sockets tell (unix(7)).
-    ``oversize`` further messages were too large, and are lost. ``full``: the burst is at a bound,
-    and more messages may wait in the kernel.
+    ``credentials`` has the CREDENTIALS of each message, or is empty: only Unix sockets tell
+    (unix(7)). ``oversize`` further messages were too large, and are lost. ``full``: the burst is at
+    a bound, and more messages may wait in the kernel.
     """
 
     messages: list[bytes]
-    senders: bytes = b""
+    credentials: bytes = b""
     oversize: int = 0
     full: bool = False
 
-    def sender(self, message: int) -> Sender | None:
+    def peer(self, message: int) -> Peer | None:
         """Who sent a message; None if the socket does not tell."""
-        if not self.senders:
+        if not self.credentials:
             return None
-        return Sender(*CREDENTIALS.unpack_from(self.senders, message * CREDENTIALS.size))
+        return Peer(*CREDENTIALS.unpack_from(self.credentials, message * CREDENTIALS.size))
 
 
 class Gatherer:
-    """Gathers bursts from a receiver. ``messages`` and ``bytes`` count all datagrams so far."""
+    """Gathers bursts from a receiver. The totals count all datagrams so far, oversize ones too."""
 
     def __init__(self, receiver: Receiver) -> None:
         self._receiver = receiver
         self._chunks: list[Datagrams] = []  # of the burst that is being gathered
-        self._messages = self._bytes = 0  # likewise
-        self.messages = 0
-        self.bytes = 0
+        self._burst_messages = self._burst_bytes = 0  # of its datagrams, oversize ones too
+        self.total_messages = 0
+        self.total_bytes = 0
 
     @property
     def full(self) -> bool:
         """Whether the burst is at one of its bounds."""
-        return self._messages >= MAX_BURST_MESSAGES or self._bytes >= MAX_BURST_BYTES
+        return self._burst_messages >= MAX_BURST_MESSAGES or self._burst_bytes >= MAX_BURST_BYTES
 
     def read(self, *, only_held: bool = False) -> None:
         """Add what the receiver holds, and what waits in the kernel, until the burst is full.
@@ -68,13 +68,13 @@ class Gatherer:
         receiver = self._receiver
         while not self.full and (receiver.holds or not only_held):
             chunk = receiver.take(
-                MAX_BURST_MESSAGES - self._messages, MAX_BURST_BYTES - self._bytes
+                MAX_BURST_MESSAGES - self._burst_messages, MAX_BURST_BYTES - self._burst_bytes
             )
             if chunk is None:
                 break
             self._chunks.append(chunk)
-            self._messages += chunk.size
-            self._bytes += chunk.nbytes
+            self._burst_messages += chunk.size
+            self._burst_bytes += chunk.nbytes
             if receiver.emptied and not receiver.holds:
                 break
 
@@ -82,11 +82,11 @@ class Gatherer:
         """The burst that was gathered, None if it is empty; the next one begins."""
         chunks, self._chunks = self._chunks, []
         full = self.full
-        self.messages += self._messages
-        self.bytes += self._bytes
-        self._messages = self._bytes = 0
+        self.total_messages += self._burst_messages
+        self.total_bytes += self._burst_bytes
+        self._burst_messages = self._burst_bytes = 0
         if not chunks:
             return None
         messages = [message for chunk in chunks for message in chunk.messages]
         oversize = sum(chunk.size for chunk in chunks) - len(messages)
-        return Burst(messages, b"".join([chunk.senders for chunk in chunks]), oversize, full)
+        return Burst(messages, b"".join([chunk.credentials for chunk in chunks]), oversize, full)

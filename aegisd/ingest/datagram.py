@@ -65,7 +65,11 @@ class DatagramListener:
         """What came since the start; ``finish`` keeps it."""
         gatherer = self._gatherer
         return ListenerFigures(
-            self.address, gatherer.messages, gatherer.bytes, self._kernel_dropped(), refused=None
+            self.address,
+            gatherer.total_messages,
+            gatherer.total_bytes,
+            self._kernel_dropped(),
+            refused=None,
         )
 
     async def run(self) -> None:

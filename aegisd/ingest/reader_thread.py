@@ -22,9 +22,10 @@ from aegisd.ingest.burst import GATHER_SECONDS, Burst, Gatherer
 from aegisd.ingest.recvmmsg import Receiver
 from aegisd.threads import in_thread
 
-SILENCE_SECONDS = 0.010
+RECEIVE_TIMEOUT_SECONDS = 0.010
 """A receiver that waits returns after so long without a datagram (SO_RCVTIMEO). It is told to wait
-GATHER_SECONDS less this, so that no burst takes longer, unless the loop has not taken the last."""
+for GATHER_SECONDS less this time, so that a burst is ready after GATHER_SECONDS. A burst takes
+longer only while the burst before it still waits for the loop."""
 
 
 class ReaderThread:
@@ -37,7 +38,7 @@ class ReaderThread:
     def __init__(self, bound: socket.socket, receiver: Receiver, gatherer: Gatherer) -> None:
         # blocking; calls that must not wait say so (MSG_DONTWAIT)
         bound.settimeout(None)
-        timeout = struct.pack("ll", 0, round(SILENCE_SECONDS * SECOND_US))
+        timeout = struct.pack("ll", 0, round(RECEIVE_TIMEOUT_SECONDS * SECOND_US))
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeout)
         self._socket = bound
         self._receiver = receiver
@@ -97,11 +98,11 @@ class ReaderThread:
 
     def _gather(self) -> None:
         """Gather until the burst is full, or its time is over and the last burst was taken."""
-        deadline = monotonic() + GATHER_SECONDS - SILENCE_SECONDS
+        deadline = monotonic() + GATHER_SECONDS - RECEIVE_TIMEOUT_SECONDS
         self._gatherer.read(only_held=True)
         while not self._stopping and not self._gatherer.full:
             left = deadline - monotonic()
             if left <= 0 and self._ready is None:
                 break
-            self._receiver.wait(max(left, SILENCE_SECONDS))
+            self._receiver.wait(max(left, RECEIVE_TIMEOUT_SECONDS))
             self._gatherer.read(only_held=True)

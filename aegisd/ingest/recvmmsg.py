@@ -69,12 +69,12 @@ _libc = ctypes.CDLL(None, use_errno=True)
 class Datagrams:
     """Datagrams that were taken from a receiver together.
 
-    ``messages`` lacks the oversize ones; ``size`` and ``nbytes`` count them. ``senders`` has the
-    CREDENTIALS of each message, or is empty.
+    ``messages`` lacks the oversize ones; ``size`` and ``nbytes`` count them. ``credentials`` has
+    the CREDENTIALS of each message, or is empty.
     """
 
     messages: list[bytes]
-    senders: bytes
+    credentials: bytes
     size: int
     nbytes: int
 
@@ -91,7 +91,7 @@ class Receiver:
         stride = limit + SCATTER_BYTES
         self._memory = np.empty((SLOTS, stride), np.uint8)
         self._control = np.empty((SLOTS, CREDENTIALS.size), np.uint8)
-        self._credentials = credentials
+        self._wants_credentials = credentials
         self._rows = [row.data for row in self._memory]
         self._vectors = (_Vector * SLOTS)()
         self._slots = (_Slot * SLOTS)()
@@ -150,7 +150,7 @@ class Receiver:
 
     def _receive(self, flags: int, timeout: Any) -> None:
         """Fill the slots; with MSG_TRUNC the kernel tells a datagram's full length (recv(2))."""
-        if self._credentials:
+        if self._wants_credentials:
             self._control_lengths[:] = CREDENTIALS.size  # the kernel has overwritten them
         received = _libc.recvmmsg(self._file, self._slots, SLOTS, flags, timeout)
         if received < 0:
@@ -163,13 +163,13 @@ class Receiver:
     def _copy(self, first: int, lengths: list[int], nbytes: int) -> Datagrams:
         size = len(lengths)
         last = first + size
-        senders = self._control[first:last].tobytes() if self._credentials else b""
+        credentials = self._control[first:last].tobytes() if self._wants_credentials else b""
         longest = max(lengths)
         if longest > self._limit:
             fit = [i for i in range(size) if lengths[i] <= self._limit]
             messages = [self._rows[first + i][: lengths[i]].tobytes() for i in fit]
-            if self._credentials:
-                senders = b"".join([self._control[first + i].tobytes() for i in fit])
+            if self._wants_credentials:
+                credentials = b"".join([self._control[first + i].tobytes() for i in fit])
         elif size > FEW and longest * size <= 2 * nbytes:
             # of similar lengths: copied as a rectangle, and cut up
             data = self._memory[first:last, :longest].tobytes()
@@ -178,4 +178,4 @@ class Receiver:
         else:
             rows = zip(self._rows[first:last], lengths, strict=True)
             messages = [row[:length].tobytes() for row, length in rows]
-        return Datagrams(messages, senders, size, nbytes)
+        return Datagrams(messages, credentials, size, nbytes)

@@ -31,7 +31,7 @@ import structlog
 import trio
 from attrs import define, frozen
 
-from aegisd.ingest.burst import Sender
+from aegisd.ingest.burst import Peer
 from aegisd.ingest.figures import ListenerFigures
 
 RECEIVE_BYTES = 256 * 1024  # read at once
@@ -64,7 +64,7 @@ class _Session:
     """A connection that was not refused, and its state."""
 
     stream: trio.SocketStream
-    sender: Sender
+    peer: Peer
     last_received: float  # trio's time
     waiting_bytes: int = 0  # of frames that are not complete or not answered
     reading: bool = True  # false while it is taken or answering
@@ -85,7 +85,7 @@ def error_answer(code: str, message: str) -> dict[str, dict[str, str]]:
 
 
 class StreamListener:
-    """One listening Unix stream socket. ``take(listener, sender, frames)`` gives the answers.
+    """One listening Unix stream socket. ``take(listener, peer, frames)`` gives the answers.
 
     ``_waiting_bytes`` is the sum of all sessions'; ``_of_uid`` counts the sessions of each user.
     """
@@ -140,13 +140,13 @@ class StreamListener:
 
     async def _serve(self, stream: trio.SocketStream) -> None:
         try:
-            sender = _sender(stream)
-            why = self._why_no_room(sender.uid)
+            peer = _peer(stream)
+            why = self._why_no_room(peer.uid)
             if why is not None:
                 self._refused += 1
                 await _send(stream, [error_answer("too_many_connections", why)])
                 return
-            with self._counted(_Session(stream, sender, trio.current_time())) as session:
+            with self._counted(_Session(stream, peer, trio.current_time())) as session:
                 await self._serve_session(session)
         except (trio.BrokenResourceError, trio.TooSlowError):
             pass  # the client is gone or does not read: it sends what was not acknowledged again
@@ -165,13 +165,13 @@ class StreamListener:
     def _counted(self, session: _Session) -> Iterator[_Session]:
         """Count a session as open until the end of the block."""
         self._sessions.add(session)
-        self._of_uid[session.sender.uid] += 1
+        self._of_uid[session.peer.uid] += 1
         try:
             yield session
         finally:
             self._set_waiting(session, 0)
             self._sessions.remove(session)
-            self._of_uid[session.sender.uid] -= 1
+            self._of_uid[session.peer.uid] -= 1
             self._of_uid += Counter()  # this drops the users with none
 
     def _set_waiting(self, session: _Session, size: int) -> None:
@@ -193,7 +193,7 @@ class StreamListener:
                 self._bytes += size
                 session.reading = False  # taken
                 self._set_waiting(session, len(buffer) + size)
-                answers = await self._take(self, session.sender, frames)
+                answers = await self._take(self, session.peer, frames)
                 self._set_waiting(session, len(buffer))
                 await _send(stream, answers.payloads)  # answering
                 session.reading = True
@@ -249,14 +249,14 @@ class StreamListener:
         return frames, fault
 
 
-Take = Callable[[StreamListener, Sender, Sequence[bytes]], Awaitable[Answers]]
+Take = Callable[[StreamListener, Peer, Sequence[bytes]], Awaitable[Answers]]
 """Takes a connection's frames, and waits until they may be answered."""
 
 
-def _sender(stream: trio.SocketStream) -> Sender:
+def _peer(stream: trio.SocketStream) -> Peer:
     given = stream.socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     pid, uid, _ = _CREDENTIALS.unpack(given)
-    return Sender(pid, uid)
+    return Peer(pid, uid)
 
 
 async def _receive(stream: trio.SocketStream, deadline: float) -> bytes | None:

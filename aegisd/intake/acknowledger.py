@@ -28,7 +28,7 @@ from attrs import define, field
 from aegisd.events.block import Block
 from aegisd.events.flows import Flows
 from aegisd.events.protocol import Reason
-from aegisd.ingest import Answers, Burst, Sender, StreamListener, error_answer
+from aegisd.ingest import Answers, Burst, Peer, StreamListener, error_answer
 from aegisd.intake.group import Frames, Group
 from aegisd.intake.intake import BurstRejects, Intake
 from aegisd.intake.judging import judge
@@ -77,10 +77,10 @@ class Acknowledger:
         self._appended = trio.Event()
 
     async def submit(
-        self, listener: StreamListener, sender: Sender, frames: Sequence[bytes]
+        self, listener: StreamListener, peer: Peer, frames: Sequence[bytes]
     ) -> Answers:
         """Hand over a connection's frames; wait for their answers."""
-        submission = _Submission(listener, Frames(sender, frames))
+        submission = _Submission(listener, Frames(peer, frames))
         self._submissions.append(submission)
         self._submitted.set()
         await submission.answered.wait()

@@ -5,14 +5,14 @@ from collections.abc import Mapping, Sequence
 from attrs import define, frozen
 
 from aegisd.events.protocol import Reason
-from aegisd.ingest import Sender
+from aegisd.ingest import Peer
 
 
 @define
 class RecentReject:
     """Rejects of one burst, of one reason and field, for people who write emitters.
 
-    ``preview`` and ``sender`` are of the first of them.
+    ``preview`` and ``peer`` are of the first of them.
     """
 
     time: float  # seconds since 1970
@@ -21,7 +21,7 @@ class RecentReject:
     field: str
     count: int
     preview: str  # the message's first bytes in hex; empty where they may not be kept
-    sender: Sender | None  # None where the socket doesn't tell
+    peer: Peer | None  # None where the socket doesn't tell
 
 
 @frozen

@@ -11,7 +11,7 @@ from attrs import define, field, frozen
 from aegisd.events.block import ABSENT, Integers
 from aegisd.events.flows import Flows
 from aegisd.events.protocol import Reason
-from aegisd.ingest import CREDENTIALS, Answers, Burst, Sender, error_answer
+from aegisd.ingest import CREDENTIALS, Answers, Burst, Peer, error_answer
 from aegisd.intake.judging import Origin, Verdict
 from aegisd.wire import Decoded
 
@@ -23,7 +23,7 @@ MAX_LISTED_REJECTS = 100
 class Frames:
     """What one connection sent."""
 
-    sender: Sender
+    peer: Peer
     frames: Sequence[bytes]
 
 
@@ -33,7 +33,7 @@ class Group:
     def __init__(self, members: Sequence[Frames]) -> None:
         self._size = len(members)
         self._messages = [
-            (connection, member.sender, frame)
+            (connection, member.peer, frame)
             for connection, member in enumerate(members)
             for frame in member.frames
         ]
@@ -45,12 +45,12 @@ class Group:
     @property
     def origins(self) -> list[Origin]:
         """Where each message came from."""
-        return [Origin(connection, sender.uid) for connection, sender, _ in self._messages]
+        return [Origin(connection, peer.uid) for connection, peer, _ in self._messages]
 
     def _make_burst(self) -> Burst:
         taken = [self._messages[number] for number in self._taken]
-        senders = [CREDENTIALS.pack(sender.pid, sender.uid) for _, sender, _ in taken]
-        return Burst([frame for _, _, frame in taken], b"".join(senders))
+        credentials = [CREDENTIALS.pack(peer.pid, peer.uid) for _, peer, _ in taken]
+        return Burst([frame for _, _, frame in taken], b"".join(credentials))
 
     def apply(self, verdict: Verdict, unreadable: Collection[int]) -> bool:
         """Answer what is not taken, end connections, and leave out what the verdict leaves out.

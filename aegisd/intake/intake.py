@@ -154,12 +154,12 @@ class Intake:
         if recent is not None:
             recent.count += count
             return
-        preview, sender = "", None
+        preview, peer = "", None
         wall, _ = self._clocks()
         if message is not None:
             preview = self._preview(burst.messages[message])
-            sender = burst.sender(message)
-        recent = RecentReject(wall, listener.address, reason, field, count, preview, sender)
+            peer = burst.peer(message)
+        recent = RecentReject(wall, listener.address, reason, field, count, preview, peer)
         rejects[reason, field] = recent
         self._recent_rejects.append(recent)
 

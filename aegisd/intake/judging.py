@@ -23,7 +23,7 @@ from aegisd.store.journal import Marks, SourceKey
 
 @frozen
 class Origin:
-    """Where a message came from: its connection's number in the group, and the sender's uid."""
+    """Where a message came from: its connection's number in the group, and the uid of its peer."""
 
     connection: int
     uid: int

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from attrs import define, field
 
-from aegisd.ingest.burst import Burst, Sender
+from aegisd.ingest.burst import Burst, Peer
 from aegisd.ingest.datagram import DatagramListener
 
 
@@ -20,14 +20,14 @@ class Taken:
     bound: socket.socket
     sender: socket.socket
     bursts: list[list[bytes]] = field(factory=list)
-    senders: list[Sender | None] = field(factory=list)
+    peers: list[Peer | None] = field(factory=list)
     oversize: int = 0
     answer: bytes | None = None  # sent to the listener again for each burst
 
     def take(self, listener: DatagramListener, burst: Burst) -> Iterator[None]:
         assert listener is self.listener
         self.bursts.append(list(burst.messages))
-        self.senders += [burst.sender(i) for i in range(len(burst.messages))]
+        self.peers += [burst.peer(i) for i in range(len(burst.messages))]
         self.oversize += burst.oversize
         if self.answer is not None:
             self.sender.send(self.answer)

@@ -13,7 +13,7 @@ import trio
 
 from aegisd.ingest import burst as bursts
 from aegisd.ingest import datagram
-from aegisd.ingest.burst import Sender
+from aegisd.ingest.burst import Peer
 from aegisd.ingest.recvmmsg import SLOTS
 from aegisd.ingest.sockets import widen
 
@@ -113,14 +113,14 @@ async def test_messages_of_a_unix_socket_have_their_sender(
         other = await nursery.start(trio.run_process, command)
     await drained(taken, lambda: len(taken.messages) == 3)
     uid = os.getuid()
-    assert taken.senders == [Sender(os.getpid(), uid)] * 2 + [Sender(other.pid, uid)]
+    assert taken.peers == [Peer(os.getpid(), uid)] * 2 + [Peer(other.pid, uid)]
 
 
 async def test_messages_of_udp_have_no_sender(make_udp: Make) -> None:
     taken = make_udp()
     taken.sender.send(b"a")
     await drained(taken, lambda: bool(taken.bursts))
-    assert taken.senders == [None]
+    assert taken.peers == [None]
 
 
 async def test_messages_of_all_lengths_keep_their_bytes(make: Make) -> None:

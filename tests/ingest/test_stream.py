@@ -11,7 +11,7 @@ import pytest
 import trio
 import trio.testing
 
-from aegisd.ingest.burst import Sender
+from aegisd.ingest.burst import Peer
 from aegisd.ingest.stream import Answers, StreamListener
 
 MAX_MESSAGE_BYTES = 64 * 1024
@@ -19,7 +19,7 @@ LENGTH = struct.Struct(">I")
 ANSWER = b"a" * 1000
 
 
-async def _take(_: StreamListener, __: Sender, frames: Sequence[bytes]) -> Answers:
+async def _take(_: StreamListener, __: Peer, frames: Sequence[bytes]) -> Answers:
     return Answers([ANSWER for _ in frames])
 
 
@@ -161,7 +161,7 @@ async def test_connections_beyond_a_user_s_share_or_the_limit_are_refused(
         (answer,) = await received(await connect())
         assert answer["error"]["code"] == "too_many_connections"
         assert "uid" in answer["error"]["message"]
-        monkeypatch.setattr("aegisd.ingest.stream._sender", lambda _: Sender(1, 12345))
+        monkeypatch.setattr("aegisd.ingest.stream._peer", lambda _: Peer(1, 12345))
         other = await connect()
         await other.send_all(LENGTH.pack(1) + b"x")
         assert await other.receive_some(1), "another user has room"

@@ -15,7 +15,7 @@ from store.journals import PLENTY
 from aegisd.config.settings import EnabledMetrics, Metrics, Privacy
 from aegisd.events.block import Block
 from aegisd.events.protocol import Reason
-from aegisd.ingest.burst import Sender
+from aegisd.ingest.burst import Peer
 from aegisd.ingest.stream import Answers
 from aegisd.intake.acknowledger import Acknowledger
 from aegisd.intake.intake import Intake
@@ -32,7 +32,7 @@ from aegisd.wire.naming.endpoints import EndpointNamer
 
 EVENT = GOOD["request"]
 GARBAGE = b"\xc1"
-ALICE, BOB = Sender(10, 1000), Sender(11, 1001)
+ALICE, BOB = Peer(10, 1000), Peer(11, 1001)
 
 
 class FakeListener:
@@ -64,18 +64,18 @@ class Harness:
         )
         self.acknowledger = Acknowledger(self.intake, self.storage)
 
-    async def group(self, *connections: tuple[Sender, list[bytes]]) -> list[Answers]:
+    async def group(self, *connections: tuple[Peer, list[bytes]]) -> list[Answers]:
         """What each connection's frames get, which were all there at once."""
         answers: dict[int, Answers] = {}
 
-        async def submit(number: int, sender: Sender, frames: list[bytes]) -> None:
+        async def submit(number: int, peer: Peer, frames: list[bytes]) -> None:
             listener: Any = FakeListener()
-            answers[number] = await self.acknowledger.submit(listener, sender, frames)
+            answers[number] = await self.acknowledger.submit(listener, peer, frames)
 
         with trio.fail_after(60):
             async with trio.open_nursery() as tasks, trio.open_nursery() as submitting:
-                for number, (sender, frames) in enumerate(connections):
-                    submitting.start_soon(submit, number, sender, frames)
+                for number, (peer, frames) in enumerate(connections):
+                    submitting.start_soon(submit, number, peer, frames)
                     await trio.testing.wait_all_tasks_blocked()  # in this order
                 tasks.start_soon(self.acknowledger.run)
                 tasks.start_soon(self.storage.sync.run)

@@ -110,8 +110,8 @@ def ingest(figures: DaemonFigures) -> dict[str, Any]:
                 "field": reject.field,
                 "count": reject.count,
                 "preview": reject.preview,
-                "pid": reject.sender.pid if reject.sender else None,
-                "uid": reject.sender.uid if reject.sender else None,
+                "pid": reject.peer.pid if reject.peer else None,
+                "uid": reject.peer.uid if reject.peer else None,
             }
             for reject in reversed(intake.recent_rejects)
         ],
