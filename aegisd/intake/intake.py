@@ -17,7 +17,8 @@ from aegisd.events.protocol import BACKEND, KINDS, RATE_LIMIT, REQUEST, SYSTEM, 
 from aegisd.events.units import SECOND_US
 from aegisd.ingest import Burst
 from aegisd.intake.figures import IntakeFigures, RecentReject, SourceFigures
-from aegisd.live import LiveState, Sources
+from aegisd.intake.sources import Sources
+from aegisd.live import LiveState
 from aegisd.wire import Decoded, Decoder
 
 MAX_RECENT_REJECTS = 50

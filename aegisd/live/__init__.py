@@ -1,12 +1,10 @@
 """The live state: what happened in the last hour, in memory.
 
-Blocks go in, figures come out. ``LiveState`` has totals, windows, endpoints, backends; ``Sources``
-has what each source sent and lost. Time comes in as an argument.
+Blocks go in, figures come out: totals, windows, endpoints, backends. Time comes in as an argument.
 """
 
 from aegisd.live.busiest import EndpointFigures
 from aegisd.live.presence import BackendState
-from aegisd.live.sources import Sources
 from aegisd.live.state import BUCKET_SECONDS, LiveState, Overview
 from aegisd.live.windows import Series, WindowSums
 
@@ -17,6 +15,5 @@ __all__ = [
     "LiveState",
     "Overview",
     "Series",
-    "Sources",
     "WindowSums",
 ]

@@ -2,7 +2,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aegisd.events.flows import Flows
-from aegisd.live.sources import MAX_SOURCES, SILENCE_SECONDS, Sources
+from aegisd.intake.sources import MAX_SOURCES, SOURCE_SILENCE_SECONDS, Sources
 
 
 def lost(*flows: tuple[int | None, int]) -> int:
@@ -68,9 +68,9 @@ def test_silent_sources_are_forgotten() -> None:
     sources = Sources()
     sources.add(Flows.of([(0, "a", 0, 1), (0, "b", 0, 1)]), 100)
     sources.add(Flows.of([(0, "b", 1, 1)]), 101)
-    sources.forget(100 + SILENCE_SECONDS - 1)
+    sources.forget(100 + SOURCE_SILENCE_SECONDS - 1)
     assert sorted(sources.known) == ["a", "b"]
-    sources.forget(100 + SILENCE_SECONDS)
+    sources.forget(100 + SOURCE_SILENCE_SECONDS)
     assert sorted(sources.known) == ["b"]
 
 

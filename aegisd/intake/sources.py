@@ -14,7 +14,7 @@ from aegisd.events.flows import Flows
 from aegisd.events.units import HOUR_SECONDS
 
 MAX_SOURCES = 1000
-SILENCE_SECONDS = HOUR_SECONDS
+SOURCE_SILENCE_SECONDS = HOUR_SECONDS
 """A source that is silent for so long is forgotten: sources are processes, and those end."""
 
 NO_SEQ = int(np.iinfo(np.int64).max)
@@ -76,7 +76,9 @@ class Sources:
 
     def forget(self, now: int) -> None:
         """Remove the sources that were silent too long; ``now`` is a steady second."""
-        for name in [n for n, s in self.known.items() if s.last_heard <= now - SILENCE_SECONDS]:
+        for name in [
+            n for n, s in self.known.items() if s.last_heard <= now - SOURCE_SILENCE_SECONDS
+        ]:
             del self.known[name]
 
 
