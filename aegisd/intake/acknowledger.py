@@ -1,13 +1,14 @@
-"""The stream's task: takes frames of all connections in, and answers them when they are synced.
+"""The stream's task: accepts the frames of all connections, and answers them when they are synced.
 
 Frames that wait are processed as one group: one burst, one record of the journal, one sync. So a
 disk that syncs a few thousand times a second acknowledges many more messages than that. The steps
 for a group (``_process``):
 
 1. Decode all frames.
-2. Judge them (``judging``): an unreadable or straddling message ends its connection; then what is
-   before its source's mark is a duplicate. What is left out is taken out, and the rest is decoded
-   again, as its events must be numbered without gaps.
+2. Judge them (``judging``): an unreadable or straddling message ends its connection; a message
+   that is wholly before its source's mark is a duplicate. Duplicates, straddling messages and
+   those behind the end of their connection are left out of the burst. What is left is decoded
+   again, so that no block has their events.
 3. Append the rest to the journal as one record, which also moves the marks: both are on the disk,
    or neither. Where the journal can't be written, every connection gets an error and ends; their
    clients send again.
@@ -29,7 +30,7 @@ from aegisd.events.block import Block
 from aegisd.events.flows import Flows
 from aegisd.events.protocol import Reason
 from aegisd.ingest import Answers, Burst, Peer, StreamListener, error_answer
-from aegisd.intake.group import Frames, Group
+from aegisd.intake.group import FrameGroup, Frames
 from aegisd.intake.intake import BurstRejects, Intake
 from aegisd.intake.judging import judge
 from aegisd.store.journal import JournalUnavailable, pack_block
@@ -127,16 +128,16 @@ class Acknowledger:
 
     async def _process(self, submissions: list[_Submission]) -> None:
         # 1. decode
-        group = Group([submission.frames for submission in submissions])
+        group = FrameGroup([submission.frames for submission in submissions])
         parts = await self._decode(group.burst)
         flows = Flows.concatenate([part.flows for part in parts])
-        # 2. closings and verdicts
+        # 2. judge
         unreadable = {message for part in parts for message in part.unreadable}
         verdict = judge(group.origins, unreadable, flows, self._storage.marks)
         if group.apply(verdict, unreadable):
             parts = await self._decode(group.burst)
             flows = Flows.concatenate([part.flows for part in parts])
-        # 3. one record
+        # 3. append
         blocks: list[Block] = []
         packed: list[bytes] = []
         for part in parts:
@@ -149,7 +150,7 @@ class Acknowledger:
         except JournalUnavailable:
             _fail(submissions)
             return
-        # 4. answers
+        # 4. release, or wait for the sync
         for submission, answers in zip(submissions, group.answers(flows, parts), strict=True):
             submission.answers = answers
         _release([each for each in submissions if not each.answers.payloads])
@@ -157,11 +158,11 @@ class Acknowledger:
         if unsynced:
             self._unsynced.append(_Unsynced(record, unsynced))
             self._appended.set()
-        # 5. counts
+        # 5. count, and apply to the live state
         self._intake.count_rejected(Reason.BAD_SEQ, verdict.straddling_events)
         rejects: BurstRejects = {}
         for part in parts:
-            self._intake.count(submissions[0].listener, group.burst, part, rejects)
+            self._intake.count_and_apply(submissions[0].listener, group.burst, part, rejects)
             await trio.lowlevel.checkpoint()
 
     async def _decode(self, burst: Burst) -> list[Decoded]:

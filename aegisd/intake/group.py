@@ -1,6 +1,7 @@
 """A group: the frames that several connections sent, decoded as one burst; and their answers. Pure.
 
-Messages have two numbers: in the group, and in the burst. They differ where some are left out.
+A message has a number in the group and a number in the burst. The two differ once messages that
+the verdict leaves out are removed from the burst.
 """
 
 from collections.abc import Collection, Iterator, Sequence
@@ -27,7 +28,7 @@ class Frames:
     frames: Sequence[bytes]
 
 
-class Group:
+class FrameGroup:
     """The frames of some connections. A connection's number is its place in ``members``."""
 
     def __init__(self, members: Sequence[Frames]) -> None:
@@ -37,8 +38,10 @@ class Group:
             for connection, member in enumerate(members)
             for frame in member.frames
         ]
-        self._taken = list(range(len(self._messages)))  # the burst's messages, by group number
-        self._answers: dict[int, object] = {}  # by group number
+        self._kept = list(
+            range(len(self._messages))
+        )  # the burst's messages, by number in the group
+        self._answers: dict[int, object] = {}  # by number in the group
         self._ended: set[int] = set()  # connections
         self.burst = self._make_burst()
 
@@ -48,12 +51,12 @@ class Group:
         return [Origin(connection, peer.uid) for connection, peer, _ in self._messages]
 
     def _make_burst(self) -> Burst:
-        taken = [self._messages[number] for number in self._taken]
-        credentials = [CREDENTIALS.pack(peer.pid, peer.uid) for _, peer, _ in taken]
-        return Burst([frame for _, _, frame in taken], b"".join(credentials))
+        kept = [self._messages[number] for number in self._kept]
+        credentials = [CREDENTIALS.pack(peer.pid, peer.uid) for _, peer, _ in kept]
+        return Burst([frame for _, _, frame in kept], b"".join(credentials))
 
     def apply(self, verdict: Verdict, unreadable: Collection[int]) -> bool:
-        """Answer what is not taken, end connections, and leave out what the verdict leaves out.
+        """Answer duplicates, end connections, remove from the burst what the verdict leaves out.
 
         Called once, while the burst has all messages. Returns whether the burst has changed.
         """
@@ -68,7 +71,7 @@ class Group:
             )
         left_out = verdict.left_out
         if left_out:
-            self._taken = [number for number in self._taken if number not in left_out]
+            self._kept = [number for number in self._kept if number not in left_out]
             self.burst = self._make_burst()
         return bool(left_out)
 
@@ -84,7 +87,7 @@ class Group:
             of_message = rejects.get(message, MessageRejects())
             accepted = max(0, int(flows.counts[row]) - of_message.count)
             answer = _acknowledgement(seq, accepted, of_message)
-            self._answers.setdefault(self._taken[message], answer)
+            self._answers.setdefault(self._kept[message], answer)
         payloads: list[list[object]] = [[] for _ in range(self._size)]
         for number in sorted(self._answers):
             payloads[self._messages[number][0]].append(self._answers[number])

@@ -80,7 +80,7 @@ class Intake:
         parts = self.decode(burst.messages)
         part = next(parts, None)
         while part is not None:
-            self.count(listener, burst, part, rejects)
+            self.count_and_apply(listener, burst, part, rejects)
             self._append(self.enabled_blocks(part))
             part = next(parts, None)
             if part is not None:
@@ -98,7 +98,9 @@ class Intake:
         """The part's blocks of kinds that are on."""
         return [block for block in part.blocks if self._enabled[block.kind]]
 
-    def count(self, listener: Listener, burst: Burst, part: Decoded, rejects: BurstRejects) -> None:
+    def count_and_apply(
+        self, listener: Listener, burst: Burst, part: Decoded, rejects: BurstRejects
+    ) -> None:
         """Count a part of a burst, and apply its kinds that are on to the live state.
 
         ``rejects`` is one dictionary for all parts of the burst, empty at first.

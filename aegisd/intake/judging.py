@@ -7,9 +7,10 @@ A source's mark is the number of its events that the journal has. A message with
 2. seq + count <= mark: a *duplicate*. It is acknowledged and not counted again.
 3. seq < mark < seq + count: it *straddles* the mark. It is rejected, and ends its connection.
 
-A message without a seq is taken as it is. A message that can't be read ends its connection, too.
-Messages *behind* the end of their connection are not taken and move no mark, as the client sends
-them again over another connection, which may be judged in the same group.
+A message without a seq is accepted without a comparison. A message that can't be read ends its
+connection, too. Messages that come *behind* the one that ends their connection are left out and
+move no mark: the client sends them again over another connection, which may be judged in the same
+group.
 """
 
 from collections.abc import Collection, Sequence
@@ -36,12 +37,12 @@ class Verdict:
     moved: dict[SourceKey, int] = field(factory=dict)  # marks, as they are after all messages
     duplicates: dict[int, int] = field(factory=dict)  # and their seq
     straddling: dict[int, int] = field(factory=dict)  # and their seq
-    behind: set[int] = field(factory=set)
+    behind: set[int] = field(factory=set)  # messages after the one that ended their connection
     straddling_events: int = 0
 
     @property
     def left_out(self) -> set[int]:
-        """The messages whose events are not taken."""
+        """The messages whose events are not counted."""
         return {*self.duplicates, *self.straddling, *self.behind}
 
 

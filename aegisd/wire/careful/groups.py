@@ -17,18 +17,18 @@ from aegisd.wire.checks import Faults, TimeLimits
 
 _ALIASES = {kind: aliases(kind) for kind in KINDS}
 
-Groups = dict[tuple[str, tuple[Any, ...]], tuple[list[Any], list[int]]]
+EventGroups = dict[tuple[str, tuple[Any, ...]], tuple[list[Any], list[int]]]
 """Events and their positions, by their kind and by those of their keys that are read."""
 
 
-def group_events(opened: OpenedMessages) -> Groups:
+def group_events(opened: OpenedMessages) -> EventGroups:
     """The groups of all events; anything that is no event is rejected.
 
     A group's events are not in the order of arrival: those whose envelope names the kind come
     apart from those that name it themselves.
     """
-    groups: Groups = {}
-    shapes: Groups = {}
+    groups: EventGroups = {}
+    shapes: EventGroups = {}
     rejected: dict[tuple[Reason, str], list[int]] = {}
     for default, (events, positions) in opened.events.items():
         for event, position in zip(events, positions, strict=True):
