@@ -132,9 +132,9 @@ class BusiestEndpoints:
             rows = self._fill_rows(methods, paths, rows)
         np.add.at(self._counters[_REQUESTS], rows, 1)
         np.add.at(self._counters[_FAILED], rows[failed], 1)
-        if durations.timed is not None:
-            np.add.at(self._counters[_UNTIMED], rows[~durations.timed], 1)
-            rows = rows[durations.timed]
+        if durations.has_duration is not None:
+            np.add.at(self._counters[_UNTIMED], rows[~durations.has_duration], 1)
+            rows = rows[durations.has_duration]
         np.add.at(self._counters[_DURATION_SUM_US], rows, durations.micros)
         sketch.add(self._bins, rows, durations.bins)
 

@@ -108,16 +108,16 @@ class LiveState:
     def _count_requests(self, block: Block) -> None:
         seconds = self._seconds(block)
         durations = Durations.of(block.numbers["duration_us"].astype(np.int64, copy=False))
-        timed = seconds.where(durations.timed)
+        timed_seconds = seconds.where(durations.has_duration)
         outcomes = OUTCOME.take(block.numbers["status_code"].astype(np.intp))
         counters = seconds.count(outcomes, len(_OUTCOME_ADDS)) @ _OUTCOME_ADDS
         counters[:, COLUMN["timed"]] = (
             counters[:, COLUMN["requests"]]
-            if durations.timed is None
-            else seconds.count(durations.timed, 2)[:, 1]
+            if durations.has_duration is None
+            else seconds.count(durations.has_duration, 2)[:, 1]
         )
-        counters[:, COLUMN["duration_sum_us"]] = timed.sum(durations.micros)
-        self._add_counters(timed, counters, durations.bins)
+        counters[:, COLUMN["duration_sum_us"]] = timed_seconds.sum(durations.micros)
+        self._add_counters(timed_seconds, counters, durations.bins)
         self._count_endpoints(block, OUTCOME_FAILS.take(outcomes), durations, seconds)
 
     def _count_endpoints(
@@ -140,11 +140,14 @@ class LiveState:
         counters = np.zeros((len(decisions), len(COUNTERS)), np.int64)
         counters[:, COLUMN["checked"]] = decisions.sum(axis=1)
         counters[:, COLUMN["denied"]] = decisions[:, 0]
-        timed = seconds.where(np.zeros(block.size, np.bool_))  # none has a duration
-        self._add_counters(timed, counters, np.zeros(0, np.intp))
+        timed_seconds = seconds.where(np.zeros(block.size, np.bool_))  # none has a duration
+        self._add_counters(timed_seconds, counters, np.zeros(0, np.intp))
 
-    def _add_counters(self, seconds: Groups, counters: Counters, bins: NDArray[np.intp]) -> None:
-        self._windows.add(seconds, counters, bins)
+    def _add_counters(
+        self, timed_seconds: Groups, counters: Counters, bins: NDArray[np.intp]
+    ) -> None:
+        """Count in the windows and the totals; the arguments are those of ``Windows.add``."""
+        self._windows.add(timed_seconds, counters, bins)
         for name, n in zip(COUNTERS, counters.sum(axis=0).tolist(), strict=True):
             self._totals[name] += n
 

@@ -110,17 +110,19 @@ class Windows:
             self._sums[part] += sign * self._counters[places].sum(axis=0)
             self._sketches[part] += sign * self._bins[places].sum(axis=0, dtype=np.int64)
 
-    def add(self, seconds: Groups, counters: Counters, bins: NDArray[np.intp]) -> None:
+    def add(self, timed_seconds: Groups, counters: Counters, bins: NDArray[np.intp]) -> None:
         """Count events, after ``advance``. Events whose second is in no part are not counted.
 
-        ``counters`` has a row for each of the seconds. ``bins`` are the bins of the durations, and
-        ``seconds`` has the second of each duration.
+        ``timed_seconds.codes`` are the seconds of all events, and ``counters`` has a row for each
+        of these seconds. ``timed_seconds.index`` has an item only for the events with a duration:
+        the place of the event's second among the codes. ``bins`` has the bin of each such event.
         """
-        if len(seconds.codes) > FEW_SECONDS:
-            self._add_many(seconds.codes, counters, seconds.index, bins)
+        seconds = timed_seconds.codes
+        if len(seconds) > FEW_SECONDS:
+            self._add_many(seconds, counters, timed_seconds.index, bins)
             return
-        durations = seconds.count(bins, sketch.BINS)
-        for i, second in enumerate(seconds.codes.tolist()):
+        durations = timed_seconds.count(bins, sketch.BINS)
+        for i, second in enumerate(seconds.tolist()):
             self._add(second, counters[i], durations[i])
 
     def _add(self, second: int, counters: Counters, durations: sketch.Counts) -> None:

@@ -12,10 +12,11 @@ from aegisd.stats import sketch
 class Durations:
     """Durations in whole microseconds, and the bins of the sketch that they fall into.
 
-    ``timed`` marks the requests that have a duration; None, the usual case, is all of them.
+    ``has_duration`` marks the requests of the block that have one; None, the usual case, is all of
+    them. ``micros`` and ``bins`` have an item for each of these requests.
     """
 
-    timed: Mask | None
+    has_duration: Mask | None
     micros: Integers
     bins: NDArray[np.intp]
 
@@ -24,13 +25,13 @@ class Durations:
         """The durations of a block's column, not empty; ABSENT is a request without one."""
         if column.min() != ABSENT:
             return cls(None, column, sketch.bins_of(column))
-        timed = column != ABSENT
-        micros = column[timed]
-        return cls(timed, micros, sketch.bins_of(micros))
+        has_duration = column != ABSENT
+        micros = column[has_duration]
+        return cls(has_duration, micros, sketch.bins_of(micros))
 
     def where(self, requests: Mask) -> "Durations":
         """The durations of the marked requests."""
-        if self.timed is None:
+        if self.has_duration is None:
             return Durations(None, self.micros[requests], self.bins[requests])
-        kept = requests[self.timed]
-        return Durations(self.timed[requests], self.micros[kept], self.bins[kept])
+        kept = requests[self.has_duration]
+        return Durations(self.has_duration[requests], self.micros[kept], self.bins[kept])

@@ -57,7 +57,7 @@ class Groups:
         return cls(distinct + first, index.reshape(-1))
 
     def where(self, events: Mask | None) -> "Groups":
-        """The same groups, of which only the marked events are counted; None marks all."""
+        """The same groups, with the marked events alone; None marks all. Some may become empty."""
         if events is None:
             return self
         if len(self.codes) == 1:

@@ -257,7 +257,7 @@ def _count_decisions(block: Block, groups: Groups) -> dict[str, Integers]:
 
 def _add_durations(block: Block, groups: Groups) -> DurationSums:
     durations = Durations.of(block.numbers["duration_us"].astype(np.int64, copy=False))
-    groups = groups.where(durations.timed)
+    groups = groups.where(durations.has_duration)
     size = len(groups.codes)
     least = np.full(size, np.iinfo(np.int64).max)
     np.minimum.at(least, groups.index, durations.micros)
