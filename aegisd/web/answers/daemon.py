@@ -16,11 +16,11 @@ from aegisd.web.http import HttpError, Request, Response, success
 ONLY_FOR_ADMINS = "an admin's token shows it"
 
 
-class Health(Protocol):
-    """What doesn't work as it should now."""
+class HealthLines(Protocol):
+    """What the daemon's ``Health`` gives here: a line for each thing that fails now."""
 
     def lines(self, *, admin: bool) -> list[str]:
-        """Return a line for each; reasons name addresses, roles and paths only for an admin."""
+        """Return the lines; they name addresses, roles and paths only for an admin."""
 
 
 class DaemonAnswers:
@@ -34,11 +34,11 @@ class DaemonAnswers:
         self,
         figures: Callable[[], DaemonFigures],
         load_oldest: Callable[[], int | None],
-        health: Health,
+        health: HealthLines,
         is_stopping: Callable[[], bool],
     ) -> None:
         self._figures = figures
-        self._find_oldest = load_oldest
+        self._load_oldest = load_oldest
         self._health = health
         self._is_stopping = is_stopping
         self._exposition = Exposition(figures)
@@ -69,7 +69,7 @@ class DaemonAnswers:
     async def status(self, request: Request) -> Response:
         """How each part of the daemon does."""
         lines = self._health.lines(admin=request.admin)
-        oldest = self._find_oldest()
+        oldest = self._load_oldest()
         return success(status(self._figures(), oldest, lines, admin=request.admin))
 
 

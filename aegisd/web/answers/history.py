@@ -47,56 +47,56 @@ class HistoryAnswers:
     async def overview(self, request: Request) -> Response:
         """The sums of a range, and who was present lately."""
         question = self._question(request)
-        totals = await self._source(request).totals(question.range, question.node)
+        totals = await self._history_for(request).totals(question.range, question.node)
         present = await self._history.present(question.now, question.node)
         data = views.past_overview(question.now, question.range, totals.figures, present.figures)
-        return _answer(question, data, earliest(totals.complete_until, present.complete_until))
+        return _response(question, data, earliest(totals.complete_until, present.complete_until))
 
     async def request_rate(self, request: Request) -> Response:
         """Requests over time."""
         question = self._question(request)
         counts = await self._history.requests(question.range, question.node)
         data = views.request_rate(question.range, counts.figures)
-        return _answer(question, data, counts.complete_until)
+        return _response(question, data, counts.complete_until)
 
     async def latency(self, request: Request) -> Response:
         """Latencies over time."""
         question = self._question(request)
-        found = await self._source(request).latency(question.range, question.node)
+        found = await self._history_for(request).latency(question.range, question.node)
         data = views.latency(question.range, found.figures)
-        return _answer(question, data, found.complete_until)
+        return _response(question, data, found.complete_until)
 
     async def status_distribution(self, request: Request) -> Response:
         """Statuses over time."""
         question = self._question(request)
         counts = await self._history.statuses(question.range, question.node)
         data = views.status_distribution(question.range, counts.figures)
-        return _answer(question, data, counts.complete_until)
+        return _response(question, data, counts.complete_until)
 
     async def top_endpoints(self, request: Request) -> Response:
         """The endpoints with most requests."""
         question = self._question(request, names=True)
         limit = limit_of(request)
         top = await self._history.top_endpoints(question.range, question.node, limit)
-        return _answer(question, views.endpoints(top.figures), top.complete_until)
+        return _response(question, views.endpoints(top.figures), top.complete_until)
 
     async def rate_limits(self, request: Request) -> Response:
         """Rate-limit decisions, and the keys with most denials."""
         question = self._question(request, names=True)
         limit = limit_of(request)
         limits = await self._history.rate_limits(question.range, question.node, limit)
-        return _answer(question, views.rate_limits(*limits.figures), limits.complete_until)
+        return _response(question, views.rate_limits(*limits.figures), limits.complete_until)
 
     def _question(self, request: Request, *, names: bool = False) -> _Question:
         now = self._now()
         node = node_of(request)
         return _Question(now, range_of(request, now, self._kept_from(now), names=names), node)
 
-    def _source(self, request: Request) -> History | ExactHistory:
+    def _history_for(self, request: Request) -> History | ExactHistory:
         return self._exact if is_exact(request) else self._history
 
 
-def _answer(question: _Question, data: Any, complete_until: int | None) -> Response:
+def _response(question: _Question, data: Any, complete_until: int | None) -> Response:
     return success(
         data,
         range={

@@ -2,7 +2,7 @@
 
 Three tasks share it. ``read`` answers the client's messages, and returns when the connection ends.
 ``send_pending`` sends what the hub has put there for the client. ``watch`` pings every
-PING_SECONDS, and closes the connection after SILENCE_SECONDS without a message or a pong.
+PING_SECONDS, and closes the connection after CLIENT_SILENCE_SECONDS without a message or pong.
 """
 
 import json
@@ -25,7 +25,7 @@ MAX_MESSAGE_BYTES = 4096  # a subscription is a few hundred
 HANDSHAKE_SECONDS = 10
 SEND_SECONDS = 10
 PING_SECONDS = 30
-SILENCE_SECONDS = 60
+CLIENT_SILENCE_SECONDS = 60
 CLOSE_SECONDS = 2
 
 
@@ -85,7 +85,7 @@ class ClientConnection:
     async def watch(self) -> None:
         """Ping regularly; close the connection when the client was silent for too long."""
         async with trio.open_nursery() as nursery:
-            while trio.current_time() - self._heard < SILENCE_SECONDS:
+            while trio.current_time() - self._heard < CLIENT_SILENCE_SECONDS:
                 nursery.start_soon(self._ping)
                 await trio.sleep(PING_SECONDS)
             nursery.cancel_scope.cancel()
