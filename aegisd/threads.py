@@ -17,7 +17,8 @@ async def in_thread(work: Callable[..., T], *args: object) -> T:
     """Run ``work`` in a thread at once, and return its result.
 
     The caller waits for the end, even when cancelled. So there are at most as many threads as
-    tasks that call this: one that syncs, one that writes, eight that deliver alerts.
+    tasks that call this: one that reads the Unix datagram socket, one that syncs the journal, one
+    that writes, one that prepares the embedded Postgres, eight that deliver alerts.
     """
     limiter = trio.CapacityLimiter(1)
     return await trio.to_thread.run_sync(work, *args, limiter=limiter)  # noqa: TID251 # the one use

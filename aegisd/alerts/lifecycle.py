@@ -1,7 +1,8 @@
-"""When a rule fires, repeats, resolves and fires again. Pure: values and times in, decisions out.
+"""Decides when a rule fires, repeats, resolves and fires again. Pure: no clock, no database.
 
-A rule is checked every few seconds: its condition holds, or fails, or has no value. ``step`` then
-gives the rule's next state. A rule has at most one open alert.
+The manager checks a rule every few seconds: its condition holds, or fails, or has no value.
+``step`` takes the value and the time, and gives the rule's next state. A rule has at most one open
+alert.
 
 |   | state          | condition    | and                           | next         | change    |
 | - | -------------- | ------------ | ----------------------------- | ------------ | --------- |
@@ -14,9 +15,13 @@ gives the rule's next state. A rule has at most one open alert.
 | 7 | resolved       | holds        | cooldown since triggered runs | open, silent | REOPENED  |
 | 8 | none, resolved | holds        | else                          | open, new    | TRIGGERED |
 
-The cooldown starts when an alert is triggered, and a resolve doesn't end it. Receivers hear of each
-change but REOPENED, and of the RESOLVED of an alert that was silent (``notifies``). A repeat makes
-a silent alert loud.
+The cooldown is one length on two clocks. The first counts since the trigger or the last repeat
+(``notified_steady``): it says when an open alert repeats (4). The second counts since the trigger
+(``triggered_steady``): it says whether a resolved alert reopens (7) or a new one is triggered (8).
+A resolve and a reopening restart neither.
+
+Receivers hear of each change, except of a REOPENED, and of the RESOLVED of an alert that is silent
+since it reopened (``notifies``). A repeat makes a silent alert loud.
 
 Cooldowns run on steady time, so that a wall clock that is set changes none.
 """

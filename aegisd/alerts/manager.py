@@ -1,7 +1,8 @@
 """The task that checks the rules, announces their alerts and keeps them in the database.
 
-Checking never waits. ``check`` reads the live windows and changes the states in memory; what
-follows runs beside it:
+What a check does to an alert is decided in ``lifecycle``; the manager asks it, and carries out the
+answer. Checking never waits. ``check`` reads the live windows and changes the states in memory;
+what follows runs beside it:
 
 - ``announce`` sends the alert to the dashboards, at once;
 - the rule's actions are queued (``delivery``);

@@ -1,4 +1,4 @@
-"""The metrics that a rule can watch: name, unit and value over a window. Pure.
+"""What an alert's rule watches (``condition.metric``): unit, and value over a window. Pure.
 
 To add a metric, add a line to ``METRICS`` and its name to ``config.settings.AlertMetric``; a test
 holds the two together.

@@ -1,6 +1,6 @@
 """The configuration: file and environment in, checked settings out.
 
-Other rooms use ``settings`` (every key, its type and default), ``load``, ``directories``,
+Other packages use ``settings`` (every key, its type and default), ``load``, ``directories``,
 ``address``, ``patterns``, ``to_toml`` and ``libpq.conninfo``. The checks are private:
 ``structure`` (the tree), ``values`` (one key alone), ``consistency`` (keys together), ``keys``.
 """

@@ -108,7 +108,7 @@ class Sampling:
 
 @frozen
 class Metrics:
-    """What is stored, how often it is written and how long it is kept."""
+    """What is stored, how often it is written, how long it is kept; not what alerts watch."""
 
     enabled: bool = True
     flush_interval_ms: Positive = Positive(5000)

@@ -1,12 +1,15 @@
 """What doesn't work as it should now, a line each; and what is lost, in the log.
 
+``/readyz`` says ``degraded`` while there is a line, and shows the lines; ``/api/status`` shows them
+too.
+
 Two things are told:
 
 - States: the database or the journal can't be used, a duty of the upkeep fails. The part in
   question knows it, and has logged it.
 - Losses: events or rows that are gone. Parts only count them. ``watch``, each second, compares the
   counts with those of before. A cause is logged when it begins and then once in LOG_SECONDS at
-  most, with what was lost since. It is a line here until nothing was lost for LASTING_SECONDS.
+  most, with what was lost since. It has a line until LASTING_SECONDS after its last loss.
 """
 
 from collections.abc import Mapping, Sequence

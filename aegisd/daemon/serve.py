@@ -3,9 +3,9 @@
 ``build`` has bound the sockets and opened the journal. Senders' messages and clients' connections
 wait in the kernel meanwhile. Then ``serve``:
 
-1. starts what runs in the background: the database, the sync of the journal, upkeep, alerts, the
-   tick. None of them is waited for: the daemon accepts events while the database is away, or
-   while an embedded one recovers.
+1. starts what runs in the background: the database, upkeep, the sync of the journal, the tick, the
+   WebSocket hub, alerts. None of them is waited for: the daemon accepts events while the database
+   is away, or while an embedded one recovers.
 2. answers HTTP.
 3. takes events. Now it serves.
 

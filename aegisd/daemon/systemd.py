@@ -1,4 +1,7 @@
-"""Tells systemd states (sd_notify(3)) and takes its sockets (sd_listen_fds(3)); no libsystemd."""
+"""Tells systemd states (sd_notify(3)) and takes its sockets (sd_listen_fds(3)); no libsystemd.
+
+``process`` decides when a state is told: READY once ``serve`` takes events, STOPPING at the signal.
+"""
 
 import os
 import socket

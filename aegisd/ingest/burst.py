@@ -46,7 +46,7 @@ class Burst:
 
 
 class Gatherer:
-    """Gathers bursts from a receiver. The totals count all datagrams so far, oversize ones too."""
+    """Gathers bursts from a receiver. The totals are of all bursts, oversize datagrams too."""
 
     def __init__(self, receiver: Receiver) -> None:
         self._receiver = receiver

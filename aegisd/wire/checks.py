@@ -1,5 +1,8 @@
 """Checks the values of one field, of many events at once, and makes their column.
 
+Both ways of decoding use it: ``careful`` for raw values, ``quick`` for arrays of numbers. msgspec
+has checked those already, except that timestamps are in range.
+
 ``read_column`` takes raw values as msgpack gave them, None for an event without the field.
 ``check_numbers`` takes an array of numbers. Both mark faulty values in ``Faults``, and
 put something harmless in their place.
@@ -44,7 +47,7 @@ _RANGES: dict[FieldType, tuple[float, float]] = {
 
 
 class Faults:
-    """Which of ``size`` events are faulty, and why. Only an event's first fault counts."""
+    """Which of ``size`` events are faulty, and why: these are rejected, for their first fault."""
 
     def __init__(self, size: int) -> None:
         self._code = np.zeros(size, np.int16)  # 0 is no fault, i the i-th of _names
@@ -63,7 +66,7 @@ class Faults:
 
     @property
     def faultless(self) -> Mask | None:
-        """The rows without a fault; None if no row has one."""
+        """The rows without a fault; None if all rows are faultless."""
         return self._code == 0 if self._names else None
 
     def by_reason(self) -> list[tuple[Reason, str, Integers]]:

@@ -4,8 +4,8 @@ A message is read in one of two ways. The answer is the same, for any bytes.
 
 1. The quick way (``quick``) reads plain messages: requests and nothing unusual, as gateways mostly
    send. msgspec unpacks and checks them in C.
-2. The careful way (``careful``) reads every other message: it unpacks it, checks value by value,
-   and accepts or rejects each event.
+2. The careful way (``careful``) reads every other message: it unpacks it, makes columns of its
+   events, checks these (``checks``), and accepts or rejects each event.
 
 The message alone decides which way it goes: it is plain if it fits one of four msgspec types, its
 timestamps are in range, and a seq has a source. The quick way rejects nothing: what it can't take

@@ -3,8 +3,8 @@
 Plain messages have four types, and each has a reader: a request or a list of requests, or an
 envelope around a list; with the protocol's names, or with their camelCase forms. The types are made
 from ``protocol`` and are narrower than it. A message with anything unusual (another kind, a key in
-both spellings, an extension type, a number out of range) fits no type, and is left to the careful
-way as a whole. So there are no rejects here, and every fault is judged in one place.
+both spellings, an extension type, a number out of range) fits no type, and is left to ``careful``
+as a whole. So there are no rejects here: the careful way makes all of them.
 """
 
 import math
@@ -54,7 +54,7 @@ _MESSAGE_KEYS: list[tuple[str, Any, Any]] = [
     ("kind", Literal[REQUEST] | None, None),
     ("columns", None, None),
 ]
-"""Keys that a message may have beside its events; ``columns`` it may not have."""
+"""Keys that a plain message may have beside its events. ``columns`` may only be nil."""
 
 MAX_DEPTH = 1000
 """Values may be nested so deep. A message of so many bytes can't be deeper."""

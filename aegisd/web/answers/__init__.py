@@ -1,4 +1,7 @@
-"""The answers behind the paths, a class for each subject: each gets only what it needs."""
+"""The answers behind the paths: a request in, a response or an ``HttpError`` out.
+
+There is a class for each subject. Each gets only what it needs of the daemon.
+"""
 
 from aegisd.web.answers.alerts import AlertAnswers
 from aegisd.web.answers.daemon import DaemonAnswers

@@ -42,8 +42,8 @@ class Guard:
         Without tokens only this machine reaches us, and every request is an admin's.
         """
         host = request.headers.get("host", "")
-        # DNS rebinding brings a name, never our own address as a number; a daemon that listens
-        # on all addresses is asked under that number
+        # DNS rebinding brings a name, never an address of ours as a number. So the address that the
+        # connection came to is good: where all addresses are listened on, only that one is known
         name = _name_of(host)
         if name not in self._hosts and name != _as_in_host(request.local):
             raise HttpError(

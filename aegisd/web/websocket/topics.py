@@ -24,8 +24,8 @@ TOP_ENDPOINTS = 10
 class Snapshot:
     """The topics as of ``now`` (microseconds since 1970), each made once and then kept.
 
-    The hub keeps a snapshot for one interval. A topic that is first wanted late in it shows the
-    live state of then.
+    The hub keeps a snapshot for one interval. A topic is made when a client first wants it: late in
+    the interval, it shows the live state of that moment instead of ``now``'s.
     """
 
     def __init__(self, live: LiveState, now: int) -> None:

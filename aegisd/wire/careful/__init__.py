@@ -1,1 +1,5 @@
-"""The careful way of decoding: reads any bytes, and judges each event. ``reader`` has the steps."""
+"""The careful way of decoding: any bytes in; blocks of good events, rejects and flows out.
+
+``reader`` has the steps. ``boundaries`` finds where values end in the bytes. ``wire/checks``, which
+the quick way uses too, checks the values: a column of many events at once.
+"""

@@ -1,5 +1,7 @@
 """Finds where the values of a message begin and end, without building them.
 
+What the values are is not checked here: ``wire/checks`` does that, once they are columns.
+
 The first bytes are those of the table "Formats" in the MessagePack specification.
 """
 

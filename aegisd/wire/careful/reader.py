@@ -4,7 +4,8 @@
 2. ``envelopes`` takes it apart: events, tables, sources. Enough messages are collected.
 3. ``groups`` and ``tables`` check the events and make blocks of them.
 
-What has a fault is rejected in ``OpenedMessages``; nothing else in ``wire`` makes rejects.
+A fault is why an event is rejected. ``OpenedMessages`` makes the rejects of all faults; nothing
+else in ``wire`` makes any.
 """
 
 from collections.abc import Iterable, Iterator, Sequence

@@ -1,1 +1,4 @@
-"""Endpoints: a request's route, a pattern of the configuration, or a template of its path."""
+"""Names endpoints: request blocks in, the same blocks with the column ``endpoint`` out.
+
+An endpoint is a request's route, a pattern of the configuration, or a template of its path.
+"""

@@ -1,8 +1,9 @@
-"""Tells identifiers from words by the look of a path's segments.
+"""Tells identifiers from words by the look of a path's segments, and writes a template's segments.
 
 An identifier stands for one thing among many: a number, a UUID, a token, a date, an address. An
-API's version number is no identifier. A segment is percent-decoded only to look at it: if it is no
-identifier, the template has it as it was sent.
+API's version number is no identifier. ``template_segment`` puts ``{id}`` in its place, and keeps
+what is no part of it: a format, a verb, the name of a key. A segment is percent-decoded only to
+look at it: if it is no identifier, the template has it as it was sent.
 """
 
 import re
