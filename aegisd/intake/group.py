@@ -137,7 +137,7 @@ def rejects_by_message(parts: Sequence[Decoded]) -> dict[int, MessageRejects]:
 
 
 def _runs(message_numbers: Integers) -> Iterator[tuple[int, int]]:
-    """Start and stop of each run of equal numbers: a message's rejects stand together."""
+    """Start and stop of each run of one message: its rejects stand together."""
     if message_numbers[0] == message_numbers[-1]:  # the usual case
         yield 0, len(message_numbers)
         return

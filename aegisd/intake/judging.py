@@ -32,7 +32,7 @@ class Origin:
 
 @define
 class Verdict:
-    """What becomes of messages, by their numbers."""
+    """What becomes of messages, by their numbers in the group."""
 
     moved: dict[SourceKey, int] = field(factory=dict)  # marks, as they are after all messages
     duplicates: dict[int, int] = field(factory=dict)  # and their seq

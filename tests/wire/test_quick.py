@@ -22,8 +22,8 @@ LIMITS = TimeLimits(NOW * MICROSECONDS, MAX_AGE)
 def left(*messages: Any) -> list[int]:
     """The messages that are not read quickly; that decoding is right is compared too."""
     decode(*messages)
-    _, numbers = QuickReader().read([pack(m) for m in messages], LIMITS)
-    return numbers
+    _, message_numbers = QuickReader().read([pack(m) for m in messages], LIMITS)
+    return message_numbers
 
 
 def request(i: int = 0, **more: Any) -> dict[str, Any]:
