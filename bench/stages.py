@@ -13,7 +13,7 @@ from pathlib import Path
 
 from attrs import define, field
 
-from aegisd.config.settings import EnabledMetrics, Privacy
+from aegisd.config.settings import Privacy
 from aegisd.events.block import Block
 from aegisd.ingest.burst import Burst
 from aegisd.intake.intake import Intake
@@ -82,7 +82,7 @@ def run(size: int, frames: list[bytes], directory: Path) -> dict[str, float]:
             backlog.append(blocks)
 
     def whole() -> Iterator[tuple[Burst, Intake]]:
-        intake = Intake(decoder, Privacy(), EnabledMetrics(), live, keep, clock)
+        intake = Intake(decoder, Privacy(), live, keep, clock)
         for start in range(0, BURSTS * size, size):
             held = [frames[i % len(frames)] for i in range(start, start + size)]
             yield Burst(held), intake
