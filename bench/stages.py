@@ -92,7 +92,7 @@ def run(size: int, frames: list[bytes], directory: Path) -> dict[str, float]:
         now = round(clock.now * 1e6)
         with stages.stage("decode"):
             decoded = list(decoder.decode(burst.messages, now))
-        blocks = [block for part in decoded for block in intake.enabled_blocks(part)]
+        blocks = [block for part in decoded for block in part.blocks]
         with stages.stage("journal's entry alone"):
             pack_blocks(blocks)
     for burst, intake in whole():
