@@ -87,7 +87,7 @@ def run(size: int, frames: list[bytes], directory: Path) -> dict[str, float]:
             held = [frames[i % len(frames)] for i in range(start, start + size)]
             yield Burst(held), intake
 
-    for burst, intake in whole():
+    for burst, _ in whole():
         clock.tick()
         now = round(clock.now * 1e6)
         with stages.stage("decode"):
