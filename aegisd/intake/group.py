@@ -38,9 +38,8 @@ class FrameGroup:
             for connection, member in enumerate(members)
             for frame in member.frames
         ]
-        self._kept = list(
-            range(len(self._messages))
-        )  # the burst's messages, by number in the group
+        # the messages that are in the burst, by number in the group
+        self._kept = list(range(len(self._messages)))
         self._answers: dict[int, object] = {}  # by number in the group
         self._ended: set[int] = set()  # connections
         self.burst = self._make_burst()

@@ -42,7 +42,7 @@ class Verdict:
 
     @property
     def left_out(self) -> set[int]:
-        """The messages whose events are not counted."""
+        """The messages that are removed from the burst."""
         return {*self.duplicates, *self.straddling, *self.behind}
 
 

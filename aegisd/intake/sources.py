@@ -76,9 +76,8 @@ class Sources:
 
     def forget(self, now: int) -> None:
         """Remove the sources that were silent too long; ``now`` is a steady second."""
-        for name in [
-            n for n, s in self.known.items() if s.last_heard <= now - SOURCE_SILENCE_SECONDS
-        ]:
+        last = now - SOURCE_SILENCE_SECONDS
+        for name in [n for n, source in self.known.items() if source.last_heard <= last]:
             del self.known[name]
 
 

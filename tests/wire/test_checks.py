@@ -179,7 +179,7 @@ def test_signalling_nan_is_out_of_range_without_a_warning(name: str, value: byte
 
 
 @pytest.mark.parametrize("status", [0, 101, 200, 999])
-def test_statuses_from_0_to_999_are_taken(status: int) -> None:
+def test_statuses_from_0_to_999_are_accepted(status: int) -> None:
     assert only(GOOD["request"] | {"status_code": status})["status_code"] == status
 
 
