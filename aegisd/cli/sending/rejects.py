@@ -12,7 +12,7 @@ from aegisd.wire import Decoder, EndpointNamer
 ANY_AGE = 2**62
 """How old an event may be is the daemon's own setting (retention), which is not known here."""
 
-_decoder = Decoder(ANY_AGE, Privacy(), EndpointNamer(templates=False))
+_decoder = Decoder(ANY_AGE, Privacy(), EndpointNamer(templates=False), kinds=frozenset())
 
 
 @frozen
