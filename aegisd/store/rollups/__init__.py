@@ -2,14 +2,14 @@
 
 from aegisd.store.rollups.folding import (
     FOLD_INTERVAL_SECONDS,
-    PIECES,
+    PIECE_TABLES,
     Folded,
     Portion,
     days_to_fold,
     fold,
 )
 from aegisd.store.rollups.pieces import piece_rows
-from aegisd.store.rollups.portions import Portions
+from aegisd.store.rollups.portion_size import PortionSize
 from aegisd.store.rollups.rollup import (
     EventsByName,
     Rollups,
@@ -22,11 +22,11 @@ from aegisd.store.rollups.statement import binned, is_other
 
 __all__ = [
     "FOLD_INTERVAL_SECONDS",
-    "PIECES",
+    "PIECE_TABLES",
     "EventsByName",
     "Folded",
     "Portion",
-    "Portions",
+    "PortionSize",
     "Rollups",
     "binned",
     "days_to_fold",

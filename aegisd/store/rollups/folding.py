@@ -48,7 +48,7 @@ from aegisd.store.schema import (
     floor,
 )
 
-PIECES = tuple(kind.pieces for kind in ROLLUP_KINDS)
+PIECE_TABLES = tuple(kind.pieces_table for kind in ROLLUP_KINDS)
 """The tables of pieces."""
 
 FOLD_INTERVAL_SECONDS = 20
@@ -71,7 +71,7 @@ class Portion:
     now: int  # by the database's clock
     kept_from: Mapping[int, int]  # by level: from where on it is kept
     days: frozenset[int]  # since 1970, that have their partitions
-    pieces: int  # of a kind, to fold at most; a minute's pieces are not parted
+    max_pieces: int  # of each kind; a minute's pieces are folded together, so may exceed it
     layout: str
 
 
@@ -138,7 +138,7 @@ async def fold(session: Session, portion: Portion) -> Folded | None:
     if first is not None:  # 5
         until = end_of_day = min(until, floor(first, DAY) + DAY_US)
         for kind in ROLLUP_KINDS:
-            until = await _end_of_portion(session, kind, until, portion.pieces)
+            until = await _end_of_portion(session, kind, until, portion.max_pieces)
         full = until < end_of_day
         closed = {FINE: until, MINUTE: until, HOUR: hours, DAY: days}
         await _fold_pieces(session, portion, first=first, until=until, closed=closed)
@@ -159,18 +159,18 @@ def _end_of_whole_minutes(now: int) -> int:
 async def _oldest_piece(session: Session, until: int) -> int | None:
     """The bucket of the oldest piece before ``until``."""
     found = await session.fetch(
-        f"SELECT bucket FROM {REQUESTS.pieces} WHERE bucket < {literal(until)}"
+        f"SELECT bucket FROM {REQUESTS.pieces_table} WHERE bucket < {literal(until)}"
         " ORDER BY bucket LIMIT 1"
     )
     return found[0][0] if found else None
 
 
-async def _end_of_portion(session: Session, kind: RollupKind, until: int, pieces: int) -> int:
-    """Up to where the oldest ``pieces`` of a kind reach: whole minutes, at least one."""
+async def _end_of_portion(session: Session, kind: RollupKind, until: int, max_pieces: int) -> int:
+    """Up to where the oldest ``max_pieces`` of a kind reach: whole minutes, at least one."""
     beyond = await session.fetch(
-        f"SELECT bucket FROM {kind.pieces} WHERE bucket < {literal(until)}"
+        f"SELECT bucket FROM {kind.pieces_table} WHERE bucket < {literal(until)}"
         " ORDER BY bucket LIMIT 1 OFFSET $1",
-        pieces,
+        max_pieces,
     )
     if not beyond:
         return until
@@ -189,10 +189,10 @@ async def _fold_pieces(
     where = between(floor(first, MINUTE), until)
     if citus:
         for kind in ROLLUP_KINDS:
-            await session.execute(f"UPDATE {kind.pieces} SET claimed = true WHERE {where}")
+            await session.execute(f"UPDATE {kind.pieces_table} SET claimed = true WHERE {where}")
         where = f"claimed AND {where}"
     ((several_nodes,),) = await session.fetch(
-        f"SELECT min(node) < max(node) FROM {REQUESTS.pieces} WHERE {where}"
+        f"SELECT min(node) < max(node) FROM {REQUESTS.pieces_table} WHERE {where}"
     )
     # the values of node and summed: of several nodes there is a row each, and one of all
     rows = [("node", "true"), ("''", "false")] if several_nodes else [("node", "false")]
@@ -206,7 +206,7 @@ async def _fold_pieces(
             for node, summed in rows:
                 statement = add_up(
                     kind=kind,
-                    source=kind.pieces,
+                    source=kind.pieces_table,
                     where=f"{where} AND {between(low, high)}",
                     level=level,
                     node=node,
@@ -214,7 +214,7 @@ async def _fold_pieces(
                     merge_where=merge_where,
                 )
                 await session.execute(statement)
-        await session.execute(f"DELETE FROM {kind.pieces} WHERE {where}")
+        await session.execute(f"DELETE FROM {kind.pieces_table} WHERE {where}")
 
 
 def _merge_where(table: str, low: int, high: int, portion: Portion) -> str:

@@ -1,17 +1,17 @@
-"""How many pieces to fold at once: as many as take TARGET_SECONDS. Pure.
+"""How many pieces a portion may have: as many as are folded in TARGET_SECONDS. Pure.
 
 What a piece costs is not known ahead: it depends on the server, the number of nodes, how full the
-levels are, and whether chunks are compressed. So the bound follows from how long the last portion
+levels are, and whether chunks are compressed. So the limit follows from how long the last portion
 took.
 """
 
 from attrs import define
 
 FIRST_PIECES = 20_000
-"""Of a kind, before anything is known: a second or two on a small server."""
+"""The first limit, before anything is known: a second or two on a small server."""
 
 MAX_PIECES = 200_000
-"""Of a kind, in any portion: Postgres sorts their sketches on its disk."""
+"""The limit never grows beyond this: Postgres sorts the pieces' sketches on its disk."""
 
 TARGET_SECONDS = 5.0
 """How long a portion should take: long beside the cost of a transaction, short beside its time
@@ -19,21 +19,22 @@ limit, even if the next portion costs ten times as much."""
 
 
 @define
-class Portions:
-    """The bound of the next portion."""
+class PortionSize:
+    """How many pieces of each kind the next portion may have.
 
-    pieces: int = FIRST_PIECES
+    A portion has whole minutes, at least one. So with a limit of 1 it has one minute, with all its
+    pieces.
+    """
 
-    def folded(self, seconds: float, *, full: bool) -> None:
-        """A portion took so long; ``full`` says that it had as many pieces as it may have."""
+    max_pieces: int = FIRST_PIECES
+
+    def adapt(self, seconds: float, *, full: bool) -> None:
+        """Adapt to a portion that took ``seconds``; ``full``: it had as many pieces as allowed."""
         if seconds > TARGET_SECONDS:
-            self.pieces = max(1, int(self.pieces * TARGET_SECONDS / seconds))
+            self.max_pieces = max(1, int(self.max_pieces * TARGET_SECONDS / seconds))
         elif full and seconds < TARGET_SECONDS / 2:
-            self.pieces = min(MAX_PIECES, 2 * self.pieces)
+            self.max_pieces = min(MAX_PIECES, 2 * self.max_pieces)
 
-    def failed(self) -> None:
-        """A portion failed, perhaps as too large: the next has half the pieces, at least one.
-
-        A minute's pieces are never parted, so one piece is a minute.
-        """
-        self.pieces = max(1, self.pieces // 2)
+    def halve(self) -> None:
+        """Halve the limit, down to 1: a portion failed, perhaps because it was too large."""
+        self.max_pieces = max(1, self.max_pieces // 2)

@@ -37,7 +37,7 @@ class RollupKind:
     shown: tuple[str, ...] = ()  # further counters that a list of names shows
 
     @property
-    def pieces(self) -> str:
+    def pieces_table(self) -> str:
         """The table of what is not folded yet."""
         return f"{self.name}_pieces"
 

@@ -25,10 +25,10 @@ from aegisd.events.units import DAY_SECONDS, SECOND_US
 from aegisd.store.database import PartitionUnmade, Postgres, Session
 from aegisd.store.rollups import (
     FOLD_INTERVAL_SECONDS,
-    PIECES,
+    PIECE_TABLES,
     Folded,
     Portion,
-    Portions,
+    PortionSize,
     days_to_fold,
     fold,
 )
@@ -90,7 +90,7 @@ class Maintainer:
         self._ahead = 0.0
         self._retention = Retention(postgres, self.duties, alerts)
         self._clock = DatabaseClock()
-        self._portions = Portions()
+        self._portion_size = PortionSize()
         self._told_differences: list[str] = []
         self._now = 0  # this pass's time by the database's clock
         self._behind = False  # more is left to fold than the last pass had time for
@@ -121,7 +121,7 @@ class Maintainer:
             return False
         if await self.duties.attempt(FOLD, "", self._fold) is False:
             return False
-        for table in PIECES:
+        for table in PIECE_TABLES:
             await self.duties.attempt(VACUUM, table, partial(self._postgres.vacuum, [table]))
         if self._clocks()[1] >= self._clean_at:
             await self.clean_up()
@@ -219,7 +219,7 @@ class Maintainer:
             await self._postgres.make_partitions(kept_of_them)
         kept = kept_from(self.policy.rollups, settled)
         portion = Portion(
-            now, kept, touched, self._portions.pieces, self._postgres.installation.layout
+            now, kept, touched, self._portion_size.max_pieces, self._postgres.installation.layout
         )
 
         async def work(session: Session) -> Folded | None:
@@ -229,8 +229,8 @@ class Maintainer:
         try:
             folded = await self._postgres.fold(work)
         except DatabaseUnavailable:
-            self._portions.failed()
+            self._portion_size.halve()
             raise
         if folded is not None:
-            self._portions.folded(self._clocks()[1] - begun, full=folded.full)
+            self._portion_size.adapt(self._clocks()[1] - begun, full=folded.full)
         return folded

@@ -96,7 +96,7 @@ def tables_of(day: int) -> set[str]:
     """The tables that a day's rows lie in."""
     levels = {kind.table(level) for kind in folding.ROLLUP_KINDS for level in kind.levels}
     there = {Partition.of(table, day).name for table in levels if table in PARTITIONED}
-    return there | levels | set(folding.PIECES)
+    return there | levels | set(folding.PIECE_TABLES)
 
 
 def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:

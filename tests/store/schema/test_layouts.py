@@ -30,7 +30,7 @@ from aegisd.store.history.history import History
 from aegisd.store.history.ranges import named_range
 from aegisd.store.history.results import EndpointTotals, KeyTotals
 from aegisd.store.journal.journal import Journal
-from aegisd.store.rollups.folding import PIECES
+from aegisd.store.rollups.folding import PIECE_TABLES
 from aegisd.store.schema import Installation, Layout, layouts
 from aegisd.store.schema.levels import ROLLUP_KINDS
 from aegisd.store.schema.migrate import migrations
@@ -255,7 +255,7 @@ async def test_tables_with_a_node_are_distributed_by_it_and_colocated(dsn: str) 
     assert first == "node default"
     assert set(others) == {"node request_metrics"}
     rollups = {kind.table(level) for kind in ROLLUP_KINDS for level in kind.levels}
-    assert {table for table, _ in noted} == {*RAW, *rollups, *PIECES}
+    assert {table for table, _ in noted} == {*RAW, *rollups, *PIECE_TABLES}
 
 
 @pytest.mark.parametrize(
