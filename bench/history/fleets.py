@@ -122,7 +122,7 @@ async def _fill(database: Database, kind: RollupKind, span: Span, nodes: int, na
         await database.ask(
             add_up(
                 kind=kind,
-                source=table,
+                source_table=table,
                 where=where,
                 level=span.level,
                 node="''",

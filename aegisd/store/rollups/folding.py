@@ -206,7 +206,7 @@ async def _fold_pieces(
             for node, summed in rows:
                 statement = add_up(
                     kind=kind,
-                    source=kind.pieces_table,
+                    source_table=kind.pieces_table,
                     where=f"{where} AND {between(low, high)}",
                     level=level,
                     node=node,
@@ -236,7 +236,7 @@ async def _close(session: Session, *, level: int, finer: int, closed: int, until
         return closed
     for kind in ROLLUP_KINDS:
         where = f"summed IN (false, true) AND {between(closed, until)}"
-        statement = add_up(kind=kind, source=kind.table(finer), where=where, level=level)
+        statement = add_up(kind=kind, source_table=kind.table(finer), where=where, level=level)
         await session.execute(statement)
     return until
 
