@@ -106,7 +106,7 @@ class Storage:
             sampled_out=written.sampled_out,
             last_flush=written.last_flush,
             last_error=written.last_error,
-            last_error_kind=written.last_kind,
+            last_error_kind=written.last_error_kind,
         )
 
     def load_oldest(self) -> int | None:

@@ -85,7 +85,7 @@ class WriterFigures:
     sampled_out: int = 0  # requests that sampling did not store
     last_flush: float | None = None
     last_error: str | None = None
-    last_kind: str | None = None  # of that error
+    last_error_kind: str | None = None  # of that error
 
 
 @frozen
@@ -211,7 +211,7 @@ class Writer:
                 waiting=self._backlog.events,
             )
         self.figures.connected = False
-        self.figures.last_error, self.figures.last_kind = why, kind_of(error)
+        self.figures.last_error, self.figures.last_error_kind = why, kind_of(error)
 
     # a flush
 
