@@ -8,13 +8,13 @@ from functools import partial
 from aegisd.events.units import DAY_US
 from aegisd.store.database import Postgres
 from aegisd.store.schema import PARTITIONED, Partition
-from aegisd.store.upkeep.duties import PARTITIONS, Duties
+from aegisd.store.upkeep.failures import PARTITIONS, DutyFailures
 
 DAYS_AHEAD = 2
 """So partitions are there when they are needed, even if no daemon can make any for a day."""
 
 
-async def make_partitions_ahead(postgres: Postgres, duties: Duties, now: int) -> bool:
+async def make_partitions_ahead(postgres: Postgres, duties: DutyFailures, now: int) -> bool:
     """Make the partitions of today and DAYS_AHEAD days; False where one could not be made.
 
     ``now`` is the database's clock, in microseconds since 1970.
