@@ -42,8 +42,9 @@ from aegisd.store.journal.segments import (
     sync_directory,
 )
 
-GAP = 2**32
-"""More events than the page cache can have held when the machine went down."""
+POSITIONS_LEFT_OUT = 2**32
+"""How many positions a start leaves out, at least: more than the events that the page cache can
+have held when the machine went down."""
 
 LOCK, IDENTITY = "lock", "identity.json"
 
@@ -133,15 +134,15 @@ def find_end(directory: Path, journal: UUID, marks: Marks) -> Found:
     return Found(segments, [_previous_end(s, before, journal) for s, before in pairs], end)
 
 
-def first_position(now: int, end: int | None) -> int:
-    """Where a journal that ended at ``end`` goes on; ``now`` is in microseconds since 1970.
+def first_position(now_us: int, end: int | None) -> int:
+    """Where a journal that ended at ``end`` goes on; ``now_us`` counts since 1970.
 
     No position may be given twice, but the end that is found may be too early: after a power cut
     the database may have events that the disk has lost, and a disk may be put back to an earlier
-    state. So each start leaves a gap, up to the clock: it suffices unless there were more events
-    than microseconds.
+    state. So each start leaves positions out, up to the clock's microsecond and at least
+    POSITIONS_LEFT_OUT. That suffices unless there were more events than microseconds.
     """
-    return now if end is None else max(now, end + GAP)
+    return now_us if end is None else max(now_us, end + POSITIONS_LEFT_OUT)
 
 
 def _previous_end(segment: Segment, before: Segment | None, journal: UUID) -> int:

@@ -38,9 +38,10 @@ _CHECKED_FROM = 8  # the offset in the header from which the CRC-32 covers every
 
 
 class NotWhole(Exception):
-    """The bytes at ``offset`` are no whole record (or head, at 0).
+    """The bytes at ``offset`` are no whole record (at 0: no whole head). Stays in store.journal.
 
-    ``complete`` says that all its bytes are there, so that it was not cut off while it was written.
+    ``complete`` says that all its bytes are there and some are wrong. Else it was cut off while it
+    was written.
     """
 
     def __init__(self, offset: int, *, complete: bool) -> None:
@@ -150,7 +151,7 @@ def read_head(file: BinaryIO, journal: UUID) -> int:
 
 
 def read_record(file: BinaryIO, offset: int) -> Record | None:
-    """The record at an offset; None where the file ends there. NotWhole where it is not whole."""
+    """The record at an offset; None where the file ends there. Raises NotWhole."""
     size = os.fstat(file.fileno()).st_size
     if offset == size:
         return None

@@ -178,8 +178,8 @@ class Maintainer:
             )
         self._told_differences = told
 
-    async def _do_daily_duties(self) -> bool:
-        """Step 4; False where some of it has to wait."""
+    async def _do_daily_duties(self) -> None:
+        """Make partitions ahead and remove what is too old (step 4)."""
         made = await make_partitions_ahead(self._postgres, self.duties, self._now)
         steady = self._clocks()[1]
         done = (
@@ -187,7 +187,6 @@ class Maintainer:
             and made
         )
         self._daily_due = steady + (DAILY_SECONDS if done else RETRY_SECONDS)
-        return done
 
     def _time_to_remove_by(self) -> int:
         """The time that ages go by when something is removed."""
