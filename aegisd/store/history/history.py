@@ -152,7 +152,7 @@ class History:
         async def work(session: Session, _: Progress, buffered: list[Block]) -> Present:
             return await presence.read(session, now, node, self._node, buffered)
 
-        return await self._answer(node, presence.COLUMNS, work)
+        return await self._ask(node, presence.COLUMNS, work)
 
     async def _series(
         self, range_: Range, node: str | None, *, timed: bool
@@ -178,7 +178,7 @@ class History:
             add_rollups(added, rollups, starts, REQUESTS)
             return {int(start): sums for (start,), sums in added.items()}
 
-        return await self._answer(node, _COLUMNS[REQUESTS.name], work)
+        return await self._ask(node, _COLUMNS[REQUESTS.name], work)
 
     async def _top(
         self, kind: RollupKind, range_: Range, node: str | None, limit: int
@@ -208,9 +208,9 @@ class History:
                 await _add_shown(session, kind, stretches, node, top)
             return list(top.items())
 
-        return await self._answer(node, _COLUMNS[kind.name], work)
+        return await self._ask(node, _COLUMNS[kind.name], work)
 
-    async def _answer(
+    async def _ask(
         self,
         node: str | None,
         columns: Columns,
@@ -241,7 +241,7 @@ class History:
             figures = await work(session, Progress(hours, days), buffered)
             return Answer(figures, next(missing, None))
 
-        return await self._postgres.answer(query)
+        return await self._postgres.ask(query)
 
 
 def _sums(counters: Sequence[str], row: Sequence[Any], *, timed: bool = False) -> Sums:
