@@ -97,8 +97,8 @@ class ExactHistory:
     async def _ask(self, node: str | None, work: Callable[[Session], Awaitable[T]]) -> Answer[T]:
         """What ``work`` makes of the rows; complete until the oldest event in the backlog.
 
-        The backlog is looked at before the first query. The writer may commit events meanwhile, so
-        the rows may have some later events, too, and none of before is missing.
+        The backlog is looked at before the first query. Events that are committed in between are
+        counted, though the answer may not tell so.
         """
 
         async def query(session: Session) -> Answer[T]:

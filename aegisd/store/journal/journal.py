@@ -191,7 +191,7 @@ class Journal:
 
     @property
     def committed(self) -> int:
-        """The position before which all is in the database, as far as the journal itself knows."""
+        """The committed position, as far as the journal itself knows."""
         return max(self.start, self._note.position)
 
     def events_from(self, position: int) -> int:
