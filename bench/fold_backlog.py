@@ -1,4 +1,4 @@
-"""How fast a backlog of late events is folded: ``python -m bench.fold_backlog``.
+"""How fast the pieces of late events are folded: ``python -m bench.fold_backlog``.
 
 Logs of some weeks are imported from several nodes at once; then the maintainer folds the pieces,
 pass by pass. Prints the table of bench/README.md; progress goes to standard error.

@@ -1,4 +1,4 @@
-"""Folding a backlog of weeks: in portions, with partitions made, between the other duties."""
+"""Folding the pieces of weeks: in portions, with partitions made, between the other duties."""
 
 import json
 import random
@@ -136,7 +136,7 @@ async def test_a_portion_that_fails_is_halved_until_it_is_folded(dsn: str) -> No
 
 
 @bounded
-async def test_a_backlog_is_folded_pass_by_pass_and_the_other_duties_have_their_turn(
+async def test_pieces_of_weeks_are_folded_pass_by_pass_and_the_other_duties_have_their_turn(
     dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(maintainer_module, "PASS_SECONDS", 60)
