@@ -1,4 +1,9 @@
-"""Rollups: events added up by time and name, and folded into coarser levels."""
+"""Rollups: events added up by time and name, and folded into coarser levels.
+
+``roll_up`` makes pieces of a batch's blocks, and ``piece_rows`` makes rows for COPY of these.
+``fold`` adds the pieces in the database to the levels, in SQL. ``fine_rollups`` and the functions
+beside it roll up buffered events for history.
+"""
 
 from aegisd.store.rollups.folding import (
     FOLD_INTERVAL_SECONDS,

@@ -8,7 +8,7 @@ stay for the next fold. Its cases:
 2. The row of ``rollup_progress`` is gone: it is restored, and nothing else is done.
 3. The oldest piece came after the partitions of ``Portion.days`` were made, and its day has none:
    nothing is done, and there is more to fold.
-4. Hours that ended CLOSE_SECONDS ago are closed, which means completed: their minutes are added up
+4. Hours that ended CLOSE_SECONDS ago are closed, that is completed: their minutes are added up
    as rows of an hour. Then days that ended are closed from their hours. This is done before 5, as a
    late piece may be older than the minutes that are kept, and then is added to its hour alone.
 5. A portion is folded: the oldest pieces, of whole minutes that ended LATE_SECONDS ago and of one
@@ -80,7 +80,7 @@ class Folded:
     """What a fold left."""
 
     more: bool  # there is more to fold
-    full: bool  # the portion had ``max_pieces`` or more
+    full: bool  # the portion ended at ``max_pieces``, before its day did
 
 
 def literal(moment: int) -> str:
@@ -131,9 +131,13 @@ async def fold(session: Session, portion: Portion) -> Folded | None:
     if first is not None and first // DAY_US not in portion.days:  # 3
         return Folded(more=True, full=False)
     ((hours, days),) = progress
-    end_of_hours = floor(now - CLOSE_SECONDS * SECOND_US, HOUR)
-    hours = await _complete(session, level=HOUR, finer=MINUTE, closed=hours, until=end_of_hours)
-    days = await _complete(session, level=DAY, finer=HOUR, closed=days, until=floor(hours, DAY))
+    end_of_hours = floor(now - CLOSE_SECONDS * SECOND_US, HOUR)  # 4
+    hours = await _close_buckets(
+        session, level=HOUR, finer=MINUTE, closed=hours, until=end_of_hours
+    )
+    days = await _close_buckets(
+        session, level=DAY, finer=HOUR, closed=days, until=floor(hours, DAY)
+    )
     folded_until, full = end_of_minutes, False
     if first is not None:  # 5
         end_of_day = min(end_of_minutes, floor(first, DAY) + DAY_US)
@@ -234,8 +238,10 @@ def _merge_where(table: str, low: int, high: int, portion: Portion) -> str:
     return between(partition.day * DAY_US, partition.end * DAY_US, "t.bucket")
 
 
-async def _complete(session: Session, *, level: int, finer: int, closed: int, until: int) -> int:
-    """Close a level from ``closed`` up to ``until``: add up the finer level's rows (case 4).
+async def _close_buckets(
+    session: Session, *, level: int, finer: int, closed: int, until: int
+) -> int:
+    """Close the hours or days from ``closed`` up to ``until``, from the finer level (case 4).
 
     Returns up to where the level is closed then.
     """

@@ -1,6 +1,7 @@
-"""Makes partitions before their days begin.
+"""Makes partitions before their days begin, so that no batch has to wait for one.
 
-So a writer meets its partition, and need not make one in the midst of a batch.
+The maintainer calls this once a day. It calls ``Postgres.make_partitions`` for one partition at a
+time, so that each can fail by itself (see ``failures``).
 """
 
 from functools import partial

@@ -33,7 +33,7 @@ log = structlog.get_logger()
 
 
 class OldRows(Protocol):
-    """Rows of a table that another room owns, and that become too old: the alerts that ended."""
+    """Rows of a table that another package owns, and that become too old: the alerts that ended."""
 
     async def any_before(self, moment: int) -> bool:
         """Whether there is an old row of before ``moment`` (microseconds since 1970)."""
