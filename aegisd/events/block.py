@@ -1,4 +1,4 @@
-"""The Block: events of one kind, as columns. All rooms hand events on in this form.
+"""The Block: events of one kind, as columns. All packages hand events on in this form.
 
 Number columns are numpy arrays with one value an event. Timestamps (microseconds since 1970),
 durations (whole microseconds), statuses and other integers are int64, booleans are bool,
