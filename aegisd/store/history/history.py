@@ -1,9 +1,12 @@
 """Answers about the past, of all nodes: from the rollups of the database, and the events in memory.
 
-An answer is read in one transaction that sees one state of the database. This state tells up to
-which position this daemon's journal is committed. The buffered events behind that position are
-rolled up here and added, so that each event counts once. Events that only the journal has are left
-out, as they may be gigabytes; the answer tells until when it is complete.
+An answer is read in one transaction that sees one state of the database. This state has the
+committed position of this daemon's journal. The buffered events behind that position are rolled up
+here and added, so that each event counts once. Events that only the journal has are left out, as
+they may be gigabytes; the answer tells until when it is complete.
+
+``Answer`` is what goes out: figures, and until when they are complete. In a method, ``work`` makes
+the figures of a ``Session`` and the buffered events; ``_ask`` runs it and makes the ``Answer``.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -220,8 +223,8 @@ class History:
 
         1. Wait for a session. A question holds no events in memory before it has one.
         2. Take the buffered events, and note which events are not buffered.
-        3. The first query settles the state that the session sees, and tells its position in the
-           journal. Events before the position are in the database; those behind it are added.
+        3. The first query settles the state that the session sees, and reads the committed
+           position. Events before it are in the database; those behind it are added.
         """
 
         async def query(session: Session) -> Answer[T]:
@@ -233,8 +236,8 @@ class History:
                 raise DatabaseUnavailable(
                     "the table rollup_progress has lost its row; the next fold puts it back"
                 )
-            ((hours, days, stored),) = found
-            position = stored or 0
+            ((hours, days, committed),) = found
+            position = committed or 0
             blocks = (block for r in records if r.end > position for block in r.after(position))
             buffered = concatenate(b.only(columns[b.kind]) for b in blocks if b.kind in columns)
             missing = (since * SECOND_US for end, since in unbuffered if end > position)

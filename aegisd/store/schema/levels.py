@@ -38,7 +38,7 @@ class RollupKind:
 
     @property
     def pieces_table(self) -> str:
-        """The table of what is not folded yet."""
+        """The table of its pieces, which are not folded yet."""
         return f"{self.name}_pieces"
 
     def table(self, level: int) -> str:
