@@ -13,7 +13,7 @@ from pathlib import Path
 
 from attrs import define, field
 
-from aegisd.config.settings import EnabledMetrics, Privacy
+from aegisd.config.settings import Privacy
 from aegisd.events.block import Block
 from aegisd.ingest.burst import Burst
 from aegisd.intake.intake import Intake
@@ -82,17 +82,17 @@ def run(size: int, frames: list[bytes], directory: Path) -> dict[str, float]:
             backlog.append(blocks)
 
     def whole() -> Iterator[tuple[Burst, Intake]]:
-        intake = Intake(decoder, Privacy(), EnabledMetrics(), live, keep, clock)
+        intake = Intake(decoder, Privacy(), live, keep, clock)
         for start in range(0, BURSTS * size, size):
             held = [frames[i % len(frames)] for i in range(start, start + size)]
             yield Burst(held), intake
 
-    for burst, intake in whole():
+    for burst, _ in whole():
         clock.tick()
         now = round(clock.now * 1e6)
         with stages.stage("decode"):
             decoded = list(decoder.decode(burst.messages, now))
-        blocks = [block for part in decoded for block in intake.enabled_blocks(part)]
+        blocks = [block for part in decoded for block in part.blocks]
         with stages.stage("journal's entry alone"):
             pack_blocks(blocks)
     for burst, intake in whole():

@@ -16,10 +16,11 @@ from attrs import define, evolve, field, frozen
 from aegisd import __version__
 from aegisd.alerts import AlertTable, Manager
 from aegisd.config.directories import Directories
-from aegisd.config.settings import Settings
+from aegisd.config.settings import EnabledMetrics, Settings
 from aegisd.daemon import http_port
 from aegisd.daemon.descriptors import Shares, provide
 from aegisd.daemon.health import Health
+from aegisd.events.protocol import BACKEND, RATE_LIMIT, REQUEST, SYSTEM
 from aegisd.events.units import DAY_US, SECOND_US
 from aegisd.ingest import MAX_CONNECTIONS as STREAM_CONNECTIONS
 from aegisd.ingest import DatagramListener, Sockets, StreamListener
@@ -220,13 +221,24 @@ def _intake(settings: Settings, live: LiveState, storage: Storage) -> Intake:
             settings.metrics.retention_days * DAY_US,
             settings.privacy,
             EndpointNamer(templates=paths.templates, patterns=paths.patterns),
+            enabled_kinds(settings.metrics.enabled_metrics),
         ),
         settings.privacy,
-        settings.metrics.enabled_metrics,
         live,
         storage.append,
         clocks,
     )
+
+
+def enabled_kinds(enabled: EnabledMetrics) -> frozenset[str]:
+    """The kinds of events that are on."""
+    on = {
+        REQUEST: enabled.requests,
+        RATE_LIMIT: enabled.rate_limits,
+        BACKEND: enabled.backends,
+        SYSTEM: enabled.system,
+    }
+    return frozenset(kind for kind, is_on in on.items() if is_on)
 
 
 def _server(daemon: Daemon) -> Server:

@@ -140,9 +140,8 @@ class Acknowledger:
         blocks: list[Block] = []
         packed: list[bytes] = []
         for part in parts:
-            enabled = self._intake.enabled_blocks(part)
-            blocks += enabled
-            packed += map(pack_block, enabled)
+            blocks += part.blocks
+            packed += map(pack_block, part.blocks)
             await trio.lowlevel.checkpoint()
         try:
             record = self._storage.append_with_marks(blocks, packed, verdict.moved)

@@ -11,9 +11,9 @@ from typing import Protocol
 
 from attrs import evolve
 
-from aegisd.config.settings import EnabledMetrics, Privacy
+from aegisd.config.settings import Privacy
 from aegisd.events.block import Block
-from aegisd.events.protocol import BACKEND, KINDS, RATE_LIMIT, REQUEST, SYSTEM, Reason
+from aegisd.events.protocol import KINDS, Reason
 from aegisd.events.units import SECOND_US
 from aegisd.ingest import Burst
 from aegisd.intake.figures import IntakeFigures, RecentReject, SourceFigures
@@ -50,19 +50,12 @@ class Intake:
         self,
         decoder: Decoder,
         privacy: Privacy,
-        enabled: EnabledMetrics,
         live: LiveState,
         append: Callable[[list[Block]], None],
         clocks: Callable[[], tuple[float, float]],
     ) -> None:
         self._decoder = decoder
         self._privacy = privacy
-        self._enabled = {
-            REQUEST: enabled.requests,
-            RATE_LIMIT: enabled.rate_limits,
-            BACKEND: enabled.backends,
-            SYSTEM: enabled.system,
-        }
         self._live = live
         self._append = append
         self._clocks = clocks
@@ -80,7 +73,7 @@ class Intake:
         part = next(parts, None)
         while part is not None:
             self.count(listener, burst, part, rejects)
-            self._append(self.enabled_blocks(part))
+            self._append(part.blocks)
             part = next(parts, None)
             if part is not None:
                 yield
@@ -93,12 +86,8 @@ class Intake:
         self._live.advance(wall, steady)
         return self._decoder.decode(messages, round(wall * SECOND_US))
 
-    def enabled_blocks(self, part: Decoded) -> list[Block]:
-        """The part's blocks of kinds that are on."""
-        return [block for block in part.blocks if self._enabled[block.kind]]
-
     def count(self, listener: Listener, burst: Burst, part: Decoded, rejects: BurstRejects) -> None:
-        """Count a part of a burst, and apply its kinds that are on to the live state.
+        """Count a part of a burst, and apply its blocks to the live state.
 
         ``rejects`` is one dictionary for all parts of the burst, empty at first.
         """
@@ -108,8 +97,8 @@ class Intake:
         for reject in part.rejects:
             count, message = len(reject.messages), int(reject.messages[0])
             self._reject(listener, reject.reason, reject.field, count, burst, message, rejects)
-        self._disabled += sum(b.size for b in part.blocks if not self._enabled[b.kind])
-        for block in self.enabled_blocks(part):
+        self._disabled += part.disabled
+        for block in part.blocks:
             self._events[block.kind] += block.size
             self._live.apply(block)
 

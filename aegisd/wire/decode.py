@@ -17,14 +17,14 @@ events, so that the caller can do other things between two parts. Every event is
 rejected; what can't be read as a message counts as one rejected event.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from attrs import Factory, define, evolve, frozen
 
 from aegisd.config.settings import Privacy
 from aegisd.events.block import Block
 from aegisd.events.flows import Flows
-from aegisd.events.protocol import SOURCE
+from aegisd.events.protocol import KINDS, SOURCE
 from aegisd.wire.careful.envelopes import OpenedMessages, Reject
 from aegisd.wire.careful.reader import CarefulReader
 from aegisd.wire.checks import TimeLimits
@@ -47,13 +47,14 @@ class Decoded:
 
     ``counts[i]`` events of the part, good or rejected, came in message ``messages[i]``; tests and
     fuzzing check by them that none is lost or counted twice. A message's events come in their order
-    there. ``altered`` texts were cut or mended. ``unreadable`` are the numbers of messages that
-    could not be read.
+    there. ``altered`` texts were cut or mended. ``disabled`` good events are of kinds that are off.
+    ``unreadable`` are the numbers of messages that could not be read.
     """
 
     blocks: list[Block]
     rejects: list[Reject]  # one for each reason and field
     altered: int
+    disabled: int
     flows: Flows
     messages: list[int]
     counts: list[int]
@@ -64,14 +65,22 @@ class Decoder:
     """Decodes bursts into blocks that may be kept.
 
     ``max_age`` is the age in microseconds beyond which an event is out of range. ``privacy`` says
-    what is removed from requests, ``namer`` gives them their endpoints. Of the events nothing is
+    what is removed from requests, ``namer`` gives them their endpoints. Events of kinds that are
+    not in ``kinds`` are checked and counted, and go no further. Of the events nothing is
     remembered, except paths by the namer.
     """
 
-    def __init__(self, max_age: int, privacy: Privacy, namer: EndpointNamer) -> None:
+    def __init__(
+        self,
+        max_age: int,
+        privacy: Privacy,
+        namer: EndpointNamer,
+        kinds: Collection[str] = frozenset(KINDS),
+    ) -> None:
         self._max_age = max_age
         self._privacy = privacy
         self._namer = namer
+        self._kinds = kinds
         self._quick = QuickReader()
         self._careful = CarefulReader()
 
@@ -88,7 +97,7 @@ class Decoder:
             within_bytes = MAX_PART_BYTES * len(requests.events) // requests.nbytes + 1
             size = min(within_bytes, MAX_PART_EVENTS)
             for block, numbers, counts in requests.parts(size, limits):
-                part.add(*self._kept(block))
+                self._add(block, part)
                 part.count(numbers, counts)
                 if part.size >= size:
                     yield part.decoded()
@@ -100,7 +109,7 @@ class Decoder:
                 continue
             for block in self._careful.read(opened, limits):
                 for few in block.with_few_values(MAX_PART_EVENTS):
-                    part.add(*self._kept(few))
+                    self._add(few, part)
                     if part.size >= MAX_PART_EVENTS:
                         yield part.decoded()
                         part = _PartBuilder()
@@ -111,30 +120,30 @@ class Decoder:
         if part.numbers or part.flows:
             yield part.decoded()
 
-    def _kept(self, block: Block) -> tuple[Block, int]:
-        """The block as it may be kept, and how many of its texts were altered for that."""
+    def _add(self, block: Block, part: "_PartBuilder") -> None:
+        """Add a block as it may be kept, if its kind is on."""
         cleaned, altered = clean_block(block)
-        return self._namer.name(protect(cleaned, self._privacy)), altered
+        part.size += block.size
+        part.altered += altered
+        if block.kind in self._kinds:
+            part.blocks.append(self._namer.name(protect(cleaned, self._privacy)))
+        else:
+            part.disabled += block.size
 
 
 @define
 class _PartBuilder:
-    """Collects what becomes one ``Decoded``; ``size`` counts the events of its blocks."""
+    """Collects what becomes one ``Decoded``; ``size`` counts its good events."""
 
     size: int = 0
     blocks: list[Block] = Factory(list)
     rejects: list[Reject] = Factory(list)
     altered: int = 0
+    disabled: int = 0
     flows: list[Flows] = Factory(list)
     numbers: list[int] = Factory(list)
     counts: list[int] = Factory(list)
     unreadable: list[int] = Factory(list)
-
-    def add(self, block: Block, altered: int) -> None:
-        """Add a block that may be kept, ``altered`` texts of which are not as they were sent."""
-        self.blocks.append(block)
-        self.altered += altered
-        self.size += block.size
 
     def count(self, numbers: list[int], counts: list[int]) -> None:
         """Note how many events came in which messages."""
@@ -159,6 +168,7 @@ class _PartBuilder:
             self.blocks,
             self.rejects,
             self.altered,
+            self.disabled,
             flows,
             self.numbers,
             self.counts,

@@ -62,6 +62,34 @@ def test_export_keeps_printable_text(command, config, journal: Path) -> None:
     assert json.loads(lines[1])["path"] == '/"\\'
 
 
+def test_export_writes_each_kind_with_the_wire_s_names_and_units(
+    command, config, journal: Path
+) -> None:
+    sent = [
+        {
+            "kind": "request",
+            "method": "GET",
+            "path": "/a",
+            "status_code": 200,
+            "duration_ms": 2.5,
+            "timestamp": 1_790_000_000.25,
+            "endpoint": "/a",
+        },
+        {
+            "kind": "backend",
+            "backend_name": "b",
+            "status": "healthy",
+            "response_time_ms": 1.5,
+            "timestamp": 1_790_000_000.0,
+        },
+    ]
+    with opened(journal) as kept:
+        for decoded in keep_all_decoder(2**62).decode([msgpack.packb(sent)], NOW):
+            add(kept, pack_blocks(decoded.blocks), events=len(sent))
+    lines = command("journal", "export", "--config", config).out.splitlines()
+    assert [json.loads(line) for line in lines] == sent
+
+
 def test_exported_events_can_be_sent(command, config, journal, listener, stdin) -> None:
     keep(journal, *HOSTILE)
     stdin(command("journal", "export", "--config", config).out.encode())

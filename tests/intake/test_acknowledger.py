@@ -12,7 +12,7 @@ import trio.testing
 from sample_events import GOOD, MAX_AGE, pack
 from store.journals import PLENTY
 
-from aegisd.config.settings import EnabledMetrics, Metrics, Privacy
+from aegisd.config.settings import Metrics, Privacy
 from aegisd.events.block import Block
 from aegisd.events.protocol import Reason
 from aegisd.ingest.burst import Sender
@@ -57,7 +57,6 @@ class Harness:
         self.intake = Intake(
             Decoder(MAX_AGE, Privacy(), EndpointNamer(templates=True)),
             Privacy(),
-            EnabledMetrics(),
             LiveState(100, *clocks()),
             self.storage.append,
             clocks,

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 import pytest
 from sample_events import GOOD, MAX_AGE, NOW, pack, rows
 
-from aegisd.config.settings import EnabledMetrics, Privacy
+from aegisd.config.settings import Privacy
 from aegisd.events.block import Block
+from aegisd.events.protocol import KINDS
 from aegisd.ingest.burst import Burst
 from aegisd.ingest.datagram import DatagramListener
 from aegisd.intake.figures import SourceFigures
@@ -23,14 +24,15 @@ SECRET = GOOD["request"] | {"path": "/users/7?token=1", "client_ip": "192.0.2.77
 class Harness:
     """An intake with a real listener's socket before it, and a list for a store behind it."""
 
-    def __init__(self, bound: socket.socket, enabled: EnabledMetrics, privacy: Privacy) -> None:
+    def __init__(
+        self, bound: socket.socket, privacy: Privacy, kinds: frozenset[str] = frozenset(KINDS)
+    ) -> None:
         self.wall, self.steady = float(NOW), 10.0
         self.appended: list[list[Block]] = []  # a list for each burst
         self.live = LiveState(100, self.wall, self.steady)
         self.intake = Intake(
-            Decoder(MAX_AGE, privacy, EndpointNamer(templates=True)),
+            Decoder(MAX_AGE, privacy, EndpointNamer(templates=True), kinds),
             privacy,
-            enabled,
             self.live,
             self.append,
             lambda: (self.wall, self.steady),
@@ -61,7 +63,7 @@ def bound() -> Iterator[socket.socket]:
 
 @pytest.fixture
 def harness(bound: socket.socket) -> Harness:
-    return Harness(bound, EnabledMetrics(), Privacy())
+    return Harness(bound, Privacy())
 
 
 def test_event_is_counted_by_kind_shown_live_and_stored(harness: Harness) -> None:
@@ -82,19 +84,11 @@ def test_events_of_one_burst_are_appended_together(harness: Harness) -> None:
     assert [sum(block.size for block in blocks) for blocks in harness.appended] == [5, 1]
 
 
-@pytest.mark.parametrize(
-    ("setting", "kind"),
-    [
-        ("requests", "request"),
-        ("rate_limits", "rate_limit"),
-        ("backends", "backend"),
-        ("system", "system"),
-    ],
-)
+@pytest.mark.parametrize("kind", sorted(KINDS))
 def test_disabled_kind_is_counted_and_reaches_neither_live_state_nor_store(
-    bound: socket.socket, setting: str, kind: str
+    bound: socket.socket, kind: str
 ) -> None:
-    harness = Harness(bound, EnabledMetrics(**{setting: False}), Privacy())
+    harness = Harness(bound, Privacy(), frozenset(KINDS) - {kind})
     harness.process(ALL, ALL)
     figures = harness.intake.figures()
     assert figures.disabled == 2
@@ -133,7 +127,7 @@ def test_cut_and_mended_texts_are_counted_as_altered(harness: Harness) -> None:
 
 
 def test_query_and_full_address_reach_neither_live_state_nor_store(bound: socket.socket) -> None:
-    harness = Harness(bound, EnabledMetrics(), Privacy(client_ip="truncate"))
+    harness = Harness(bound, Privacy(client_ip="truncate"))
     harness.process(SECRET)
     (row,) = rows(harness.stored)
     assert (row["path"], row["endpoint"], row["client_ip"]) == (
@@ -145,7 +139,7 @@ def test_query_and_full_address_reach_neither_live_state_nor_store(bound: socket
 
 
 def test_endpoint_has_no_query_where_queries_are_kept(bound: socket.socket) -> None:
-    harness = Harness(bound, EnabledMetrics(), Privacy(strip_query=False))
+    harness = Harness(bound, Privacy(strip_query=False))
     harness.process(SECRET)
     (row,) = rows(harness.stored)
     assert (row["path"], row["endpoint"]) == ("/users/7?token=1", "/users/{id}")
@@ -181,7 +175,7 @@ def test_recent_reject_previews_the_message_it_came_in(harness: Harness) -> None
 
 
 def test_recent_reject_has_no_preview_where_addresses_are_dropped(bound: socket.socket) -> None:
-    harness = Harness(bound, EnabledMetrics(), Privacy(client_ip="drop"))
+    harness = Harness(bound, Privacy(client_ip="drop"))
     harness.process(SECRET | {"status_code": -1})
     (recent,) = harness.intake.figures().recent_rejects
     assert (recent.field, recent.preview) == ("status_code", "")
@@ -191,14 +185,14 @@ def test_preview_ends_before_a_query_that_is_stripped(bound: socket.socket) -> N
     for sign in (b"?", b"#", b";"):
         message = pack({"path": f"/users/7{sign.decode()}token=1", "method": "GET"})
         for strip, shown in ((True, message[: message.index(sign)]), (False, message)):
-            harness = Harness(bound, EnabledMetrics(), Privacy(strip_query=strip))
+            harness = Harness(bound, Privacy(strip_query=strip))
             harness.process(message)
             (recent,) = harness.intake.figures().recent_rejects
             assert bytes.fromhex(recent.preview) == shown
 
 
 def test_recent_rejects_keep_the_latest_fifty(bound: socket.socket) -> None:
-    harness = Harness(bound, EnabledMetrics(), Privacy(strip_query=False))  # some look like queries
+    harness = Harness(bound, Privacy(strip_query=False))  # some look like queries
     for number in range(MAX_RECENT_REJECTS + 20):
         harness.process(b"\xc1" + bytes([number]))
     recent = harness.intake.figures().recent_rejects

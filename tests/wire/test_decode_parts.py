@@ -5,6 +5,8 @@ from typing import Any
 import pytest
 from sample_events import (
     GOOD,
+    MAX_AGE,
+    MICROSECONDS,
     NOW,
     DecodedBurst,
     decoded_by,
@@ -15,14 +17,15 @@ from sample_events import (
     rows,
 )
 
-from aegisd.events.block import Text, concatenate
+from aegisd.config.settings import Privacy
+from aegisd.events.block import Block, Text, concatenate
 from aegisd.events.protocol import MAX_DURATION_MS, MAX_ROWS
 from aegisd.live.state import LiveState
 from aegisd.store.rollups.rollup import fine_rollups
 from aegisd.store.write.writer import MAX_BATCH_EVENTS
 from aegisd.wire.careful.envelopes import MAX_EVENTS as MAX_CAREFUL_EVENTS
 from aegisd.wire.careful.tables import MAX_READ_ROWS
-from aegisd.wire.decode import MAX_PART_BYTES, MAX_PART_EVENTS
+from aegisd.wire.decode import MAX_PART_BYTES, MAX_PART_EVENTS, Decoder
 from aegisd.wire.naming.endpoints import EndpointNamer
 
 REQUEST = GOOD["request"]
@@ -156,3 +159,22 @@ def test_sums_of_the_longest_durations_of_a_message_do_not_overflow() -> None:
 
 def test_batch_of_the_longest_durations_fits_64_bits() -> None:
     assert (MAX_BATCH_EVENTS + MAX_ROWS) * MAX_DURATION_MS * 1000 < 2**63
+
+
+class Forbidden(EndpointNamer):
+    """Names nothing: it must not be asked."""
+
+    def name(self, block: Block) -> Block:
+        pytest.fail(f"{block.size} events of kind {block.kind} were named")
+
+
+@pytest.mark.parametrize("message", [REQUEST, {"n": 2, "columns": REQUEST}])
+def test_events_of_a_kind_that_is_off_are_checked_and_not_named(message: Any) -> None:
+    decoder = Decoder(MAX_AGE, Privacy(), Forbidden(templates=True), frozenset())
+    bad = REQUEST | {"status_code": -1}
+    parts = list(decoder.decode([pack(message), pack(bad)], NOW * MICROSECONDS))
+    assert [block for part in parts for block in part.blocks] == []
+    assert sum(part.disabled for part in parts) == message.get("n", 1)
+    assert [(r.reason.value, r.field) for part in parts for r in part.rejects] == [
+        ("out_of_range", "status_code")
+    ]

@@ -260,6 +260,7 @@ class Writer:
             self._max_events = min(2 * self._max_events, MAX_BATCH_EVENTS)
         self._mark_connected()
         self._count_committed(sent)
+        self._sent = None
         self._report_refused(refused)
         self._commit(batch)
 

@@ -12,13 +12,13 @@ from uuid import UUID
 import msgpack
 import numpy as np
 import pytest
-from sample_events import rows
+from sample_events import GOOD, keep_all_decoder, pack, rows
 from store.journals import SECOND, files, opened, set_aside
 from structlog.testing import capture_logs
 
 from aegisd.events.block import ABSENT, Block, Text
 from aegisd.events.protocol import BACKEND, KINDS, RATE_LIMIT, REQUEST, SYSTEM
-from aegisd.store.journal import segments
+from aegisd.store.journal import opening, repair, segments
 from aegisd.store.journal.cursor import Cursor
 from aegisd.store.journal.marks import ANY_UID, Marks, pack_moved
 from aegisd.store.journal.note import Note
@@ -41,7 +41,7 @@ BLOCKS = {
         3,
         {
             "timestamp": integers(NOW, NOW + 1, NOW + 2),
-            "status_code": np.array([200, 200, 200], np.int16),
+            "status_code": integers(200, 200, 200),
             "duration_us": integers(2500, ABSENT, 0),
         },
         {
@@ -92,7 +92,7 @@ BLOCKS = {
 PAYLOADS = {
     REQUEST: """
         9194a7726571756573740383a974696d657374616d7092a33c6938c41800e025dafe5b060001e025dafe5b06
-        0002e025dafe5b0600ab7374617475735f636f646592a33c6932c402c800ab6475726174696f6e5f6d7392a3
+        0002e025dafe5b0600ab7374617475735f636f646592a33c6938c408c800000000000000ab6475726174696f6e5f6d7392a3
         3c6938c418c4090000000000000000000000000080000000000000000087a66d6574686f649391a3474554a0
         c400a4706174689392a22f61a32fc3bca33c7531c403000100a5726f7574659392c0a72f7b6e616d657da33c
         7531c403000100a8656e64706f696e749392a22f61a72f7b6e616d657da33c7531c403000100a76261636b65
@@ -167,6 +167,27 @@ def test_index_of_a_text_is_stored_in_as_few_bytes_as_its_values_need(
     assert texts["source"][1:] == [type_, index.astype(type_).tobytes()]
 
 
+def test_stored_column_of_another_width_is_read() -> None:
+    """The first releases may have written statuses as int16."""
+    narrow = np.array([200, 404], np.int16)
+    (block,) = unpack_blocks(pack_blocks([Block(REQUEST, 2, {"status_code": narrow}, {})]))
+    assert block.numbers["status_code"].tolist() == [200, 404]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_decoded_event_is_packed_under_the_stored_names_and_types(kind: str) -> None:
+    (block,) = (
+        block
+        for part in keep_all_decoder(2**62).decode([pack(GOOD[kind] | {"kind": kind})], NOW)
+        for block in part.blocks
+    )
+    ((_, _, numbers, texts),) = msgpack.unpackb(pack_blocks([block]))
+    ((_, _, golden_numbers, golden_texts),) = msgpack.unpackb(bytes.fromhex(PAYLOADS[kind]))
+    types = {name: type_ for name, (type_, _) in numbers.items()}
+    assert types == {name: type_ for name, (type_, _) in golden_numbers.items()}
+    assert texts.keys() == golden_texts.keys()
+
+
 # marks
 
 MOVED = {(1000, "gateway"): 7, (0, "ü"): 2**40}
@@ -174,6 +195,7 @@ MARKS = bytes.fromhex("9293cd03e8a767617465776179079300a2c3bccf0000010000000000"
 MARKS_WITHOUT_UID = bytes.fromhex(
     "82a7676174657761799207ce6ab13b80a2c3bc92cf0000010000000000ce6ab13b80"
 )
+MARKS_OF_ANY_UID = bytes.fromhex("9293ffa7676174657761790793ffa2c3bccf0000010000000000")
 
 
 def test_marks_are_stored_as_the_same_bytes() -> None:
@@ -193,6 +215,13 @@ def test_stored_marks_without_uid_are_loaded_for_any_uid() -> None:
     marks.load(MARKS_WITHOUT_UID)
     assert [marks.get((uid, "gateway")) for uid in (ANY_UID, 0, 1000)] == [7, 7, 7]
     assert marks.get((1000, "ü")) == 2**40
+    assert marks.pack() == MARKS_OF_ANY_UID
+
+
+def test_stored_marks_of_any_uid_are_loaded_for_any_uid() -> None:
+    marks = Marks()
+    marks.load(MARKS_OF_ANY_UID)
+    assert [marks.get((uid, "gateway")) for uid in (0, 1000)] == [7, 7]
 
 
 # segments
@@ -260,6 +289,18 @@ def test_identity_is_written_as_the_same_text(tmp_path: Path) -> None:
         uuid = journal.uuid
     text = f'{{"uuid": "{uuid}", "inode": {tmp_path.stat().st_ino}}}'
     assert (tmp_path / "identity.json").read_text() == text
+
+
+def test_files_beside_the_segments_keep_their_names(tmp_path: Path) -> None:
+    with opened(tmp_path):
+        names = {file.name for file in tmp_path.iterdir() if file.suffix != ".segment"}
+    assert names == {"lock", "identity.json", "stored"}
+    assert (segments.CORRUPT, repair.DAMAGED) == (".corrupt", ".damaged")
+    assert segments.MAX_RECORD_BYTES == 2**28, "a longer record is damage"
+
+
+def test_each_start_leaves_out_as_many_positions_as_ever() -> None:
+    assert opening.first_position(0, 5) == 5 + 2**32
 
 
 # a whole directory

@@ -1,5 +1,6 @@
 """The writer while Postgres is away, ends its connections, or takes no rows."""
 
+from errno import EMFILE
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from store.databases import (
 from store.proxy import proxied
 from structlog.testing import capture_logs
 
+from aegisd.store.backlog import Batch
 from aegisd.store.write import writer as writer_module
 
 COUNT = "SELECT count(*) FROM request_metrics"
@@ -49,6 +51,29 @@ async def test_events_wait_for_a_database_that_comes_later(tmp_path: Path, dsn: 
                 assert storage.writer.ready.is_set()
     assert await ask(dsn, COUNT) == [(3,)]
     assert [line["event"] for line in logs] == [AWAY, THERE]
+
+
+@bounded
+async def test_journal_that_cannot_be_read_after_a_batch_counts_the_batch_once(
+    tmp_path: Path, dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with database(dsn) as postgres, storage_in(tmp_path, postgres) as storage:
+        next_batch, failures = storage.backlog.next_batch, []
+
+        def fail_once(max_events: int) -> Batch | None:
+            if storage.writer.figures.batches == 1 and not failures:
+                failures.append(max_events)
+                raise OSError(EMFILE, "too many open files")
+            return next_batch(max_events)
+
+        monkeypatch.setattr(storage.backlog, "next_batch", fail_once)
+        async with running(storage.writer):
+            storage.append([requests(3)])
+            await eventually(lambda: bool(failures))
+            storage.append([requests(2)])
+            await eventually(lambda: storage.writer.figures.batches >= 2)
+            assert (storage.writer.figures.batches, storage.writer.figures.rows) == (2, 5)
+    assert await ask(dsn, COUNT) == [(5,)]
 
 
 @bounded
