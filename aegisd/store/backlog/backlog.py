@@ -15,8 +15,8 @@ The buffered records are in two queues, ``_front`` and ``_later``. The next batc
 front. A gap is a stretch of records that are not buffered.
 
 - ``append`` buffers a record at the end of ``_later``. Where memory is full it does not: the record
-  then extends the last gap, or begins one. A record that the journal could not take is always
-  buffered.
+  then extends the last gap, or begins one. A record that the journal could not take is in no gap:
+  it is buffered, or dropped where memory is full.
 - ``next_batch`` grows the front until it has enough events, record by record:
 
   1. No event lies between the front and the first record of ``_later``: this record moves over.
@@ -281,7 +281,7 @@ class Backlog:
 
         All events that were accepted before that time lie before the gap. It is when the gap's
         first event was accepted. Where the gap's beginning has been read into the front already, it
-        is when the front's last event was.
+        is when the front's last event was accepted.
 
         Changes the front as ``load_oldest`` does.
         """

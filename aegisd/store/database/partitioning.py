@@ -1,8 +1,8 @@
 """Makes and drops partitions, and remembers which could not be made.
 
-Who calls whom: ``writing`` has those made that a batch needs and that are not known to be there,
-before the batch's transaction. ``store.upkeep`` has them made some days ahead, by
-``Postgres.make_partitions``, and old ones dropped. The SQL is in ``schema.partitions``.
+Who calls whom: ``writing`` calls ``make_unknown`` for the partitions of a batch, before the batch's
+transaction. ``store.upkeep`` makes partitions some days ahead, by ``Postgres.make_partitions``, and
+drops old ones, by ``Postgres.drop_partition``. Both come here; the SQL is in ``schema.partitions``.
 
 Each partition has a transaction of its own: on Citus one takes up to a second. TimescaleDB makes
 its own chunks, so nothing is made there.

@@ -5,8 +5,8 @@ committed position of this daemon's journal. The buffered events behind that pos
 here and added, so that each event counts once. Events that only the journal has are left out, as
 they may be gigabytes; the answer tells until when it is complete.
 
-``Answer`` is what goes out: figures, and until when they are complete. In a method, ``work`` makes
-the figures of a ``Session`` and the buffered events; ``_ask`` runs it and makes the ``Answer``.
+An ``Answer`` has figures, and until when they are complete. In each method ``work`` makes the
+figures from a ``Session`` and the buffered events; ``_ask`` runs it and makes the ``Answer``.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence

@@ -135,7 +135,7 @@ def find_end(directory: Path, journal: UUID, marks: Marks) -> Found:
 
 
 def first_position(now_us: int, end: int | None) -> int:
-    """Where a journal that ended at ``end`` goes on; ``now_us`` counts since 1970.
+    """Where a journal that ended at ``end`` goes on; ``now_us``: since 1970.
 
     No position may be given twice, but the end that is found may be too early: after a power cut
     the database may have events that the disk has lost, and a disk may be put back to an earlier

@@ -71,7 +71,7 @@ class Portion:
     now: int  # by the database's clock
     kept_from: Mapping[int, int]  # by level: from where on it is kept
     days: frozenset[int]  # since 1970, that have their partitions
-    max_pieces: int  # of each kind; a minute's pieces are folded together, so may exceed it
+    max_pieces: int  # of each kind; the last minute is completed beyond it
     layout: str
 
 

@@ -29,7 +29,7 @@ class PortionSize:
     max_pieces: int = FIRST_PIECES
 
     def adapt(self, seconds: float, *, full: bool) -> None:
-        """Adapt to a portion that took ``seconds``; ``full``: it had as many pieces as allowed."""
+        """Adapt to a portion that took ``seconds``; ``full``: it ended at the limit."""
         if seconds > TARGET_SECONDS:
             self.max_pieces = max(1, int(self.max_pieces * TARGET_SECONDS / seconds))
         elif full and seconds < TARGET_SECONDS / 2:

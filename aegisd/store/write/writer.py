@@ -5,25 +5,27 @@ States:
 =========  ======================================================================================
 away       The database, or a file of the journal, can't be used (``figures.connected`` is False).
            The writer reads the committed position and flushes. After a failure it pauses, at
-           first 0.5 s, then twice as long up to 30 s. A committed batch ends this state.
+           first 0.5 s, then twice as long up to 30 s. A committed batch ends this state, and so
+           does a flush that has nothing to write.
 flushing   It writes batch after batch, up to where the backlog ended when the flush began.
 waiting    Until the backlog has ``batch_size`` events, or ``flush_interval_ms`` after the last
            flush began.
 stopping   After ``stop``: it no longer waits, pauses 0.5 s, and returns when nothing is left.
 =========  ======================================================================================
 
-The size of a batch. The setting ``batch_size`` only starts a flush. A batch has as many events as
-the backlog has, within these limits:
+The size of a batch. The setting ``batch_size`` is none: so many events start a flush. A batch has
+all events of the backlog, within two limits:
 
 - At most ``_max_events``. This is MAX_BATCH_EVENTS at first. A time-out makes it a quarter of what
   the batch had, but no less than MIN_BATCH_EVENTS. A batch that took no longer than QUICK_SECONDS
   doubles it, up to MAX_BATCH_EVENTS.
 - At most MAX_BATCH_BYTES as rows. A larger batch is written in halves.
 
-Exactly once. A batch is the events between two positions of the journal. Its transaction writes the
-rows, and moves the journal's position in the table ``journals`` from the batch's start to its end,
-if it is at the start: the committed position. The journal keeps all events from there on. So after
-a failure the writer reads it and goes on from there. What a failed write can mean:
+Exactly once. The table ``journals`` has the committed position. A batch is the events between two
+positions of the journal. Its transaction writes the rows, and moves the committed position from the
+batch's start to its end, if it is at the start. The journal keeps all events from the committed
+position on. So after a failure the writer reads it and goes on from there. What a failed write can
+mean:
 
 1. The transaction never came to COMMIT. The server rolls it back, the position is the batch's
    start, and the batch is written again.
