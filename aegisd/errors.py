@@ -1,4 +1,4 @@
-"""The errors that aegisd itself raises. Each text names what failed, where, and the remedy.
+"""The errors that aegisd raises for others to catch. A text names what failed and the remedy.
 
     AegisdError                 exit code 1
         ConfigError             exit code 2
@@ -7,9 +7,14 @@
             SchemaError
         DataRefused             is always caught
 
-``cli.main`` prints what nobody else catches, and exits. Rooms have errors of their own below these:
-``Busy`` and ``PartitionUnmade`` in store.database, ``ActionFailed`` in alerts, ``MessageTooLarge``
-in cli.sending.
+``cli.main`` prints what nobody else catches, and exits. Some packages derive errors of their own
+from these: ``Busy`` and ``PartitionUnmade`` in store.database, ``ActionFailed`` in alerts,
+``MessageTooLarge`` in cli.sending.
+
+Errors that derive from Exception alone are caught where they are known, and never printed by
+``cli.main``: ``JournalUnavailable`` goes from the store to the intake, ``JournalFull`` from the
+journal to the backlog. ``NotWhole`` stays in store.journal, ``HttpError`` in web. Those of wire and
+of cli stay there, too.
 """
 
 
@@ -43,7 +48,8 @@ class DatabaseUnavailable(AegisdError):
 class DatabaseSlow(DatabaseUnavailable):
     """Postgres did not answer in time; a smaller batch may succeed.
 
-    Raised by ``store.database``. The writer halves its batches, then treats it as its base class.
+    Raised by ``store.database``. The writer treats it as its base class, and makes its next batches
+    a quarter as large.
     """
 
 
@@ -57,8 +63,8 @@ class SchemaError(DatabaseUnavailable):
 class DataRefused(AegisdError):
     """Postgres answers, but refuses these values.
 
-    Raised by ``store.database``. The writer leaves the rows out, and the alerts the alert. The
-    upkeep and the API treat it as DatabaseUnavailable.
+    Raised by ``store.database``. The writer leaves out the rows, and alerts leave out the alert.
+    The upkeep and the API treat it as DatabaseUnavailable.
     """
 
 

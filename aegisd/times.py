@@ -1,4 +1,4 @@
-"""Times as text: RFC 3339 in UTC, with milliseconds and ``Z``. Inside they are microseconds."""
+"""Microseconds since 1970 as text, and back: RFC 3339 in UTC, with milliseconds and ``Z``."""
 
 from datetime import UTC, datetime, timedelta
 

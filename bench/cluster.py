@@ -13,7 +13,7 @@ import trio
 
 from aegisd.events.units import DAY_US
 from aegisd.store.embedded.cluster import embedded_postgres
-from aegisd.store.rollups.folding import PIECES
+from aegisd.store.rollups.folding import PIECE_TABLES
 from aegisd.store.schema import Layout, Partition, prepare_schema
 from bench.receiver import Failed
 
@@ -65,7 +65,7 @@ class Database:
         """Empty the tables, and run a checkpoint."""
 
         async def work(connection: Any) -> None:
-            await connection.execute(f"TRUNCATE {TABLE}, {', '.join(PIECES)}")
+            await connection.execute(f"TRUNCATE {TABLE}, {', '.join(PIECE_TABLES)}")
             await connection.execute("CHECKPOINT")
 
         self.run(work)

@@ -1,4 +1,4 @@
-"""How fast a backlog of late events is folded: ``python -m bench.fold_backlog``.
+"""How fast the pieces of late events are folded: ``python -m bench.fold_backlog``.
 
 Logs of some weeks are imported from several nodes at once; then the maintainer folds the pieces,
 pass by pass. Prints the table of bench/README.md; progress goes to standard error.
@@ -18,7 +18,7 @@ from attrs import frozen
 from aegisd.alerts.alert_table import AlertTable
 from aegisd.config.settings import Days, Metrics
 from aegisd.events.units import SECOND_US
-from aegisd.store.rollups.folding import PIECES
+from aegisd.store.rollups.folding import PIECE_TABLES
 from aegisd.store.schema.levels import DAY
 from aegisd.store.upkeep.maintainer import Maintainer
 from bench import machine
@@ -64,7 +64,7 @@ async def fill(database: Database, events: int, now: int) -> None:
 
 async def pieces(database: Database) -> int:
     """The number of pieces that are not folded yet, of all kinds."""
-    counts = [await database.ask(f"SELECT count(*) FROM {table}") for table in PIECES]
+    counts = [await database.ask(f"SELECT count(*) FROM {table}") for table in PIECE_TABLES]
     return sum(int(count) for ((count,),) in counts)
 
 

@@ -85,7 +85,7 @@ class AlertTable:
 
 async def _answer(postgres: Postgres, sql: str, *args: Any) -> list[tuple[Any, ...]]:
     """The rows of a query that a client of the API waits for."""
-    return await postgres.answer(lambda session: session.fetch(sql, *args))
+    return await postgres.ask(lambda session: session.fetch(sql, *args))
 
 
 def _alert(row: tuple[Any, ...]) -> Alert:

@@ -112,7 +112,7 @@ class Metrics:
 
     enabled: bool = True
     flush_interval_ms: Positive = Positive(5000)
-    batch_size: Positive = Positive(10_000)
+    batch_size: Positive = Positive(10_000)  # so many events start a flush; it bounds no batch
     retention_days: Days = Days(30)
     alert_retention_days: Days = Days(365)
     enabled_metrics: EnabledMetrics = EnabledMetrics()

@@ -13,6 +13,9 @@ VERSION = 1
 MAX_AHEAD_SECONDS = 300
 """A timestamp may lie so far in the future, because clocks differ."""
 
+PRESENCE_SECONDS = 300
+"""For so long a backend, or a system's connections, are shown after their last report."""
+
 MILLISECONDS_ABOVE = 1e11
 """A timestamp above this is in milliseconds: in seconds it would be the year 5138."""
 

@@ -1,7 +1,7 @@
 """The latest reports: each backend's state, and each source's number of connections.
 
-A backend or source without a report for five minutes is forgotten. Their numbers are bounded: the
-one whose report arrived longest ago makes room. Seconds are those of a ``Timeline``.
+A backend or source without a report for PRESENCE_SECONDS is forgotten. Their numbers are bounded:
+the one whose report arrived longest ago makes room. Seconds are those of a ``Timeline``.
 """
 
 from typing import Generic, TypeVar
@@ -11,10 +11,10 @@ from attrs import frozen
 from numpy.typing import NDArray
 
 from aegisd.events.block import ABSENT, Block, Integers
+from aegisd.events.protocol import PRESENCE_SECONDS
 from aegisd.events.units import SECOND_US
 from aegisd.stats.grouping import latest_of_each
 
-SILENCE_SECONDS = 300
 MAX_BACKENDS = 1000
 MAX_CONNECTION_SOURCES = 10_000
 
@@ -37,7 +37,7 @@ T = TypeVar("T")
 
 def _earliest(now: int) -> int:
     """The earliest time, in microseconds, whose reports count in the second ``now``."""
-    return (now - SILENCE_SECONDS + 1) * SECOND_US
+    return (now - PRESENCE_SECONDS + 1) * SECOND_US
 
 
 class LatestReports(Generic[T]):

@@ -6,7 +6,8 @@
                   |
                   '------> Writer ---> Postgres  in batches, which the backlog then forgets
 
-Other rooms append and read figures here, and reach for a part only to run its task.
+The intake appends, waits for ``sync`` and looks at ``marks``. The daemon runs ``sync`` and
+``writer``. History looks at ``backlog``. All others only read ``figures``.
 """
 
 import time
@@ -27,7 +28,7 @@ from aegisd.store.write import Writer
 
 @frozen
 class StorageFigures:
-    """What storage tells of itself at one moment. Times are in seconds since 1970."""
+    """Storage's figures. Times are in seconds since 1970."""
 
     waiting: int  # events in the backlog
     journal_bytes: int
@@ -40,7 +41,7 @@ class StorageFigures:
     rows: int  # committed
     failures: int  # of flushes
     refused: int  # events whose rows Postgres would not take
-    sampled_out: int  # requests that sampling leaves out
+    sampled_out: int  # requests whose rows sampling left out
     last_flush: float | None
     last_error: str | None  # of the database; may name addresses, roles and paths
     last_error_kind: str | None  # what of that error anybody may see
@@ -53,7 +54,7 @@ class StorageFigures:
 
 @frozen
 class Storage:
-    """The parts. With ``enabled`` off, no event is kept; marks still move."""
+    """The parts. With ``enabled`` off, no event is kept, and marks still move."""
 
     journal: Journal
     backlog: Backlog
@@ -89,7 +90,7 @@ class Storage:
         return number
 
     def figures(self) -> StorageFigures:
-        """A snapshot of what storage tells of itself; reads no file."""
+        """A snapshot; reads no file."""
         backlog, written = self.backlog, self.writer.figures
         return StorageFigures(
             waiting=backlog.events,
@@ -106,7 +107,7 @@ class Storage:
             sampled_out=written.sampled_out,
             last_flush=written.last_flush,
             last_error=written.last_error,
-            last_error_kind=written.last_kind,
+            last_error_kind=written.last_error_kind,
         )
 
     def load_oldest(self) -> int | None:

@@ -122,7 +122,7 @@ async def _fill(database: Database, kind: RollupKind, span: Span, nodes: int, na
         await database.ask(
             add_up(
                 kind=kind,
-                source=table,
+                source_table=table,
                 where=where,
                 level=span.level,
                 node="''",
@@ -136,7 +136,9 @@ async def _pieces(database: Database, kind: RollupKind, span: Span, nodes: int, 
     names = max(1, round(names * PIECE_SHARE))
     scale = max(1, RATE * FLUSH_SECONDS // names)
     await _paint(database, scale)
-    await database.ask(_synthetic(kind, kind.pieces, span, FLUSH_SECONDS, nodes, names, scale, ""))
+    await database.ask(
+        _synthetic(kind, kind.pieces_table, span, FLUSH_SECONDS, nodes, names, scale, "")
+    )
 
 
 def _synthetic(

@@ -11,7 +11,7 @@ from aegisd.config.settings import Metrics
 from aegisd.events.block import Block
 from aegisd.events.units import SECOND_US
 from aegisd.store.database.postgres import Move, Session
-from aegisd.store.rollups.folding import PIECES
+from aegisd.store.rollups.folding import PIECE_TABLES
 from aegisd.store.rollups.pieces import piece_rows
 from aegisd.store.rollups.rollup import roll_up
 from aegisd.store.schema.levels import DAY, HOUR, MINUTE, floor
@@ -122,7 +122,7 @@ class Loader:
             self.clock.now = until
         await self.maintainer.maintain()
         # pieces of hours waited here, in a daemon only those of a minute: free their room
-        for table in PIECES:
+        for table in PIECE_TABLES:
             await self.database.ask(f"VACUUM FULL {table}")
         each = round(rate * FLUSH_SECONDS * SECOND_US / len(nodes)) or 1
         for moment in range(live, end, FLUSH_SECONDS * SECOND_US):

@@ -163,7 +163,7 @@ async def found(
         + (f" AND bucket < {moment(end)}" if end is not None else "")
         for table, low, end in parts
     )
-    rows += f" UNION ALL SELECT bucket, {names}{columns} FROM {kind.pieces} WHERE true{who}"
+    rows += f" UNION ALL SELECT bucket, {names}{columns} FROM {kind.pieces_table} WHERE true{who}"
     added = [f"sum({name})::bigint" for name in kind.counters]
     if kind.timed:
         added += ["sum(duration_sum_us)::bigint", "min(duration_min_us)::bigint"]

@@ -49,7 +49,8 @@ def test_figures_tell_what_the_writer_and_sync_last_said(tmp_path: Path) -> None
     written = storage.writer.figures
     written.connected, written.batches, written.rows, written.failures = True, 1, 2, 3
     written.refused, written.sampled_out, written.last_flush = 4, 5, 6.0
-    written.last_error, written.last_kind, storage.sync.error = "host db is away", "away", "EIO"
+    written.last_error, written.last_error_kind = "host db is away", "away"
+    storage.sync.error = "EIO"
     told = storage.figures()
     assert (told.connected, told.batches, told.rows, told.failures) == (True, 1, 2, 3)
     assert (told.refused, told.sampled_out, told.last_flush) == (4, 5, 6.0)

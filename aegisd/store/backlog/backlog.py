@@ -1,37 +1,44 @@
 """The backlog: the events that are accepted and not committed, in the order of their positions.
 
-All of them are in the journal, and as many as there is room for in memory too, so that a database
-that keeps up has nothing read back. While the journal can't be written, new events are in memory
-alone; those that find no room there are dropped and counted.
+All of them are in the journal. As many as there is room for are buffered in memory too: while the
+database keeps up, nothing is read back from the journal. While the journal can't be written, new
+events are in memory alone; those that find no room there are dropped and counted.
 
 ::
 
       first                                                            end
         v                                                               v
         |== front ==|......gap......|== later ==|.gap.|== later ==|.gap.|
-          in memory   journal alone   in memory         in memory
+          buffered    journal alone    buffered          buffered
 
-- ``append`` puts a record at the end: into later, or where memory is full into the last gap. A
-  record that the journal could not take always goes into later.
-- ``next_batch`` grows the front until it has enough events: by the first record of later where no
-  event lies before it, else by the gap's next record, which is read from the journal. The front
-  stays until it is committed.
-- ``commit`` moves ``first`` forward, and drops the records of the front that end before it. One
-  that reaches over it stays whole; the next batch begins within it.
-- ``resume_from`` moves ``first`` to where the database is, and makes the front a part of later
-  again. The next batch begins there.
+The buffered records are in two queues, ``_front`` and ``_later``. The next batch is taken from the
+front. A gap is a stretch of records that are not buffered.
+
+- ``append`` buffers a record at the end of ``_later``. Where memory is full it does not: the record
+  then extends the last gap, or begins one. A record that the journal could not take is in no gap:
+  it is buffered, or dropped where memory is full.
+- ``next_batch`` grows the front until it has enough events, record by record:
+
+  1. No event lies between the front and the first record of ``_later``: this record moves over.
+  2. A gap lies there: its next record is read from the journal.
+
+  The front stays buffered until it is committed.
+- ``commit`` moves ``first`` forward, and drops the records of the front that end before it. A
+  record with events on both sides of ``first`` stays whole; the next batch begins within it.
+- ``resume_from`` moves ``first`` to the committed position that the database has, and moves the
+  front back into ``_later``. The next batch begins there.
 
 Invariants:
 
-1. The records in memory do not overlap, and are in order. Each event from ``first`` to the front's
+1. The buffered records do not overlap, and are in order. Each event from ``first`` to the front's
    end is in the front, or counted as lost.
-2. An event in a gap is in the journal, or can't be read any more. It is counted as lost, once, when
-   the front grows past it: ``_counted_to`` is how far that was.
-3. ``_buffered_bytes`` is the size of front and later. ``append`` keeps it within
+2. An event in a gap is in the journal, or can't be read any more. One that can't be read is counted
+   as lost, once, when the front grows past it: ``_counted_to`` is how far that was.
+3. ``_buffered_bytes`` is the size of the front and ``_later``. ``append`` keeps it within
    MAX_BUFFERED_BYTES; the front may go beyond it by the events of one batch.
-4. ``_gaps`` has where each gap that ``append`` made began, and when its first event came.
+4. ``_gaps`` has where each gap that ``append`` made began, and when its first event was accepted.
 
-Positions that a start of the journal left out have no event and are no gap.
+The journal leaves out positions when it starts. No event has them, so they are no gap.
 """
 
 from collections import deque
@@ -80,7 +87,7 @@ class Backlog:
         self._front: deque[BufferedRecord] = deque()
         self._later: deque[BufferedRecord] = deque()
         self._buffered_bytes = 0
-        self._gaps: dict[int, int] = {}  # their start, and when its event came
+        self._gaps: dict[int, int] = {}  # a gap's first position -> when its event was accepted
         self._last_gap_end = -1
         self._counted_to = journal.start
         self.figures = BacklogFigures()
@@ -92,7 +99,7 @@ class Backlog:
 
     @property
     def committed(self) -> int:
-        """The position before which all is in the database, as far as the journal itself knows."""
+        """The committed position, as far as the journal itself knows."""
         return self._journal.committed
 
     @property
@@ -102,7 +109,7 @@ class Backlog:
 
     @property
     def events(self) -> int:
-        """How many events wait."""
+        """How many events it has."""
         return self._journal.events_from(self._first)
 
     # in
@@ -158,7 +165,7 @@ class Backlog:
         self.figures.error = why
 
     def _buffer(self, record: BufferedRecord) -> None:
-        """Put a new record into later, or where memory is full into a gap."""
+        """Buffer a new record; where memory is full it becomes part of a gap."""
         in_journal = self.figures.error is None
         if in_journal and self._buffered_bytes + record.nbytes > MAX_BUFFERED_BYTES:
             if record.position != self._last_gap_end:
@@ -171,7 +178,7 @@ class Backlog:
     # out
 
     def resume_from(self, position: int) -> None:
-        """Go on from where the database is: all before ``position`` is in it."""
+        """Go on from the committed position that the database has."""
         self._first = max(position, self._journal.start)
         while self._front:
             self._later.appendleft(self._front.pop())
@@ -181,17 +188,18 @@ class Backlog:
         self._journal.trim(self._first)
 
     def next_batch(self, max_events: int) -> Batch | None:
-        """The first events that wait, at most so many; None where none waits. They go on waiting.
+        """The first events of the backlog, at most ``max_events``; None where there are none.
 
-        Raises OSError where the journal can't be read now, but may be later.
+        They stay in the backlog; their records are moved or read into the front. Raises OSError
+        where the journal can't be read now, but may be later.
         """
         events = sum(record.end - max(record.position, self._first) for record in self._front)
         while events < max_events and (record := self._take_record()) is not None:
             self._front.append(record)
-            events += record.events
+            events += record.positions
         if not self._front:
             self._count_lost(self._first, self._journal.end)
-            self._first = self._journal.end  # all that seemed to wait is lost
+            self._first = self._journal.end  # all that was left is lost
             return None
         blocks = [placed for record in self._front for placed in record.placed()]
         begin, end = self._front[0].position, self._front[-1].end
@@ -207,12 +215,14 @@ class Backlog:
         self._journal.trim(position)
 
     def _take_record(self) -> BufferedRecord | None:
-        """Take the record behind the front out of later, or read it; None where there is none.
+        """Take the next record for the front, out of ``_later`` or the journal; None at the end.
 
-        Later has it where no event lies between the two. Else the cursor reads the next record:
+        1. No event lies between the front and the first record of ``_later``: take this record.
+        2. A gap lies there. The cursor reads the journal's next record:
 
-        1. It lies before later's first one: it is of the gap, and is taken.
-        2. It does not, or there is none: what lies in the gap is lost, and later's first is taken.
+           a. It lies in the gap: take it.
+           b. It lies behind the gap, or there is none: what is left of the gap is lost. Take the
+              first record of ``_later``, if there is one.
         """
         end = self._front[-1].end if self._front else self._first
         if self._later and self._is_empty(end, self._later[0].position):
@@ -220,7 +230,7 @@ class Backlog:
         self._cursor.seek(end)
         record = self._cursor.next()
         if self._later and (record is None or record.position >= self._later[0].position):
-            # the cursor has read too far: what it has read comes again, unless later has it
+            # the cursor has read too far: set it back
             self._read_from(self._later[0].position)
             self._count_lost(end, self._later[0].position)
             return self._later.popleft()
@@ -260,20 +270,22 @@ class Backlog:
         """Close the file that is being read."""
         self._cursor.close()
 
-    # what waits
+    # what the backlog has
 
     def buffered(self) -> list[BufferedRecord]:
-        """The records in memory, in order. Some of their events may be committed."""
+        """The buffered records, in order. Some of their events may be committed."""
         return [*self._front, *self._later]
 
     def unbuffered(self) -> list[tuple[int, int]]:
         """The gaps: where each ends, and a time in seconds since 1970.
 
-        All events that came before that time stand before the gap. It is when the gap's first
-        event came; where its beginning has been read into the front, when the last event of that
-        came.
+        All events that were accepted before that time lie before the gap. It is when the gap's
+        first event was accepted. Where the gap's beginning has been read into the front already, it
+        is when the front's last event was accepted.
+
+        Changes the front as ``load_oldest`` does.
         """
-        since = self.load_oldest() or 0  # then the record is in memory; 0 where none waits
+        since = self.load_oldest() or 0  # 0 where the backlog is empty
         at = self._front[0].position if self._front else self._first
         found = []
         for record in self.buffered():
@@ -285,9 +297,10 @@ class Backlog:
         return found
 
     def load_oldest(self) -> int | None:
-        """When the first event that waits came, in seconds since 1970; None where none waits.
+        """When the oldest event was accepted, in seconds since 1970; None where there is none.
 
-        Takes its record into the front, which may read it from the journal.
+        Moves or reads its record into the front, as ``next_batch`` does, and counts events before
+        it as lost that can't be read.
         """
         with suppress(OSError):  # the writer meets it too, and logs it
             if self.events and self.next_batch(1) is not None:

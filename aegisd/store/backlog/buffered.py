@@ -1,8 +1,13 @@
 """Records in memory, and the batches that are made of them. Pure."""
 
+from collections.abc import Iterable
+
 from attrs import frozen
 
 from aegisd.events.block import Block
+
+Placed = tuple[int, Block]
+"""A block, and the position of its first event."""
 
 
 @frozen(eq=False)
@@ -11,7 +16,7 @@ class BufferedRecord:
 
     position: int
     blocks: list[Block]
-    since: int  # when they came, in seconds since 1970
+    since: int  # when its events were accepted, in seconds since 1970
     end: int
     nbytes: int  # in memory, about
 
@@ -21,12 +26,12 @@ class BufferedRecord:
         return cls(position, blocks, since, end, sum(block.nbytes for block in blocks))
 
     @property
-    def events(self) -> int:
-        """How many positions it has; more than its blocks have events where they can't be read."""
+    def positions(self) -> int:
+        """How many positions it has. Its blocks have fewer events where they can't be read."""
         return self.end - self.position
 
-    def placed(self) -> list[tuple[int, Block]]:
-        """Its blocks, each with the position of its first event."""
+    def placed(self) -> list[Placed]:
+        """Its blocks with their positions."""
         position, found = self.position, []
         for block in self.blocks:
             found.append((position, block))
@@ -34,10 +39,10 @@ class BufferedRecord:
         return found
 
     def after(self, position: int) -> list[Block]:
-        """Its events from ``position`` on."""
+        """Its blocks, from the event at ``position`` on."""
         if position <= self.position:
             return self.blocks
-        return [block for _, block in Batch(0, 0, self.placed()).part(position, self.end).blocks]
+        return [block for _, block in _between(self.placed(), position, self.end)]
 
 
 @frozen(eq=False)
@@ -46,21 +51,16 @@ class Batch:
 
     start: int
     end: int
-    blocks: list[tuple[int, Block]]  # each with the position of its first event
+    blocks: list[Placed]
 
     @property
     def events(self) -> int:
-        """How many."""
+        """How many events it has."""
         return sum(block.size for _, block in self.blocks)
 
     def part(self, start: int, end: int) -> "Batch":
         """The events from ``start`` to ``end``."""
-        parts = []
-        for position, block in self.blocks:
-            low, high = max(start - position, 0), min(end - position, block.size)
-            if low < high:
-                parts.append((position + low, block.part(low, high)))
-        return Batch(start, end, parts)
+        return Batch(start, end, _between(self.blocks, start, end))
 
     def halves(self) -> tuple["Batch", "Batch"]:
         """Two batches of half the events each."""
@@ -71,3 +71,13 @@ class Batch:
                 break
             passed += block.size
         return self.part(self.start, middle), self.part(middle, self.end)
+
+
+def _between(blocks: Iterable[Placed], start: int, end: int) -> list[Placed]:
+    """The blocks, cut down to the events from ``start`` up to ``end``."""
+    parts = []
+    for position, block in blocks:
+        low, high = max(start - position, 0), min(end - position, block.size)
+        if low < high:
+            parts.append((position + low, block.part(low, high)))
+    return parts

@@ -1,4 +1,4 @@
-"""The connection to Postgres, and the only room that knows asyncio.
+"""The connection to Postgres, and the only package that knows asyncio.
 
 Rows of blocks go in as ``TableRows``, queries as work on a ``Session``.
 """

@@ -1,8 +1,11 @@
 """Makes and drops partitions, and remembers which could not be made.
 
-The writer makes the partitions that its rows need, before their transaction; upkeep makes them some
-days ahead. Each partition has a transaction of its own: on Citus one takes up to a second.
-TimescaleDB makes its own chunks, so nothing is made there.
+Who calls whom: ``writing`` calls ``make_unknown`` for the partitions of a batch, before the batch's
+transaction. ``store.upkeep`` makes partitions some days ahead, by ``Postgres.make_partitions``, and
+drops old ones, by ``Postgres.drop_partition``. Both come here; the SQL is in ``schema.partitions``.
+
+Each partition has a transaction of its own: on Citus one takes up to a second. TimescaleDB makes
+its own chunks, so nothing is made there.
 
 When a partition can't be made, there are three cases:
 
@@ -61,8 +64,8 @@ class Partitions:
 
     State:
 
-    ``_there``   partitions that are attached, as was seen since the writer's connection was opened;
-                 while there is none, anything may change
+    ``_there``   partitions that were seen attached while the writer's present connection is open;
+                 emptied when that ends, as an operator may change partitions before the next one
     ``_unmade``  partitions that could not be made, with the reason
     """
 

@@ -1,4 +1,4 @@
-"""``Postgres``: everything that the other rooms ask of the database.
+"""``Postgres``: everything that the other packages ask of the database.
 
 The writer has a connection of its own. All other work runs in places, so that no kind of work waits
 for another:
@@ -83,7 +83,7 @@ class Postgres:
     # writing
 
     async def position(self, journal: UUID, node: str, first: int) -> int:
-        """The position up to which a journal is stored; ``first`` for a journal not known yet.
+        """The committed position of a journal; ``first`` for a journal not known yet.
 
         Waits for a transaction that may still move it. ``prepare`` came before.
         """
@@ -159,8 +159,8 @@ class Postgres:
 
     # questions of clients
 
-    async def answer(self, work: Callable[[Session], Awaitable[T]], *, slow: bool = False) -> T:
-        """As ``read``, for a client: it takes no place from the daemon's own work.
+    async def ask(self, work: Callable[[Session], Awaitable[T]], *, slow: bool = False) -> T:
+        """As ``read``, for a client's question: it takes no place from the daemon's own work.
 
         ``slow`` is for raw rows: such a question takes no place from other questions either. Raises
         Busy where too many ask.

@@ -76,7 +76,7 @@ def milliseconds(seconds: float) -> int:
 
 @frozen
 class Session:
-    """An open transaction, for the work given to ``Postgres.read``, ``answer`` and ``fold``."""
+    """An open transaction, for the work given to ``Postgres.read``, ``ask`` and ``fold``."""
 
     _connection: Any
 

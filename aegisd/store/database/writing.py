@@ -1,13 +1,13 @@
 """The writer's transaction: rows and the journal's position, both or neither.
 
-The table ``journals`` says up to which position each daemon's journal is in the database. A
-transaction that writes a batch moves it from the batch's start to its end. So whatever becomes of
-the transaction, the database itself says whether the batch is stored.
+The table ``journals`` has the committed position of each daemon's journal: all events before it are
+in the database. A transaction that writes a batch moves it from the batch's start to its end. So
+whatever becomes of the transaction, the database itself says whether the batch is committed.
 
 Rows that Postgres refuses are left out, in three steps:
 
-1. COPY all tables' rows. This is the only step where nothing is refused.
-2. After a refusal look for the partitions again, as an operator may have dropped or detached one.
+1. COPY all tables' rows. Where Postgres refuses none, this is the only step.
+2. Look for the partitions again, as an operator may have dropped or detached one.
 3. Write again, and *sift* each table that Postgres refuses (see ``copying``).
 """
 
@@ -39,7 +39,7 @@ class Move:
 
 
 async def read_position(pool: Pool, journal: UUID, node: str, first: int) -> int:
-    """The stored position of a journal, which is set to ``first`` where there is none yet."""
+    """The committed position of a journal, which is set to ``first`` where there is none yet."""
 
     async def read(connection: Any) -> int:
         await connection.execute(

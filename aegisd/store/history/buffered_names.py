@@ -1,4 +1,4 @@
-"""The names of buffered events, ranked together with the names stored. Pure.
+"""The names of buffered events, ranked together with those in the database. Pure.
 
 There may be any number of names. Of each there are only the counters that names rank by; all other
 figures are added up only for the few names that rank first.
@@ -57,7 +57,7 @@ class BufferedNames:
         return cls(columns, sums.tolist(), place)
 
     def rank_with(self, stored: StoredNames, limit: int) -> list[Key]:
-        """The ``limit`` names that rank first, of these and those stored."""
+        """The ``limit`` names that rank first, of these and those in the database."""
         return [name for *_, name in nsmallest(limit, self._ranks(stored))]
 
     def _ranks(self, stored: StoredNames) -> Iterator[tuple[Any, ...]]:

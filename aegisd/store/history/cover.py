@@ -7,13 +7,16 @@ from aegisd.store.schema import DAY, HOUR, ceil, floor
 
 @frozen
 class Progress:
-    """Up to where hours and days are closed, and so have their rollups."""
+    """Up to where hours and days are closed: rollups of an hour or a day are complete before."""
 
     hours_closed: int
     days_closed: int
 
     def end_of(self, level: int) -> int | None:
-        """Up to where a level has rollups of all folded events; None where it has no such end."""
+        """Up to where a level has all folded events; None for a level that is never behind.
+
+        Pieces are folded into finer levels at once, into hours and days when these are closed.
+        """
         return {HOUR: self.hours_closed, DAY: self.days_closed}.get(level)
 
 
@@ -27,10 +30,11 @@ class Stretch:
 
 
 def cover(start: int, end: int, levels: tuple[int, ...], progress: Progress) -> list[Stretch]:
-    """The stretches that together are the range, of as few rollups as possible, in order of time.
+    """Cut the range into stretches, in order of time, so that few rollups cover it.
 
-    ``levels`` ascend. The coarsest level covers all its whole buckets that are closed, finer levels
-    what is left at both ends. The range is widened to whole buckets of the finest level.
+    ``levels`` ascend. The coarsest level covers all its buckets that lie in the range and are
+    closed. The finer levels cover what is left at both ends. The range is first widened to whole
+    buckets of the finest level.
     """
     *finer, coarsest = levels
     if not finer:

@@ -75,7 +75,7 @@ class ExactHistory:
             )
 
         asked = (range_.start, range_.end, node)
-        return await self._committed(node, work)
+        return await self._ask(node, work)
 
     async def latency(self, range_: Range, node: str | None) -> Answer[dict[int, Latency]]:
         """Latencies by bucket."""
@@ -92,18 +92,20 @@ class ExactHistory:
             )
             return {bucket: Latency(*latency) for bucket, *latency in rows}
 
-        return await self._committed(node, work)
+        return await self._ask(node, work)
 
-    async def _committed(
-        self, node: str | None, work: Callable[[Session], Awaitable[T]]
-    ) -> Answer[T]:
-        """What ``work`` makes of the rows: complete until the oldest event that waited then."""
+    async def _ask(self, node: str | None, work: Callable[[Session], Awaitable[T]]) -> Answer[T]:
+        """What ``work`` makes of the rows; complete until the oldest event in the backlog.
+
+        The backlog is looked at before the first query. Events that are committed in between are
+        counted, though the answer may not tell so.
+        """
 
         async def query(session: Session) -> Answer[T]:
             oldest = self._backlog.load_oldest() if node in (None, self._node) else None
             return Answer(await work(session), None if oldest is None else oldest * SECOND_US)
 
-        return await self._postgres.answer(query, slow=True)
+        return await self._postgres.ask(query, slow=True)
 
 
 def _whole(weights: float | None) -> int:

@@ -1,9 +1,12 @@
 """Answers about the past, of all nodes: from the rollups of the database, and the events in memory.
 
-An answer is read in one transaction that sees one state of the database. This state tells up to
-which position this daemon's journal is committed. The buffered events behind that position are
-rolled up here and added, so that each event counts once. Events that only the journal has are left
-out, as they may be gigabytes; the answer tells until when it is complete.
+An answer is read in one transaction that sees one state of the database. This state has the
+committed position of this daemon's journal. The buffered events behind that position are rolled up
+here and added, so that each event counts once. Events that only the journal has are left out, as
+they may be gigabytes; the answer tells until when it is complete.
+
+An ``Answer`` has figures, and until when they are complete. In each method ``work`` makes the
+figures from a ``Session`` and the buffered events; ``_ask`` runs it and makes the ``Answer``.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -152,7 +155,7 @@ class History:
         async def work(session: Session, _: Progress, buffered: list[Block]) -> Present:
             return await presence.read(session, now, node, self._node, buffered)
 
-        return await self._answer(node, presence.COLUMNS, work)
+        return await self._ask(node, presence.COLUMNS, work)
 
     async def _series(
         self, range_: Range, node: str | None, *, timed: bool
@@ -178,7 +181,7 @@ class History:
             add_rollups(added, rollups, starts, REQUESTS)
             return {int(start): sums for (start,), sums in added.items()}
 
-        return await self._answer(node, _COLUMNS[REQUESTS.name], work)
+        return await self._ask(node, _COLUMNS[REQUESTS.name], work)
 
     async def _top(
         self, kind: RollupKind, range_: Range, node: str | None, limit: int
@@ -208,9 +211,9 @@ class History:
                 await _add_shown(session, kind, stretches, node, top)
             return list(top.items())
 
-        return await self._answer(node, _COLUMNS[kind.name], work)
+        return await self._ask(node, _COLUMNS[kind.name], work)
 
-    async def _answer(
+    async def _ask(
         self,
         node: str | None,
         columns: Columns,
@@ -220,8 +223,8 @@ class History:
 
         1. Wait for a session. A question holds no events in memory before it has one.
         2. Take the buffered events, and note which events are not buffered.
-        3. The first query settles the state that the session sees, and tells its position in the
-           journal. Events before the position are in the database; those behind it are added.
+        3. The first query settles the state that the session sees, and reads the committed
+           position. Events before it are in the database; those behind it are added.
         """
 
         async def query(session: Session) -> Answer[T]:
@@ -233,15 +236,15 @@ class History:
                 raise DatabaseUnavailable(
                     "the table rollup_progress has lost its row; the next fold puts it back"
                 )
-            ((hours, days, stored),) = found
-            position = stored or 0
+            ((hours, days, committed),) = found
+            position = committed or 0
             blocks = (block for r in records if r.end > position for block in r.after(position))
             buffered = concatenate(b.only(columns[b.kind]) for b in blocks if b.kind in columns)
             missing = (since * SECOND_US for end, since in unbuffered if end > position)
             figures = await work(session, Progress(hours, days), buffered)
             return Answer(figures, next(missing, None))
 
-        return await self._postgres.answer(query)
+        return await self._postgres.ask(query)
 
 
 def _sums(counters: Sequence[str], row: Sequence[Any], *, timed: bool = False) -> Sums:

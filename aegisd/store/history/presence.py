@@ -1,14 +1,12 @@
-"""Connections and backends of the last five minutes, from the stored reports."""
+"""Connections and backends of the last PRESENCE_SECONDS, from the stored reports."""
 
 from collections.abc import Sequence
 
 from aegisd.events.block import Block
-from aegisd.events.protocol import BACKEND, HEALTHY, SYSTEM
+from aegisd.events.protocol import BACKEND, HEALTHY, PRESENCE_SECONDS, SYSTEM
 from aegisd.events.units import SECOND_US
 from aegisd.store.database import Session
 from aegisd.store.history.results import Present
-
-PRESENCE_SECONDS = 300
 
 COLUMNS = {
     SYSTEM: ("timestamp", "source", "active_connections"),

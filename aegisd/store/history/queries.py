@@ -44,7 +44,7 @@ class Query:
         whole = Stretch(0, stretches[0].start, stretches[-1].end)
         sources = [
             *((kind.table(each.level), each, named or " AND NOT summed") for each in stretches),
-            (kind.pieces, whole, named),
+            (kind.pieces_table, whole, named),
         ]
         parts = [
             f"SELECT {chosen} FROM {table} WHERE {self._between(stretch)}{who}{where}"

@@ -1,4 +1,9 @@
-"""Ranges of time to ask history for, and the buckets they are cut into. Pure."""
+"""Ranges of time to ask history for, and the buckets they are cut into. Pure.
+
+There are two kinds of buckets. A range is cut into the buckets of a chart: each is a point, and
+``Range.bucket`` is their length. The rollups that are read have buckets as long as their level. A
+chart's bucket is a whole multiple of a level's, so that rollups can be added up to it.
+"""
 
 from attrs import frozen
 
@@ -14,10 +19,10 @@ NAMED_RANGES = {
     "7d": (604_800, 7200),
     "30d": (2_592_000, 21_600),
 }
-"""Length and bucket of each named range, in seconds."""
+"""Length and chart's bucket of each named range, in seconds."""
 
 BUCKETS = (10, 60, 300, 900, 7200, 21_600, DAY)
-"""The buckets of a free range, in seconds; wider ones are whole days."""
+"""The chart's buckets of a free range, in seconds; wider ones are whole days."""
 
 MAX_BUCKETS = 150
 """Of a free range."""
@@ -28,7 +33,7 @@ KeptFrom = dict[int, int]
 
 @frozen
 class Range:
-    """From ``start`` up to ``end``, in microseconds since 1970; ``bucket`` in seconds.
+    """From ``start`` up to ``end``, in microseconds since 1970; ``bucket``, a chart's, in seconds.
 
     Buckets start at whole multiples of their length since 1970, UTC.
     """

@@ -49,7 +49,7 @@ class Totals:
 
 @frozen
 class Present:
-    """Connections and backends of the last five minutes, of all nodes asked for."""
+    """Connections and backends of the last PRESENCE_SECONDS, of all nodes asked for."""
 
     connections: int
     backends: int

@@ -20,9 +20,9 @@ from attrs import define
 from aegisd.store.journal.journal import Journal
 from aegisd.store.journal.segments import (
     HEAD_BYTES,
+    NotWhole,
     Record,
     Segment,
-    Torn,
     read_head,
     read_record,
 )
@@ -88,7 +88,7 @@ class Cursor:
             if opened.offset == HEAD_BYTES:
                 read_head(opened.file, self._journal.uuid)
             record = read_record(opened.file, opened.offset)
-        except (Torn, OSError) as error:
+        except (NotWhole, OSError) as error:
             if isinstance(error, OSError) and error.errno != EIO:
                 raise
             self._leave_out(opened.segment, error)

@@ -13,17 +13,20 @@ How it is opened is in ``opening``, how the newest segment reaches the disk in `
 
 Invariants:
 
-1. Positions grow and are never given twice. Some positions have no event: those a start leaves out
-   (see ``opening.first_position``), one where a segment without events would have given its name
-   to the next, and those that ``skip`` gives to events that only memory has.
+1. Positions grow and are never given twice. The files have no event at some positions: those that a
+   start leaves out (see ``opening.first_position``); one behind each segment that has no event,
+   since a segment's name is its first position and the next segment needs another name; and those
+   that ``skip`` gives to events that only memory has.
 2. A segment is named after its first position, and its head has the end of the segment before
    (``_previous_ends``). So it is known how many events a segment had whose file is lost.
 3. A segment begins with all marks. So it is begun when the segment before is on the disk, and the
    older segments are deleted when its beginning is on the disk.
 4. A segment is deleted when all its events are committed. A damaged one is read up to the damage,
    and set aside under another name instead.
-5. The files take at most ``max_bytes``. Once that bound refuses a record, ``append`` refuses all
+5. The files take at most ``max_bytes``. Once that limit refuses a record, ``append`` refuses all
    until a segment is deleted: else small records would still find room, and large ones never.
+
+Times are in seconds since 1970, except where a name ends in ``_us``.
 
 Threads: all methods are for trio's thread, but ``sync``, which may run in another one.
 """
@@ -57,25 +60,28 @@ log = structlog.get_logger()
 
 
 class JournalUnavailable(Exception):
-    """The journal can't be written or synced now."""
+    """The journal can't be written or synced now.
+
+    ``Backlog`` and ``Sync`` raise it, and the intake catches it.
+    """
 
 
 class JournalFull(Exception):
-    """The journal is at its bound."""
+    """A record would take the files beyond ``max_bytes``; see invariant 5."""
 
 
 class Journal:
     """An open journal."""
 
-    def __init__(self, directory: Path, max_bytes: int, now: int) -> None:
-        """Open or make the journal in ``directory``; ``now`` is in microseconds since 1970.
+    def __init__(self, directory: Path, max_bytes: int, now_us: int) -> None:
+        """Open or make the journal in ``directory``; ``now_us`` is in microseconds since 1970.
 
         Raises AegisdError.
         """
         self._directory = directory
         self._max_bytes = max_bytes
         self.marks = Marks()
-        self._now = now // SECOND_US  # when the last record was appended, for segments' marks
+        self._appended_at = now_us // SECOND_US  # the last record, for segments' marks
         self._full = False
         self._damaged: set[Segment] = set()
         self._marks_on_disk: Segment | None = None  # the newest segment whose beginning is synced
@@ -87,7 +93,7 @@ class Journal:
             found = opening.find_end(directory, self.uuid, self.marks)
             self._segments, self._previous_ends = found.segments, found.previous_ends
             self.bytes = sum(segment.path.stat().st_size for segment in found.segments)
-            self.end = opening.first_position(now, found.end)  # behind the newest event
+            self.end = opening.first_position(now_us, found.end)  # behind the newest event
             self._written_end = self.end  # behind the last record
             segment = segment_named(directory, self.end)
             previous_end = self.end if found.end is None else found.end
@@ -107,7 +113,7 @@ class Journal:
         ``moved`` are the marks that it moves, ``now`` is in seconds since 1970. Raises JournalFull
         and OSError; then nothing was written.
         """
-        self._now = now
+        self._appended_at = now
         marks = pack_moved(moved)
         size = record_bytes(marks, payload)
         if self._full or self.bytes + size > self._max_bytes:
@@ -124,15 +130,15 @@ class Journal:
         return position
 
     def skip(self, events: int) -> int:
-        """Give positions to events that are not in the journal; return the first."""
+        """Give positions to events that only memory has; return the first."""
         position, self.end = self.end, self.end + events
         return position
 
     def _begin_next(self) -> None:
         """Begin the segment behind the last one. Raises OSError.
 
-        Where the last one holds no event, the next would have the same name: it leaves a position
-        out, which no event has.
+        Where the last one holds no event, the next would have the same name: so a position is left
+        out between them.
         """
         previous_end = self.end
         segment = segment_named(self._directory, max(self.end, self._segments[-1].first + 1))
@@ -143,7 +149,7 @@ class Journal:
 
     def _head(self, segment: Segment, previous_end: int) -> bytes:
         """What a segment begins with: its head, and all marks."""
-        marks = pack_record(segment.first, 0, self._now, self.marks.pack(), b"")
+        marks = pack_record(segment.first, 0, self._appended_at, self.marks.pack(), b"")
         return b"".join([pack_head(self.uuid, segment.first, previous_end), *marks])
 
     def _add(self, segment: Segment, previous_end: int, head: bytes) -> None:
@@ -156,8 +162,8 @@ class Journal:
     def sync(self) -> None:
         """Bring all that was appended before to the disk.
 
-        May run in another thread while this one appends. Raises OSError; what was not written then
-        is written anew by the next call.
+        May run in another thread while this one appends. Raises OSError; then the next call writes
+        the file anew (see ``segment_writer``).
         """
         self._last.sync()
 
@@ -185,11 +191,11 @@ class Journal:
 
     @property
     def committed(self) -> int:
-        """The position before which all is in the database, as far as the journal itself knows."""
+        """The committed position, as far as the journal itself knows."""
         return max(self.start, self._note.position)
 
     def events_from(self, position: int) -> int:
-        """How many events have this position or a later one: also those that only memory has."""
+        """How many events have this position or a later one; events that only memory has count."""
         ends = [*self._previous_ends[1:], self.end]
         spans = zip(self._segments, ends, strict=True)
         return sum(max(0, end - max(segment.first, position)) for segment, end in spans)
@@ -209,7 +215,7 @@ class Journal:
         return self._last.rewrites
 
     def mark_damaged(self, segment: Segment) -> bool:
-        """Have a segment set aside when it is due for deletion; return whether that is news.
+        """Have a segment set aside when it is due for deletion; return whether it was not before.
 
         A damaged last segment gets no more records: the next one is begun. Raises OSError.
         """

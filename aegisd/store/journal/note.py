@@ -1,7 +1,8 @@
-"""The file ``stored``: the journal's own note of the position before which all is committed.
+"""The file ``stored``: the journal's own note of the committed position.
 
-The database has that position too, and is asked first. Where its row is gone (an operator may take
-the table ``journals`` for anything), the journal goes on from the note and writes nothing twice.
+The database has the committed position too, and is asked first. Where its row is gone (an operator
+may take the table ``journals`` for anything), the journal goes on from the note, and no event is
+written twice.
 """
 
 import os
@@ -28,14 +29,14 @@ class Note:
         self._file = os.open(directory / NAME, os.O_RDWR | os.O_CREAT, 0o600)
         data = os.pread(self._file, _NOTE.size + _CRC.size, 0)
         self.position = 0
-        """All before it is committed."""
+        """The committed position."""
         if data == self._packed(int.from_bytes(data[16:24], "little")):
             self.position = int.from_bytes(data[16:24], "little")
         else:
             self.write(0)  # takes the file's block now: later the disk may be full
 
     def write(self, position: int) -> None:
-        """Note a commit. Raises OSError."""
+        """Note the committed position. Raises OSError."""
         self.position = position
         os.pwrite(self._file, self._packed(position), 0)
 

@@ -33,8 +33,8 @@ from aegisd.store.journal.marks import Marks
 from aegisd.store.journal.segments import (
     CORRUPT,
     HEAD_BYTES,
+    NotWhole,
     Segment,
-    Torn,
     list_segments,
     read_head,
     read_record,
@@ -42,8 +42,9 @@ from aegisd.store.journal.segments import (
     sync_directory,
 )
 
-GAP = 2**32
-"""More events than the page cache can have held when the machine went down."""
+POSITIONS_LEFT_OUT = 2**32
+"""How many positions a start leaves out, at least: more than the events that the page cache can
+have held when the machine went down."""
 
 LOCK, IDENTITY = "lock", "identity.json"
 
@@ -133,15 +134,15 @@ def find_end(directory: Path, journal: UUID, marks: Marks) -> Found:
     return Found(segments, [_previous_end(s, before, journal) for s, before in pairs], end)
 
 
-def first_position(now: int, end: int | None) -> int:
-    """Where a journal that ended at ``end`` goes on; ``now`` is in microseconds since 1970.
+def first_position(now_us: int, end: int | None) -> int:
+    """Where a journal that ended at ``end`` goes on; ``now_us``: since 1970.
 
     No position may be given twice, but the end that is found may be too early: after a power cut
     the database may have events that the disk has lost, and a disk may be put back to an earlier
-    state. So each start leaves a gap, up to the clock: it suffices unless there were more events
-    than microseconds.
+    state. So each start leaves positions out, up to the clock's microsecond and at least
+    POSITIONS_LEFT_OUT. That suffices unless there were more events than microseconds.
     """
-    return now if end is None else max(now, end + GAP)
+    return now_us if end is None else max(now_us, end + POSITIONS_LEFT_OUT)
 
 
 def _previous_end(segment: Segment, before: Segment | None, journal: UUID) -> int:
@@ -149,12 +150,12 @@ def _previous_end(segment: Segment, before: Segment | None, journal: UUID) -> in
     try:
         with segment.path.open("rb") as file:
             return read_head(file, journal)
-    except (Torn, OSError):
+    except (NotWhole, OSError):
         pass  # the cursor finds the damage when it comes there
     if before is None:
         return segment.first
     end, offset = before.first, HEAD_BYTES
-    with suppress(Torn, OSError), before.path.open("rb") as file:
+    with suppress(NotWhole, OSError), before.path.open("rb") as file:
         while (record := read_record(file, offset)) is not None:
             end, offset = record.end, record.after
     return end
@@ -168,7 +169,7 @@ def _repair_end(last: Segment, journal: UUID, marks: Marks) -> int | None:
     with last.path.open("r+b") as file:
         try:
             read_head(file, journal)
-        except Torn:
+        except NotWhole:
             set_aside(last.path)
             return None
         end, offset = last.first, HEAD_BYTES
@@ -177,9 +178,9 @@ def _repair_end(last: Segment, journal: UUID, marks: Marks) -> int | None:
                 end, offset = record.end, record.after
                 if record.marks:
                     _load_marks(marks, record.marks)
-        except Torn as torn:
+        except NotWhole as error:
             if offset > HEAD_BYTES:
-                _cut_off(last, file, torn)
+                _cut_off(last, file, error)
         if offset == HEAD_BYTES:
             set_aside(last.path)
             return None
@@ -194,19 +195,19 @@ def _load_marks(marks: Marks, data: bytes) -> None:
         log.error("marks of the journal can't be read, resends may count twice", why=str(error))
 
 
-def _cut_off(last: Segment, file: BinaryIO, torn: Torn) -> None:
+def _cut_off(last: Segment, file: BinaryIO, damage: NotWhole) -> None:
     """Cut a segment's file off at a record that is not whole."""
-    file.seek(torn.offset)
+    file.seek(damage.offset)
     rest = file.read()
-    if torn.complete:
+    if damage.complete:
         last.path.with_suffix(last.path.suffix + CORRUPT).write_bytes(rest)
     log.warning(
         "the journal's end was damaged and is set aside"
-        if torn.complete
+        if damage.complete
         else "the journal's last record was not written to its end and is cut off",
         file=str(last.path),
         bytes=len(rest),
     )
-    file.truncate(torn.offset)
+    file.truncate(damage.offset)
     file.flush()
     os.fsync(file.fileno())

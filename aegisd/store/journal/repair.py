@@ -17,8 +17,8 @@ from aegisd.store.journal.segments import (
     CORRUPT,
     HEAD_BYTES,
     SUFFIX,
+    NotWhole,
     Record,
-    Torn,
     is_record,
     list_segments,
     pack_record,
@@ -114,7 +114,7 @@ def _walk(path: Path) -> Iterator[Record | int]:
         while True:
             try:
                 record = read_record(file, offset)
-            except Torn:
+            except NotWhole:
                 next_ = _find_record(file.fileno(), offset + 1, size)
                 yield next_ - offset
                 offset = next_

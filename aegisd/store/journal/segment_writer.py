@@ -22,8 +22,9 @@ syncs them as another file, and renames that over the old one.
 Invariants:
 
 1. ``_synced_size`` and the lengths of ``_unsynced`` add up to ``size``.
-2. The first ``records_synced`` of the ``records_appended`` records since the start are on the disk,
-   but for those not yet synced of a segment that was left since it is damaged.
+2. The first ``records_synced`` of the ``records_appended`` records since the start are on the disk.
+   There is one exception: the journal leaves a damaged segment without syncing it, and its last
+   records count as synced with the next segment.
 3. No file gets a second fdatasync after one that failed.
 
 Threads: trio's thread appends, begins segments and closes. ``sync`` runs in a thread of its own,

@@ -37,10 +37,11 @@ _RECORD = struct.Struct("<IIQIII")
 _CHECKED_FROM = 8  # the offset in the header from which the CRC-32 covers everything
 
 
-class Torn(Exception):
-    """The bytes at ``offset`` are no whole record (or head, at 0).
+class NotWhole(Exception):
+    """The bytes at ``offset`` are no whole record (at 0: no whole head). Stays in store.journal.
 
-    ``complete`` says that all its bytes are there, so that it was not cut off while it was written.
+    ``complete`` says that all its bytes are there and some are wrong. Else it was cut off while it
+    was written.
     """
 
     def __init__(self, offset: int, *, complete: bool) -> None:
@@ -136,35 +137,35 @@ def record_bytes(marks: bytes, payload: bytes) -> int:
 def read_head(file: BinaryIO, journal: UUID) -> int:
     """Check a segment's head; return the position behind the segment before.
 
-    Raises Torn where the file is no segment of this journal.
+    Raises NotWhole where the file is no segment of this journal.
     """
     file.seek(0)
     data = file.read(HEAD_BYTES)
     if len(data) < HEAD_BYTES:
-        raise Torn(0, complete=False)
+        raise NotWhole(0, complete=False)
     magic, uuid, _, previous_end = _HEAD.unpack_from(data)
     (crc,) = _CRC.unpack_from(data, _HEAD.size)
     if magic != MAGIC or uuid != journal.bytes or crc != zlib.crc32(data[: _HEAD.size]):
-        raise Torn(0, complete=True)
+        raise NotWhole(0, complete=True)
     return int(previous_end)
 
 
 def read_record(file: BinaryIO, offset: int) -> Record | None:
-    """The record at an offset; None where the file ends there. Torn where it is not whole."""
+    """The record at an offset; None where the file ends there. Raises NotWhole."""
     size = os.fstat(file.fileno()).st_size
     if offset == size:
         return None
     file.seek(offset)
     header = file.read(_RECORD.size)
     if len(header) < _RECORD.size:
-        raise Torn(offset, complete=False)
+        raise NotWhole(offset, complete=False)
     length, crc, position, events, written, marks = _RECORD.unpack(header)
     after = offset + _RECORD.size + length
     if after > size:
-        raise Torn(offset, complete=length > MAX_RECORD_BYTES)
+        raise NotWhole(offset, complete=length > MAX_RECORD_BYTES)
     body = file.read(length)
     if marks > length or zlib.crc32(body, zlib.crc32(header[_CHECKED_FROM:])) != crc:
-        raise Torn(offset, complete=True)
+        raise NotWhole(offset, complete=True)
     return Record(position, events, written, body[:marks], body[marks:], after)
 
 

@@ -2,6 +2,10 @@
 
 All records that are appended while a sync runs share the next one. So the disk's rate bounds the
 syncs in a second, not the messages.
+
+A sync that fails is logged once, and told as ``error`` until one succeeds. A task that waits for it
+gets JournalUnavailable. The next sync follows within ``seconds``, and first writes the segment anew
+into another file (see ``segment_writer``). Events are lost only if the daemon ends before that.
 """
 
 import structlog

@@ -1,15 +1,20 @@
-"""Rollups: events added up by time and name, and folded into coarser levels."""
+"""Rollups: events added up by time and name, and folded into coarser levels.
+
+``roll_up`` makes pieces of a batch's blocks, and ``piece_rows`` makes rows for COPY of these.
+``fold`` adds the pieces in the database to the levels, in SQL. ``fine_rollups`` and the functions
+beside it roll up buffered events for history.
+"""
 
 from aegisd.store.rollups.folding import (
     FOLD_INTERVAL_SECONDS,
-    PIECES,
+    PIECE_TABLES,
     Folded,
     Portion,
     days_to_fold,
     fold,
 )
 from aegisd.store.rollups.pieces import piece_rows
-from aegisd.store.rollups.portions import Portions
+from aegisd.store.rollups.portion_size import PortionSize
 from aegisd.store.rollups.rollup import (
     EventsByName,
     Rollups,
@@ -22,11 +27,11 @@ from aegisd.store.rollups.statement import binned, is_other
 
 __all__ = [
     "FOLD_INTERVAL_SECONDS",
-    "PIECES",
+    "PIECE_TABLES",
     "EventsByName",
     "Folded",
     "Portion",
-    "Portions",
+    "PortionSize",
     "Rollups",
     "binned",
     "days_to_fold",

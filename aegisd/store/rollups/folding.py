@@ -8,9 +8,9 @@ stay for the next fold. Its cases:
 2. The row of ``rollup_progress`` is gone: it is restored, and nothing else is done.
 3. The oldest piece came after the partitions of ``Portion.days`` were made, and its day has none:
    nothing is done, and there is more to fold.
-4. Hours that ended CLOSE_SECONDS ago are closed: their minutes are added up as rows of an hour.
-   Then days that ended are closed from their hours. This goes before the portion, as a late piece
-   may be older than the minutes that are kept, and then is added to its hour alone.
+4. Hours that ended CLOSE_SECONDS ago are closed, that is completed: their minutes are added up
+   as rows of an hour. Then days that ended are closed from their hours. This is done before 5, as a
+   late piece may be older than the minutes that are kept, and then is added to its hour alone.
 5. A portion is folded: the oldest pieces, of whole minutes that ended LATE_SECONDS ago and of one
    UTC day. They become rows of 10 s and of a minute; those of a closed hour or day are added to
    the rows of the hour or day, too. Then they are deleted.
@@ -48,7 +48,7 @@ from aegisd.store.schema import (
     floor,
 )
 
-PIECES = tuple(kind.pieces for kind in ROLLUP_KINDS)
+PIECE_TABLES = tuple(kind.pieces_table for kind in ROLLUP_KINDS)
 """The tables of pieces."""
 
 FOLD_INTERVAL_SECONDS = 20
@@ -66,12 +66,12 @@ CLOCKS_APART_SECONDS = HOUR_SECONDS
 
 @frozen
 class Portion:
-    """The bounds of a fold."""
+    """What one fold may do: up to which time, on which days, and how many pieces."""
 
     now: int  # by the database's clock
     kept_from: Mapping[int, int]  # by level: from where on it is kept
     days: frozenset[int]  # since 1970, that have their partitions
-    pieces: int  # of a kind, to fold at most; a minute's pieces are not parted
+    max_pieces: int  # of each kind; the last minute is completed beyond it
     layout: str
 
 
@@ -80,7 +80,7 @@ class Folded:
     """What a fold left."""
 
     more: bool  # there is more to fold
-    full: bool  # the portion had as many pieces as it may have
+    full: bool  # the portion ended at ``max_pieces``, before its day did
 
 
 def literal(moment: int) -> str:
@@ -115,7 +115,7 @@ async def days_to_fold(session: Session, now: int) -> frozenset[int] | None:
         f" FROM {REQUESTS.table(MINUTE)} WHERE NOT summed AND bucket >= {literal(hours)}"
     )
     first = await _oldest_piece(session, _end_of_whole_minutes(now))
-    pieces = set() if first is None else {first // (DAY_US)}
+    pieces = set() if first is None else {first // DAY_US}
     return frozenset(pieces | {day for (day,) in found})
 
 
@@ -126,51 +126,59 @@ async def fold(session: Session, portion: Portion) -> Folded | None:
     if not progress:  # 1
         await _restore_progress(session)
         return None
-    until = whole = _end_of_whole_minutes(now)
-    first = await _oldest_piece(session, until)
+    end_of_minutes = _end_of_whole_minutes(now)
+    first = await _oldest_piece(session, end_of_minutes)
     if first is not None and first // DAY_US not in portion.days:  # 3
         return Folded(more=True, full=False)
     ((hours, days),) = progress
-    end_of_hours = floor(now - CLOSE_SECONDS * SECOND_US, HOUR)
-    hours = await _close(session, level=HOUR, finer=MINUTE, closed=hours, until=end_of_hours)  # 4
-    days = await _close(session, level=DAY, finer=HOUR, closed=days, until=floor(hours, DAY))
-    full = False
+    end_of_hours = floor(now - CLOSE_SECONDS * SECOND_US, HOUR)  # 4
+    hours = await _close_buckets(
+        session, level=HOUR, finer=MINUTE, closed=hours, until=end_of_hours
+    )
+    days = await _close_buckets(
+        session, level=DAY, finer=HOUR, closed=days, until=floor(hours, DAY)
+    )
+    folded_until, full = end_of_minutes, False
     if first is not None:  # 5
-        until = end_of_day = min(until, floor(first, DAY) + DAY_US)
+        end_of_day = min(end_of_minutes, floor(first, DAY) + DAY_US)
+        folded_until = end_of_day
         for kind in ROLLUP_KINDS:
-            until = await _end_of_portion(session, kind, until, portion.pieces)
-        full = until < end_of_day
-        closed = {FINE: until, MINUTE: until, HOUR: hours, DAY: days}
-        await _fold_pieces(session, portion, first=first, until=until, closed=closed)
+            folded_until = await _end_of_portion(session, kind, folded_until, portion.max_pieces)
+        full = folded_until < end_of_day
+        takes_until = {FINE: folded_until, MINUTE: folded_until, HOUR: hours, DAY: days}
+        await _fold_pieces(
+            session, portion, first=first, until=folded_until, takes_until=takes_until
+        )
+    more = folded_until != end_of_minutes
     await session.execute(  # 6
         "UPDATE rollup_progress SET hours_closed = $1, days_closed = $2, folded_at = $3",
         hours,
         days,
-        now if until == whole else 0,
+        0 if more else now,
     )
-    return Folded(more=until != whole, full=full)
+    return Folded(more=more, full=full)
 
 
 def _end_of_whole_minutes(now: int) -> int:
-    """Up to where minutes are over, and their events have come."""
+    """Up to where minutes have ended LATE_SECONDS ago, so that their events are here."""
     return floor(now - LATE_SECONDS * SECOND_US, MINUTE)
 
 
 async def _oldest_piece(session: Session, until: int) -> int | None:
     """The bucket of the oldest piece before ``until``."""
     found = await session.fetch(
-        f"SELECT bucket FROM {REQUESTS.pieces} WHERE bucket < {literal(until)}"
+        f"SELECT bucket FROM {REQUESTS.pieces_table} WHERE bucket < {literal(until)}"
         " ORDER BY bucket LIMIT 1"
     )
     return found[0][0] if found else None
 
 
-async def _end_of_portion(session: Session, kind: RollupKind, until: int, pieces: int) -> int:
-    """Up to where the oldest ``pieces`` of a kind reach: whole minutes, at least one."""
+async def _end_of_portion(session: Session, kind: RollupKind, until: int, max_pieces: int) -> int:
+    """Up to where the oldest ``max_pieces`` of a kind reach: whole minutes, at least one."""
     beyond = await session.fetch(
-        f"SELECT bucket FROM {kind.pieces} WHERE bucket < {literal(until)}"
+        f"SELECT bucket FROM {kind.pieces_table} WHERE bucket < {literal(until)}"
         " ORDER BY bucket LIMIT 1 OFFSET $1",
-        pieces,
+        max_pieces,
     )
     if not beyond:
         return until
@@ -178,35 +186,35 @@ async def _end_of_portion(session: Session, kind: RollupKind, until: int, pieces
 
 
 async def _fold_pieces(
-    session: Session, portion: Portion, *, first: int, until: int, closed: Mapping[int, int]
+    session: Session, portion: Portion, *, first: int, until: int, takes_until: Mapping[int, int]
 ) -> None:
     """Add the pieces from ``first`` up to ``until`` to all levels, and delete them.
 
-    ``closed`` tells up to where each level takes pieces; what lies beyond reaches an hour or a day
-    when that is closed.
+    A level takes the pieces up to ``takes_until``. Those behind reach an hour or a day when that is
+    closed.
     """
     citus = portion.layout == Layout.CITUS
     where = between(floor(first, MINUTE), until)
     if citus:
         for kind in ROLLUP_KINDS:
-            await session.execute(f"UPDATE {kind.pieces} SET claimed = true WHERE {where}")
+            await session.execute(f"UPDATE {kind.pieces_table} SET claimed = true WHERE {where}")
         where = f"claimed AND {where}"
     ((several_nodes,),) = await session.fetch(
-        f"SELECT min(node) < max(node) FROM {REQUESTS.pieces} WHERE {where}"
+        f"SELECT min(node) < max(node) FROM {REQUESTS.pieces_table} WHERE {where}"
     )
     # the values of node and summed: of several nodes there is a row each, and one of all
     rows = [("node", "true"), ("''", "false")] if several_nodes else [("node", "false")]
     for kind in ROLLUP_KINDS:
         for level in kind.levels:
             low = max(portion.kept_from[level], floor(first, level))
-            high = min(closed[level], until)
+            high = min(takes_until[level], until)
             if low >= high:
                 continue
             merge_where = "" if citus else _merge_where(kind.table(level), low, high, portion)
             for node, summed in rows:
                 statement = add_up(
                     kind=kind,
-                    source=kind.pieces,
+                    source_table=kind.pieces_table,
                     where=f"{where} AND {between(low, high)}",
                     level=level,
                     node=node,
@@ -214,7 +222,7 @@ async def _fold_pieces(
                     merge_where=merge_where,
                 )
                 await session.execute(statement)
-        await session.execute(f"DELETE FROM {kind.pieces} WHERE {where}")
+        await session.execute(f"DELETE FROM {kind.pieces_table} WHERE {where}")
 
 
 def _merge_where(table: str, low: int, high: int, portion: Portion) -> str:
@@ -230,13 +238,18 @@ def _merge_where(table: str, low: int, high: int, portion: Portion) -> str:
     return between(partition.day * DAY_US, partition.end * DAY_US, "t.bucket")
 
 
-async def _close(session: Session, *, level: int, finer: int, closed: int, until: int) -> int:
-    """Add up the finer level's rows from ``closed`` on; return up to where the level is closed."""
+async def _close_buckets(
+    session: Session, *, level: int, finer: int, closed: int, until: int
+) -> int:
+    """Close the hours or days from ``closed`` up to ``until``, from the finer level (case 4).
+
+    Returns up to where the level is closed then.
+    """
     if until <= closed:
         return closed
     for kind in ROLLUP_KINDS:
         where = f"summed IN (false, true) AND {between(closed, until)}"
-        statement = add_up(kind=kind, source=kind.table(finer), where=where, level=level)
+        statement = add_up(kind=kind, source_table=kind.table(finer), where=where, level=level)
         await session.execute(statement)
     return until
 
@@ -244,8 +257,8 @@ async def _close(session: Session, *, level: int, finer: int, closed: int, until
 async def _restore_progress(session: Session) -> None:
     """Insert the row of progress where somebody removed it (case 2).
 
-    Hours and days are taken as closed up to the end of their last rows. A closed hour without any
-    event has no row: it is closed again, to no effect.
+    Hours and days count as closed up to the end of their last rows. A closed hour without any event
+    has no row: it is closed again, to no effect.
     """
     if await session.fetch("SELECT 1 FROM rollup_progress"):
         return

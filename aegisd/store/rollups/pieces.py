@@ -19,9 +19,9 @@ from aegisd.store.schema import ENDPOINTS, KEYS, REQUESTS
 def piece_rows(pieces: Pieces, node: str) -> list[TableRows]:
     """The rows of all pieces that are not empty."""
     tables = {
-        REQUESTS.pieces: pieces.requests,
-        ENDPOINTS.pieces: pieces.endpoints,
-        KEYS.pieces: pieces.keys,
+        REQUESTS.pieces_table: pieces.requests,
+        ENDPOINTS.pieces_table: pieces.endpoints,
+        KEYS.pieces_table: pieces.keys,
     }
     return [_rows(table, rollups, node) for table, rollups in tables.items() if rollups.size]
 

@@ -141,14 +141,14 @@ def sums(kind: RollupKind) -> dict[str, str]:
 def add_up(
     *,
     kind: RollupKind,
-    source: str,
+    source_table: str,
     where: str,
     level: int,
     node: str = "node",
     summed: str = "summed",
     merge_where: str = "",
 ) -> str:
-    """The statement: rows of ``source`` become rows of a level, the busiest names by themselves.
+    """The statement that makes rows of a level from ``source_table``; the busiest names stay apart.
 
     ``node`` and ``summed`` are the SQL of these two columns. ``merge_where``, a condition on the
     level's rows t, has the rows that are there already added to, so that late events leave no rows
@@ -160,7 +160,7 @@ def add_up(
     added_up = ", ".join(f"{how} AS {name}" for name, how in figures.items())
     group = ", ".join(str(i + 1) for i in range(len(keys)))
     parts = [
-        f"added AS (SELECT {', '.join(keys)}, {added_up} FROM {source} WHERE {where}"
+        f"added AS (SELECT {', '.join(keys)}, {added_up} FROM {source_table} WHERE {where}"
         f" GROUP BY {group})"
     ]
     result = "added"

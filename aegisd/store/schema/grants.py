@@ -88,7 +88,7 @@ async def grant(connection: Any, schema: str, role: str) -> None:
     if await connection.fetchval("SELECT current_setting('server_version_num')::int") >= (
         _MAINTAIN_FROM
     ):
-        pieces = ", ".join(kind.pieces for kind in ROLLUP_KINDS)
+        pieces = ", ".join(kind.pieces_table for kind in ROLLUP_KINDS)
         statements.append(f"GRANT MAINTAIN ON {pieces} TO {to}")
     for statement in statements:
         await connection.execute(statement)

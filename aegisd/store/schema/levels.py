@@ -37,8 +37,8 @@ class RollupKind:
     shown: tuple[str, ...] = ()  # further counters that a list of names shows
 
     @property
-    def pieces(self) -> str:
-        """The table of what is not folded yet."""
+    def pieces_table(self) -> str:
+        """The table of its pieces, which are not folded yet."""
         return f"{self.name}_pieces"
 
     def table(self, level: int) -> str:

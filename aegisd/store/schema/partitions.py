@@ -1,8 +1,10 @@
-"""Partitions by UTC days: their names, and how they are made and dropped.
+"""Partitions by UTC days: their names, and the SQL that makes and drops them.
 
-``Partition`` is the pure part. ``Catalogue`` says which ones there are. A table's name proves
-nothing: a detached partition keeps its name, and so does a table that was restored beside. What is
-attached stands in ``pg_inherits``.
+``store.database.partitioning`` calls this when a batch needs a partition, and for
+``store.upkeep``, which makes them days ahead and drops old ones. ``Partition`` is the pure part,
+``Catalogue`` asks the database. Only ``pg_inherits`` tells which partitions are attached. A table's
+name proves nothing: a detached partition keeps its name, and so does a table that was restored
+beside.
 
 Citus takes no two statements together that change tables, so each is sent alone.
 """

@@ -20,7 +20,7 @@ PARTITIONED = dict.fromkeys(RAW, 1) | {
 
 UNPARTITIONED_ROLLUPS = (
     *(kind.table(DAY) for kind in ROLLUP_KINDS),
-    *(kind.pieces for kind in ROLLUP_KINDS),
+    *(kind.pieces_table for kind in ROLLUP_KINDS),
 )
 """The daily rollups, which are kept for good, and the pieces, which wait to be folded."""
 

@@ -1,13 +1,13 @@
 """Keeps the database in order: folds rollups, makes partitions ahead, removes what is too old.
 
-Every daemon tries about every 20 s. The row of ``rollup_progress`` lets one of them at a time do
-the upkeep, and any other take over when that one is gone. A pass is:
+Each daemon tries a pass about every 20 s. The row of ``rollup_progress`` lets one daemon at a time
+through; when that one is gone, another takes its turn. A pass is:
 
-1. Read the database's clock and policy. A daemon whose own clock tells another time stops here.
-2. Fold portions, for PASS_SECONDS at most. A daemon whose turn it is not stops here.
+1. Read the database's clock and policy. A daemon whose own clock differs too much stops here.
+2. Fold portions, for PASS_SECONDS at most. Where it is another daemon's turn, this one stops here.
 3. Vacuum the tables of pieces.
-4. Once a day, or after a change of policy: make partitions ahead and remove what is too old. What
-   had to wait is tried again after RETRY_SECONDS.
+4. The daily duties: make partitions ahead, and remove what is too old. They are done once a day and
+   after a change of policy, and again after RETRY_SECONDS where something had to wait.
 """
 
 import random
@@ -25,24 +25,26 @@ from aegisd.events.units import DAY_SECONDS, SECOND_US
 from aegisd.store.database import PartitionUnmade, Postgres, Session
 from aegisd.store.rollups import (
     FOLD_INTERVAL_SECONDS,
-    PIECES,
+    PIECE_TABLES,
     Folded,
     Portion,
-    Portions,
+    PortionSize,
     days_to_fold,
     fold,
 )
 from aegisd.store.schema import PARTITIONED, RAW, Partition
-from aegisd.store.upkeep.duties import CLOCK, DATABASE, FOLD, VACUUM, Duties
+from aegisd.store.upkeep.failures import CLOCK, DATABASE, FOLD, VACUUM, DutyFailures
 from aegisd.store.upkeep.partitions_ahead import make_partitions_ahead
 from aegisd.store.upkeep.policy import Policy, differences, kept_from, put_policy, read_policy
 from aegisd.store.upkeep.retention import OldRows, Retention, is_old
 from aegisd.store.upkeep.timekeeping import APART_SECONDS, DatabaseClock, seconds_ahead
 from aegisd.times import rfc3339
 
-CLEAN_UP_SECONDS = DAY_SECONDS
+DAILY_SECONDS = DAY_SECONDS
+"""Between two rounds of the daily duties."""
+
 RETRY_SECONDS = 600
-"""When to clean up again where something has been announced, or was locked."""
+"""When the daily duties are done again where a removal was only announced, or found a lock."""
 
 PASS_SECONDS = 60
 """How long portions are folded in a row. Then the other duties have their turn."""
@@ -86,15 +88,15 @@ class Maintainer:
         self._configured = Policy.of(settings)
         self.policy = self._configured
         """The database's policy; until that is read, the configuration's."""
-        self.duties = Duties(postgres)
+        self.duties = DutyFailures(postgres)
         self._ahead = 0.0
         self._retention = Retention(postgres, self.duties, alerts)
         self._clock = DatabaseClock()
-        self._portions = Portions()
+        self._portion_size = PortionSize()
         self._told_differences: list[str] = []
         self._now = 0  # this pass's time by the database's clock
-        self._behind = False  # more is left to fold than the last pass had time for
-        self._clean_at = 0.0  # when to clean up next, in steady time
+        self._more_to_fold = False  # the last pass had no time to fold all
+        self._daily_due = 0.0  # when the daily duties are due, in steady time
 
     def figures(self) -> UpkeepFigures:
         """What fails now, and how the clocks differed at the last look."""
@@ -108,9 +110,9 @@ class Maintainer:
                 await self.maintain()
                 self.duties.report_success(DATABASE)
             except (DatabaseUnavailable, DataRefused) as error:
-                self._behind = False
+                self._more_to_fold = False
                 self.duties.report_failure(DATABASE, "", str(error))
-            if self._behind:
+            if self._more_to_fold:
                 await trio.lowlevel.checkpoint()
             else:  # the daemons of a fleet started together don't stay in step
                 await trio.sleep(FOLD_INTERVAL_SECONDS * (0.75 + random.random() / 2))  # noqa: S311
@@ -121,25 +123,15 @@ class Maintainer:
             return False
         if await self.duties.attempt(FOLD, "", self._fold) is False:
             return False
-        for table in PIECES:
+        for table in PIECE_TABLES:
             await self.duties.attempt(VACUUM, table, partial(self._postgres.vacuum, [table]))
-        if self._clocks()[1] >= self._clean_at:
-            await self.clean_up()
+        if self._clocks()[1] >= self._daily_due:
+            await self._do_daily_duties()
         return True
 
     async def fold(self) -> bool:
         """Fold what the writers added, and no more; False where it is another's turn."""
         return await self._read_clock_and_policy() and await self._fold()
-
-    async def clean_up(self) -> bool:
-        """Make partitions ahead, and remove what is too old; False where some of it has to wait."""
-        made = await make_partitions_ahead(self._postgres, self.duties, self._now)
-        steady = self._clocks()[1]
-        done = (
-            await self._retention.clean_up(self.policy, self._time_to_remove_by(), steady) and made
-        )
-        self._clean_at = steady + (CLEAN_UP_SECONDS if done else RETRY_SECONDS)
-        return done
 
     async def _read_clock_and_policy(self) -> bool:
         """Step 1; False where the clocks differ."""
@@ -176,7 +168,7 @@ class Maintainer:
             return
         if policy != self.policy:
             self.policy = policy
-            self._clean_at = 0.0
+            self._daily_due = 0.0
         told = differences(self._configured, policy)
         if told and told != self._told_differences:
             log.warning(
@@ -186,20 +178,30 @@ class Maintainer:
             )
         self._told_differences = told
 
+    async def _do_daily_duties(self) -> None:
+        """Make partitions ahead and remove what is too old (step 4)."""
+        made = await make_partitions_ahead(self._postgres, self.duties, self._now)
+        steady = self._clocks()[1]
+        done = (
+            await self._retention.remove_old(self.policy, self._time_to_remove_by(), steady)
+            and made
+        )
+        self._daily_due = steady + (DAILY_SECONDS if done else RETRY_SECONDS)
+
     def _time_to_remove_by(self) -> int:
         """The time that ages go by when something is removed."""
         return min(self._now, int(self._clock.settled(self._clocks()[1]) * SECOND_US))
 
     async def _fold(self) -> bool:
         """Fold portion by portion, as long as a pass may take; False where it is another's turn."""
-        self._behind = False
+        self._more_to_fold = False
         ends = self._clocks()[1] + PASS_SECONDS
         folded = await self._fold_portion()
         if folded is None:
             return False
         while folded is not None and folded.more and self._clocks()[1] < ends:
             folded = await self._fold_portion()
-        self._behind = folded is not None and folded.more
+        self._more_to_fold = folded is not None and folded.more
         return True
 
     async def _fold_portion(self) -> Folded | None:
@@ -219,7 +221,7 @@ class Maintainer:
             await self._postgres.make_partitions(kept_of_them)
         kept = kept_from(self.policy.rollups, settled)
         portion = Portion(
-            now, kept, touched, self._portions.pieces, self._postgres.installation.layout
+            now, kept, touched, self._portion_size.max_pieces, self._postgres.installation.layout
         )
 
         async def work(session: Session) -> Folded | None:
@@ -229,8 +231,8 @@ class Maintainer:
         try:
             folded = await self._postgres.fold(work)
         except DatabaseUnavailable:
-            self._portions.failed()
+            self._portion_size.halve()
             raise
         if folded is not None:
-            self._portions.folded(self._clocks()[1] - begun, full=folded.full)
+            self._portion_size.adapt(self._clocks()[1] - begun, full=folded.full)
         return folded

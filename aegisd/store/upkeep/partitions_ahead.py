@@ -1,6 +1,7 @@
-"""Makes partitions before their days begin.
+"""Makes partitions before their days begin, so that no batch has to wait for one.
 
-So a writer meets its partition, and need not make one in the midst of a batch.
+The maintainer calls this once a day. It calls ``Postgres.make_partitions`` for one partition at a
+time, so that each can fail by itself (see ``failures``).
 """
 
 from functools import partial
@@ -8,13 +9,13 @@ from functools import partial
 from aegisd.events.units import DAY_US
 from aegisd.store.database import Postgres
 from aegisd.store.schema import PARTITIONED, Partition
-from aegisd.store.upkeep.duties import PARTITIONS, Duties
+from aegisd.store.upkeep.failures import PARTITIONS, DutyFailures
 
 DAYS_AHEAD = 2
 """So partitions are there when they are needed, even if no daemon can make any for a day."""
 
 
-async def make_partitions_ahead(postgres: Postgres, duties: Duties, now: int) -> bool:
+async def make_partitions_ahead(postgres: Postgres, duties: DutyFailures, now: int) -> bool:
     """Make the partitions of today and DAYS_AHEAD days; False where one could not be made.
 
     ``now`` is the database's clock, in microseconds since 1970.

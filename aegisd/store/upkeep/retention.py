@@ -15,7 +15,7 @@ from attrs import frozen
 from aegisd.events.units import DAY_US, SECOND_US
 from aegisd.store.database import Postgres
 from aegisd.store.schema import DAY, Partition, floor
-from aegisd.store.upkeep.duties import ALERTS, DROP, RETENTION, Duties
+from aegisd.store.upkeep.failures import ALERTS, DROP, RETENTION, DutyFailures
 from aegisd.store.upkeep.policy import Policy
 from aegisd.store.upkeep.timekeeping import LASTING_SECONDS, Announcements
 
@@ -33,7 +33,7 @@ log = structlog.get_logger()
 
 
 class OldRows(Protocol):
-    """Rows of a table that another room owns, and that become too old: the alerts that ended."""
+    """Rows of a table that another package owns, and that become too old: the alerts that ended."""
 
     async def any_before(self, moment: int) -> bool:
         """Whether there is an old row of before ``moment`` (microseconds since 1970)."""
@@ -55,13 +55,13 @@ class Removal:
 class Retention:
     """Finds what is too old, announces it, and removes it."""
 
-    def __init__(self, postgres: Postgres, duties: Duties, alerts: OldRows) -> None:
+    def __init__(self, postgres: Postgres, duties: DutyFailures, alerts: OldRows) -> None:
         self._postgres = postgres
         self._duties = duties
         self._alerts = alerts
         self._announced = Announcements()
 
-    async def clean_up(self, policy: Policy, now: int, steady: float) -> bool:
+    async def remove_old(self, policy: Policy, now: int, steady: float) -> bool:
         """Remove what is too old at ``now``; False where some of it has to wait."""
         complete = await self._keep_policies(policy)
         due: list[Removal] = []

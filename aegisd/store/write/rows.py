@@ -50,7 +50,7 @@ class TableColumn:
     name: str
     type: str
     nullable: bool
-    source: str
+    block_column: str
 
 
 @frozen
@@ -61,9 +61,9 @@ class Table:
     columns: tuple[TableColumn, ...]
 
 
-NODE = TableColumn("node", "text", nullable=False, source="")
-_ENDPOINT = TableColumn("endpoint", "text", nullable=False, source="endpoint")
-_WEIGHT = TableColumn("weight", "real", nullable=False, source="weight")
+NODE = TableColumn("node", "text", nullable=False, block_column="")
+_ENDPOINT = TableColumn("endpoint", "text", nullable=False, block_column="endpoint")
+_WEIGHT = TableColumn("weight", "real", nullable=False, block_column="weight")
 
 
 def _column(field: Field) -> TableColumn:
@@ -93,7 +93,7 @@ def table_rows(block: Block, node: str) -> TableRows:
         if column is NODE:
             continue
         if column.type == "text":
-            text = block.texts[column.source]
+            text = block.texts[column.block_column]
             if len(set(text.values)) == 1:
                 fixed[column.name] = constant_column(text.values[0], block.size)
             else:
@@ -111,9 +111,9 @@ def table_rows(block: Block, node: str) -> TableRows:
 
 def _numbers(column: TableColumn, block: Block) -> NDArray[Any]:
     """A column in the width of its type: COPY refuses any other width."""
-    if column is _WEIGHT and column.source not in block.numbers:  # sampling is off
+    if column is _WEIGHT and column.block_column not in block.numbers:  # sampling is off
         return np.ones(block.size, np.float32)
-    values = block.numbers[column.source]
+    values = block.numbers[column.block_column]
     match column.type:
         case "real":
             return values.astype(np.float32)
@@ -132,5 +132,5 @@ def _is_null(column: TableColumn, block: Block) -> Mask | None:
     """Which fields of a column are NULL; None where none can be."""
     if not column.nullable:
         return None
-    values = block.numbers[column.source]
+    values = block.numbers[column.block_column]
     return np.isnan(values) if column.type == "real" else values == ABSENT

@@ -1,6 +1,6 @@
-"""Which requests' rows are stored, and for how many requests each of them stands.
+"""Which requests' rows are written, and for how many requests each of them stands.
 
-Every failure is stored with weight 1. Of the successes a share is stored, drawn by chance, and each
+Every failure is written with weight 1. Of the successes a share is written, drawn by chance; each
 of them has the weight 1 / share: so sums of weights estimate the true counts without bias.
 
 Chance is a hash of the request's position in the journal. The same requests, replayed or cut into
@@ -30,16 +30,16 @@ def draws(first: int, count: int) -> NDArray[np.uint64]:
 
 
 class Sampler:
-    """Samples request blocks. ``rate`` is the share of successes to store, above 0, at most 1."""
+    """Samples request blocks. ``rate`` is the share of successes to write, above 0, at most 1."""
 
     def __init__(self, rate: float) -> None:
         self.weight = float(np.float32(1 / rate))
-        """For how many successes a stored one stands. A column of type real holds it exactly, and
-        the share that is stored is its reciprocal: the two fit each other to the last bit."""
+        """For how many successes a written one stands. A column of type real holds it exactly, and
+        the share that is written is its reciprocal: the two fit each other to the last bit."""
         self._last = np.uint64(int(2**64 / self.weight) - 1)
 
     def sample(self, block: Block, position: int) -> Block:
-        """The requests to store, with their ``weight``; ``position`` is the first request's."""
+        """The requests to write, with their ``weight``; ``position`` is the first request's."""
         failed = counted("failed", block.numbers["status_code"])
         kept = failed | (draws(position, block.size) <= self._last)
         chosen = block.take(kept)

@@ -4,23 +4,34 @@ States:
 
 =========  ======================================================================================
 away       The database, or a file of the journal, can't be used (``figures.connected`` is False).
-           The writer reads the stored position and flushes. After a failure it pauses, at first
-           0.5 s, then twice as long up to 30 s. Only a written batch ends this state.
+           The writer reads the committed position and flushes. After a failure it pauses, at
+           first 0.5 s, then twice as long up to 30 s. A committed batch ends this state, and so
+           does a flush that has nothing to write.
 flushing   It writes batch after batch, up to where the backlog ended when the flush began.
-waiting    Until ``batch_size`` events wait, or ``flush_interval_ms`` after the last flush began.
+waiting    Until the backlog has ``batch_size`` events, or ``flush_interval_ms`` after the last
+           flush began.
 stopping   After ``stop``: it no longer waits, pauses 0.5 s, and returns when nothing is left.
 =========  ======================================================================================
 
-Exactly once. A batch is the events between two positions of the journal. Its transaction writes the
-rows, and moves the journal's position in the table ``journals`` from the batch's start to its end,
-if it is at the start. The journal keeps all events from the committed position on. So after a
-failure the writer reads the stored position and goes on from there. What a failed write can mean:
+The size of a batch. The setting ``batch_size`` is none: so many events start a flush. A batch has
+all events of the backlog, within two limits:
+
+- At most ``_max_events``. This is MAX_BATCH_EVENTS at first. A time-out makes it a quarter of what
+  the batch had, but no less than MIN_BATCH_EVENTS. A batch that took no longer than QUICK_SECONDS
+  doubles it, up to MAX_BATCH_EVENTS.
+- At most MAX_BATCH_BYTES as rows. A larger batch is written in halves.
+
+Exactly once. The table ``journals`` has the committed position. A batch is the events between two
+positions of the journal. Its transaction writes the rows, and moves the committed position from the
+batch's start to its end, if it is at the start. The journal keeps all events from the committed
+position on. So after a failure the writer reads it and goes on from there. What a failed write can
+mean:
 
 1. The transaction never came to COMMIT. The server rolls it back, the position is the batch's
    start, and the batch is written again.
 2. COMMIT was lost on its way. As 1.
 3. The server has committed, and its answer was lost. The position is the batch's end: the batch is
-   counted as written (``_sent``), and the next one follows.
+   counted as committed (``_sent``), and the next one follows.
 4. The server is still at COMMIT when the position is read. The transaction has the row of
    ``journals`` locked, so the reading waits for its end, and finds 1 or 3.
 5. The daemon died meanwhile. The next start reads the position, and finds 1 or 3.
@@ -55,7 +66,7 @@ MAX_BATCH_EVENTS = 100_000
 """COPY gains little from more; one transaction takes about a second."""
 
 MIN_BATCH_EVENTS = 1000
-"""A database that does not take so few within WRITE_SECONDS is away."""
+"""Time-outs make a batch no smaller: where so few take WRITE_SECONDS, fewer would not help."""
 
 MAX_BATCH_BYTES = 64 * 1024 * 1024
 """Of rows as they are sent. Ordinary rows take about 100 bytes. With paths of 2 kB, on a slow line,
@@ -82,15 +93,15 @@ class WriterFigures:
     rows: int = 0
     failures: int = 0
     refused: int = 0  # events whose rows Postgres refused
-    sampled_out: int = 0  # requests that sampling did not store
+    sampled_out: int = 0  # requests whose rows sampling left out
     last_flush: float | None = None
     last_error: str | None = None
-    last_kind: str | None = None  # of that error
+    last_error_kind: str | None = None  # of that error
 
 
 @frozen
 class _Sent:
-    """A batch that was sent, and what it adds to the figures once it is known to be stored."""
+    """A batch that was sent, and what it adds to the figures once it is known to be committed."""
 
     end: int
     rows: int
@@ -102,10 +113,11 @@ class Writer:
 
     State, beside the figures:
 
-    ``_position``    the journal's position in the database, as far as the writer knows
-    ``_sent``        the last batch that was sent; None when its fate is known
-    ``_max_events``  in a batch: a quarter after a time-out, twice as many after a quick batch
-    ``_flush_due``   when the next flush is, however few events wait
+    ``_position``      the committed position, as far as the writer knows
+    ``_sent``          the last batch that was sent, while it is not known whether it is committed
+    ``_max_events``    in a batch (see above)
+    ``_flush_due``     when the next flush is, however few events the backlog has
+    ``_flush_wanted``  set to flush before that: the backlog has ``_flush_at_events``, or ``stop``
     """
 
     def __init__(
@@ -118,7 +130,7 @@ class Writer:
     ) -> None:
         self._postgres = postgres
         self._backlog = backlog
-        self._batch_size = settings.batch_size
+        self._flush_at_events = settings.batch_size
         self._interval = settings.flush_interval_ms / 1000
         self._node = node
         self._clocks = clocks
@@ -129,21 +141,21 @@ class Writer:
         self._max_events = MAX_BATCH_EVENTS
         self._flush_due = -inf
         self._reported: dict[str, float] = {}  # when each table's refused rows were last reported
-        self._batch_full = trio.Event()
+        self._flush_wanted = trio.Event()
         self._stopping = trio.Event()
         self.ready = trio.Event()
         """Set when the database was reached for the first time, its schema up to date."""
         self.figures = WriterFigures()
 
     def notice(self) -> None:
-        """Wake the writer where a batch is full; called after each append to the backlog."""
-        if self._backlog.events >= self._batch_size:
-            self._batch_full.set()
+        """Start a flush where the backlog has enough events; called after each append to it."""
+        if self._backlog.events >= self._flush_at_events:
+            self._flush_wanted.set()
 
     def stop(self) -> None:
         """Let ``run`` write all that is left and return."""
         self._stopping.set()
-        self._batch_full.set()
+        self._flush_wanted.set()
 
     async def run(self) -> None:
         """Write until ``stop``, then until nothing is left."""
@@ -169,21 +181,21 @@ class Writer:
     # between flushes
 
     async def _resume(self) -> None:
-        """Read the stored position, and go on from there."""
+        """Read the committed position, and go on from there."""
         await self._postgres.prepare()
         journal, first = self._backlog.journal_uuid, self._backlog.committed
         self._position = await self._postgres.position(journal, self._node, first)
         if self._sent is not None and self._position >= self._sent.end:  # case 3
-            self._count_written(self._sent)
+            self._count_committed(self._sent)
         self._sent = None
         self._backlog.resume_from(self._position)
 
     async def _wait(self) -> None:
-        """Wait until a batch is full, or a flush is due."""
-        if self._backlog.events < self._batch_size and not self._stopping.is_set():
-            self._batch_full = trio.Event()
+        """Wait until a flush is wanted or due."""
+        if self._backlog.events < self._flush_at_events and not self._stopping.is_set():
+            self._flush_wanted = trio.Event()
             with trio.move_on_at(self._flush_due):
-                await self._batch_full.wait()
+                await self._flush_wanted.wait()
 
     async def _pause(self, seconds: float) -> None:
         """Pause before the next try. ``stop`` ends the pause: the last flush has little time."""
@@ -211,12 +223,12 @@ class Writer:
                 waiting=self._backlog.events,
             )
         self.figures.connected = False
-        self.figures.last_error, self.figures.last_kind = why, kind_of(error)
+        self.figures.last_error, self.figures.last_error_kind = why, kind_of(error)
 
     # a flush
 
     async def _flush(self) -> None:
-        """Write all that waits now, batch by batch; later events are for the next flush."""
+        """Write what the backlog has now, batch by batch; later events are for the next flush."""
         end = self._backlog.end
         self._flush_due = trio.current_time() + self._interval
         while (batch := self._backlog.next_batch(self._max_events)) is not None:
@@ -232,8 +244,8 @@ class Writer:
         if batch.events > 1 and sum(table.nbytes for table in tables) > MAX_BATCH_BYTES:
             await self._write_halves(batch)
             return
-        stored = sum(table.size for table in rows)
-        self._sent = sent = _Sent(batch.end, stored, batch.events - stored)
+        sampled = sum(table.size for table in rows)
+        self._sent = sent = _Sent(batch.end, sampled, batch.events - sampled)
         begun = trio.current_time()
         try:
             refused = await self._postgres.write(tables, self._move(batch))
@@ -249,7 +261,7 @@ class Writer:
         if trio.current_time() - begun <= QUICK_SECONDS:
             self._max_events = min(2 * self._max_events, MAX_BATCH_EVENTS)
         self._mark_connected()
-        self._count_written(sent)
+        self._count_committed(sent)
         self._sent = None
         self._report_refused(refused)
         self._commit(batch)
@@ -261,10 +273,10 @@ class Writer:
     def _lay_out(self, batch: Batch) -> tuple[list[TableRows], list[TableRows]]:
         """A batch as rows and as pieces of rollups; pieces also count what sampling leaves out."""
         whole = concatenate(block for _, block in batch.blocks)
-        stored = whole
+        sampled = whole
         if self._sampler is not None:
-            stored = concatenate(self._sample(position, block) for position, block in batch.blocks)
-        rows = [table_rows(block, self._node) for block in stored if block.size]
+            sampled = concatenate(self._sample(position, block) for position, block in batch.blocks)
+        rows = [table_rows(block, self._node) for block in sampled if block.size]
         return rows, piece_rows(roll_up(whole), self._node)
 
     def _sample(self, position: int, block: Block) -> Block:
@@ -289,7 +301,7 @@ class Writer:
 
     # figures
 
-    def _count_written(self, sent: _Sent) -> None:
+    def _count_committed(self, sent: _Sent) -> None:
         figures = self.figures
         figures.rows += sent.rows
         figures.sampled_out += sent.sampled_out

@@ -127,9 +127,9 @@ async def test_events_read_into_memory_during_a_question_do_not_count_as_answere
 ) -> None:
     async with database(dsn) as postgres, storage_in(tmp_path, postgres, clocks=clocks) as storage:
         await begin(postgres, NOON - DAY)
-        answer = postgres.answer
+        ask_now = postgres.ask
 
-        async def answer_late(work: Callable[[Session], Any]) -> Any:
+        async def ask_late(work: Callable[[Session], Any]) -> Any:
             """With queries before which the writer reads all that waits."""
 
             async def work_late(session: Session) -> Any:
@@ -141,9 +141,9 @@ async def test_events_read_into_memory_during_a_question_do_not_count_as_answere
 
                 return await work(Late(None))
 
-            return await answer(work_late)
+            return await ask_now(work_late)
 
-        monkeypatch.setattr(postgres, "answer", answer_late)
+        monkeypatch.setattr(postgres, "ask", ask_late)
         history = History(postgres, storage.backlog, NODE)
         for _ in range(5):
             storage.append(entry())

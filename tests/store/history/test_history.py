@@ -303,9 +303,9 @@ async def test_events_committed_before_they_are_read_count_once(
     async with database(dsn) as postgres, storage_in(tmp_path, postgres) as storage:
         await begin(postgres, NOW - 40 * DAY)
         asked = trio.Event()
-        answer = postgres.answer
+        ask_now = postgres.ask
 
-        async def answer_late(work: Callable[[Session], Any], **how: bool) -> Any:
+        async def ask_late(work: Callable[[Session], Any], **how: bool) -> Any:
             """With queries that wait until all is committed."""
 
             async def work_late(session: Session) -> Any:
@@ -318,13 +318,13 @@ async def test_events_committed_before_they_are_read_count_once(
 
                 return await work(Late(None))
 
-            return await answer(work_late, **how)
+            return await ask_now(work_late, **how)
 
         async def ask_history() -> None:
             answers.append((await history_over(postgres, storage).totals(RANGES[6], None)).figures)
 
         await arrive(postgres, storage, events)
-        monkeypatch.setattr(postgres, "answer", answer_late)
+        monkeypatch.setattr(postgres, "ask", ask_late)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(ask_history)
             await asked.wait()
@@ -419,7 +419,7 @@ async def test_sums_over_many_days_may_exceed_a_stored_bin(dsn: str, tmp_path: P
             (latency_,) = (await history.latency(range_, None)).figures.values()
             (endpoint,) = (await history.top_endpoints(range_, None, 1)).figures
     assert whole == latency_ == latency([Event(0, 0, "", REQUEST, (), 200, 1000)])
-    assert (endpoint.requests, endpoint.p95) == (2 * 864 * 10**9, whole.p95)
+    assert (endpoint.requests, endpoint.p95_ms) == (2 * 864 * 10**9, whole.p95)
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from structlog.testing import capture_logs
 
 from aegisd.errors import AegisdError
 from aegisd.store.journal.journal import Journal
-from aegisd.store.journal.opening import GAP, IDENTITY
+from aegisd.store.journal.opening import IDENTITY, POSITIONS_LEFT_OUT
 from aegisd.store.journal.segments import HEAD_BYTES, pack_record
 
 HEADER_BYTES = len(b"".join(pack_record(0, 1, 0, b"", b"")))
@@ -106,7 +106,7 @@ def test_restart_keeps_all_records_and_leaves_a_gap(
     with capture_logs() as logs, opened(tmp_path) as journal:
         assert journal.uuid == uuid
         assert payloads(journal) == expected
-        assert journal.end == ends[-1] + GAP, "no position is given twice"
+        assert journal.end == ends[-1] + POSITIONS_LEFT_OUT, "no position is given twice"
         assert journal.events_from(0) == len(expected), "gaps are no events"
     assert (logs, set_aside(tmp_path)) == ([], [])
 

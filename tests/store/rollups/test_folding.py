@@ -323,7 +323,7 @@ async def test_a_writer_does_not_wait_for_a_fold(dsn: str) -> None:
 
 @pytest.mark.parametrize("layout", ["partitions", Layout.CITUS])
 @bounded
-async def test_large_backlog_is_folded_in_portions(dsn: str, layout: str) -> None:
+async def test_many_pieces_are_folded_in_portions(dsn: str, layout: str) -> None:
     """The oldest pieces first: of a day at most, and whole minutes."""
     now = at(2026, 6, 1, 10)
     chance = random.Random(8)

@@ -15,7 +15,7 @@ def without_whitespace(text: str) -> str:
 def test_statement_in_the_docstring_is_the_one_the_code_makes() -> None:
     made = statement.add_up(
         kind=ENDPOINTS,
-        source=ENDPOINTS.pieces,
+        source_table=ENDPOINTS.pieces_table,
         where=between(BEGIN, BEGIN + 300_000_000),
         level=MINUTE,
         summed="false",

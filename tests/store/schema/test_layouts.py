@@ -30,7 +30,7 @@ from aegisd.store.history.history import History
 from aegisd.store.history.ranges import named_range
 from aegisd.store.history.results import EndpointTotals, KeyTotals
 from aegisd.store.journal.journal import Journal
-from aegisd.store.rollups.folding import PIECES
+from aegisd.store.rollups.folding import PIECE_TABLES
 from aegisd.store.schema import Installation, Layout, layouts
 from aegisd.store.schema.levels import ROLLUP_KINDS
 from aegisd.store.schema.migrate import migrations
@@ -199,8 +199,8 @@ async def work_from_writing_to_history(postgres: Postgres, state: Path) -> None:
                 assert (totals.requests, totals.denied) == (9 * nodes, 3 * nodes)
                 assert totals.latency.p99 == pytest.approx(5, rel=0.01)
                 (top,) = (await history.top_endpoints(range_, node, 10)).figures
-                assert top == EndpointTotals("GET", "/", 9 * nodes, 0, 5.0, top.p95)
-                assert top.p95 == pytest.approx(5, rel=0.01)
+                assert top == EndpointTotals("GET", "/", 9 * nodes, 0, 5.0, top.p95_ms)
+                assert top.p95_ms == pytest.approx(5, rel=0.01)
                 limits = (await history.rate_limits(range_, node, 10)).figures
                 assert limits == (3 * nodes, 3 * nodes, [KeyTotals("k", 3 * nodes, 3 * nodes)])
                 assert sum((await history.requests(range_, node)).figures.values()) == 9 * nodes
@@ -255,7 +255,7 @@ async def test_tables_with_a_node_are_distributed_by_it_and_colocated(dsn: str) 
     assert first == "node default"
     assert set(others) == {"node request_metrics"}
     rollups = {kind.table(level) for kind in ROLLUP_KINDS for level in kind.levels}
-    assert {table for table, _ in noted} == {*RAW, *rollups, *PIECES}
+    assert {table for table, _ in noted} == {*RAW, *rollups, *PIECE_TABLES}
 
 
 @pytest.mark.parametrize(

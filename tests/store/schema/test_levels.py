@@ -27,7 +27,7 @@ async def test_columns_of_a_kind_are_those_of_a_migrated_database(
     for level in kind.levels:
         there = {name for (name,) in await ask(dsn, found, kind.table(level))}
         assert there == columns | {"summed"}
-    assert {name for (name,) in await ask(dsn, found, kind.pieces)} == columns | {"claimed"}
+    assert {name for (name,) in await ask(dsn, found, kind.pieces_table)} == columns | {"claimed"}
 
 
 @bounded

@@ -16,7 +16,7 @@ from aegisd.config.settings import Metrics, Rollups
 from aegisd.events.units import SECOND_US
 from aegisd.store.database.postgres import Postgres
 from aegisd.store.schema import Partition
-from aegisd.store.upkeep.duties import CLOCK
+from aegisd.store.upkeep.failures import CLOCK
 from aegisd.store.upkeep.maintainer import Maintainer
 from aegisd.store.upkeep.policy import kept_from
 from aegisd.store.upkeep.timekeeping import APART_SECONDS, LASTING_SECONDS

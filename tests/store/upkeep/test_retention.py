@@ -14,7 +14,7 @@ from aegisd.store.database import partitioning
 from aegisd.store.database.postgres import Postgres
 from aegisd.store.schema import PARTITIONED, RAW, Partition
 from aegisd.store.schema.tables import HOURLY_DAYS
-from aegisd.store.upkeep.duties import Duties
+from aegisd.store.upkeep.failures import DutyFailures
 from aegisd.store.upkeep.partitions_ahead import DAYS_AHEAD
 from aegisd.store.upkeep.policy import Policy
 from aegisd.store.upkeep.retention import Retention
@@ -26,12 +26,12 @@ TABLES = (
 )
 
 
-async def clean_up(postgres: Postgres, now: int = NOON, **settings: Any) -> bool:
+async def remove_old(postgres: Postgres, now: int = NOON, **settings: Any) -> bool:
     """What is due is announced at first; ten minutes later it goes."""
     policy = Policy.of(Metrics(**settings))
-    retention = Retention(postgres, Duties(postgres), AlertTable(postgres, NODE))
-    await retention.clean_up(policy, now, 0)
-    return await retention.clean_up(policy, now, LASTING_SECONDS)
+    retention = Retention(postgres, DutyFailures(postgres), AlertTable(postgres, NODE))
+    await retention.remove_old(policy, now, 0)
+    return await retention.remove_old(policy, now, LASTING_SECONDS)
 
 
 async def write_days(postgres: Postgres, *days: int, kind: str = "request") -> None:
@@ -54,7 +54,7 @@ async def test_only_partitions_wholly_older_than_the_retention_are_dropped(
 ) -> None:
     async with database(dsn) as postgres:
         await write_days(postgres, -4, -3, -2, -1, 0, 1)
-        assert await clean_up(postgres, now, retention_days=2)
+        assert await remove_old(postgres, now, retention_days=2)
         left = [partition.day - NOON // DAY for partition in await postgres.partitions()]
         assert left == kept
 
@@ -64,7 +64,7 @@ async def test_every_metric_table_is_cleaned(dsn: str) -> None:
     async with database(dsn) as postgres:
         for kind in ("request", "rate_limit", "backend", "system"):
             await write_days(postgres, -9, 0, kind=kind)
-        assert await clean_up(postgres, retention_days=2)
+        assert await remove_old(postgres, retention_days=2)
         assert len(await postgres.partitions()) == 4
 
 
@@ -78,7 +78,7 @@ async def test_tables_of_others_are_not_dropped(dsn: str) -> None:
             "CREATE TABLE archive_of_1999 PARTITION OF request_metrics"
             " FOR VALUES FROM ('1999-01-01') TO ('2000-01-01')",
         )
-        assert await clean_up(postgres, retention_days=2)
+        assert await remove_old(postgres, retention_days=2)
     assert await ask(dsn, TABLES) == [("request_metrics_20000101",)]
     assert await ask(dsn, "SELECT to_regclass('archive_of_1999') IS NOT NULL") == [(True,)]
 
@@ -100,13 +100,13 @@ async def test_a_partition_in_use_stays_until_the_next_time(
         async with trio.open_nursery() as nursery:
             nursery.start_soon(other.fetch, busy)
             await until(dsn, writes, 1)
-            assert not await clean_up(postgres, retention_days=2)
+            assert not await remove_old(postgres, retention_days=2)
             assert len(await postgres.partitions()) == 2
             await write_days(postgres, 0)  # others write all the while
             await ask(
                 dsn, "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE query LIKE 'DO $$%'"
             )
-        assert await clean_up(postgres, retention_days=2)
+        assert await remove_old(postgres, retention_days=2)
         assert len(await postgres.partitions()) == 1
 
 
@@ -128,7 +128,7 @@ async def test_alerts_that_ended_long_ago_are_removed_and_open_ones_stay(dsn: st
                 status,
                 NOON - days * DAY,
             )
-        assert await clean_up(postgres, alert_retention_days=10)
+        assert await remove_old(postgres, alert_retention_days=10)
         left = await postgres.fetch("SELECT rule_id FROM alerts ORDER BY 1")
     assert left == [("new",), ("open",), ("seen",)]
 
@@ -147,7 +147,7 @@ async def test_each_level_of_rollups_goes_after_its_own_days(dsn: str) -> None:
             for ago in range(kept + 2 * PARTITIONED[table] + 1)
         }
         await postgres.make_partitions(made)
-        assert await clean_up(postgres, rollups=rollups)
+        assert await remove_old(postgres, rollups=rollups)
         left = await postgres.partitions()
     for table, kept in tables.items():
         first = min(partition for partition in left if partition.table == table)

@@ -1,7 +1,8 @@
-"""The duties of the upkeep: each fails by itself, and is logged once.
+"""Which duties of the upkeep fail now: each is tried by itself, and its failure is logged once.
 
-A duty that fails mostly keeps failing until somebody mends it. It is logged when it begins to fail,
-when the reason changes, and when it works again. A figure tells how many fail now.
+A duty is one kind of the upkeep's work, such as folding; DUTIES has their names. What it does is in
+the other modules. A duty that fails mostly keeps failing until somebody mends it. It is logged when
+it begins to fail, when the reason changes, and when it works again. A figure tells how many fail.
 """
 
 from collections import Counter
@@ -28,8 +29,8 @@ T = TypeVar("T")
 log = structlog.get_logger()
 
 
-class Duties:
-    """Which duties fail now, and why.
+class DutyFailures:
+    """Tries duties, and keeps which of them fail now and why.
 
     A duty may be done for several objects, such as tables: each (``what``) fails by itself.
     """

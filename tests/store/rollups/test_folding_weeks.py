@@ -1,4 +1,4 @@
-"""Folding a backlog of weeks: in portions, with partitions made, between the other duties."""
+"""Folding the pieces of weeks: in portions, with partitions made, between the other duties."""
 
 import json
 import random
@@ -96,7 +96,7 @@ def tables_of(day: int) -> set[str]:
     """The tables that a day's rows lie in."""
     levels = {kind.table(level) for kind in folding.ROLLUP_KINDS for level in kind.levels}
     there = {Partition.of(table, day).name for table in levels if table in PARTITIONED}
-    return there | levels | set(folding.PIECES)
+    return there | levels | set(folding.PIECE_TABLES)
 
 
 def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -136,7 +136,7 @@ async def test_a_portion_that_fails_is_halved_until_it_is_folded(dsn: str) -> No
 
 
 @bounded
-async def test_a_backlog_is_folded_pass_by_pass_and_the_other_duties_have_their_turn(
+async def test_pieces_of_weeks_are_folded_pass_by_pass_and_the_other_duties_have_their_turn(
     dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(maintainer_module, "PASS_SECONDS", 60)

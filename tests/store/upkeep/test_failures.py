@@ -29,7 +29,7 @@ from aegisd.errors import DatabaseUnavailable
 from aegisd.store.database import partitioning
 from aegisd.store.database.postgres import Postgres
 from aegisd.store.schema import Layout, Partition
-from aegisd.store.upkeep.duties import (
+from aegisd.store.upkeep.failures import (
     ALERTS,
     DATABASE,
     DROP,
