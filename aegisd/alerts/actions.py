@@ -76,7 +76,7 @@ async def perform(action: Action, alert: Alert) -> None:
 
 
 async def _perform(action: Action, alert: Alert) -> None:
-    event = "resolved" if alert.status == RESOLVED else "triggered"
+    event = "resolved" if alert.status == RESOLVED else "triggered"  # repeats included
     match action:
         case LogAction():
             _log(alert, event)

@@ -120,7 +120,10 @@ def resolve(alert: Alert, value: float, now: Now) -> Alert:
 
 
 def restore(alert: Alert, cooldown: float, now: Now, resolvable_steady: float) -> State:
-    """The state of an alert that an earlier run of the daemon left."""
+    """The state of an alert that an earlier run of the daemon left.
+
+    Whether it was silent is not kept, nor when it was last told: its resolve is told.
+    """
     age = max(0.0, (now.wall - alert.triggered_at) / SECOND_US)
     # repeats keep the beat they would have had, had the daemon run all the time
     since_notified = age % cooldown

@@ -34,7 +34,7 @@ Secret = NewType("Secret", str)
 SecretUrl = NewType("SecretUrl", str)
 """An http(s) URL whose path is secret; ``aegisd config`` shows scheme and host."""
 Dsn = NewType("Dsn", str)
-"""``embedded`` or a ``postgresql://`` URL, whose password is a secret."""
+"""``embedded``, or libpq's connection string (a URL, or pairs). Its password is a secret."""
 Identifier = NewType("Identifier", str)
 """Text of 1 to 255 characters without control characters."""
 UrlPath = NewType("UrlPath", str)
@@ -76,7 +76,7 @@ class Ingest:
     socket_mode: Mode = Mode("0660")
     socket_group: str = ""
     receive_buffer_bytes: SocketBuffer = SocketBuffer(8 * 1024 * 1024)
-    max_message_bytes: Positive = Positive(1024 * 1024)
+    max_message_bytes: Positive = Positive(1024 * 1024)  # of the stream; datagrams have own limits
 
 
 @frozen

@@ -1,6 +1,7 @@
 """Judges the stream's messages by their seq: which are new, which came before. Pure.
 
-A source's mark is the number of its events that the journal has. A message with ``seq`` and
+A source's mark is the seq behind its last message that was taken; what it skipped, and its events
+that were rejected, count as taken. A message with ``seq`` and
 ``count`` events is compared with the mark of its source, in the order in which messages came:
 
 1. There is no mark, or seq >= mark: it is new. The mark moves to seq + count.

@@ -2,7 +2,8 @@
 
 A message's ``seq`` is the number of events that its source sent before. A source has sent, since
 its lowest known seq, all events up to the end of the message with the highest one. Those of them
-that were not received are lost. If a datagram comes late, the loss shrinks again.
+that were not received are lost. If a datagram comes late, the loss shrinks again. A source is known
+by its name alone here: datagrams over UDP tell no uid.
 """
 
 import numpy as np

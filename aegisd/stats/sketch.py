@@ -1,9 +1,9 @@
 """A DDSketch over whole microseconds: quantiles within 1 %, mergeable, in numpy arrays.
 
 Masson, Rim and Lee, "DDSketch: a fast and fully-mergeable quantile sketch with relative-error
-guarantees" (VLDB 2019). A value v > 0 falls into the bin i with gamma^(i-1) < v <= gamma^i, where
-gamma = (1 + a) / (1 - a) and a is the relative accuracy. The bin's values are taken as
-2 gamma^i / (gamma + 1), which is within a of each of them. Zero has a bin of its own.
+guarantees" (VLDB 2019). Bin 0 is zero's. A value v > 0 falls into the bin i + 1 (the paper's bin i)
+with gamma^(i-1) < v <= gamma^i, where gamma = (1 + a) / (1 - a) and a is the relative accuracy. The
+bin's values are taken as 2 gamma^i / (gamma + 1), which is within a of each of them.
 
 Bins are dense: durations end at 31 days, so 1,433 counters reach from 1 microsecond to there, and
 merging is adding. The accuracy never changes, as sketches stored over years are merged.

@@ -85,6 +85,7 @@ class Partitions:
         due = {p for p in wanted if p not in self._unmade or self._unmade[p].again <= now}
         if not due:
             return
+        # before the question after the layout: running connects, and so finds the installation
         attached = await run(lambda connection: Catalogue(connection).attached())
         if self._pool.known_installation.layout == Layout.TIMESCALEDB:
             return

@@ -140,18 +140,18 @@ class Pool:
 
         return await self._cross(work, limit)
 
-    async def on_reader(
+    async def on_other(
         self,
         query: Callable[[Any], Awaitable[T]],
         places: ConcurrencyLimit,
         mode: str = "",
         seconds: float | None = None,
     ) -> T:
-        """Run a query in a transaction of another connection, in one of the places."""
+        """Run a query in a transaction of another connection than the writer's, in a place."""
         limit = READ_SECONDS if seconds is None else seconds
 
         async def work() -> T:
-            async with self._reader() as connection, self._transaction(connection, limit, mode):
+            async with self._other() as connection, self._transaction(connection, limit, mode):
                 return await query(connection)
 
         async with places.taken(limit):
@@ -163,7 +163,7 @@ class Pool:
         """Run a statement that Postgres does not take in a transaction, such as VACUUM."""
 
         async def work() -> None:
-            async with self._reader() as connection:
+            async with self._other() as connection:
                 await connection.execute(statement)
 
         async with places.taken(seconds):
@@ -222,7 +222,7 @@ class Pool:
         self.on_writer_lost()
 
     @asynccontextmanager
-    async def _reader(self) -> AsyncIterator[Any]:
+    async def _other(self) -> AsyncIterator[Any]:
         """A connection, which is idle again afterwards."""
         connection = self._take_idle() or await connect(self._known_dsn())
         try:

@@ -117,7 +117,7 @@ class Postgres:
 
     async def read(self, work: Callable[[Session], Awaitable[T]]) -> T:
         """What ``work`` makes of its queries; all of them see one state of the database."""
-        return await self._pool.on_reader(_with_session(work), self._own, READING)
+        return await self._pool.on_other(_with_session(work), self._own, READING)
 
     async def fold(self, work: Callable[[Session], Awaitable[T]]) -> T | None:
         """Let ``work`` change rollups; it sees one state. None: another daemon changed them too."""
@@ -128,7 +128,7 @@ class Postgres:
             except SerializationFailure:
                 return None
 
-        return await self._pool.on_reader(change, self._own, FOLDING, FOLD_SECONDS)
+        return await self._pool.on_other(change, self._own, FOLDING, FOLD_SECONDS)
 
     async def vacuum(self, tables: Iterable[str]) -> None:
         """Make room in tables that lose most of their rows again and again."""
@@ -155,7 +155,7 @@ class Postgres:
         return await self._run_own(partial(partitioning.drop, partition))
 
     async def _run_own(self, query: Callable[[Any], Awaitable[T]]) -> T:
-        return await self._pool.on_reader(query, self._own)
+        return await self._pool.on_other(query, self._own)
 
     # questions of clients
 
@@ -166,7 +166,7 @@ class Postgres:
         Busy where too many ask.
         """
         places, mode = (self._slow, READING_RAW) if slow else (self._questions, READING)
-        return await self._pool.on_reader(_with_session(work), places, mode)
+        return await self._pool.on_other(_with_session(work), places, mode)
 
 
 def _with_session(

@@ -76,7 +76,10 @@ def milliseconds(seconds: float) -> int:
 
 @frozen
 class Session:
-    """An open transaction, for the work given to ``Postgres.read``, ``ask`` and ``fold``."""
+    """An open transaction, for the work given to ``Postgres.read``, ``ask`` and ``fold``.
+
+    That work runs on the asyncio side: it awaits the session, and nothing of trio's.
+    """
 
     _connection: Any
 

@@ -1,9 +1,10 @@
 """Marks: up to where the journal has the events of each of the stream's sources.
 
 A source is a name and the uid of the process that sends under it, so no user's process can move
-the mark of another user's source. A mark is a number of events: those with lower seqs are in the
-journal. A record has the marks it moves, so that events and marks reach the disk together or not at
-all. Each segment begins with all marks, so the last segment is enough to know them.
+the mark of another user's source. A mark is the seq behind the source's last message that was
+taken: nothing before it is taken again. A record has the marks it moves, so that events and marks
+reach the disk together or not at all. Each segment begins with all marks, so the last segment is
+enough to know them.
 
 On disk, marks are a MessagePack list of ``[uid, name, mark]``. Journals of the first releases have
 a map of ``name`` to ``[mark, time]``, without uids.

@@ -1,15 +1,15 @@
 """The segment that is written: appends to it, syncs it, and writes it anew after a disk's failure.
 
-The file is in one of these states:
+The file is in one of these states, or both torn and suspect:
 
 1. *Whole*: it holds ``size`` bytes. The first ``_synced_size`` of them are on the disk. The others
    are in the page cache, and in ``_unsynced`` too.
 2. *Torn*: a write failed, and what it left behind ``size`` could not be cut off. Nothing is
    appended before the file is rewritten.
-3. *Suspect*: fdatasync failed. The kernel reports a failed write once, marks the pages as clean and
-   may drop them (fsync(2); lwn.net/Articles/752063): the next fdatasync would succeed without the
-   data. No record counts as synced before the file is rewritten. Appends go on, since
-   ``_unsynced`` keeps what they write.
+3. *Suspect*: fdatasync failed, or the sync of the directory. The kernel reports a failed write
+   once, marks the pages as clean and may drop them (fsync(2); lwn.net/Articles/752063): the next
+   fdatasync would succeed without the data. No record counts as synced before the file is
+   rewritten. Appends go on, since ``_unsynced`` keeps what they write.
 
 ::
 
@@ -32,8 +32,8 @@ and at times in trio's. Two locks, always taken in this order:
 
 - ``_syncing`` is held around fdatasync and rewrites: of two at a time, one would not be told of a
   failure. Trio's thread waits for it only where it leaves a segment, or rewrites it.
-- ``_writing`` is held around a write, around a change of which file it is, and while a rewrite
-  reads the fields. It is not held during ``sync``'s fdatasync: appends go on meanwhile.
+- ``_writing`` is held around a write, a change of which file it is, and a whole rewrite: appends
+  wait for that. It is not held during ``sync``'s fdatasync: appends go on meanwhile.
 
 Only trio's thread changes ``segment`` and ``size``, and so reads them without a lock.
 """
@@ -92,7 +92,7 @@ class SegmentWriter:
                 if written != size:  # the disk became full
                     raise OSError(ENOSPC, os.strerror(ENOSPC))
             except OSError:
-                self._torn = True
+                self._torn = True  # it stays so where the next line raises
                 os.ftruncate(self._file, self.size)
                 self._torn = False
                 raise

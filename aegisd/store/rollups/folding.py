@@ -202,7 +202,8 @@ async def _fold_pieces(
     ((several_nodes,),) = await session.fetch(
         f"SELECT min(node) < max(node) FROM {REQUESTS.pieces_table} WHERE {where}"
     )
-    # the values of node and summed: of several nodes there is a row each, and one of all
+    # the values of node and summed. Of several nodes there is a row of each, marked as summed, and
+    # one of all (node ''), which is not: readers of all nodes take the rows that are not summed
     rows = [("node", "true"), ("''", "false")] if several_nodes else [("node", "false")]
     for kind in ROLLUP_KINDS:
         for level in kind.levels:
@@ -248,6 +249,7 @@ async def _close_buckets(
     if until <= closed:
         return closed
     for kind in ROLLUP_KINDS:
+        # summed is one of the two anyway; the index that serves this begins with it
         where = f"summed IN (false, true) AND {between(closed, until)}"
         statement = add_up(kind=kind, source_table=kind.table(finer), where=where, level=level)
         await session.execute(statement)

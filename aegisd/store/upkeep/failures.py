@@ -98,7 +98,7 @@ class DutyFailures:
         if self._failing.pop((duty, what), None) is not None:
             log.info("the database's upkeep works again", **_named(duty, what), **details)
 
-    def retain(self, duty: str, whats: set[str]) -> None:
+    def forget_others(self, duty: str, whats: set[str]) -> None:
         """Note that a duty has only these objects: another one that failed is gone, so mended."""
         for failing, what in [*self._failing]:
             if failing == duty and what not in whats:

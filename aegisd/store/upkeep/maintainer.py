@@ -121,7 +121,9 @@ class Maintainer:
         """Do a pass; False where it is another's turn, or this machine's clock differs."""
         if not await self._read_clock_and_policy():
             return False
-        if await self.duties.attempt(FOLD, "", self._fold) is False:
+        if (
+            await self.duties.attempt(FOLD, "", self._fold) is False
+        ):  # None, a failure, stops nothing
             return False
         for table in PIECE_TABLES:
             await self.duties.attempt(VACUUM, table, partial(self._postgres.vacuum, [table]))

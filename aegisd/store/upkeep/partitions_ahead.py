@@ -24,7 +24,7 @@ async def make_partitions_ahead(postgres: Postgres, duties: DutyFailures, now: i
     ahead = {
         Partition.of(table, today + days) for table in PARTITIONED for days in range(DAYS_AHEAD + 1)
     }
-    duties.retain(PARTITIONS, {partition.name for partition in ahead})
+    duties.forget_others(PARTITIONS, {partition.name for partition in ahead})
     for partition in sorted(ahead):
         make = partial(postgres.make_partitions, [partition])
         await duties.attempt(PARTITIONS, partition.name, make)

@@ -63,7 +63,7 @@ class Retention:
 
     async def remove_old(self, policy: Policy, now: int, steady: float) -> bool:
         """Remove what is too old at ``now``; False where some of it has to wait."""
-        complete = await self._keep_policies(policy)
+        complete = await self._set_timescale_policies(policy)
         due: list[Removal] = []
         for duty, find in (
             (DROP, self._partitions),
@@ -76,7 +76,7 @@ class Retention:
                 continue
             due += found
             names = {removal.name for removal in found}
-            self._duties.retain(duty, {"", *names, *policy.of_tables()})  # others are gone
+            self._duties.forget_others(duty, {"", *names, *policy.of_tables()})  # others are gone
         self._announce(due, steady)
         for removal in due:
             lasted = self._announced.lasted(removal.name, steady)
@@ -95,7 +95,7 @@ class Retention:
                 others=max(0, len(new) - SHOWN),
             )
 
-    async def _keep_policies(self, policy: Policy) -> bool:
+    async def _set_timescale_policies(self, policy: Policy) -> bool:
         """Set TimescaleDB's own policies; False where one could not be set."""
         complete = True
         policies = self._postgres.installation.retention_policies(policy.of_tables())

@@ -13,8 +13,8 @@ waiting    Until the backlog has ``batch_size`` events, or ``flush_interval_ms``
 stopping   After ``stop``: it no longer waits, pauses 0.5 s, and returns when nothing is left.
 =========  ======================================================================================
 
-The size of a batch. The setting ``batch_size`` is none: so many events start a flush. A batch has
-all events of the backlog, within two limits:
+The size of a batch. It is not the setting ``batch_size``, which is the number of events that starts
+a flush. A batch has all events of the backlog, within two limits:
 
 - At most ``_max_events``. This is MAX_BATCH_EVENTS at first. A time-out makes it a quarter of what
   the batch had, but no less than MIN_BATCH_EVENTS. A batch that took no longer than QUICK_SECONDS
@@ -168,7 +168,7 @@ class Writer:
                 await self._flush()
                 self._mark_connected()
             except (DatabaseUnavailable, OSError) as error:  # OSError: the journal can't be read
-                if self.figures.connected:  # something was written since the last failure
+                if self.figures.connected:  # a flush succeeded since the last failure
                     pause = FIRST_PAUSE_SECONDS
                 self._mark_away(error)
                 await self._pause(pause)

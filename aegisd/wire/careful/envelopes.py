@@ -88,7 +88,7 @@ class OpenedMessages:
     def add_message(self, number: int, message: Any, length: int) -> None:
         """Take an unpacked message apart. ``length`` is its length in bytes."""
         self._begin(number)
-        if message is UNREADABLE:
+        if message is UNREADABLE:  # it is rejected below, too, as one malformed event
             self.unreadable.append(number)
         if type(message) is list:
             self.add_events(Envelope(number, REQUEST), message)

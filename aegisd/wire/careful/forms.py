@@ -146,7 +146,7 @@ def _coded(
     parts: Sequence[tuple[list[Any], bytes]], sizes: list[int], dtype: np.dtype[Any]
 ) -> Column:
     joined = _joined(parts, sizes, dtype)
-    # each value is looked at here, and again wherever texts are
+    # a value that no row has must be neither checked nor cleaned
     text = Text(joined.values, joined.index).compact()
     return Coded(list(text.values), text.index, joined.past)
 

@@ -5,7 +5,8 @@
    cut where its values begin and end, and they are unpacked one by one. Values of unknown keys are
    skipped. Lists and maps where a field should be are not looked into. If an event can't be read,
    only that event is lost.
-3. A message that is truncated is UNREADABLE as a whole: where its values end is not known.
+3. A message that is truncated, has bytes behind its value, or is nested too deep to be cut is
+   UNREADABLE as a whole.
 
 ``open_message`` yields either a ``WholeMessage``, or a ``MessageStart`` and then the events in
 lists. It yields None when it has worked for a while: the caller may do other things between steps.

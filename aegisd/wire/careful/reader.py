@@ -52,7 +52,7 @@ class CarefulReader:
             yield opened
 
     def read(self, opened: OpenedMessages, limits: TimeLimits) -> Iterator[Block]:
-        """Blocks of the good events; the others are rejected in ``opened``, by the last block."""
+        """Blocks of the good events; the others are rejected in ``opened``, once the last came."""
         kinds: dict[str, list[tuple[Block, Integers]]] = {}
         for (kind, keys), (events, places) in group_events(opened).items():
             block, faults = self._group_reader(kind, keys).read(events, limits)

@@ -43,6 +43,7 @@ _WHOLE = re.compile(
 )
 """Forms of identifiers that are a whole segment."""
 
+# a lookbehind of two characters stands behind the part's first one: it looks at the one before
 _PART = re.compile(
     rf"""
       [0-9] (?: [0-9]{{3}}
