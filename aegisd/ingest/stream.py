@@ -37,8 +37,8 @@ from aegisd.ingest.figures import ListenerFigures
 RECEIVE_BYTES = 256 * 1024  # read at once
 MAX_TAKEN_BYTES = 64 * 1024
 MAX_TAKEN_FRAMES = 64
-"""Frames are handed on together until one of these is reached. That is 131,072 events at most (1,024
-a frame, and one a byte: ``wire.most_rows``), and those of the last frame."""
+"""Frames are handed on together until one of these is reached. That is 131,072 events at most:
+1,024 a frame, and one a byte (``wire.most_rows``). Those of the last frame come on top."""
 
 FRAME_SECONDS = 30.0  # from a frame's first byte to its last
 SEND_SECONDS = 30.0  # until a client has read its answers
