@@ -5,14 +5,16 @@ import sys
 from aegisd.cli import main
 from aegisd.store.backlog import backlog
 from aegisd.store.journal.journal import Journal
-from aegisd.store.journal.marks import Source
+from aegisd.store.journal.marks import SourceKey
 
 UNBOUNDED = 2**62
 
 
-def append(self: Journal, events: int, entry: bytes, moved: dict[Source, int], now: int) -> int:
+def append(
+    self: Journal, events: int, payload: bytes, moved: dict[SourceKey, int], now: int
+) -> int:
     """In place of ``Journal.append``."""
-    del entry
+    del payload
     self.marks.move(moved)
     return self.skip(events)
 
