@@ -9,7 +9,6 @@ from aegisd.ingest.datagram import DatagramListener
 from aegisd.ingest.figures import ListenerFigures
 from aegisd.ingest.listen import Sockets
 from aegisd.ingest.recvmmsg import CREDENTIALS
-from aegisd.ingest.sockets import address_of
 from aegisd.ingest.stream import MAX_CONNECTIONS, Answers, StreamListener, error_answer
 
 __all__ = [
@@ -22,6 +21,5 @@ __all__ = [
     "Peer",
     "Sockets",
     "StreamListener",
-    "address_of",
     "error_answer",
 ]

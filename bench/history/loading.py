@@ -58,6 +58,14 @@ class Node:
     journal: UUID = field(factory=uuid4)
 
 
+class Keeper(Maintainer):
+    """A maintainer that can also fold alone."""
+
+    async def fold(self) -> bool:
+        """Fold what the writers added, and no more; False where it is another's turn."""
+        return await self._read_clock_and_policy() and await self._fold()
+
+
 @define
 class Loader:
     """Writes blocks as the daemons' writers do, and folds when told to."""
@@ -65,12 +73,12 @@ class Loader:
     database: Database
     clock: Clock = field(factory=Clock)
     positions: dict[UUID, int] = field(factory=dict)
-    maintainer: Maintainer = field(init=False)
+    maintainer: Keeper = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         settings = Metrics(retention_days=KEPT_DAYS)
         postgres = self.database.postgres
-        self.maintainer = Maintainer(
+        self.maintainer = Keeper(
             postgres,
             settings,
             self.clock.clocks,

@@ -43,10 +43,18 @@ class Time:
     async def database(self, _: Session) -> int:
         return self.now
 
-    def keeper(self, postgres: Postgres, **settings: Any) -> Maintainer:
+    def keeper(self, postgres: Postgres, **settings: Any) -> "Keeper":
         """A maintainer that goes by this time."""
         alerts = AlertTable(postgres, NODE)
-        return Maintainer(postgres, Metrics(**settings), self.clocks, alerts, self.database)
+        return Keeper(postgres, Metrics(**settings), self.clocks, alerts, self.database)
+
+
+class Keeper(Maintainer):
+    """A maintainer that can also fold alone."""
+
+    async def fold(self) -> bool:
+        """Fold what the writers added, and no more; False where it is another's turn."""
+        return await self._read_clock_and_policy() and await self._fold()
 
 
 @frozen

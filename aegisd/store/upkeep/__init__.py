@@ -6,11 +6,9 @@ figures and what fails now. ``read_policy`` and ``put_policy`` are for commands,
 
 from aegisd.store.upkeep.maintainer import Maintainer, UpkeepFigures
 from aegisd.store.upkeep.policy import Policy, kept_from, put_policy, read_policy
-from aegisd.store.upkeep.retention import OldRows
 
 __all__ = [
     "Maintainer",
-    "OldRows",
     "Policy",
     "UpkeepFigures",
     "kept_from",

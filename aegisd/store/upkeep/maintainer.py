@@ -131,10 +131,6 @@ class Maintainer:
             await self._do_daily_duties()
         return True
 
-    async def fold(self) -> bool:
-        """Fold what the writers added, and no more; False where it is another's turn."""
-        return await self._read_clock_and_policy() and await self._fold()
-
     async def _read_clock_and_policy(self) -> bool:
         """Step 1; False where the clocks differ."""
 

@@ -46,7 +46,7 @@ def at(*date: int) -> int:
     return int(datetime(*date, tzinfo=UTC).timestamp()) * SECOND_US
 
 
-def maintainer(postgres: Postgres, now: int) -> Maintainer:
+def maintainer(postgres: Postgres, now: int) -> folds.Keeper:
     return Time(now).keeper(postgres)
 
 
