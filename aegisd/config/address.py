@@ -19,3 +19,8 @@ def split_address(text: str) -> tuple[str, int]:
 def is_loopback(host: str) -> bool:
     """Whether a socket on this host can be reached from this machine only."""
     return host in {"localhost", "::1"} or bool(re.fullmatch(r"127(\.\d{1,3}){3}", host))
+
+
+def join_address(host: str, port: int) -> str:
+    """Host and port as ``split_address`` reads them: an IPv6 host in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -6,7 +6,7 @@ from socket import socket
 import trio
 from attrs import evolve
 
-from aegisd.config.address import is_loopback, split_address
+from aegisd.config.address import is_loopback, join_address, split_address
 from aegisd.config.settings import Address, Http
 from aegisd.errors import AegisdError
 
@@ -19,7 +19,7 @@ def with_address_of(handed: socket | None, settings: Http) -> Http:
     if handed is None:
         return settings
     host, port = handed.getsockname()[:2]
-    address = f"{_bracketed(host)}:{port}"
+    address = join_address(host, port)
     if not settings.tokens and not is_loopback(split_address(address)[0]):
         raise AegisdError(
             f"systemd's http socket listens on {address}: without http.tokens only loopback "
@@ -61,8 +61,4 @@ def url_of(settings: Http, listener: trio.SocketListener) -> str:
     """Where the port is reached: ``http://HOST:PORT`` or ``https://HOST:PORT``."""
     scheme = "https" if settings.tls_certificate else "http"
     host, port = listener.socket.getsockname()[:2]
-    return f"{scheme}://{_bracketed(host)}:{port}"
-
-
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
+    return f"{scheme}://{join_address(host, port)}"

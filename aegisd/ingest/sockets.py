@@ -14,7 +14,7 @@ from pathlib import Path
 
 from attrs import frozen
 
-from aegisd.config.address import split_address
+from aegisd.config.address import join_address, split_address
 from aegisd.errors import AegisdError
 
 MAX_UNIX_PATH_BYTES = 107  # sockaddr_un.sun_path, less its NUL (unix(7))
@@ -162,5 +162,4 @@ def address_of(bound: socket.socket) -> str:
     name = bound.getsockname()
     if bound.family == socket.AF_UNIX:
         return f"unix:{os.fsdecode(name)}"
-    host = f"[{name[0]}]" if ":" in name[0] else name[0]
-    return f"{'udp' if bound.type == socket.SOCK_DGRAM else 'tcp'}:{host}:{name[1]}"
+    return f"udp:{join_address(name[0], name[1])}"

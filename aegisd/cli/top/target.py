@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from attrs import frozen
 
-from aegisd.config.address import split_address
+from aegisd.config.address import join_address, split_address
 from aegisd.config.load import TOKEN_VARIABLE, load
 from aegisd.config.settings import Settings, WebSocket
 from aegisd.errors import AegisdError, ConfigError
@@ -33,7 +33,7 @@ class Target:
     @property
     def authority(self) -> str:
         """Host and port, as in a URL and in the Host header."""
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return join_address(self.host, self.port)
 
     @property
     def url(self) -> str:
