@@ -1,7 +1,13 @@
-"""The dashboard: one page and its assets, read once at the start."""
+"""The dashboard: one page and its assets, all of them read once at the start.
 
+Every address in the page is relative to its own, so it works below any path of a proxy.
+"""
+
+from collections.abc import Iterator
 from http import HTTPStatus
 from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import PurePosixPath
 
 from aegisd.config.settings import WebSocket
 from aegisd.web.http import Request, Response
@@ -10,9 +16,17 @@ PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self';"
     " img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-ASSETS = {"app.js": "text/javascript; charset=utf-8", "style.css": "text/css; charset=utf-8"}
+CONTENT_TYPES = {
+    ".js": "text/javascript; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".txt": "text/plain; charset=utf-8",
+}
+"""Files of the dashboard's folder that have one of these suffixes are assets."""
+
 ASSETS_FOLDER = "/assets/"
 WEBSOCKET_META = '<meta name="aegisd-websocket" content="{}">'
+MODULES_MARK = "<!-- modules -->"
+MODULES_FOLDER = "js/"
 
 
 class PageAnswers:
@@ -20,8 +34,10 @@ class PageAnswers:
 
     def __init__(self, websocket: WebSocket) -> None:
         folder = files("aegisd.web").joinpath("dashboard")
-        self._page = _with_websocket(folder.joinpath("index.html").read_text("utf-8"), websocket)
-        self._assets = {name: folder.joinpath(name).read_bytes() for name in ASSETS}
+        self._assets = dict(_assets_in(folder, PurePosixPath()))
+        html = folder.joinpath("index.html").read_text("utf-8")
+        html = html.replace(MODULES_MARK, _preloads(self._assets))
+        self._page = _with_websocket(html, websocket)
 
     async def page(self, request: Request) -> Response:
         """The page itself."""
@@ -31,15 +47,32 @@ class PageAnswers:
 
     def has_asset(self, path: str) -> bool:
         """Whether the path is an asset's."""
-        return path.startswith(ASSETS_FOLDER) and path.removeprefix(ASSETS_FOLDER) in ASSETS
+        return path.startswith(ASSETS_FOLDER) and path.removeprefix(ASSETS_FOLDER) in self._assets
 
     async def asset(self, request: Request) -> Response:
         """A script or style sheet of the page."""
         name = request.path.removeprefix(ASSETS_FOLDER)
-        return Response(HTTPStatus.OK, self._assets[name], ASSETS[name])
+        content_type = CONTENT_TYPES[PurePosixPath(name).suffix]
+        return Response(HTTPStatus.OK, self._assets[name], content_type)
+
+
+def _assets_in(folder: Traversable, place: PurePosixPath) -> Iterator[tuple[str, bytes]]:
+    """The assets in a folder and below, by their paths, in a fixed order."""
+    for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):
+        path = place / entry.name
+        if entry.is_dir():
+            yield from _assets_in(entry, path)
+        elif path.suffix in CONTENT_TYPES:
+            yield str(path), entry.read_bytes()
+
+
+def _preloads(assets: dict[str, bytes]) -> str:
+    """Links that have all modules loaded at once, not each after the one that imports it."""
+    modules = [name for name in assets if name.startswith(MODULES_FOLDER)]
+    return "\n  ".join(f'<link rel="modulepreload" href="assets/{name}">' for name in modules)
 
 
 def _with_websocket(html: str, websocket: WebSocket) -> bytes:
     """The page with the WebSocket's path in it, or with "" where the WebSocket is off."""
-    meta = WEBSOCKET_META.format(websocket.path if websocket.enabled else "")
-    return html.replace(WEBSOCKET_META.format("/ws/metrics"), meta).encode()
+    path = websocket.path.removeprefix("/") if websocket.enabled else ""
+    return html.replace(WEBSOCKET_META.format("ws/metrics"), WEBSOCKET_META.format(path)).encode()

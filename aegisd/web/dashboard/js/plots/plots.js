@@ -1,0 +1,3 @@
+// The plots over time.
+
+export function startPlots() {}

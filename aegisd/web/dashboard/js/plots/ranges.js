@@ -1,0 +1,3 @@
+// The range picker.
+
+export function startRanges() {}
