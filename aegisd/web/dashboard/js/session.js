@@ -2,13 +2,14 @@
 
 const NOBODY = { authentication: true, name: null, role: null };
 
-/** Makes the session over the API; get() is { authentication, name, role, in, admin }.
+/** Makes the session over the API; get() is { authentication, name, role, isKnown, in, admin }.
  *
- * ``in`` says whether figures may be asked for. onChange(f): f(get()) after each change.
+ * in says whether figures may be asked for; isKnown, whether the daemon has said who this is.
+ * onChange(f): f(get()) after each change.
  */
 export function createSession(plain) {
   const listeners = new Set();
-  let current = describe(NOBODY);
+  let current = { ...describe(NOBODY), isKnown: false };
 
   function become(next) {
     if (JSON.stringify(describe(next)) === JSON.stringify(current)) return;
@@ -57,6 +58,7 @@ function describe({ authentication, name, role }) {
     authentication,
     name,
     role,
+    isKnown: true,
     in: !authentication || role !== null,
     admin: role === "admin",
   };

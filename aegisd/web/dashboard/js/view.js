@@ -1,12 +1,12 @@
 // What the page shows, as the query of its address: so a link shows a colleague the same.
 //
-// A view is { range, from, to, node, endpoint, sort, find, backends, alerts }. range is a name, null
+// A view is { range, from, to, node, endpoint, sort, find, backends, backend, alerts }. range is a name, null
 // where from stands (ms since 1970; to null means now); endpoint is { method, path }; the rest are
 // texts. null is the default, and stands in no address.
 
 export const RANGES = ["5m", "15m", "1h", "6h", "24h", "7d", "30d"];
 export const DEFAULT_RANGE = "15m";
-const TEXTS = ["node", "sort", "find", "backends", "alerts"];
+const TEXTS = ["node", "sort", "find", "backends", "backend", "alerts"];
 const MOST_CHARACTERS = 4_096; // of a text in an address; a path has at most 2,048 bytes
 
 /** The view that an address' query (`?range=1h&…`) asks for; what it doesn't understand is left out. */
