@@ -1,7 +1,7 @@
 // One alert in the list, with what an admin may do about it.
 
 import { make, setText } from "../dom.js";
-import { plain, value } from "../format.js";
+import { plain } from "../format.js";
 import { setAge } from "./ages.js";
 import { badge, name } from "./cells.js";
 
@@ -21,7 +21,6 @@ export function alertItem({ act, silence }) {
         rule: ruleName.make(),
         since: make("time"),
         message: message.make(),
-        figures: make("span", { class: "alert-figures" }),
         state: make("span", { class: "alert-state" }, make("bdi"), make("time")),
         trouble: make("p", { class: "trouble", role: "alert" }),
         actions: make("span", { class: "actions" }),
@@ -42,7 +41,7 @@ export function alertItem({ act, silence }) {
       item.append(
         make("div", { class: "alert-head" }, parts.severity, parts.rule, parts.since),
         make("div", { class: "alert-message" }, parts.message),
-        make("div", { class: "alert-foot" }, parts.figures, parts.state, parts.actions),
+        make("div", { class: "alert-foot" }, parts.state, parts.actions),
         parts.trouble,
       );
       item.parts = parts;
@@ -57,8 +56,6 @@ export function alertItem({ act, silence }) {
       ruleName.fill(parts.rule, alert);
       message.fill(parts.message, alert);
       setAge(parts.since, alert.triggeredAt);
-      setText(parts.figures, `${value(alert.currentValue)} / ${value(alert.threshold)}`);
-      parts.figures.title = "value / threshold";
       fillState(parts.state, alert);
       parts.actions.hidden = !alert.mayAct || alert.status === "resolved";
       parts.acknowledge.hidden = alert.status !== "active";

@@ -18,7 +18,7 @@ export function startBackends({ view, feed }) {
     columns: [
       { key: "name", label: "Name", cell: name("name"), heads: true },
       { key: "status", label: "Health", cell: badge("status") },
-      { key: "circuitBreaker", label: "Circuit breaker", cell: badge("circuitBreaker") },
+      { key: "circuitBreaker", label: "Breaker", cell: badge("circuitBreaker") },
       { key: "responseTimeMs", label: "Check", cell: figure("responseTimeMs", latency, "ms"), number: true },
       { key: "requestCount", label: "Requests", cell: figure("requestCount", count), number: true },
       { key: "errorRate", label: "Errors", cell: figure("errorRate", percent, "%"), number: true },

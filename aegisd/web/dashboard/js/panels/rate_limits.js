@@ -23,7 +23,7 @@ export function startRateLimits({ view, api, session }) {
       { key: "key", label: "Key", cell: name("key"), heads: true },
       { key: "checked", label: "Checked", cell: figure("checked", count), number: true },
       { key: "denied", label: "Denied", cell: figure("denied", count), number: true },
-      { key: "share", label: "Share denied", cell: figure("share", percent, "%"), number: true },
+      { key: "share", label: "Share", cell: figure("share", percent, "%"), number: true },
     ],
     keyOf: ({ key }) => key,
   });

@@ -3,6 +3,8 @@
 import { make, setText } from "../dom.js";
 import { keyedChildren } from "./keyed.js";
 
+const FEW_COLUMNS = 4; // fit beside each other on a phone
+
 /** Makes a table in a panel.
  *
  * columns: [{ key, label, cell: { make, fill }, number?, heads?, sorts? }]; a column that heads has
@@ -14,7 +16,8 @@ export function createTable({ labelledBy, columns, keyOf, rowData = () => ({}), 
   const headers = new Map(columns.map((column) => [column.key, header(column, onSort)]));
   const body = make("tbody", { role: "rowgroup" });
   const head = make("thead", { role: "rowgroup" }, make("tr", { role: "row" }, ...headers.values()));
-  const table = make("table", { role: "table", "aria-labelledby": labelledBy }, head, body);
+  const few = columns.length <= FEW_COLUMNS && "few";
+  const table = make("table", { role: "table", "aria-labelledby": labelledBy, class: few }, head, body);
   const words = make("p", { class: "empty" }, "Waiting for the daemon.");
   const render = keyedChildren(body, {
     keyOf,
