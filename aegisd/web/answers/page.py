@@ -9,6 +9,8 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import PurePosixPath
 
+import structlog
+
 from aegisd.config.settings import WebSocket
 from aegisd.web.http import Request, Response
 
@@ -25,8 +27,11 @@ CONTENT_TYPES = {
 
 ASSETS_FOLDER = "/assets/"
 WEBSOCKET_META = '<meta name="aegisd-websocket" content="{}">'
+PLOTS_SCRIPT = "vendor/uPlot.iife.min.js"
 MODULES_MARK = "<!-- modules -->"
 MODULES_FOLDER = "js/"
+
+log = structlog.get_logger()
 
 
 class PageAnswers:
@@ -35,6 +40,8 @@ class PageAnswers:
     def __init__(self, websocket: WebSocket) -> None:
         folder = files("aegisd.web").joinpath("dashboard")
         self._assets = dict(_assets_in(folder, PurePosixPath()))
+        if PLOTS_SCRIPT not in self._assets:
+            log.warning("the dashboard can't draw plots: uPlot is missing; 'make venv' fetches it")
         html = folder.joinpath("index.html").read_text("utf-8")
         html = html.replace(MODULES_MARK, _preloads(self._assets))
         self._page = _with_websocket(html, websocket)
