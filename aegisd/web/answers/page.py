@@ -12,7 +12,7 @@ from pathlib import PurePosixPath
 import structlog
 
 from aegisd.config.settings import WebSocket
-from aegisd.web.http import Request, Response
+from aegisd.web.http import HttpError, Request, Response
 
 PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self';"
@@ -25,7 +25,6 @@ CONTENT_TYPES = {
 }
 """Files of the dashboard's folder that have one of these suffixes are assets."""
 
-ASSETS_FOLDER = "/assets/"
 WEBSOCKET_META = '<meta name="aegisd-websocket" content="{}">'
 PLOTS_SCRIPT = "vendor/uPlot.iife.min.js"
 MODULES_MARK = "<!-- modules -->"
@@ -35,15 +34,15 @@ log = structlog.get_logger()
 
 
 class PageAnswers:
-    """``/`` and ``/assets/…``."""
+    """``/`` and ``/assets/…``. ``assets`` has the files' bytes by their paths."""
 
     def __init__(self, websocket: WebSocket) -> None:
         folder = files("aegisd.web").joinpath("dashboard")
-        self._assets = dict(_assets_in(folder, PurePosixPath()))
-        if PLOTS_SCRIPT not in self._assets:
+        self.assets = dict(_assets_in(folder, PurePosixPath()))
+        if PLOTS_SCRIPT not in self.assets:
             log.warning("the dashboard can't draw plots: uPlot is missing; 'make venv' fetches it")
         html = folder.joinpath("index.html").read_text("utf-8")
-        html = html.replace(MODULES_MARK, _preloads(self._assets))
+        html = html.replace(MODULES_MARK, _preloads(self.assets))
         self._page = _with_websocket(html, websocket)
 
     async def page(self, request: Request) -> Response:
@@ -52,15 +51,13 @@ class PageAnswers:
         headers = {"Content-Security-Policy": PAGE_POLICY}
         return Response(HTTPStatus.OK, self._page, "text/html; charset=utf-8", headers)
 
-    def has_asset(self, path: str) -> bool:
-        """Whether the path is an asset's."""
-        return path.startswith(ASSETS_FOLDER) and path.removeprefix(ASSETS_FOLDER) in self._assets
-
     async def asset(self, request: Request) -> Response:
         """A script or style sheet of the page."""
-        name = request.path.removeprefix(ASSETS_FOLDER)
+        name = request.item
+        if name not in self.assets:
+            raise HttpError(HTTPStatus.NOT_FOUND, "not_found", f"there is no {request.path}")
         content_type = CONTENT_TYPES[PurePosixPath(name).suffix]
-        return Response(HTTPStatus.OK, self._assets[name], content_type)
+        return Response(HTTPStatus.OK, self.assets[name], content_type)
 
 
 def _assets_in(folder: Traversable, place: PurePosixPath) -> Iterator[tuple[str, bytes]]:
