@@ -18,7 +18,8 @@ from aegisd.web.http import HttpError, Request, Response
 
 Handler = Callable[[Request], Awaitable[Response]]
 Routes = Mapping[str, Mapping[str, Handler]]
-"""Path → method → handler. A path may have one segment in braces, for any name: ``/alerts/{id}``.
+"""Path → method → handler. A path may have one segment in braces, for any name: ``/alerts/{id}``;
+with a star the name may have several segments: ``/assets/{*name}``.
 A path without braces goes before one with them. HEAD and OPTIONS follow from the others."""
 
 
@@ -32,7 +33,7 @@ def routes(
     """All paths of the port but the WebSocket's."""
     return {
         "/": {"GET": page.page},
-        "/assets/{name}": {"GET": page.asset},
+        "/assets/{*name}": {"GET": page.asset},
         "/healthz": {"GET": daemon.healthz},
         "/readyz": {"GET": daemon.readyz},
         "/metrics": {"GET": daemon.metrics},
@@ -57,19 +58,21 @@ class _Pattern:
 
     before: str
     after: str
+    deep: bool  # whether the name may have several segments
     methods: Mapping[str, Handler]
 
     @classmethod
     def parse(cls, path: str, methods: Mapping[str, Handler]) -> "_Pattern":
         before, _, rest = path.partition("{")
-        return cls(before, rest.partition("}")[2], methods)
+        name, _, after = rest.partition("}")
+        return cls(before, after, name.startswith("*"), methods)
 
     def item_in(self, path: str) -> str:
         """The name in this path; empty where the path is another."""
         if not (path.startswith(self.before) and path.endswith(self.after)):
             return ""
         item = path[len(self.before) : len(path) - len(self.after)]
-        return "" if "/" in item else item
+        return "" if "/" in item and not self.deep else item
 
 
 class Api:
