@@ -92,9 +92,8 @@ export function createFeed(base, path, api) {
   }
 
   // A browser doesn't tell why a WebSocket was refused: the same address does, when asked plainly.
-  // POST, since only then a browser says from which page it asks (Origin).
   async function findOut() {
-    const answer = await api.post(path).then(() => ({ status: 200 }), (error) => error);
+    const answer = await api.get(path).then(() => ({ status: 200 }), (error) => error);
     if (socket !== null || retryAt === 0) return; // tried again meanwhile
     why = whyNot(answer);
     if (why.state === "unauthorized") stop();
