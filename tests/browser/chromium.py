@@ -2,7 +2,7 @@
 
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
@@ -19,7 +19,8 @@ ARGUMENTS = (
     "--disable-component-update",
     "--disable-sync",
 )
-OWN_HOSTS = frozenset({"127.0.0.1", "localhost"})
+MakePage = Callable[..., Page]
+OWN_HOSTS = frozenset({"127.0.0.1", "localhost", "elsewhere.localhost"})
 
 
 def program() -> str | None:

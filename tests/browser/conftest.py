@@ -1,23 +1,14 @@
 """Fixtures of the page's tests: a browser, pages that must not complain, quick daemons."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from browser.chromium import Complaints, program, running_browser
-from conftest import DAEMON_CONFIG
+from browser.chromium import Complaints, MakePage, program, running_browser
+from browser.daemons import MakeDaemon, quick_config, start
 from playwright.sync_api import Browser, Page
-from support import Daemon, wait_until
+from support import Daemon
 
-MakePage = Callable[..., Page]
-
-QUICK = """
-[dashboard.websocket]
-update_interval_ms = 100
-[alerts]
-check_interval_ms = 100
-"""
-QUICK_CONFIG = DAEMON_CONFIG + QUICK
 WAIT_MS = 30_000
 VIEWER = {"locale": "en-GB", "timezone_id": "Europe/Berlin", "reduced_motion": "reduce"}
 
@@ -72,21 +63,18 @@ def page(make_page: MakePage) -> Page:
 
 
 @pytest.fixture
-def make_quick_daemon(make_daemon: Callable[..., Daemon]) -> Callable[..., Daemon]:
-    """Makes running daemons that publish and check ten times a second, their database there."""
+def make_quick_daemon(make_daemon: MakeDaemon) -> MakeDaemon:
+    """Makes running daemons; the arguments are those of quick_config."""
 
-    def make(config: str = "") -> Daemon:
-        daemon = make_daemon(QUICK_CONFIG + config)
-        daemon.start()
-        wait_until(
-            lambda: daemon.get("/api/status")["database"]["connected"], "the database is there"
-        )
+    def make(**tables: str) -> Daemon:
+        daemon = make_daemon(quick_config(**tables))
+        start(daemon)
         return daemon
 
     return make
 
 
 @pytest.fixture
-def quick_daemon(make_quick_daemon: Callable[..., Daemon]) -> Daemon:
-    """Such a daemon."""
+def quick_daemon(make_quick_daemon: MakeDaemon) -> Daemon:
+    """A running daemon without tokens."""
     return make_quick_daemon()
