@@ -1,7 +1,6 @@
 """The page for everybody: an axe-core run, the keyboard, a phone, no jumping layout."""
 
 import shutil
-from pathlib import Path
 
 import pytest
 from browser.accessibility import fetch_axe, grave_findings
