@@ -6,10 +6,12 @@ from typing import Any
 import pytest
 from browser.chromium import Complaints, MakePage, program, running_browser
 from browser.daemons import MakeDaemon, quick_config, start
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
 from support import Daemon
 
 WAIT_MS = 30_000
+expect.set_options(timeout=WAIT_MS)
+
 VIEWER = {"locale": "en-GB", "timezone_id": "Europe/Berlin", "reduced_motion": "reduce"}
 
 

@@ -55,8 +55,8 @@ export function startAlerts({ view, api, feed, session }) {
     const beyondRange = pages > 1;
     const { open, past, older: isMore } = arrange(alerts, span, { most: pages * PAGE, beyondRange });
     renderList([...open, ...past].map((alert) => ({ ...alert, mayAct })));
-    words.hidden = open.length + past.length > 0 || !isKnown;
-    setText(words, alerts.size > 0 ? "No alert in this range." : "No alert so far.");
+    words.hidden = open.length + past.length > 0;
+    if (isKnown) setText(words, alerts.size > 0 ? "No alert in this range." : "No alert so far.");
     older.hidden = !isMore;
     showNumbers(numbers(alerts));
   }
@@ -110,8 +110,10 @@ export function startAlerts({ view, api, feed, session }) {
     const { severity, status, ruleName, message } = alert;
     setText(news, plain(`${severity} alert ${status}: ${ruleName}. ${message}`));
   });
+  let wasLost = false;
   feed.on("state", ({ state }) => {
-    if (state === "live" || state === "polling") ask(); // some may have been missed meanwhile
+    if (wasLost && state !== "lost") ask(); // some may have been missed meanwhile
+    wasLost = state === "lost";
   });
   session.onChange(render);
   view.onChange((now, changed) => {
