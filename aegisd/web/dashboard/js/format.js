@@ -19,7 +19,7 @@ export const count = known((n) => whole.format(n));
 /** A number that may be large, short: 12.3K. */
 export const short = known((n) => (Math.abs(n) < 10_000 ? upToTwo : compact).format(n));
 /** Something per second, without the unit. */
-export const rate = known((n) => (n < 10 ? hundredths : n < 10_000 ? tenths : whole).format(n));
+export const rate = known((n) => (n === 0 ? whole : n < 10 ? hundredths : n < 10_000 ? tenths : whole).format(n));
 /** A share of 0 to 100, without the sign. */
 export const percent = known((n) => (n === 0 || n >= 99.995 ? whole : hundredths).format(n));
 /** Milliseconds, without the unit. */

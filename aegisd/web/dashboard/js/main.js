@@ -9,18 +9,20 @@ import { startConnection } from "./panels/connection.js";
 import { startEndpoints } from "./panels/endpoints.js";
 import { startIngest } from "./panels/ingest.js";
 import { findOutWho, startLogin } from "./panels/login.js";
+import { startOverview } from "./panels/overview.js";
 import { startRateLimits } from "./panels/rate_limits.js";
-import { startNodes } from "./plots/nodes.js";
 import { startPlots } from "./plots/plots.js";
 import { startRanges } from "./plots/ranges.js";
 import { createSession } from "./session.js";
+import { startTheme } from "./theme.js";
 import { createView } from "./view.js";
 
 const PARTS = [
-  startAges, startConnection, startRanges, startNodes, startPlots, startEndpoints, startAlerts,
+  startAges, startConnection, startRanges, startOverview, startPlots, startEndpoints, startAlerts,
   startBackends, startRateLimits, startIngest,
 ];
 
+startTheme();
 const view = createView(window);
 const session = createSession(createApi(document.baseURI));
 const { api } = session;
