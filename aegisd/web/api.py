@@ -44,6 +44,8 @@ class Api:
             "/api/metrics/request-rate": history.request_rate,
             "/api/metrics/latency": history.latency,
             "/api/metrics/status-distribution": history.status_distribution,
+            "/api/metrics/heatmap": history.heat_map,
+            "/api/metrics/nodes": history.nodes,
             "/api/metrics/top-endpoints": history.top_endpoints,
             "/api/metrics/rate-limits": history.rate_limits,
         }

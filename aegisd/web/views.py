@@ -7,13 +7,17 @@ from aegisd.events.protocol import HEALTHY
 from aegisd.events.units import MILLISECOND_US, SECOND_US
 from aegisd.live import BUCKET_SECONDS, BackendState, EndpointFigures, Overview, Series
 from aegisd.stats import sketch
+from aegisd.stats.cells import EDGES_US
 from aegisd.store.history import (
     QUANTILES,
+    CellCounts,
     EndpointTotals,
     KeyTotals,
     Latency,
+    NodeTotals,
     Present,
     Range,
+    RequestCounts,
     StatusCounts,
     Totals,
 )
@@ -70,15 +74,18 @@ def past_overview(now: int, range_: Range, totals: Totals, present: Present) -> 
     }
 
 
-def request_rate(range_: Range, buckets: dict[int, int]) -> list[dict[str, Any]]:
+def request_rate(range_: Range, buckets: dict[int, RequestCounts]) -> list[dict[str, Any]]:
     """One point for each bucket, also where no request was."""
+    none = RequestCounts(0, 0)
+    points = ((start, buckets.get(start, none)) for start in range_.bucket_starts())
     return [
         {
             "timestamp": rfc3339(start),
-            "value": buckets.get(start, 0) / range_.seconds_in(start),
-            "requestCount": buckets.get(start, 0),
+            "value": point.requests / range_.seconds_in(start),
+            "requestCount": point.requests,
+            "failedCount": point.failed,
         }
-        for start in range_.bucket_starts()
+        for start, point in points
     ]
 
 
@@ -115,6 +122,23 @@ def status_distribution(range_: Range, buckets: dict[int, StatusCounts]) -> list
     ]
 
 
+def heat_map(range_: Range, buckets: dict[int, CellCounts]) -> dict[str, Any]:
+    """The cells' edges in ms, and each bucket's counts of durations between them."""
+    none = (0,) * (len(EDGES_US) - 1)
+    return {
+        "edges": [micros / MILLISECOND_US for micros in EDGES_US],
+        "buckets": [
+            {"timestamp": rfc3339(start), "counts": buckets.get(start, none)}
+            for start in range_.bucket_starts()
+        ],
+    }
+
+
+def nodes(figures: list[NodeTotals]) -> list[dict[str, Any]]:
+    """Nodes, in the order they are given in."""
+    return [{"node": each.node, "requestCount": each.requests} for each in figures]
+
+
 def live_range(series: Series, now: int) -> Range:
     """The range that a live series covers: from its first bucket to ``now``."""
     return Range(int(series.starts[0]) * SECOND_US, now, BUCKET_SECONDS)
@@ -122,8 +146,12 @@ def live_range(series: Series, now: int) -> Range:
 
 def live_request_rate(range_: Range, series: Series) -> list[dict[str, Any]]:
     """What ``request_rate`` gives, of the live state."""
-    counts = series.counters[:, COLUMN["requests"]].tolist()
-    return request_rate(range_, dict(zip(_starts(series), counts, strict=True)))
+    rows = series.counters[:, [COLUMN["requests"], COLUMN["succeeded"]]].tolist()
+    points = {
+        start: RequestCounts(requests, requests - succeeded)
+        for start, (requests, succeeded) in zip(_starts(series), rows, strict=True)
+    }
+    return request_rate(range_, points)
 
 
 def live_latency(range_: Range, series: Series) -> list[dict[str, Any]]:

@@ -6,6 +6,9 @@ from attrs import frozen
 
 QUANTILES = (0.5, 0.95, 0.99)
 
+Endpoint = tuple[str, str]
+"""Method, and route or template, as rollups name them."""
+
 T = TypeVar("T")
 
 
@@ -57,6 +60,14 @@ class Present:
 
 
 @frozen
+class RequestCounts:
+    """Requests of a bucket, and how many of them failed."""
+
+    requests: int
+    failed: int
+
+
+@frozen
 class StatusCounts:
     """Requests of a bucket by class of status: a field for each of STATUS_CLASSES."""
 
@@ -65,6 +76,18 @@ class StatusCounts:
     status_4xx: int
     status_5xx: int
     status_other: int
+
+
+CellCounts = tuple[int, ...]
+"""Durations of a bucket by cell of the heat map (``stats/cells``)."""
+
+
+@frozen
+class NodeTotals:
+    """Requests of one node."""
+
+    node: str
+    requests: int
 
 
 @frozen
