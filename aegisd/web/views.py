@@ -7,14 +7,12 @@ from aegisd.events.protocol import HEALTHY
 from aegisd.events.units import MILLISECOND_US, SECOND_US
 from aegisd.live import BUCKET_SECONDS, BackendState, EndpointFigures, Overview, Series
 from aegisd.stats import sketch
-from aegisd.stats.cells import EDGES_US
+from aegisd.stats.cells import EDGES_US, cells
 from aegisd.store.history import (
     QUANTILES,
-    CellCounts,
     EndpointTotals,
     KeyTotals,
     Latency,
-    NodeTotals,
     Present,
     Range,
     RequestCounts,
@@ -22,6 +20,9 @@ from aegisd.store.history import (
     Totals,
 )
 from aegisd.times import rfc3339
+
+MAX_NODES = 1000
+"""In a list of nodes: there may be any number, where each container is a node of its own."""
 
 
 def overview(figures: Overview) -> dict[str, Any]:
@@ -122,21 +123,23 @@ def status_distribution(range_: Range, buckets: dict[int, StatusCounts]) -> list
     ]
 
 
-def heat_map(range_: Range, buckets: dict[int, CellCounts]) -> dict[str, Any]:
-    """The cells' edges in ms, and each bucket's counts of durations between them."""
-    none = (0,) * (len(EDGES_US) - 1)
+def heat_map(range_: Range, buckets: dict[int, sketch.Counts]) -> dict[str, Any]:
+    """The cells' edges in ms, and how many durations of each bucket lie between them."""
+    counts = {start: cells(durations).tolist() for start, durations in buckets.items()}
+    none = [0] * (len(EDGES_US) - 1)
     return {
         "edges": [micros / MILLISECOND_US for micros in EDGES_US],
         "buckets": [
-            {"timestamp": rfc3339(start), "counts": buckets.get(start, none)}
+            {"timestamp": rfc3339(start), "counts": counts.get(start, none)}
             for start in range_.bucket_starts()
         ],
     }
 
 
-def nodes(figures: list[NodeTotals]) -> list[dict[str, Any]]:
-    """Nodes, in the order they are given in."""
-    return [{"node": each.node, "requestCount": each.requests} for each in figures]
+def nodes(requests: dict[str, int]) -> list[dict[str, Any]]:
+    """Nodes, those with most requests first."""
+    ranked = sorted(requests.items(), key=lambda each: (-each[1], each[0]))
+    return [{"node": node, "requestCount": count} for node, count in ranked[:MAX_NODES]]
 
 
 def live_range(series: Series, now: int) -> Range:

@@ -31,7 +31,8 @@ OVERVIEW = {
     "totalBackends",
 }
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
-SERIES = ("request-rate", "latency", "status-distribution", "top-endpoints", "rate-limits")
+OF_ENDPOINT = ("request-rate", "latency", "status-distribution", "heatmap")
+SERIES = (*OF_ENDPOINT, "nodes", "top-endpoints", "rate-limits")
 POINTS = {"5m": 30, "15m": 90, "1h": 60, "6h": 72, "24h": 96, "7d": 84, "30d": 120}
 
 
@@ -103,7 +104,7 @@ async def test_overview_of_another_node_is_empty(serving, dsn):
 @pytest.mark.parametrize(
     ("path", "names"),
     [
-        ("request-rate", {"timestamp", "value", "requestCount"}),
+        ("request-rate", {"timestamp", "value", "requestCount", "failedCount"}),
         ("latency", {"timestamp", "p50", "p95", "p99", "avg"}),
         (
             "status-distribution",
@@ -133,6 +134,7 @@ async def test_series_hold_every_event(serving, dsn):
         latency = await web.data("/api/metrics/latency?range=7d")
         statuses = await web.data("/api/metrics/status-distribution?range=5m")
     assert sum(point["requestCount"] for point in rate) == 106
+    assert sum(point["failedCount"] for point in rate) == 4
     (point,) = [point for point in latency if point["avg"] is not None]
     shares = [point["p50"], point["p95"], point["p99"]]
     assert shares == pytest.approx([50, 95, 99], rel=0.01)

@@ -15,23 +15,20 @@ from aegisd.store.history.ranges import (
 )
 from aegisd.store.history.results import (
     QUANTILES,
-    CellCounts,
-    Endpoint,
     EndpointTotals,
     KeyTotals,
     Latency,
-    NodeTotals,
     Present,
     RequestCounts,
     StatusCounts,
     Totals,
     earliest,
 )
+from aegisd.store.history.sums import Endpoint
 
 __all__ = [
     "NAMED_RANGES",
     "QUANTILES",
-    "CellCounts",
     "Endpoint",
     "EndpointTotals",
     "ExactHistory",
@@ -39,7 +36,6 @@ __all__ = [
     "KeptFrom",
     "KeyTotals",
     "Latency",
-    "NodeTotals",
     "Present",
     "Range",
     "RequestCounts",

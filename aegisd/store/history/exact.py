@@ -13,7 +13,8 @@ from aegisd.events.units import SECOND_US
 from aegisd.store.backlog import Backlog
 from aegisd.store.database import Postgres, Session
 from aegisd.store.history.ranges import Range
-from aegisd.store.history.results import Answer, Endpoint, Latency, Totals
+from aegisd.store.history.results import Answer, Latency, Totals
+from aegisd.store.history.sums import Endpoint
 
 T = TypeVar("T")
 

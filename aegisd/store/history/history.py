@@ -19,7 +19,7 @@ from aegisd.events.block import concatenate
 from aegisd.events.counters import STATUS_CLASSES
 from aegisd.events.protocol import RATE_LIMIT, REQUEST
 from aegisd.events.units import SECOND_US
-from aegisd.stats.cells import cells
+from aegisd.stats import sketch
 from aegisd.store.backlog import Backlog
 from aegisd.store.database import Postgres, Session
 from aegisd.store.history import presence, reading
@@ -28,19 +28,16 @@ from aegisd.store.history.ranges import Range
 from aegisd.store.history.reading import State
 from aegisd.store.history.results import (
     Answer,
-    CellCounts,
-    Endpoint,
     EndpointTotals,
     KeyTotals,
     Latency,
-    NodeTotals,
     Present,
     RequestCounts,
     StatusCounts,
     Totals,
     earliest,
 )
-from aegisd.store.history.sums import Key, Sums, latencies
+from aegisd.store.history.sums import Endpoint, Key, Sums, latencies
 from aegisd.store.schema import DAY, ENDPOINTS, KEYS, REQUESTS, RollupKind, floor
 
 _STATE = (
@@ -110,15 +107,13 @@ class History:
         found = dict(zip(figures, latencies(list(figures.values())), strict=True))
         return Answer(found, series.complete_until)
 
-    async def heat_map(
+    async def durations(
         self, range_: Range, node: str | None, endpoint: Endpoint | None = None
-    ) -> Answer[dict[int, CellCounts]]:
-        """Durations by bucket and cell."""
+    ) -> Answer[dict[int, sketch.Counts]]:
+        """The sketches of durations by bucket."""
         series = await self._timed_series(range_, node, endpoint)
-        counts = {
-            bucket: tuple(cells(sums.durations).tolist()) for bucket, sums in series.figures.items()
-        }
-        return Answer(counts, series.complete_until)
+        found = {bucket: sums.durations for bucket, sums in series.figures.items()}
+        return Answer(found, series.complete_until)
 
     async def statuses(
         self, range_: Range, node: str | None, endpoint: Endpoint | None = None
@@ -131,13 +126,11 @@ class History:
         }
         return Answer(counts, series.complete_until)
 
-    async def nodes(self, range_: Range) -> Answer[list[NodeTotals]]:
-        """The nodes that wrote, those with most requests first."""
+    async def nodes(self, range_: Range) -> Answer[dict[str, int]]:
+        """The nodes that wrote, each with its requests."""
 
-        async def work(state: State) -> list[NodeTotals]:
-            found = await reading.nodes(state, range_, self._node)
-            ranked = sorted(found.items(), key=lambda each: (-each[1], each[0]))
-            return [NodeTotals(node, count) for node, count in ranked]
+        async def work(state: State) -> dict[str, int]:
+            return await reading.nodes(state, range_, self._node)
 
         return await self._ask(None, _COLUMNS[REQUESTS.name], work)
 

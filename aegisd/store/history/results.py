@@ -6,9 +6,6 @@ from attrs import frozen
 
 QUANTILES = (0.5, 0.95, 0.99)
 
-Endpoint = tuple[str, str]
-"""Method, and route or template, as rollups name them."""
-
 T = TypeVar("T")
 
 
@@ -76,18 +73,6 @@ class StatusCounts:
     status_4xx: int
     status_5xx: int
     status_other: int
-
-
-CellCounts = tuple[int, ...]
-"""Durations of a bucket by cell of the heat map (``stats/cells``)."""
-
-
-@frozen
-class NodeTotals:
-    """Requests of one node."""
-
-    node: str
-    requests: int
 
 
 @frozen

@@ -16,6 +16,9 @@ from aegisd.store.schema import RollupKind
 Key = tuple[Any, ...]
 """A name (method and endpoint, or a rate-limit key), or the start of a bucket."""
 
+Endpoint = tuple[str, str]
+"""Such a name: method, and route or template."""
+
 
 @define
 class Sums:

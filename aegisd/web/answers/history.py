@@ -23,9 +23,6 @@ from aegisd.web import views
 from aegisd.web.answers.parameters import endpoint_of, is_exact, limit_of, node_of, range_of
 from aegisd.web.http import Request, Response, success
 
-MAX_NODES = 1000
-"""In a list of nodes: there may be any number, where each container is a node of its own."""
-
 
 @frozen
 class _Question:
@@ -93,15 +90,15 @@ class HistoryAnswers:
     async def heat_map(self, request: Request) -> Response:
         """Durations over time: how many requests took how long."""
         question = self._question_of_endpoint(request)
-        counts = await self._history.heat_map(*question.series)
-        data = views.heat_map(question.range, counts.figures)
-        return _response(question, data, counts.complete_until)
+        found = await self._history.durations(*question.series)
+        data = views.heat_map(question.range, found.figures)
+        return _response(question, data, found.complete_until)
 
     async def nodes(self, request: Request) -> Response:
         """The nodes that wrote, those with most requests first."""
         question = self._question(request)
         found = await self._history.nodes(question.range)
-        return _response(question, views.nodes(found.figures[:MAX_NODES]), found.complete_until)
+        return _response(question, views.nodes(found.figures), found.complete_until)
 
     async def top_endpoints(self, request: Request) -> Response:
         """The endpoints with most requests."""

@@ -34,7 +34,7 @@ from aegisd.store.storage import Storage
 RANGE = Range(NOON - 60 * SECOND_US, NOON + 60 * SECOND_US, 60)
 ALL = 10**9
 METHODS = (
-    *("totals", "requests", "latency", "statuses", "heat_map", "nodes"),
+    *("totals", "requests", "latency", "statuses", "durations", "nodes"),
     *("top_endpoints", "rate_limits", "present"),
 )
 

@@ -14,6 +14,7 @@ import pytest
 import trio
 import trio.testing
 from attrs import frozen
+from sketches import sketch_of
 from store.cluster import bounded
 from store.databases import (
     DAY,
@@ -39,7 +40,6 @@ from aegisd.events.block import Block
 from aegisd.events.counters import OTHER
 from aegisd.events.protocol import RATE_LIMIT, REQUEST
 from aegisd.events.units import MINUTE_SECONDS, SECOND_US
-from aegisd.stats.cells import EDGES_US
 from aegisd.store.database.postgres import Postgres, Session
 from aegisd.store.history.history import History
 from aegisd.store.history.ranges import (
@@ -55,7 +55,6 @@ from aegisd.store.history.results import (
     EndpointTotals,
     KeyTotals,
     Latency,
-    NodeTotals,
     Present,
     RequestCounts,
     StatusCounts,
@@ -196,18 +195,14 @@ def requests_of(events: list[Event]) -> RequestCounts:
     return RequestCounts(count(events), count(events, fails))
 
 
-def heat(events: list[Event]) -> tuple[int, ...]:
+def sketched(events: list[Event]) -> list[int]:
     durations = [event.duration for event in events if event.duration is not None]
-    inner = np.array(EDGES_US[1:-1])
-    cells = inner.searchsorted(durations)
-    return tuple(np.bincount(cells, minlength=len(inner) + 1).tolist())
+    counts: list[int] = sketch_of(np.array(durations, np.int64)).tolist()
+    return counts
 
 
-def nodes(events: list[Event]) -> list[NodeTotals]:
-    """All, those with most requests first."""
-    own = {node: [e for e in events if e.node == node] for node in {e.node for e in events}}
-    totals = [NodeTotals(node, count(group)) for node, group in own.items()]
-    return sorted(totals, key=lambda each: (-each.requests, each.node))
+def nodes(events: list[Event]) -> dict[str, int]:
+    return {node: count([e for e in events if e.node == node]) for node in {e.node for e in events}}
 
 
 def grouped(events: list[Event], kind: str) -> dict[tuple[str, ...], list[Event]]:
@@ -254,6 +249,12 @@ async def assert_same_series(
     for bucket in found.keys() | by_bucket.keys():
         there = found.get(bucket, expected([]))
         assert there == expected(by_bucket[bucket]), (expected, range_, bucket)
+
+
+async def as_lists(series: Series) -> Answer[dict[int, list[int]]]:
+    answer = await series
+    counts = {bucket: sketch.tolist() for bucket, sketch in answer.figures.items()}
+    return Answer(counts, answer.complete_until)
 
 
 async def assert_same(
@@ -344,13 +345,15 @@ async def test_answers_equal_those_computed_from_the_events(
 
 
 @bounded
-async def test_heat_map_has_each_timed_request_once(dsn: str, tmp_path: Path) -> None:
+async def test_durations_hold_each_timed_request_once(dsn: str, tmp_path: Path) -> None:
     events = generated(600, seed=8)
     async with history_of_all(dsn, tmp_path, events, Sampling()) as history:
         for range_ in RANGES:
             for node in (None, NODE):
                 fine = chosen(events, range_, node, FINE)
-                await assert_same_series(range_, fine, heat, history.heat_map(range_, node))
+                await assert_same_series(
+                    range_, fine, sketched, as_lists(history.durations(range_, node))
+                )
 
 
 @bounded
@@ -372,13 +375,14 @@ async def test_series_of_an_endpoint_have_its_requests_alone(dsn: str, tmp_path:
             for node in (None, NODE):
                 whole = chosen(events, range_, node, MINUTE_SECONDS)
                 own = [e for e in whole if e.kind == REQUEST and e.names == name]
-                for expected, ask_for in {
-                    requests_of: history.requests,
-                    statuses: history.statuses,
-                    latency: history.latency,
-                    heat: history.heat_map,
+                asked = (range_, node, name)
+                for expected, series in {
+                    requests_of: history.requests(*asked),
+                    statuses: history.statuses(*asked),
+                    latency: history.latency(*asked),
+                    sketched: as_lists(history.durations(*asked)),
                 }.items():
-                    await assert_same_series(range_, own, expected, ask_for(range_, node, name))
+                    await assert_same_series(range_, own, expected, series)
 
 
 @bounded
@@ -484,7 +488,7 @@ async def test_an_empty_range_has_no_figures(dsn: str, tmp_path: Path) -> None:
         with history_of(postgres, tmp_path) as history:
             assert (await history.totals(range_, None)).figures == totals([])
             for series in (
-                *(history.requests, history.latency, history.statuses, history.heat_map),
+                *(history.requests, history.latency, history.statuses, history.durations),
             ):
                 assert (await series(range_, None)).figures == {}
             assert (await history.nodes(range_)).figures == []
