@@ -283,6 +283,41 @@ def test_range_beyond_retention_is_answered_as_far_as_data_goes(filled: Daemon, 
         assert_same(filled, rows, path, f"from={ten_years}")
 
 
+def test_history_is_shown_after_a_restart_without_traffic(
+    make_storing: MakeStoring, dsn: str
+) -> None:
+    """Also what only the journal has: until it is read, the answer says that it lacks something."""
+    daemon = make_storing()
+    daemon.start()
+    daemon.emit(*[{"method": "GET", "path": "/", "status_code": 500, "duration_ms": 5}] * 3)
+    daemon.wait_for_rows(3)
+    with locked(dsn, "request_metrics"):
+        daemon.emit({"method": "GET", "path": "/", "status_code": 200})
+        daemon.wait_for_events(4)
+        daemon.kill()
+        daemon.start()
+        assert daemon.get("/api/metrics/realtime")["totalRequests"] == 0
+        found = [requests_and_end(daemon)]
+        wait_until(
+            lambda: found.append(requests_and_end(daemon)) or found[-1] == (4, None),
+            "all is counted",
+            TIME_LIMIT,
+        )
+    told = [each for each in found if each is not None]
+    assert all(count == 4 or (count == 3 and until is not None) for count, until in told), told
+    heat, _ = answer(daemon, "heatmap?method=GET&path=/")
+    assert sum(sum(bucket["counts"]) for bucket in heat["buckets"]) == 3
+
+
+def requests_and_end(daemon: Daemon) -> tuple[int, str | None] | None:
+    """The requests of the last hour, and until when they are complete; None without a database."""
+    status, body = daemon.fetch("/api/metrics/request-rate")
+    if status == 503:
+        return None
+    found = json.loads(body)
+    return sum(p["requestCount"] for p in found["data"]), found["range"]["completeUntil"]
+
+
 @pytest.fixture(scope="module")
 def shared(postgres: str) -> Iterator[Daemon]:
     """A daemon for tests whose requests change nothing."""
