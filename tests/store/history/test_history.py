@@ -491,7 +491,7 @@ async def test_an_empty_range_has_no_figures(dsn: str, tmp_path: Path) -> None:
                 *(history.requests, history.latency, history.statuses, history.durations),
             ):
                 assert (await series(range_, None)).figures == {}
-            assert (await history.nodes(range_)).figures == []
+            assert (await history.nodes(range_)).figures == {}
             assert (await history.top_endpoints(range_, None, 10)).figures == []
             assert (await history.rate_limits(range_, None, 10)).figures == (0, 0, [])
             assert (await history.present(NOON - DAY, None)).figures == Present(0, 0, 0)
