@@ -111,17 +111,17 @@ def render(view: View, columns: int, rows: int) -> Layout:
     return _layout(above, below + foot, rows)
 
 
-def _layout(above: list[_Part], below: list[_Part], rows: int) -> Layout:
-    """The parts from top to bottom, cut at the last row; room that is left is below the first."""
-    whole = Layout()
+def _layout(above: Sequence[_Part], below: Sequence[_Part], rows: int) -> Layout:
+    """The parts from top to bottom. What is above is cut where there is no room for all."""
+    room = max(1, rows - sum(part.rows for part in below))
     regions = []
-    left = rows
-    rest = max(0, rows - sum(part.rows for part in above + below))
-    for part in [*above, _Part(Text(" "), rest), *below]:
-        size = min(part.rows, left)
-        left -= size
-        if size:
+    for part in [*above, _Part(Text(" "), room)]:
+        if size := min(part.rows, room):
             regions.append(Layout(part.body, size=size))
+            room -= size
+    if rows > 1:
+        regions += [Layout(part.body, size=part.rows) for part in below]
+    whole = Layout()
     whole.split_column(*regions)
     return whole
 
