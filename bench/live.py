@@ -53,6 +53,7 @@ def block(size: int, endpoints: int, seconds: int, untimed: float) -> Block:
         {
             "method": Text.of([METHODS[n % len(METHODS)] for n in drawn.tolist()]),
             "endpoint": Text.of([f"/api/v1/resource{n // 3}/list" for n in drawn.tolist()]),
+            "backend": Text.constant(None, size),
         },
     )
 

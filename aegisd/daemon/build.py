@@ -247,7 +247,7 @@ def _server(daemon: Daemon) -> Server:
     api = Api(
         PageAnswers(websocket),
         DaemonAnswers(daemon.figures, storage.load_oldest, daemon.health, daemon.stopping.is_set),
-        LiveAnswers(daemon.overview),
+        LiveAnswers(daemon.overview, daemon.live.observed_backends),
         HistoryAnswers(
             History(daemon.postgres, storage.backlog, daemon.node),
             ExactHistory(daemon.postgres, storage.backlog, daemon.node),
