@@ -123,6 +123,7 @@ class Daemon:
             websocket_clients=self.hub.count,
             http_refused=dict(self.connections.refused),
             live=self.live.overview(),
+            requests=self.live.request_totals(self.settings.http.metrics_endpoints),
         )
 
     def overview(self) -> Overview:

@@ -15,6 +15,9 @@ MAX_OBSERVED = 500
 """So many backends are followed, 6 kB each; then the rarest gives way to one that is seen more.
 Gateways have tens; the bound is for one that names each instance by its address, or garbage."""
 
+MAX_COUNTED = 100
+"""So many backends have totals of their own for Prometheus, where each is five series."""
+
 NO_METHOD = ""
 
 
@@ -68,6 +71,6 @@ class ObservedBackends:
         """How many are followed."""
         return self._busiest.followed
 
-    def totals(self, count: int) -> list[tuple[str, Integers]]:
+    def totals(self) -> list[tuple[str, Integers]]:
         """The ``totals`` of ``BusiestEndpoints``, by name."""
-        return [(name, outcomes) for (_, name), outcomes in self._busiest.totals(count)]
+        return [(name, outcomes) for (_, name), outcomes in self._busiest.totals(MAX_COUNTED)]

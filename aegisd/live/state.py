@@ -188,12 +188,12 @@ class LiveState:
     def _wall_time(self, line_time: int) -> int:
         return line_time + self._wall_ahead * SECOND_US
 
-    def request_totals(self, backends: int, endpoints: int) -> RequestTotals:
-        """Counts since the start, with those of so many backends and endpoints."""
+    def request_totals(self, endpoints: int) -> RequestTotals:
+        """Counts since the start, and those of so many endpoints."""
         self._count_buffered()
         return RequestTotals(
             self._since_start.by_method(),
-            {name: by_status(counts) for name, counts in self._observed.totals(backends)},
+            {name: by_status(counts) for name, counts in self._observed.totals()},
             self._observed.followed,
             {name: by_status(counts) for name, counts in self._endpoints.totals(endpoints)},
             self._since_start.durations(),

@@ -187,7 +187,7 @@ def check(live: LiveState, model: Model) -> None:
         assert sums.durations.tolist() == model.sketch(length), name
     assert live.top_endpoints(10**6) == model.endpoints()
     assert live.observed_backends() == model.backends()
-    totals = live.request_totals(10, 10**6)
+    totals = live.request_totals(10**6)
     assert totals.methods == model.methods()
     micros = [m for _, _, m in model.requests if m != ABSENT]
     assert totals.durations.tolist() == sketch_of(np.array(micros, np.int64)).tolist()
