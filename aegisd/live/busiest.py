@@ -10,7 +10,7 @@ The hour consists of slots of five minutes. The open slot has a dense sketch for
 slot keeps only the bins that are not zero, and the endpoints that its rows had.
 """
 
-from collections import Counter, deque
+from collections import Counter
 from heapq import nsmallest
 
 import numpy as np
@@ -23,19 +23,18 @@ from aegisd.live.endpoint_rows import NO_ROW, Endpoint, EndpointRows
 from aegisd.live.slots import (
     COLUMNS,
     DURATION_SUM_US,
+    SLOT_SECONDS,
+    SLOTS,
     UNTIMED,
+    ClosedSlots,
     Rows,
     Slot,
-    Sums,
     places,
+    requests_by_endpoint,
     requests_of,
 )
 from aegisd.stats import sketch
 from aegisd.stats.durations import Durations
-
-SLOT_SECONDS = 300
-SLOTS = 12
-"""So many closed slots are kept: with the open one they cover 60 to 65 minutes."""
 
 MAX_CANDIDATES = 8192
 """So many endpoints without a row are counted."""
@@ -67,8 +66,7 @@ class BusiestEndpoints:
         self._limit = limit
         self._others: Endpoint = (method_of_others, OTHER)  # also where a client names it so
         self._period = now // SLOT_SECONDS  # the number of the open slot
-        self._closed: deque[tuple[int, Slot]] = deque()
-        self._closed_sums: tuple[Rows, Sums] = ({}, Sums.zeros(0))  # of those asked for last
+        self._closed = ClosedSlots()
         self._rows = EndpointRows(limit)
         self._followed: list[Endpoint] = []
         self._counters = np.zeros((limit + 1, COLUMNS), np.int64)
@@ -83,13 +81,10 @@ class BusiestEndpoints:
         period = now // SLOT_SECONDS
         if period == self._period:
             return
-        self._closed.append((self._period, self._close()))
-        while self._closed and self._closed[0][0] < period - SLOTS:
-            self._closed.popleft()
+        self._closed.add(self._period, self._close(), period)
         if period // (SLOTS + 1) != self._period // (SLOTS + 1):
             self._candidates.clear()  # so they are about the last hour, too
         self._period = period
-        self._closed_sums = {}, Sums.zeros(0)
         self._keep_followed()
 
     def _close(self) -> Slot:
@@ -112,12 +107,8 @@ class BusiestEndpoints:
 
     def _keep_followed(self) -> None:
         """Follow the endpoints that have requests in the closed slots; free the other rows."""
-        earlier: dict[Endpoint, int] = {}
-        for _, slot in self._closed:
-            requests = requests_of(slot.counters).tolist()
-            for endpoint in self._rows.row_of.keys() & slot.rows.keys():
-                earlier[endpoint] = earlier.get(endpoint, 0) + requests[slot.rows[endpoint]]
-        kept = [row for row, endpoint in enumerate(self._followed) if earlier.get(endpoint)]
+        earlier = self._closed.requests()
+        kept = [row for row, endpoint in enumerate(self._followed) if earlier[endpoint]]
         self._followed = [self._followed[row] for row in kept]
         self._rows.replace({endpoint: row for row, endpoint in enumerate(self._followed)})
         self._earlier[:] = 0
@@ -217,11 +208,8 @@ class BusiestEndpoints:
 
     def top(self, count: int) -> list[EndpointFigures]:
         """The ``count`` endpoints with most requests; behind them OTHER, if there is room."""
-        requests: Counter[Endpoint] = Counter()
-        slots = [(slot.rows, slot.counters) for _, slot in self._closed]
-        for rows, counters in [*slots, (self._all_rows(), self._counters)]:
-            seen = requests_of(counters).tolist()
-            requests.update({endpoint: seen[row] for endpoint, row in rows.items() if seen[row]})
+        requests = self._closed.requests()
+        requests.update(requests_by_endpoint(self._all_rows(), self._counters))
         other = requests.pop(self._others, 0)
         ranked = nsmallest(count, requests, key=lambda endpoint: (-requests[endpoint], endpoint))
         if other and len(ranked) < count:
@@ -229,7 +217,7 @@ class BusiestEndpoints:
         return self._figures(ranked)
 
     def _figures(self, endpoints: list[Endpoint]) -> list[EndpointFigures]:
-        sums = self._sums_of_closed(endpoints)
+        sums = self._closed.sums(endpoints)
         at, rows = places(endpoints, self._all_rows())
         sums.add(at, rows, self._counters, self._last_seen)
         sums.durations[at] += self._bins[rows]
@@ -250,16 +238,6 @@ class BusiestEndpoints:
                 strict=True,
             )
         ]
-
-    def _sums_of_closed(self, endpoints: list[Endpoint]) -> Sums:
-        """The sums over the closed slots, which are added up once for the same endpoints."""
-        row_of, sums = self._closed_sums
-        if not row_of.keys() >= set(endpoints):
-            row_of, sums = {e: row for row, e in enumerate(endpoints)}, Sums.zeros(len(endpoints))
-            for _, slot in self._closed:
-                slot.add_to(sums, endpoints)
-            self._closed_sums = row_of, sums
-        return sums.take([row_of[endpoint] for endpoint in endpoints])
 
     @property
     def followed(self) -> int:
