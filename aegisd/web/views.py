@@ -5,7 +5,14 @@ from typing import Any
 from aegisd.events.counters import COLUMN, STATUS_CLASSES
 from aegisd.events.protocol import HEALTHY
 from aegisd.events.units import MILLISECOND_US, SECOND_US
-from aegisd.live import BUCKET_SECONDS, BackendState, EndpointFigures, Overview, Series
+from aegisd.live import (
+    BUCKET_SECONDS,
+    BackendState,
+    EndpointFigures,
+    ObservedBackend,
+    Overview,
+    Series,
+)
 from aegisd.stats import sketch
 from aegisd.stats.cells import EDGES_US, cells
 from aegisd.store.history import (
@@ -214,8 +221,8 @@ def count_healthy(states: list[BackendState]) -> int:
     return sum(state.status == HEALTHY for state in states)
 
 
-def backends(states: list[BackendState]) -> dict[str, Any]:
-    """Backends by their latest reports, and how many are healthy."""
+def backends(states: list[BackendState], observed: list[ObservedBackend]) -> dict[str, Any]:
+    """Backends by their latest reports, how many are healthy, and those that requests name."""
     healthy = count_healthy(states)
     return {
         "summary": {
@@ -235,6 +242,17 @@ def backends(states: list[BackendState]) -> dict[str, Any]:
             }
             for state in states
         ],
+        "observed": [
+            {
+                "name": each.name,
+                "requestCount": each.requests,
+                "errorRate": _percent(each.failed, each.requests),
+                "avgLatency": _us_in_ms(each.average_us),
+                "p95Latency": _us_in_ms(each.p95_us),
+                "lastSeen": rfc3339(each.last_seen),
+            }
+            for each in observed
+        ],
     }
 
 
@@ -253,7 +271,7 @@ def _starts(series: Series) -> list[int]:
 
 def _quantiles(durations: sketch.Counts) -> list[float | None]:
     found = sketch.quantiles(durations, QUANTILES)
-    return [None if micros is None else _ms(micros / MILLISECOND_US) for micros in found]
+    return [_us_in_ms(micros) for micros in found]
 
 
 def _average(micros: int, timed: int) -> float | None:
@@ -263,6 +281,10 @@ def _average(micros: int, timed: int) -> float | None:
 def _ms(value: float | None) -> float | None:
     """Round to whole microseconds: durations are kept in these."""
     return None if value is None else round(value, 3)
+
+
+def _us_in_ms(micros: float | None) -> float | None:
+    return None if micros is None else _ms(micros / MILLISECOND_US)
 
 
 def _percent(part: int, whole: int) -> float:

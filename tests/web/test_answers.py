@@ -174,6 +174,7 @@ async def test_backends_show_latest_report_of_each(serving):
         assert await web.data("/api/metrics/backends") == {
             "summary": {"total": 0, "healthy": 0, "unhealthy": 0},
             "backends": [],
+            "observed": [],
         }
         web.process(*EVENTS)
         answer = await web.data("/api/metrics/backends")
@@ -183,6 +184,27 @@ async def test_backends_show_latest_report_of_each(serving):
         {"name": "a", "status": "healthy", "responseTimeMs": 1.5, "circuitBreaker": "half_open"},
         {"name": "b", "status": "unhealthy", "responseTimeMs": None, "circuitBreaker": None},
     ]
+
+
+async def test_backends_that_requests_name_are_observed(serving):
+    request = {"kind": "request", "method": "GET", "path": "/", "status_code": 200}
+    names = ["a", "a", "\x00 <b>\u202e", "", None]
+    async with serving() as web:
+        web.process(
+            *(request | {"backend": name, "duration_ms": 40} for name in names),
+            request | {"backend": "a", "status_code": 502},
+        )
+        answer = await web.data("/api/metrics/backends")
+    assert all(TIME.fullmatch(backend.pop("lastSeen")) for backend in answer["observed"])
+    assert [each.pop("p95Latency") for each in answer["observed"]] == [pytest.approx(40, 0.01)] * 2
+    assert answer == {
+        "summary": {"total": 0, "healthy": 0, "unhealthy": 0},
+        "backends": [],
+        "observed": [
+            {"name": "a", "requestCount": 3, "errorRate": pytest.approx(100 / 3), "avgLatency": 40},
+            {"name": "\ufffd <b>\u202e", "requestCount": 1, "errorRate": 0, "avgLatency": 40},
+        ],
+    }
 
 
 async def test_rate_limits_list_key_with_most_denials_first(serving, dsn):
