@@ -14,7 +14,7 @@ import trio
 from attrs import define, evolve, field, frozen
 
 from aegisd import __version__
-from aegisd.alerts import AlertTable, Manager
+from aegisd.alerts import AlertTable, Manager, Silences
 from aegisd.config.directories import Directories
 from aegisd.config.settings import EnabledMetrics, Settings
 from aegisd.daemon import http_port
@@ -81,6 +81,7 @@ class Daemon:
     streams: Sequence[StreamListener]
     upkeep: Maintainer
     alert_table: AlertTable
+    silences: Silences
     hub: Hub
     alerts: Manager
     health: Health
@@ -162,7 +163,7 @@ async def build(
             settings.ingest, directories, handed, intake.process, acknowledger.submit, shares.stream
         )
         http = await http_port.listen(settings.http, handed.get("http"))
-        alert_table = AlertTable(postgres, node)
+        alert_table, silences = AlertTable(postgres, node), Silences(postgres)
         upkeep = Maintainer(postgres, settings.metrics, clocks, alert_table)
         hub = Hub(live, advance, settings.dashboard.websocket)
         daemon = Daemon(
@@ -182,8 +183,9 @@ async def build(
             streams=streams,
             upkeep=upkeep,
             alert_table=alert_table,
+            silences=silences,
             hub=hub,
-            alerts=Manager(settings.alerts, live, alert_table, hub.announce, clocks),
+            alerts=Manager(settings.alerts, live, alert_table, silences, hub.announce, clocks),
             health=Health([*datagrams, *streams], intake, storage, upkeep, settings.metrics),
             http=http,
             connections=Connections(shares.http),

@@ -31,7 +31,10 @@ TABLES = {
     "alerts": """id uuid, rule_id text, rule_name text, severity text, status text,
         message text, current_value double precision, threshold double precision,
         triggered_at timestamptz, resolved_at timestamptz null,
-        acknowledged_at timestamptz null, acknowledged_by text null, node text""",
+        acknowledged_at timestamptz null, acknowledged_by text null, node text,
+        resolved_by text null""",
+    "alert_silences": """id uuid, rule_id text null, severity text null, starts_at timestamptz,
+        ends_at timestamptz, comment text, created_by text""",
 }
 
 
@@ -206,6 +209,8 @@ async def test_upgrade_gives_up_on_a_locked_table_and_succeeds_later(
     async with database(dsn) as postgres:
         await postgres.prepare()
     await ask(dsn, "DELETE FROM aegisd_schema WHERE version = $1", LATEST)
+    await ask(dsn, "DROP TABLE alert_silences")
+    await ask(dsn, "ALTER TABLE alerts DROP COLUMN resolved_by")
     await ask(dsn, "ALTER TABLE storage_layout REPLICA IDENTITY DEFAULT")
     async with database(dsn) as postgres, session(dsn) as execute:
         await execute("BEGIN; SELECT * FROM storage_layout")
