@@ -17,7 +17,7 @@ _OLD = "FROM alerts WHERE status = 'resolved' AND triggered_at < $1"
 _OLD_SILENCES = "FROM alert_silences WHERE ends_at < $1"
 
 _ACKNOWLEDGED_MEANWHILE = (
-    "alerts.acknowledged_at IS NOT NULL AND excluded.acknowledged_at IS NULL"
+    f"alerts.status = '{ACKNOWLEDGED}' AND excluded.acknowledged_at IS NULL"
     " AND alerts.resolved_by IS NOT DISTINCT FROM excluded.resolved_by"
 )
 """Somebody acknowledged the stored alert over another daemon. A reopening after a resolve by hand

@@ -86,7 +86,7 @@ class Manager:
         self._announce = announce
         self._clocks = clocks
         self._started = clocks()[1]
-        self._rules = {rule.id: rule for rule in settings.rules if rule.enabled}
+        self._rules: dict[str, Rule] = {rule.id: rule for rule in settings.rules if rule.enabled}
         self._states: dict[str, State] = {}  # by the rule's id
         self._restored = False
         self._looked: float | None = None  # when, in steady time
@@ -180,11 +180,14 @@ class Manager:
     async def _change(self, id_: UUID, change: Callable[[Alert], Alert]) -> Alert | None:
         for state in self._states.values():
             if state.alert.id == str(id_):
-                return self._change_state(state, change(state.alert))
-        alert = await self._table.change(id_, change)
-        if alert is not None:
-            self._announce(alert)
-        return alert
+                alert = self._change_state(state, change(state.alert))
+                with trio.move_on_after(SAVE_SECONDS):  # who lists the alerts next wants to see it
+                    await self.restore_and_save()
+                return alert
+        stored = await self._table.change(id_, change)
+        if stored is not None:
+            self._announce(stored)
+        return stored
 
     def _change_state(self, state: State, alert: Alert) -> Alert:
         """Take over what somebody made of a state's alert."""

@@ -43,6 +43,7 @@ from aegisd.web import (
     LiveAnswers,
     PageAnswers,
     Server,
+    SilenceAnswers,
     routes,
 )
 from aegisd.wire import Decoder, EndpointNamer
@@ -211,6 +212,11 @@ async def _open(
             yield postgres, storage, sockets
 
 
+def _now() -> int:
+    """The wall time, in microseconds since 1970."""
+    return round(clocks()[0] * SECOND_US)
+
+
 def _advance(live: LiveState) -> int:
     wall, steady = clocks()
     live.advance(wall, steady)
@@ -254,10 +260,11 @@ def _server(daemon: Daemon) -> Server:
         HistoryAnswers(
             History(daemon.postgres, storage.backlog, daemon.node),
             ExactHistory(daemon.postgres, storage.backlog, daemon.node),
-            lambda: round(clocks()[0] * SECOND_US),
+            _now,
             lambda now: kept_from(daemon.upkeep.policy.rollups, now),
         ),
-        AlertAnswers(daemon.alert_table),
+        AlertAnswers(daemon.alert_table, daemon.alerts, _now),
+        SilenceAnswers(daemon.silences, _now),
     )
     return Server(
         Api(answers),

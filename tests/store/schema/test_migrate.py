@@ -219,3 +219,24 @@ async def test_upgrade_gives_up_on_a_locked_table_and_succeeds_later(
         await execute("COMMIT")
         await postgres.prepare()
     assert await ask(dsn, VERSION) == [(LATEST,)]
+
+
+@bounded
+async def test_alert_of_an_older_schema_is_kept_and_nobody_has_resolved_it(
+    dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    older = [step for step in migrations() if step.version <= 6]
+    with monkeypatch.context() as patched:
+        patched.setattr(migrate_module, "migrations", lambda: older)
+        async with database(dsn) as postgres:
+            await postgres.prepare()
+    await ask(
+        dsn,
+        "INSERT INTO alerts VALUES (gen_random_uuid(), 'r', 'R', 'info', 'resolved', 'm', 1, 1,"
+        " now(), now(), NULL, NULL, 'here')",
+    )
+    async with database(dsn) as postgres:
+        await postgres.prepare()
+    assert await ask(dsn, VERSION) == [(LATEST,)]
+    assert await ask(dsn, "SELECT status, resolved_by FROM alerts") == [("resolved", None)]
+    assert await ask(dsn, "SELECT count(*) FROM alert_silences") == [(0,)]
