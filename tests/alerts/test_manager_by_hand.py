@@ -135,8 +135,8 @@ async def test_save_does_not_undo_what_another_daemon_acknowledged(
     store: Postgres, dsn: str
 ) -> None:
     run, id_ = await fired(store)
+    run.now += 299
     run.see(BAD)
-    assert run.check(299) == []
     assert run.check(1) == ["active"]  # a repeat, not saved yet
     await elsewhere(store).manager.acknowledge(id_, "ann")
     await run.manager.restore_and_save()
