@@ -113,7 +113,8 @@ async def test_alert_resolved_by_hand_is_told_and_stays_resolved(
         await in_thread(daemon.wait_for_rows, 20)
         assert await in_thread(daemon.stop) == 0
         assert await received(server, 2) == told
-    assert rows("SELECT status, resolved_by FROM alerts") == [("resolved", "anonymous")]
+    stored = await in_thread(rows, "SELECT status, resolved_by FROM alerts")
+    assert stored == [("resolved", "anonymous")]
 
 
 async def test_alert_is_acknowledged_and_resolved_over_another_daemon(
