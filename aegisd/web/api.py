@@ -13,6 +13,7 @@ from aegisd.web.answers import (
     HistoryAnswers,
     LiveAnswers,
     PageAnswers,
+    SilenceAnswers,
 )
 from aegisd.web.http import HttpError, Request, Response
 
@@ -28,6 +29,7 @@ def routes(
     live: LiveAnswers,
     history: HistoryAnswers,
     alerts: AlertAnswers,
+    silences: SilenceAnswers,
 ) -> Routes:
     """All paths of the port but the WebSocket's."""
     return {
@@ -40,6 +42,14 @@ def routes(
         "/api/status": {"GET": daemon.status},
         "/api/alerts": {"GET": alerts.list},
         "/api/alerts/{id}": {"GET": alerts.get},
+        "/api/alerts/{id}/acknowledge": {"POST": alerts.acknowledge},
+        "/api/alerts/{id}/resolve": {"POST": alerts.resolve},
+        "/api/alerts/silences": {
+            "GET": silences.list,
+            "POST": silences.add,
+            "DELETE": silences.remove,
+        },
+        "/api/alerts/silences/{id}": {"DELETE": silences.remove},
         "/api/metrics/realtime": {"GET": live.realtime},
         "/api/metrics/backends": {"GET": live.backends},
         "/api/metrics/overview": {"GET": history.overview},
