@@ -98,11 +98,13 @@ class Server:
         """Answer requests; return whether the peer may still be reading an answer at the end."""
         exchange = Exchange(stream)
         while True:
+            head_only = False
             with ExitStack() as place:
                 try:
                     request = await exchange.request(peer, local)
                     if request is None:
                         return False
+                    head_only = request.method == "HEAD"
                     request = self._guard.check(request)
                     if request.path == self._websocket_path:
                         self._check_upgrade(request, connection)
@@ -120,7 +122,7 @@ class Server:
                 except HttpError as error:
                     self._connections.refused[error.code] += 1
                     response = error.response()
-                if not await exchange.respond(response):
+                if not await exchange.respond(response, head_only=head_only):
                     return True
 
     def _check_upgrade(self, request: Request, connection: Connection) -> None:

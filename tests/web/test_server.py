@@ -20,6 +20,20 @@ async def test_one_connection_serves_twenty_one_requests(serving):
         assert parse_answers(await read_to_end(stream), "GET")[0][0] == 200
 
 
+@pytest.mark.parametrize("first", [GET, GET.replace(b"GET", b"HEAD"), GET.replace(b"/h", b"/no")])
+async def test_head_that_comes_again_is_answered_as_before_until_another_comes(serving, first):
+    async with serving() as web, await web.connect() as stream:
+        answers = []
+        for sent in (first, first, GET + GET, first, first[:9], first[9:] + first, LAST):
+            await stream.send_all(sent)
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            answers.append(await stream.receive_some(65536) if sent != first[:9] else b"")
+    parse_answers(answers[0], first[:4].decode().strip())
+    assert answers[1] == answers[3] == answers[0]
+    assert answers[5] == answers[0] * 2
+    assert [status for status, _, _ in parse_answers(answers[2], "GET", "GET")] == [200, 200]
+
+
 async def test_pipelined_requests_are_answered_in_order(serving):
     missing = GET.replace(b"/healthz", b"/nothing")
     head = GET.replace(b"GET", b"HEAD")
