@@ -37,6 +37,8 @@ Dsn = NewType("Dsn", str)
 """``embedded``, or libpq's connection string (a URL, or pairs). Its password is a secret."""
 Identifier = NewType("Identifier", str)
 """Text of 1 to 255 characters without control characters."""
+SiteOrigin = NewType("SiteOrigin", str)
+"""A site as browsers name it: ``https://name``, with a port unless it is the scheme's."""
 UrlPath = NewType("UrlPath", str)
 """An absolute path of a URL."""
 PathPattern = NewType("PathPattern", str)
@@ -165,6 +167,7 @@ class Http:
 
     listen: Address = Address("127.0.0.1:7460")
     allowed_hosts: tuple[str, ...] = ()
+    cors_origins: tuple[SiteOrigin, ...] = ()
     tls_certificate: str = ""
     tls_key: str = ""
     tokens: tuple[Token, ...] = ()

@@ -100,6 +100,16 @@ def _hex_digest(value: Any, type_: Any) -> str:
     return text.lower()
 
 
+def _site_origin(value: Any, type_: Any) -> str:
+    text = _text(value, type_).lower()
+    match = re.fullmatch(r"(https?)://([a-z0-9.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?", text)
+    if match is None:
+        raise ValueError(f"'{value}' is not a site such as https://name or http://name:8080")
+    scheme, host, port = match.groups()
+    default = {"http": ":80", "https": ":443"}[scheme]
+    return f"{scheme}://{host}{port if port and port != default else ''}"
+
+
 def _url_path(value: Any, type_: Any) -> str:
     text = _text(value, type_)
     if not re.fullmatch(r"/[A-Za-z0-9._~/-]*", text):
@@ -128,6 +138,7 @@ CHECKS: dict[Any, Check] = {
     s.OptionalAddress: _optional_address,
     s.Mode: _mode,
     s.HexDigest: _hex_digest,
+    s.SiteOrigin: _site_origin,
     s.UrlPath: _url_path,
     s.PathPattern: _path_pattern,
 }

@@ -5,7 +5,7 @@ gives a ``Daemon``. No task runs before ``serve``. All is closed when the ``asyn
 """
 
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Hashable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from socket import socket
@@ -27,7 +27,7 @@ from aegisd.ingest import DatagramListener, Sockets, StreamListener
 from aegisd.intake import Acknowledger, Intake
 from aegisd.live import LiveState, Overview
 from aegisd.store.database import Postgres, open_postgres
-from aegisd.store.history import ExactHistory, History
+from aegisd.store.history import ExactHistory, History, KeptFrom
 from aegisd.store.storage import Storage, open_storage
 from aegisd.store.upkeep import Maintainer, kept_from
 from aegisd.web import MAX_CONNECTIONS as HTTP_CONNECTIONS
@@ -35,11 +35,15 @@ from aegisd.web import (
     AlertAnswers,
     Api,
     Connections,
+    Cors,
+    Costly,
     DaemonAnswers,
     DaemonFigures,
+    Fitting,
     Guard,
     HistoryAnswers,
     Hub,
+    Kept,
     LiveAnswers,
     PageAnswers,
     Server,
@@ -129,6 +133,19 @@ class Daemon:
         """The live state's overview as of now."""
         self.advance()
         return self.live.overview()
+
+    def live_version(self) -> Hashable:
+        """Another value whenever the live state's figures may be others."""
+        self.advance()
+        return self.live.version
+
+    def history_version(self) -> Hashable:
+        """Another value whenever this daemon took or committed events, and each second.
+
+        What other daemons commit shows when the second is over.
+        """
+        backlog = self.storage.backlog
+        return self.live_version(), backlog.end, backlog.committed
 
 
 def clocks() -> tuple[float, float]:
@@ -245,6 +262,14 @@ def enabled_kinds(enabled: EnabledMetrics) -> frozenset[str]:
 def _server(daemon: Daemon) -> Server:
     settings, storage = daemon.settings, daemon.storage
     websocket = settings.dashboard.websocket
+    fitting = Fitting()
+
+    def now() -> int:
+        return round(clocks()[0] * SECOND_US)
+
+    def kept(now: int) -> KeptFrom:
+        return kept_from(daemon.upkeep.policy.rollups, now)
+
     answers = routes(
         PageAnswers(websocket),
         DaemonAnswers(daemon.figures, storage.load_oldest, daemon.health, daemon.stopping.is_set),
@@ -252,16 +277,20 @@ def _server(daemon: Daemon) -> Server:
         HistoryAnswers(
             History(daemon.postgres, storage.backlog, daemon.node),
             ExactHistory(daemon.postgres, storage.backlog, daemon.node),
-            lambda: round(clocks()[0] * SECOND_US),
-            lambda now: kept_from(daemon.upkeep.policy.rollups, now),
+            now,
+            kept,
         ),
         AlertAnswers(daemon.alert_table),
+        Costly(now, kept),
+        Kept(daemon.live_version, fitting),
+        Kept(daemon.history_version, fitting),
     )
     return Server(
-        Api(answers),
+        Api(answers, fitting),
         daemon.hub,
         Guard(settings.http, websocket.allowed_origins),
         daemon.connections,
         websocket.path if websocket.enabled else None,
         http_port.tls_context(settings.http),
+        Cors(settings.http.cors_origins),
     )

@@ -6,6 +6,7 @@ values (``figures``); ``views`` and ``exposition`` turn values into JSON and Pro
 
 from aegisd.web.answers import (
     AlertAnswers,
+    Costly,
     DaemonAnswers,
     HistoryAnswers,
     LiveAnswers,
@@ -13,7 +14,7 @@ from aegisd.web.answers import (
 )
 from aegisd.web.api import Api, routes
 from aegisd.web.figures import DaemonFigures
-from aegisd.web.http import MAX_CONNECTIONS, Connections, Guard
+from aegisd.web.http import MAX_CONNECTIONS, Connections, Cors, Fitting, Guard, Kept
 from aegisd.web.server import Server
 from aegisd.web.websocket import Hub
 
@@ -22,11 +23,15 @@ __all__ = [
     "AlertAnswers",
     "Api",
     "Connections",
+    "Cors",
+    "Costly",
     "DaemonAnswers",
     "DaemonFigures",
+    "Fitting",
     "Guard",
     "HistoryAnswers",
     "Hub",
+    "Kept",
     "LiveAnswers",
     "PageAnswers",
     "Server",

@@ -1,6 +1,6 @@
 """Finds the answer for a request. Every path is in the table of ``routes``, with its methods."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from http import HTTPStatus
 
 from attrs import evolve, frozen
@@ -9,14 +9,14 @@ from aegisd.errors import DatabaseUnavailable, DataRefused, kind_of
 from aegisd.store.database import Busy
 from aegisd.web.answers import (
     AlertAnswers,
+    Costly,
     DaemonAnswers,
     HistoryAnswers,
     LiveAnswers,
     PageAnswers,
 )
-from aegisd.web.http import HttpError, Request, Response
+from aegisd.web.http import Fitting, Handler, HttpError, Kept, KeptHandler, Request, Response
 
-Handler = Callable[[Request], Awaitable[Response]]
 Routes = Mapping[str, Mapping[str, Handler]]
 """Path → method → handler. A path may have one segment in braces, for any name: ``/alerts/{id}``.
 A path without braces goes before one with them. HEAD and OPTIONS follow from the others."""
@@ -28,8 +28,14 @@ def routes(
     live: LiveAnswers,
     history: HistoryAnswers,
     alerts: AlertAnswers,
+    costly: Costly,
+    now: Kept,
+    past: Kept,
 ) -> Routes:
-    """All paths of the port but the WebSocket's."""
+    """All paths of the port but the WebSocket's.
+
+    ``now`` keeps answers that the live state gives, ``past`` those of the database's rollups.
+    """
     return {
         "/": {"GET": page.page},
         "/assets/{name}": {"GET": page.asset},
@@ -40,14 +46,20 @@ def routes(
         "/api/status": {"GET": daemon.status},
         "/api/alerts": {"GET": alerts.list},
         "/api/alerts/{id}": {"GET": alerts.get},
-        "/api/metrics/realtime": {"GET": live.realtime},
-        "/api/metrics/backends": {"GET": live.backends},
-        "/api/metrics/overview": {"GET": history.overview},
-        "/api/metrics/request-rate": {"GET": history.request_rate},
-        "/api/metrics/latency": {"GET": history.latency},
-        "/api/metrics/status-distribution": {"GET": history.status_distribution},
-        "/api/metrics/top-endpoints": {"GET": history.top_endpoints},
-        "/api/metrics/rate-limits": {"GET": history.rate_limits},
+        "/api/metrics/realtime": {"GET": KeptHandler(now, live.realtime)},
+        "/api/metrics/backends": {"GET": KeptHandler(now, live.backends)},
+        "/api/metrics/overview": {"GET": KeptHandler(past, costly.bounded(history.overview))},
+        "/api/metrics/request-rate": {
+            "GET": KeptHandler(past, costly.bounded(history.request_rate))
+        },
+        "/api/metrics/latency": {"GET": KeptHandler(past, costly.bounded(history.latency))},
+        "/api/metrics/status-distribution": {
+            "GET": KeptHandler(past, costly.bounded(history.status_distribution))
+        },
+        "/api/metrics/top-endpoints": {
+            "GET": KeptHandler(past, costly.bounded(history.top_endpoints))
+        },
+        "/api/metrics/rate-limits": {"GET": KeptHandler(past, costly.bounded(history.rate_limits))},
     }
 
 
@@ -75,7 +87,8 @@ class _Pattern:
 class Api:
     """The paths, and the HTTP errors that an answer's exceptions become."""
 
-    def __init__(self, routes: Routes) -> None:
+    def __init__(self, routes: Routes, fitting: Fitting) -> None:
+        self._fitting = fitting
         self._exact = {path: methods for path, methods in routes.items() if "{" not in path}
         self._patterns = [_Pattern.parse(p, m) for p, m in routes.items() if "{" in p]
 
@@ -108,9 +121,9 @@ class Api:
         return "", None
 
     async def answer(self, handler: Handler, request: Request) -> Response:
-        """Call the handler. Raises HttpError where it can't answer."""
+        """The handler's answer, as the client takes it. Raises HttpError where there is none."""
         try:
-            return await handler(request)
+            return await self._fitting.fit(request, await handler(request))
         except Busy as error:
             later = {"Retry-After": str(error.seconds)}
             raise HttpError(HTTPStatus.SERVICE_UNAVAILABLE, "busy", str(error), later) from None

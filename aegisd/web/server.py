@@ -5,11 +5,12 @@ the head's bytes put in front. Hypercorn serves both under trio, too, but has no
 ``http.connections``, by which health checks are answered beside any crowd of clients.
 
 The order for each request: head, guard, route, what a write needs, body, place, answer. So a
-refusal costs no body and no place. A fault in one connection ends that connection only.
+refusal costs no body and no place, and an answer that is there already costs no place. A fault in
+one connection ends that connection only.
 """
 
 import ssl
-from contextlib import ExitStack
+from contextlib import nullcontext
 from functools import partial
 from http import HTTPStatus
 
@@ -25,10 +26,13 @@ from aegisd.web.http import (
     SAFE_METHODS,
     Connection,
     Connections,
+    Cors,
     Exchange,
     Guard,
     HttpError,
+    KeptHandler,
     Request,
+    Response,
     cancel_when_peer_leaves,
     check_handshake,
 )
@@ -53,6 +57,7 @@ class Server:
         connections: Connections,
         websocket_path: str | None,
         tls: ssl.SSLContext | None,
+        cors: Cors,
     ) -> None:
         self._api = api
         self._hub = hub
@@ -60,6 +65,7 @@ class Server:
         self._connections = connections
         self._websocket_path = websocket_path
         self._tls = tls
+        self._cors = cors
 
     async def connection(self, socket: trio.SocketStream) -> None:
         """Serve one connection; raises nothing but cancellations."""
@@ -98,32 +104,47 @@ class Server:
         """Answer requests; return whether the peer may still be reading an answer at the end."""
         exchange = Exchange(stream)
         while True:
-            head_only = False
-            with ExitStack() as place:
-                try:
-                    request = await exchange.request(peer, local)
-                    if request is None:
-                        return False
-                    head_only = request.method == "HEAD"
-                    request = self._guard.check(request)
-                    if request.path == self._websocket_path:
-                        self._check_upgrade(request, connection)
-                        place.enter_context(self._connections.place(connection))
+            request = None
+            try:
+                request = await exchange.request(peer, local)
+                if request is None:
+                    return False
+                if request.path == self._websocket_path:
+                    self._check_upgrade(self._guard.check(request), connection)
+                    with self._connections.place(connection):
                         await serve_websocket(exchange.hand_over(), connection.network, self._hub)
-                        return False
-                    request, handler = self._api.route(request)
-                    if request.method not in SAFE_METHODS:
-                        self._guard.check_write(request)
-                    request = evolve(request, body=await exchange.body(request))
-                    if request.path not in OPEN_PATHS:
-                        place.enter_context(self._connections.place(connection))
-                    work = partial(self._api.answer, handler, request)
-                    response = await cancel_when_peer_leaves(socket, work)
-                except HttpError as error:
-                    self._connections.refused[error.code] += 1
-                    response = error.response()
-                if not await exchange.respond(response, head_only=head_only):
-                    return True
+                    return False
+                response = self._cors.preflight(request)
+                if response is None:
+                    response = await self._answer(exchange, request, socket, connection)
+            except HttpError as error:
+                self._connections.refused[error.code] += 1
+                response = error.response()
+            if request is not None:
+                response = self._cors.opened(request, response)
+            head_only = request is not None and request.method == "HEAD"
+            if not await exchange.respond(response, head_only=head_only):
+                return True
+
+    async def _answer(
+        self,
+        exchange: Exchange,
+        request: Request,
+        socket: trio.SocketStream,
+        connection: Connection,
+    ) -> Response:
+        """Check, route and answer a request. Raises HttpError."""
+        request, handler = self._api.route(self._guard.check(request))
+        if request.method not in SAFE_METHODS:
+            self._guard.check_write(request)
+        if request.has_body:
+            request = evolve(request, body=await exchange.body(request))
+        if isinstance(handler, KeptHandler) and (ready := handler.ready(request)) is not None:
+            return ready
+        no_place = request.path in OPEN_PATHS
+        with nullcontext() if no_place else self._connections.place(connection):
+            work = partial(self._api.answer, handler, request)
+            return await cancel_when_peer_leaves(socket, work)
 
     def _check_upgrade(self, request: Request, connection: Connection) -> None:
         check_handshake(request)

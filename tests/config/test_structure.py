@@ -54,6 +54,8 @@ def test_all_problems_are_given_at_once(problems) -> None:
         ("http = 5", "http: is not a table"),
         ("[http]\nallowed_hosts = 'a'", "http.allowed_hosts: is not a list"),
         ("[http]\nallowed_hosts = [5]", "http.allowed_hosts[0]: 5 is not text"),
+        ("[http]\ncors_origins = ['*']", "http.cors_origins[0]: '*' is not a site such as https:"),
+        ("[http]\ncors_origins = ['https://a/']", "http.cors_origins[0]: 'https://a/' is not a s"),
         ("[http]\nlisten = 'a:b'", "http.listen: port 'b' is not a number from 0 to 65535"),
         ("[http]\nlisten = '::1:80'", "http.listen: '::1:80' is not HOST:PORT (an IPv6 host in"),
         ("[metrics]\nenabled = 1", "metrics.enabled: 1 is not true or false"),

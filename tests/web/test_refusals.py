@@ -256,11 +256,11 @@ async def test_body_over_the_limit_is_413_and_a_smaller_one_is_dropped(serving):
     assert (chunked.status_code, error_of(chunked)["code"]) == (413, "too_large")
 
 
-async def test_every_answer_forbids_caching_and_sniffing(serving):
+async def test_every_answer_forbids_sniffing_and_to_be_kept_without_asking(serving):
     async with serving() as web:
-        for path in ("/", "/healthz", "/nothing"):
+        for path, kept in (("/", "no-cache"), ("/healthz", "no-store"), ("/nothing", "no-store")):
             headers = (await web.get(path)).headers
-            assert headers["cache-control"] == "no-store"
+            assert headers["cache-control"] == kept
             assert headers["x-content-type-options"] == "nosniff"
 
 

@@ -4,13 +4,18 @@ Bytes go in, ``Request`` values come out; ``Response`` values go in, bytes come 
 path of the API.
 """
 
+from aegisd.web.http.budget import Budget
 from aegisd.web.http.connections import MAX_CONNECTIONS, Connection, Connections
+from aegisd.web.http.contents import Fitting, lasting
+from aegisd.web.http.cors import Cors
 from aegisd.web.http.exchange import HEAD_SECONDS, RECEIVE_BYTES, Exchange
 from aegisd.web.http.guard import OPEN_PATHS, Guard
 from aegisd.web.http.handshake import check_handshake
+from aegisd.web.http.kept import Kept, KeptHandler
 from aegisd.web.http.leaving import cancel_when_peer_leaves
 from aegisd.web.http.message import (
     SAFE_METHODS,
+    Handler,
     HttpError,
     Request,
     Response,
@@ -25,16 +30,23 @@ __all__ = [
     "OPEN_PATHS",
     "RECEIVE_BYTES",
     "SAFE_METHODS",
+    "Budget",
     "Connection",
     "Connections",
+    "Cors",
     "Exchange",
+    "Fitting",
     "Guard",
+    "Handler",
     "HttpError",
+    "Kept",
+    "KeptHandler",
     "Request",
     "Response",
     "bad_request",
     "cancel_when_peer_leaves",
     "check_handshake",
+    "lasting",
     "success",
     "to_json",
 ]

@@ -1,6 +1,7 @@
 """HTTP requests and responses as values, and the API's envelope around JSON."""
 
 import json
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -8,6 +9,10 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from attrs import field, frozen
 
 JSON = "application/json"
+
+RETRY_SECONDS = 5
+"""After which a client that was refused for a crowd or a fault may ask again, if nobody knows
+better."""
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 """Those that change nothing (RFC 9110, 9.2.1)."""
@@ -23,6 +28,7 @@ class Request:
     headers: dict[str, str]
     peer: str  # the client's address
     local: str  # our address that it connected to
+    target: str = ""  # path and query as they were sent
     admin: bool = False  # whether the guard found it to be an admin's
     name: str | None = None  # the name of its token; None where it has none
     item: str = ""  # what stands in the path for the {…} of its route
@@ -35,7 +41,7 @@ class Request:
         """Split the target into path and query. Raises ValueError where it is invalid."""
         parts = urlsplit(target)
         query = dict(parse_qsl(parts.query, keep_blank_values=True, max_num_fields=20))
-        return cls(method, unquote(parts.path), query, headers, peer, local)
+        return cls(method, unquote(parts.path), query, headers, peer, local, target)
 
     @property
     def wants_websocket(self) -> bool:
@@ -61,6 +67,11 @@ class Response:
     body: bytes
     content_type: str = JSON
     headers: dict[str, str] = field(factory=dict)
+    compressed: bytes = b""  # the body by gzip, where that was done before
+
+
+Handler = Callable[[Request], Awaitable[Response]]
+"""What answers a request. It raises HttpError where it can't."""
 
 
 class HttpError(Exception):
@@ -79,7 +90,10 @@ class HttpError(Exception):
         """The answer in the API's envelope."""
         error = {"code": self.code, "message": self.message}
         body = to_json({"success": False, "error": error})
-        return Response(self.status, body.encode(), headers=self.headers)
+        headers = self.headers
+        if self.status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
+            headers = {"Retry-After": str(RETRY_SECONDS)} | headers
+        return Response(self.status, body.encode(), headers=headers)
 
 
 def bad_request(message: str) -> HttpError:
