@@ -15,7 +15,20 @@ from aegisd.web.answers import (
     LiveAnswers,
     PageAnswers,
 )
-from aegisd.web.http import Fitting, Handler, HttpError, Kept, KeptHandler, Request, Response
+from aegisd.web.http import (
+    Fitting,
+    Handler,
+    HttpError,
+    Kept,
+    KeptHandler,
+    Request,
+    Response,
+    lasting,
+    to_json,
+)
+from aegisd.web.openapi import document
+
+OPENAPI_PATH = "/openapi.json"
 
 Routes = Mapping[str, Mapping[str, Handler]]
 """Path → method → handler. A path may have one segment in braces, for any name: ``/alerts/{id}``.
@@ -36,7 +49,7 @@ def routes(
 
     ``now`` keeps answers that the live state gives, ``past`` those of the database's rollups.
     """
-    return {
+    table: dict[str, Mapping[str, Handler]] = {
         "/": {"GET": page.page},
         "/assets/{name}": {"GET": page.asset},
         "/healthz": {"GET": daemon.healthz},
@@ -61,6 +74,8 @@ def routes(
         },
         "/api/metrics/rate-limits": {"GET": KeptHandler(past, costly.bounded(history.rate_limits))},
     }
+    described = to_json(document({**table, OPENAPI_PATH: ["GET"]})).encode()
+    return table | {OPENAPI_PATH: {"GET": _Fixed(lasting(Response(HTTPStatus.OK, described)))}}
 
 
 @frozen
@@ -134,6 +149,17 @@ class Api:
                 "database_unavailable",
                 f"the database can't be used: {why}",
             ) from None
+
+
+@frozen
+class _Fixed:
+    """The same answer to each request."""
+
+    response: Response
+
+    async def __call__(self, request: Request) -> Response:
+        del request
+        return self.response
 
 
 @frozen
