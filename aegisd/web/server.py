@@ -78,8 +78,10 @@ class Server:
                 stream = await self._secure(socket)
                 if await self._serve(socket, stream, connection, peer, local):
                     await _linger(socket)
-        except* (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError, OSError):
-            pass  # the peer left or is too slow
+        except* trio.TooSlowError:  # it reads no answer, or does not go on with TLS
+            self._connections.refused["too_slow"] += 1
+        except* (trio.BrokenResourceError, trio.ClosedResourceError, OSError):
+            pass  # the peer left
         except* Exception:
             log.exception("a connection ended by a fault of ours")
         finally:

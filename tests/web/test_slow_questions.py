@@ -1,5 +1,6 @@
 """Expensive questions: bounded in number, of one address and in all, and nobody else waits."""
 
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from uuid import uuid4
@@ -51,7 +52,7 @@ async def crowd(
 async def test_crowd_of_raw_questions_leaves_room_for_all_else(serving, dsn):
     """Quick questions, folding, and the alert manager's saves; refused ones learn when to ask."""
     async with serving(dsn=dsn) as web:
-        web.process(EVENT)
+        web.process(EVENT | {"timestamp": time.time() - 600})  # old enough to be folded
         await web.wait_for_rows(1)
         await web.daemon.upkeep._read_clock_and_policy()
         async with crowd(web, dsn, "request_metrics", RAW, ADDRESSES[:12]):

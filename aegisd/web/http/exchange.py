@@ -82,16 +82,17 @@ class Exchange:
         self._keep_alive = False  # whether this client wants to send another request
 
     async def request(self, peer: str, local: str) -> Request | None:
-        """Read the head of the next request; None where the client is done or too slow.
+        """Read the head of the next request; None where the client is done, or sends nothing more.
 
-        Raises HttpError where it is no valid HTTP.
+        Raises HttpError where it is no valid HTTP, or comes too slowly.
         """
         seconds = HEAD_SECONDS if self._first else IDLE_SECONDS
         self._first = False
+        self._came = b""
         with trio.move_on_after(seconds):
             came = self._left or bytes(await self._stream.receive_some(RECEIVE_BYTES))
             if self._last is not None and self._last[0] == came:
-                self._left = b""
+                self._came, self._left = came, b""
                 return self._last[1]
             self._last = None
             self._keep_alive = False
@@ -101,16 +102,18 @@ class Exchange:
                 raise HttpError(error.error_status_hint, "bad_request", str(error)) from None
             except ValueError as error:
                 raise HttpError(HTTPStatus.BAD_REQUEST, "bad_request", str(error)) from None
+        if self._came:
+            raise _too_slow("head", seconds)
         return None
 
     async def _parse(self, came: bytes, peer: str, local: str) -> Request | None:
+        self._came = came
         self._parser = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD_BYTES)
         self._parser.receive_data(came)
         while (event := self._parser.next_event()) is h11.NEED_DATA:
-            came += await self._receive()
+            self._came += await self._receive()
         if not isinstance(event, h11.Request):
             return None
-        self._came = came
         headers = {n.decode("latin-1"): v.decode("latin-1") for n, v in event.headers}
         method, target = event.method.decode("ascii"), event.target.decode("latin-1")
         request = Request.parse(method, target, headers, peer, local)
@@ -122,7 +125,7 @@ class Exchange:
         options = [option.strip() for option in headers.get("connection", "").lower().split(",")]
         self._keep_alive = event.http_version >= b"1.1" and "close" not in options
         if self._keep_alive and not request.has_body and not self._left:
-            self._last = came, request
+            self._last = self._came, request
         return request
 
     async def body(self, request: Request) -> bytes:
@@ -136,9 +139,7 @@ class Exchange:
                 return await self._read_body()
             except h11.RemoteProtocolError as error:
                 raise HttpError(error.error_status_hint, "bad_request", str(error)) from None
-        raise HttpError(
-            HTTPStatus.REQUEST_TIMEOUT, "timeout", f"the body has not come within {BODY_SECONDS} s"
-        )
+        raise _too_slow("body", BODY_SECONDS)
 
     async def _read_body(self) -> bytes:
         if self._parser.they_are_waiting_for_100_continue:
@@ -191,6 +192,12 @@ def _head_of(response: Response, *, goes_on: bool) -> bytes:
     lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
     reason = HTTPStatus(response.status).phrase
     return f"HTTP/1.1 {response.status:d} {reason}\r\n{lines}\r\n".encode("ascii")
+
+
+def _too_slow(what: str, seconds: float) -> HttpError:
+    return HttpError(
+        HTTPStatus.REQUEST_TIMEOUT, "timeout", f"the {what} has not come within {seconds} s"
+    )
 
 
 def _too_large() -> HttpError:
