@@ -39,6 +39,10 @@ async def test_examples_of_the_page_show_the_events_figures(recent: str) -> None
         answer = await ask(recent, query)
         if "AS slow" in query:
             assert sum(slow for _, slow, _ in answer) == sum(timed for *_, timed in answer) == 40
+        if "AS step" in query:
+            ((_, edge, timed),) = answer
+            assert 300 < edge < 450
+            assert timed == 40
         if "error_percent" in query:
             assert [percent for *_, percent in answer] == [50]
         if "LIMIT 20" in query:

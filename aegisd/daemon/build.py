@@ -127,6 +127,7 @@ class Daemon:
             websocket_clients=self.hub.count,
             http_refused=dict(self.connections.refused),
             live=self.live.overview(),
+            requests=self.live.request_totals(self.settings.http.metrics_endpoints),
         )
 
     def overview(self) -> Overview:
@@ -273,7 +274,7 @@ def _server(daemon: Daemon) -> Server:
     answers = routes(
         PageAnswers(websocket),
         DaemonAnswers(daemon.figures, storage.load_oldest, daemon.health, daemon.stopping.is_set),
-        LiveAnswers(daemon.overview),
+        LiveAnswers(daemon.overview, daemon.live.observed_backends),
         HistoryAnswers(
             History(daemon.postgres, storage.backlog, daemon.node),
             ExactHistory(daemon.postgres, storage.backlog, daemon.node),

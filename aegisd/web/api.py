@@ -61,19 +61,19 @@ def routes(
         "/api/alerts/{id}": {"GET": alerts.get},
         "/api/metrics/realtime": {"GET": KeptHandler(now, live.realtime)},
         "/api/metrics/backends": {"GET": KeptHandler(now, live.backends)},
-        "/api/metrics/overview": {"GET": KeptHandler(past, costly.bounded(history.overview))},
-        "/api/metrics/request-rate": {
-            "GET": KeptHandler(past, costly.bounded(history.request_rate))
-        },
-        "/api/metrics/latency": {"GET": KeptHandler(past, costly.bounded(history.latency))},
-        "/api/metrics/status-distribution": {
-            "GET": KeptHandler(past, costly.bounded(history.status_distribution))
-        },
-        "/api/metrics/top-endpoints": {
-            "GET": KeptHandler(past, costly.bounded(history.top_endpoints))
-        },
-        "/api/metrics/rate-limits": {"GET": KeptHandler(past, costly.bounded(history.rate_limits))},
     }
+    about_the_past = {
+        "overview": history.overview,
+        "request-rate": history.request_rate,
+        "latency": history.latency,
+        "status-distribution": history.status_distribution,
+        "heatmap": history.heat_map,
+        "nodes": history.nodes,
+        "top-endpoints": history.top_endpoints,
+        "rate-limits": history.rate_limits,
+    }
+    for name, make in about_the_past.items():
+        table[f"/api/metrics/{name}"] = {"GET": KeptHandler(past, costly.bounded(make))}
     described = to_json(document({**table, OPENAPI_PATH: ["GET"]})).encode()
     return table | {OPENAPI_PATH: {"GET": _Fixed(lasting(Response(HTTPStatus.OK, described)))}}
 

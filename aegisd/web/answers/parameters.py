@@ -6,7 +6,14 @@ import msgspec
 
 from aegisd.events.protocol import MILLISECONDS_ABOVE
 from aegisd.events.units import MILLISECOND_US, SECOND_US
-from aegisd.store.history import NAMED_RANGES, KeptFrom, Range, named_range, range_between
+from aegisd.store.history import (
+    NAMED_RANGES,
+    Endpoint,
+    KeptFrom,
+    Range,
+    named_range,
+    range_between,
+)
 from aegisd.times import parse_rfc3339
 from aegisd.web.http import Request, bad_request
 
@@ -30,6 +37,20 @@ def node_of(request: Request) -> str | None:
     if node is not None and (not node or "\0" in node):  # Postgres would refuse it
         raise bad_request("node takes a node's name, without NUL")
     return node
+
+
+def endpoint_of(request: Request) -> Endpoint | None:
+    """The endpoint that is asked for, by ``method`` and ``path`` together; None for all."""
+    names = ("method", "path")
+    missing = [name for name in names if name not in request.query]
+    if len(missing) == len(names):
+        return None
+    if missing:
+        raise bad_request(f"{missing[0]} is missing: method and path together name an endpoint")
+    method, path = (request.query[name] for name in names)
+    if "\0" in method + path:  # Postgres would refuse it
+        raise bad_request("method and path take an endpoint's names, without NUL")
+    return method, path
 
 
 def is_exact(request: Request) -> bool:

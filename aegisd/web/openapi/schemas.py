@@ -46,9 +46,7 @@ OVERVIEW = record(
     healthyBackends=COUNT,
     totalBackends=COUNT,
 )
-REQUEST_RATE = items(
-    record({"failedCount": COUNT}, timestamp=TIME, value=AMOUNT, requestCount=COUNT)
-)
+REQUEST_RATE = items(record(timestamp=TIME, value=AMOUNT, requestCount=COUNT, failedCount=COUNT))
 LATENCY = items(record(timestamp=TIME, p50=MS, p95=MS, p99=MS, avg=MS))
 STATUSES = items(
     record(
@@ -86,7 +84,7 @@ OBSERVED = items(
     )
 )
 BACKENDS = record(
-    {"observed": OBSERVED},
+    observed=OBSERVED,
     summary=record(total=COUNT, healthy=COUNT, unhealthy=COUNT),
     backends=items(
         record(
