@@ -130,8 +130,6 @@ OPERATIONS: dict[str, dict[str, Operation]] = {
             _ok(answer({"type": "array", "items": schemas.ALERT})),
             _query("status", schemas.ALERT_STATUS, "only those"),
             _LIMIT,
-            *_SPAN,
-            _query("before", ID, "only those before this alert: the next page"),
         )
     },
     "/api/alerts/{id}": {
