@@ -37,6 +37,8 @@ Dsn = NewType("Dsn", str)
 """``embedded``, or libpq's connection string (a URL, or pairs). Its password is a secret."""
 Identifier = NewType("Identifier", str)
 """Text of 1 to 255 characters without control characters."""
+Network = NewType("Network", str)
+"""Addresses: one, or a network as ``10.0.0.0/8``. IPv4 that is mapped to IPv6 is IPv4."""
 UrlPath = NewType("UrlPath", str)
 """An absolute path of a URL."""
 PathPattern = NewType("PathPattern", str)
@@ -164,6 +166,7 @@ class Http:
     """The port for HTTP and WebSocket."""
 
     listen: Address = Address("127.0.0.1:7460")
+    trusted_proxies: tuple[Network, ...] = ()
     allowed_hosts: tuple[str, ...] = ()
     tls_certificate: str = ""
     tls_key: str = ""
