@@ -1,0 +1,85 @@
+"""Hosts and origins as a browser means them: scheme, host and port (RFC 6454).
+
+A proxy changes what arrives of them. It may end TLS, so the scheme is often unknown; it may send the
+host without its port (nginx's ``$host``); or the name of its upstream (nginx's default). So a page
+is of this service, if one of these is so:
+
+1. The browser says so itself: ``Sec-Fetch-Site: same-origin``, which no page can write. It compares
+   what the person sees. The origin must still be a name of this service, against DNS rebinding.
+   Browsers leave it out of plain HTTP beyond loopback, and Chromium out of WebSocket.
+2. Without that header, the origin is what the request went to: the same host; the same scheme,
+   where ours is known; the same port, where a missing one is the scheme's own (80, 443).
+3. A host without a port that a trusted proxy sends fits any port: proxies drop ports, browsers do
+   not. Without a trusted proxy it does not fit: then a page on another port of the same host could
+   have sent it.
+"""
+
+import re
+from collections.abc import Set as AbstractSet
+from urllib.parse import urlsplit
+
+from attrs import frozen
+
+from aegisd.web.http import Site
+
+DEFAULT_PORTS = {"http": 80, "https": 443}
+
+_HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([^\s:\[\]/?#@,]+))(?::([0-9]{0,5}))?")
+
+
+@frozen
+class Host:
+    """What a Host header names."""
+
+    name: str  # in lower case, an IPv6 address without brackets
+    port: int | None = None  # None where it names none
+
+    @classmethod
+    def parse(cls, header: str) -> "Host | None":
+        """Read a Host header; None where it is invalid."""
+        match = _HOST.fullmatch(header.lower())
+        if match is None:
+            return None
+        name = (match[1] or match[2]).rstrip(".")
+        return cls(name, int(match[3]) if match[3] else None) if name else None
+
+
+@frozen
+class Origin:
+    """What an Origin header names, with the port also where it is the scheme's own."""
+
+    scheme: str
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, header: str) -> "Origin | None":
+        """Read an Origin header; None where it is ``null`` or invalid."""
+        try:
+            parts = urlsplit(header.lower().rstrip("/"))
+        except ValueError:
+            return None
+        host = Host.parse(parts.netloc)
+        if host is None or parts.scheme not in DEFAULT_PORTS or parts.path or parts.query:
+            return None
+        port = DEFAULT_PORTS[parts.scheme] if host.port is None else host.port
+        return cls(parts.scheme, host.name, port)
+
+
+def is_same_origin(
+    origin: Origin, site: Site, fetch_site: str | None, names: AbstractSet[str]
+) -> bool:
+    """Whether a page of ``origin`` is of this service, which is reached as ``site``.
+
+    ``fetch_site`` is the header Sec-Fetch-Site; ``names`` are this service's names.
+    """
+    if fetch_site is not None:
+        return fetch_site == "same-origin" and origin.host in names
+    host = Host.parse(site.host)
+    if host is None or host.name != origin.host:
+        return False
+    if site.scheme is not None and site.scheme != origin.scheme:
+        return False
+    if host.port is None:
+        return site.proxied or origin.port == DEFAULT_PORTS[origin.scheme]
+    return host.port == origin.port
