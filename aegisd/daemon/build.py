@@ -43,6 +43,7 @@ from aegisd.web import (
     LiveAnswers,
     PageAnswers,
     Server,
+    routes,
 )
 from aegisd.wire import Decoder, EndpointNamer
 
@@ -244,7 +245,7 @@ def enabled_kinds(enabled: EnabledMetrics) -> frozenset[str]:
 def _server(daemon: Daemon) -> Server:
     settings, storage = daemon.settings, daemon.storage
     websocket = settings.dashboard.websocket
-    api = Api(
+    answers = routes(
         PageAnswers(websocket),
         DaemonAnswers(daemon.figures, storage.load_oldest, daemon.health, daemon.stopping.is_set),
         LiveAnswers(daemon.overview),
@@ -257,7 +258,7 @@ def _server(daemon: Daemon) -> Server:
         AlertAnswers(daemon.alert_table),
     )
     return Server(
-        api,
+        Api(answers),
         daemon.hub,
         Guard(settings.http, websocket.allowed_origins),
         daemon.connections,

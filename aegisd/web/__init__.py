@@ -11,7 +11,7 @@ from aegisd.web.answers import (
     LiveAnswers,
     PageAnswers,
 )
-from aegisd.web.api import Api
+from aegisd.web.api import Api, routes
 from aegisd.web.figures import DaemonFigures
 from aegisd.web.http import MAX_CONNECTIONS, Connections, Guard
 from aegisd.web.server import Server
@@ -30,4 +30,5 @@ __all__ = [
     "LiveAnswers",
     "PageAnswers",
     "Server",
+    "routes",
 ]

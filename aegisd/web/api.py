@@ -1,7 +1,9 @@
-"""Finds the answer for a request's path. Every path is in the table in ``Api``."""
+"""Finds the answer for a request. Every path is in the table of ``routes``, with its methods."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
+
+from attrs import evolve, frozen
 
 from aegisd.errors import DatabaseUnavailable, DataRefused, kind_of
 from aegisd.store.database import Busy
@@ -15,60 +17,95 @@ from aegisd.web.answers import (
 from aegisd.web.http import HttpError, Request, Response
 
 Handler = Callable[[Request], Awaitable[Response]]
+Routes = Mapping[str, Mapping[str, Handler]]
+"""Path → method → handler. A path may have one segment in braces, for any name: ``/alerts/{id}``.
+A path without braces goes before one with them. HEAD and OPTIONS follow from the others."""
+
+
+def routes(
+    page: PageAnswers,
+    daemon: DaemonAnswers,
+    live: LiveAnswers,
+    history: HistoryAnswers,
+    alerts: AlertAnswers,
+) -> Routes:
+    """All paths of the port but the WebSocket's."""
+    return {
+        "/": {"GET": page.page},
+        "/assets/{name}": {"GET": page.asset},
+        "/healthz": {"GET": daemon.healthz},
+        "/readyz": {"GET": daemon.readyz},
+        "/metrics": {"GET": daemon.metrics},
+        "/api/ingest": {"GET": daemon.ingest},
+        "/api/status": {"GET": daemon.status},
+        "/api/alerts": {"GET": alerts.list},
+        "/api/alerts/{id}": {"GET": alerts.get},
+        "/api/metrics/realtime": {"GET": live.realtime},
+        "/api/metrics/backends": {"GET": live.backends},
+        "/api/metrics/overview": {"GET": history.overview},
+        "/api/metrics/request-rate": {"GET": history.request_rate},
+        "/api/metrics/latency": {"GET": history.latency},
+        "/api/metrics/status-distribution": {"GET": history.status_distribution},
+        "/api/metrics/top-endpoints": {"GET": history.top_endpoints},
+        "/api/metrics/rate-limits": {"GET": history.rate_limits},
+    }
+
+
+@frozen
+class _Pattern:
+    """A path with a name in it: what stands before and after the name, and its methods."""
+
+    before: str
+    after: str
+    methods: Mapping[str, Handler]
+
+    @classmethod
+    def parse(cls, path: str, methods: Mapping[str, Handler]) -> "_Pattern":
+        before, _, rest = path.partition("{")
+        return cls(before, rest.partition("}")[2], methods)
+
+    def item_in(self, path: str) -> str:
+        """The name in this path; empty where the path is another."""
+        if not (path.startswith(self.before) and path.endswith(self.after)):
+            return ""
+        item = path[len(self.before) : len(path) - len(self.after)]
+        return "" if "/" in item else item
 
 
 class Api:
     """The paths, and the HTTP errors that an answer's exceptions become."""
 
-    def __init__(
-        self,
-        page: PageAnswers,
-        daemon: DaemonAnswers,
-        live: LiveAnswers,
-        history: HistoryAnswers,
-        alerts: AlertAnswers,
-    ) -> None:
-        self._page = page
-        self._alerts = alerts
-        self._routes: dict[str, Handler] = {
-            "/": page.page,
-            "/healthz": daemon.healthz,
-            "/readyz": daemon.readyz,
-            "/metrics": daemon.metrics,
-            "/api/ingest": daemon.ingest,
-            "/api/status": daemon.status,
-            "/api/alerts": alerts.list,
-            "/api/metrics/realtime": live.realtime,
-            "/api/metrics/backends": live.backends,
-            "/api/metrics/overview": history.overview,
-            "/api/metrics/request-rate": history.request_rate,
-            "/api/metrics/latency": history.latency,
-            "/api/metrics/status-distribution": history.status_distribution,
-            "/api/metrics/top-endpoints": history.top_endpoints,
-            "/api/metrics/rate-limits": history.rate_limits,
-        }
+    def __init__(self, routes: Routes) -> None:
+        self._exact = {path: methods for path, methods in routes.items() if "{" not in path}
+        self._patterns = [_Pattern.parse(p, m) for p, m in routes.items() if "{" in p]
 
-    def handler(self, request: Request) -> Handler:
-        """Find what answers the request. Raises HttpError where nothing does."""
-        handler = self._routes.get(request.path) or self._handler_below(request.path)
-        if handler is None:
+    def route(self, request: Request) -> tuple[Request, Handler]:
+        """Find what answers the request, and set its item. Raises HttpError where nothing does."""
+        item, methods = self._find(request.path)
+        if methods is None:
             raise HttpError(HTTPStatus.NOT_FOUND, "not_found", f"there is no {request.path}")
-        if request.method not in ("GET", "HEAD"):
-            raise HttpError(
-                HTTPStatus.METHOD_NOT_ALLOWED,
-                "method_not_allowed",
-                f"{request.path} takes GET, not {request.method}",
-                {"Allow": "GET, HEAD"},
-            )
-        return handler
+        handler = methods.get("GET" if request.method == "HEAD" else request.method)
+        if handler is None:
+            allow = ", ".join(_allowed(methods))
+            if request.method == "OPTIONS":
+                handler = _Options(allow)
+            else:
+                raise HttpError(
+                    HTTPStatus.METHOD_NOT_ALLOWED,
+                    "method_not_allowed",
+                    f"{request.path} takes {allow}, not {request.method}",
+                    {"Allow": allow},
+                )
+        return evolve(request, item=item), handler
 
-    def _handler_below(self, path: str) -> Handler | None:
-        """The handler of a path that ends with a name: an asset's, an alert's."""
-        if self._page.has_asset(path):
-            return self._page.asset
-        if path.startswith("/api/alerts/") and path.count("/") == 3:
-            return self._alerts.get
-        return None
+    def _find(self, path: str) -> tuple[str, Mapping[str, Handler] | None]:
+        """The name in the path, and the path's methods; None where there is no such path."""
+        if (methods := self._exact.get(path)) is not None:
+            return "", methods
+        for pattern in self._patterns:
+            if item := pattern.item_in(path):
+                return item, pattern.methods
+        return "", None
 
     async def answer(self, handler: Handler, request: Request) -> Response:
         """Call the handler. Raises HttpError where it can't answer."""
@@ -84,3 +121,19 @@ class Api:
                 "database_unavailable",
                 f"the database can't be used: {why}",
             ) from None
+
+
+@frozen
+class _Options:
+    """The answer to OPTIONS: which methods there are."""
+
+    allow: str
+
+    async def __call__(self, request: Request) -> Response:
+        del request
+        return Response(HTTPStatus.NO_CONTENT, b"", headers={"Allow": self.allow})
+
+
+def _allowed(methods: Mapping[str, Handler]) -> list[str]:
+    head = ["HEAD"] if "GET" in methods else []
+    return [*methods, *head, "OPTIONS"]

@@ -4,8 +4,8 @@ h11 reads each request's head; where it asks for a WebSocket, trio-websocket get
 the head's bytes put in front. Hypercorn serves both under trio, too, but has no rules like those of
 ``http.connections``, by which health checks are answered beside any crowd of clients.
 
-The order for each request: head, guard, route, body, place, answer. So a refusal costs no body and
-no place. A fault in one connection ends that connection only.
+The order for each request: head, guard, route, what a write needs, body, place, answer. So a
+refusal costs no body and no place. A fault in one connection ends that connection only.
 """
 
 import ssl
@@ -15,12 +15,14 @@ from http import HTTPStatus
 
 import structlog
 import trio
+from attrs import evolve
 
 from aegisd.web.api import Api
 from aegisd.web.http import (
     HEAD_SECONDS,
     OPEN_PATHS,
     RECEIVE_BYTES,
+    SAFE_METHODS,
     Connection,
     Connections,
     Exchange,
@@ -107,8 +109,10 @@ class Server:
                         place.enter_context(self._connections.place(connection))
                         await serve_websocket(exchange.hand_over(), connection.network, self._hub)
                         return False
-                    handler = self._api.handler(request)
-                    await exchange.skip_body(request)
+                    request, handler = self._api.route(request)
+                    if request.method not in SAFE_METHODS:
+                        self._guard.check_write(request)
+                    request = evolve(request, body=await exchange.body(request))
                     if request.path not in OPEN_PATHS:
                         place.enter_context(self._connections.place(connection))
                     work = partial(self._api.answer, handler, request)

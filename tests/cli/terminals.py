@@ -26,7 +26,12 @@ class Screen:
         self.rows: dict[int, str] = {}
         self.draws = 0
         self._row = 0
+        self._height = 0
         self._rest = ""
+
+    def resize(self, rows: int) -> None:
+        self._height = rows
+        self.rows = {r: text for r, text in self.rows.items() if r <= rows}
 
     def feed(self, text: str) -> None:
         text = self._rest + text
@@ -57,6 +62,8 @@ class Screen:
                 assert column == 1
                 self._row = row
                 self.draws += row == 1
+                if row == 1:  # what an earlier, larger draw wrote late is outside of the screen
+                    self.rows = {r: t for r, t in self.rows.items() if r <= self._height}
                 self.rows[row] = ""
             case "", "K":
                 pass  # the row was begun anew
@@ -118,7 +125,7 @@ class OnTerminal:
             raise
 
     def resize(self, columns: int, rows: int) -> None:
-        self.screen.rows = {r: text for r, text in self.screen.rows.items() if r <= rows}
+        self.screen.resize(rows)
         fcntl.ioctl(self._ours, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
     def press(self, keys: bytes) -> None:

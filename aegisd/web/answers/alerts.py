@@ -25,11 +25,12 @@ class AlertAnswers:
 
     async def get(self, request: Request) -> Response:
         """One alert."""
-        name = request.path.rpartition("/")[2]
         try:
-            alert = await self._alerts.get(UUID(name))
+            alert = await self._alerts.get(UUID(request.item))
         except ValueError:
             alert = None
         if alert is None:
-            raise HttpError(HTTPStatus.NOT_FOUND, "not_found", f"there is no alert '{name}'")
+            raise HttpError(
+                HTTPStatus.NOT_FOUND, "not_found", f"there is no alert '{request.item}'"
+            )
         return success(as_json(alert))

@@ -4,14 +4,13 @@ from http import HTTPStatus
 from importlib.resources import files
 
 from aegisd.config.settings import WebSocket
-from aegisd.web.http import Request, Response
+from aegisd.web.http import HttpError, Request, Response
 
 PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self';"
     " img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 ASSETS = {"app.js": "text/javascript; charset=utf-8", "style.css": "text/css; charset=utf-8"}
-ASSETS_FOLDER = "/assets/"
 WEBSOCKET_META = '<meta name="aegisd-websocket" content="{}">'
 
 
@@ -29,13 +28,11 @@ class PageAnswers:
         headers = {"Content-Security-Policy": PAGE_POLICY}
         return Response(HTTPStatus.OK, self._page, "text/html; charset=utf-8", headers)
 
-    def has_asset(self, path: str) -> bool:
-        """Whether the path is an asset's."""
-        return path.startswith(ASSETS_FOLDER) and path.removeprefix(ASSETS_FOLDER) in ASSETS
-
     async def asset(self, request: Request) -> Response:
         """A script or style sheet of the page."""
-        name = request.path.removeprefix(ASSETS_FOLDER)
+        name = request.item
+        if name not in ASSETS:
+            raise HttpError(HTTPStatus.NOT_FOUND, "not_found", f"there is no {request.path}")
         return Response(HTTPStatus.OK, self._assets[name], ASSETS[name])
 
 

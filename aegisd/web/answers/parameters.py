@@ -1,4 +1,8 @@
-"""Reads the parameters of a query. A wrong one is a 400 that says what the parameter takes."""
+"""Reads the parameters of a query, and bodies. A wrong one is a 400 that says what it takes."""
+
+from typing import Any
+
+import msgspec
 
 from aegisd.events.protocol import MILLISECONDS_ABOVE
 from aegisd.events.units import MILLISECOND_US, SECOND_US
@@ -54,6 +58,14 @@ def range_of(request: Request, now: int, kept: KeptFrom, *, names: bool = False)
     if name not in NAMED_RANGES:
         raise bad_request(f"range takes one of {' '.join(NAMED_RANGES)}, not '{name}'")
     return named_range(name, now, kept, names=names)
+
+
+def json_body(request: Request) -> dict[str, Any]:
+    """The JSON object that the request sent. Its texts may be stored, but for NUL in them."""
+    try:
+        return msgspec.json.decode(request.body, type=dict[str, Any])
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise bad_request(f"the body takes a JSON object: {error}") from None
 
 
 def _moment(parameter: str, text: str) -> int:

@@ -9,13 +9,22 @@ from aegisd.web.http.exchange import HEAD_SECONDS, RECEIVE_BYTES, Exchange
 from aegisd.web.http.guard import OPEN_PATHS, Guard
 from aegisd.web.http.handshake import check_handshake
 from aegisd.web.http.leaving import cancel_when_peer_leaves
-from aegisd.web.http.message import HttpError, Request, Response, bad_request, success, to_json
+from aegisd.web.http.message import (
+    SAFE_METHODS,
+    HttpError,
+    Request,
+    Response,
+    bad_request,
+    success,
+    to_json,
+)
 
 __all__ = [
     "HEAD_SECONDS",
     "MAX_CONNECTIONS",
     "OPEN_PATHS",
     "RECEIVE_BYTES",
+    "SAFE_METHODS",
     "Connection",
     "Connections",
     "Exchange",

@@ -1,8 +1,8 @@
 """The requests and responses of one connection, by h11.
 
-A request's head is read first, under a deadline and a limit. ``skip_body`` reads the body and drops
-it; the caller checks the head before, so a refusal needs no body. The bound on a body counts its
-chunk headers and trailers too: h11 drops those silently and sets no other bound.
+A request's head is read first, under a deadline and a limit. ``body`` reads what follows; the
+caller checks the head before, so a refusal needs no body. The bound on a body counts its chunk
+headers and trailers too: h11 drops those silently and sets no other bound.
 """
 
 from http import HTTPStatus
@@ -15,13 +15,16 @@ from aegisd.web.http.message import HttpError, Request, Response
 
 MAX_HEAD_BYTES = 16 * 1024
 MAX_BODY_BYTES = 64 * 1024
-"""On the wire. No request of the API has a body so far; clients send small ones anyway."""
+"""On the wire. The API's bodies have a few hundred bytes."""
 
 HEAD_SECONDS = 10
 IDLE_SECONDS = 75  # between the requests of one connection
 BODY_SECONDS = 10
 SEND_SECONDS = 30
 RECEIVE_BYTES = 16 * 1024
+
+WITHOUT_CONTENT = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED})
+"""Such a response has no body, and no header that tells of one (RFC 9110, 8.6)."""
 
 
 class PrefixedStream(trio.abc.Stream):
@@ -88,31 +91,37 @@ class Exchange:
         self._first = False
         return None if scope.cancelled_caught else request
 
-    async def skip_body(self, request: Request) -> None:
-        """Read the body and drop it. Raises HttpError where it is too large or too slow."""
+    async def body(self, request: Request) -> bytes:
+        """Read the body. Raises HttpError where it is too large or too slow."""
         if not request.has_body:
-            return
+            return b""
         if request.announced_bytes > MAX_BODY_BYTES:
             raise _too_large()
-        with trio.move_on_after(BODY_SECONDS) as scope:
+        with trio.move_on_after(BODY_SECONDS):
             try:
-                await self._skip_body()
+                return await self._read_body()
             except h11.RemoteProtocolError as error:
                 raise HttpError(error.error_status_hint, "bad_request", str(error)) from None
-        if scope.cancelled_caught:
-            raise HttpError(
-                HTTPStatus.REQUEST_TIMEOUT,
-                "timeout",
-                f"the body has not come within {BODY_SECONDS} s",
-            )
+        raise HttpError(
+            HTTPStatus.REQUEST_TIMEOUT, "timeout", f"the body has not come within {BODY_SECONDS} s"
+        )
 
-    async def _skip_body(self) -> None:
+    async def _read_body(self) -> bytes:
+        if self._h11.they_are_waiting_for_100_continue:
+            goes_on = h11.InformationalResponse(
+                status_code=HTTPStatus.CONTINUE, reason="Continue", headers=[]
+            )
+            await self._stream.send_all(self._h11.send(goes_on) or b"")
+        body = bytearray()
         received = len(self._h11.trailing_data[0])  # what came with the head
         while not isinstance(event := self._h11.next_event(), h11.EndOfMessage):
-            if event is h11.NEED_DATA:
+            if isinstance(event, h11.Data):
+                body += event.data
+            elif event is h11.NEED_DATA:
                 if received >= MAX_BODY_BYTES:  # h11 wants more, so all of it was the body's
                     raise _too_large()
                 received += len(await self._receive())
+        return bytes(body)
 
     async def _receive(self) -> bytes:
         data = bytes(await self._stream.receive_some(RECEIVE_BYTES))
@@ -124,12 +133,13 @@ class Exchange:
         if self._h11.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
             return False
         headers = {
-            "Content-Type": response.content_type,
-            "Content-Length": str(len(response.body)),
             "Cache-Control": "no-store",
             "X-Content-Type-Options": "nosniff",
             "Server": f"aegisd/{__version__}",
         } | response.headers
+        if response.status not in WITHOUT_CONTENT:
+            headers["Content-Type"] = response.content_type
+            headers["Content-Length"] = str(len(response.body))
         if self._h11.their_state is h11.SEND_BODY:  # the rest of their body stays unread
             headers["Connection"] = "close"
         head = h11.Response(

@@ -17,7 +17,7 @@ from attrs import evolve
 
 from aegisd.config.address import split_address
 from aegisd.config.settings import Http, Token
-from aegisd.web.http.message import HttpError, Request
+from aegisd.web.http.message import JSON, HttpError, Request
 
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 
@@ -60,10 +60,24 @@ class Guard:
                 {"WWW-Authenticate": "Bearer"},
             )
         admin = token.role == "admin" if token is not None else not self._tokens
-        return evolve(request, admin=admin)
+        return evolve(request, admin=admin, name=None if token is None else token.name)
+
+    def check_write(self, request: Request) -> None:
+        """Raise HttpError where the request, which ``check`` returned, may change nothing.
+
+        A page of another site can send a form, but JSON only with our leave (CORS).
+        """
+        if not request.admin:
+            raise HttpError(HTTPStatus.FORBIDDEN, "forbidden", "an admin's token is needed")
+        content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if content_type != JSON:
+            raise HttpError(
+                HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", f"send {JSON}"
+            )
+        self.check_origin(request)
 
     def check_origin(self, request: Request) -> None:
-        """Raise HttpError for a WebSocket from a page of another site."""
+        """Raise HttpError where a page of another site asks."""
         origin = request.headers.get("origin")
         if origin is None:  # no browser
             return

@@ -9,10 +9,13 @@ from attrs import field, frozen
 
 JSON = "application/json"
 
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+"""Those that change nothing (RFC 9110, 9.2.1)."""
+
 
 @frozen
 class Request:
-    """A request's head. Header names are in lower case."""
+    """A request's head, and its body where that was read. Header names are in lower case."""
 
     method: str
     path: str
@@ -21,6 +24,9 @@ class Request:
     peer: str  # the client's address
     local: str  # our address that it connected to
     admin: bool = False  # whether the guard found it to be an admin's
+    name: str | None = None  # the name of its token; None where it has none
+    item: str = ""  # what stands in the path for the {…} of its route
+    body: bytes = b""
 
     @classmethod
     def parse(
