@@ -43,6 +43,7 @@ from aegisd.web import (
     LiveAnswers,
     PageAnswers,
     Server,
+    SessionAnswers,
     routes,
 )
 from aegisd.wire import Decoder, EndpointNamer
@@ -245,6 +246,7 @@ def enabled_kinds(enabled: EnabledMetrics) -> frozenset[str]:
 def _server(daemon: Daemon) -> Server:
     settings, storage = daemon.settings, daemon.storage
     websocket = settings.dashboard.websocket
+    guard = Guard(settings.http, websocket.allowed_origins, lambda: clocks()[1])
     answers = routes(
         PageAnswers(websocket),
         DaemonAnswers(daemon.figures, storage.load_oldest, daemon.health, daemon.stopping.is_set),
@@ -256,11 +258,12 @@ def _server(daemon: Daemon) -> Server:
             lambda now: kept_from(daemon.upkeep.policy.rollups, now),
         ),
         AlertAnswers(daemon.alert_table),
+        SessionAnswers(guard),
     )
     return Server(
         Api(answers),
         daemon.hub,
-        Guard(settings.http, websocket.allowed_origins),
+        guard,
         daemon.connections,
         websocket.path if websocket.enabled else None,
         http_port.tls_context(settings.http),

@@ -4,16 +4,18 @@
 values (``figures``); ``views`` and ``exposition`` turn values into JSON and Prometheus' text.
 """
 
+from aegisd.web.access import Guard
 from aegisd.web.answers import (
     AlertAnswers,
     DaemonAnswers,
     HistoryAnswers,
     LiveAnswers,
     PageAnswers,
+    SessionAnswers,
 )
 from aegisd.web.api import Api, routes
 from aegisd.web.figures import DaemonFigures
-from aegisd.web.http import MAX_CONNECTIONS, Connections, Guard
+from aegisd.web.http import MAX_CONNECTIONS, Connections
 from aegisd.web.server import Server
 from aegisd.web.websocket import Hub
 
@@ -30,5 +32,6 @@ __all__ = [
     "LiveAnswers",
     "PageAnswers",
     "Server",
+    "SessionAnswers",
     "routes",
 ]

@@ -13,6 +13,7 @@ from aegisd.web.answers import (
     HistoryAnswers,
     LiveAnswers,
     PageAnswers,
+    SessionAnswers,
 )
 from aegisd.web.http import HttpError, Request, Response
 
@@ -28,6 +29,7 @@ def routes(
     live: LiveAnswers,
     history: HistoryAnswers,
     alerts: AlertAnswers,
+    session: SessionAnswers,
 ) -> Routes:
     """All paths of the port but the WebSocket's."""
     return {
@@ -36,6 +38,7 @@ def routes(
         "/healthz": {"GET": daemon.healthz},
         "/readyz": {"GET": daemon.readyz},
         "/metrics": {"GET": daemon.metrics},
+        "/api/session": {"GET": session.show, "POST": session.begin, "DELETE": session.end},
         "/api/ingest": {"GET": daemon.ingest},
         "/api/status": {"GET": daemon.status},
         "/api/alerts": {"GET": alerts.list},

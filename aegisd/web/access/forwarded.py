@@ -24,7 +24,7 @@ from attrs import frozen
 from aegisd.web.http import plain_address
 
 MAX_HOPS = 32
-"""Addresses that are read of one list. No chain of proxies is so long; a head has room for 8,000."""
+"""Addresses that are read of a list. No chain of proxies is so long; a head has room for 8,000."""
 
 SCHEMES = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
 """What X-Forwarded-Proto is; Traefik writes ``wss`` for a WebSocket."""

@@ -1,8 +1,8 @@
 """Hosts and origins as a browser means them: scheme, host and port (RFC 6454).
 
-A proxy changes what arrives of them. It may end TLS, so the scheme is often unknown; it may send the
-host without its port (nginx's ``$host``); or the name of its upstream (nginx's default). So a page
-is of this service, if one of these is so:
+A proxy changes what arrives of them. It may end TLS, so the scheme is often unknown; it may send
+the host without its port (nginx's ``$host``), or the name of its upstream (nginx's default). So a
+page is of this service if one of these is so:
 
 1. The browser says so itself: ``Sec-Fetch-Site: same-origin``, which no page can write. It compares
    what the person sees. The origin must still be a name of this service, against DNS rebinding.

@@ -45,7 +45,7 @@ class Sessions:
         """Begin a session; return its id."""
         self._sessions = {d: s for d, s in self._sessions.items() if now < s.ends}
         own = [d for d, s in self._sessions.items() if s.token_digest == token.sha256]
-        for digest in own[: len(own) - MAX_SESSIONS + 1]:
+        for digest in own[: max(0, len(own) - MAX_SESSIONS + 1)]:
             del self._sessions[digest]
         identifier = secrets.token_urlsafe(ID_BYTES)
         self._sessions[_digest(identifier)] = _Session(token.sha256, now + SESSION_SECONDS)
@@ -54,9 +54,9 @@ class Sessions:
     def token_of(self, headers: Mapping[str, str], tokens: Tokens, now: float) -> Token | None:
         """The token of the session whose cookie is among the headers; None where there is none."""
         session = self._sessions.get(_digest(self._identifier(headers)))
-        return None if session is None or session.ends <= now else tokens.of_digest(
-            session.token_digest
-        )
+        if session is None or session.ends <= now:
+            return None
+        return tokens.of_digest(session.token_digest)
 
     def end(self, headers: Mapping[str, str]) -> None:
         """End the session whose cookie is among the headers."""

@@ -25,8 +25,7 @@ class Tokens:
 
     def of_secret(self, secret: str) -> Token | None:
         """The token with this text."""
-        # bytes as sent: headers are read as Latin-1, which keeps each byte
-        return self.of_digest(hashlib.sha256(secret.encode("latin-1")).hexdigest())
+        return self.of_digest(hashlib.sha256(secret.encode("utf-8", "surrogateescape")).hexdigest())
 
     def of_digest(self, digest: str) -> Token | None:
         """The token with this SHA-256."""
@@ -44,7 +43,8 @@ def presented(headers: Mapping[str, str]) -> str | None:
     """
     scheme, _, bearer = headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer":
-        return bearer.strip()
+        # headers are read as Latin-1, which keeps each byte; the configured hash is of the bytes
+        return bearer.strip().encode("latin-1").decode("utf-8", "surrogateescape")
     for protocol in headers.get("sec-websocket-protocol", "").split(","):
         if protocol.strip().startswith(SUBPROTOCOL):
             return protocol.strip().removeprefix(SUBPROTOCOL)

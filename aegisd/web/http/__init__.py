@@ -1,19 +1,21 @@
-"""The HTTP/1.1 protocol of one port, by h11: messages, connections, who may ask.
+"""The HTTP/1.1 protocol of one port, by h11: messages, connections.
 
 Bytes go in, ``Request`` values come out; ``Response`` values go in, bytes come out. It knows no
 path of the API.
 """
 
+from aegisd.web.http.addresses import network_of, plain_address
 from aegisd.web.http.connections import MAX_CONNECTIONS, Connection, Connections
 from aegisd.web.http.exchange import HEAD_SECONDS, RECEIVE_BYTES, Exchange
-from aegisd.web.http.guard import OPEN_PATHS, Guard
 from aegisd.web.http.handshake import check_handshake
 from aegisd.web.http.leaving import cancel_when_peer_leaves
 from aegisd.web.http.message import (
+    JSON,
     SAFE_METHODS,
     HttpError,
     Request,
     Response,
+    Site,
     bad_request,
     success,
     to_json,
@@ -21,20 +23,22 @@ from aegisd.web.http.message import (
 
 __all__ = [
     "HEAD_SECONDS",
+    "JSON",
     "MAX_CONNECTIONS",
-    "OPEN_PATHS",
     "RECEIVE_BYTES",
     "SAFE_METHODS",
     "Connection",
     "Connections",
     "Exchange",
-    "Guard",
     "HttpError",
     "Request",
     "Response",
+    "Site",
     "bad_request",
     "cancel_when_peer_leaves",
     "check_handshake",
+    "network_of",
+    "plain_address",
     "success",
     "to_json",
 ]

@@ -1,9 +1,13 @@
 """Addresses of peers: one form for each, and what a limit counts as one client."""
 
+from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 
 NETWORK_BITS = 64
 """Of an IPv6 address: a host has a whole /64 to itself (RFC 6177, RFC 4862)."""
+
+REMEMBERED = 1024
+"""Addresses whose network is known: reading one anew takes some µs, several times a request."""
 
 
 def plain_address(text: str) -> str:
@@ -16,6 +20,7 @@ def plain_address(text: str) -> str:
     return str(parsed if mapped is None else mapped)
 
 
+@lru_cache(REMEMBERED)
 def network_of(address: str) -> str:
     """What an address counts as: an IPv4 address as itself, an IPv6 address as its network."""
     parsed = ip_address(plain_address(address))

@@ -5,6 +5,7 @@ caller checks the head before, so a refusal needs no body. The bound on a body c
 headers and trailers too: h11 drops those silently and sets no other bound.
 """
 
+from collections.abc import Iterable
 from http import HTTPStatus
 
 import h11
@@ -22,6 +23,17 @@ IDLE_SECONDS = 75  # between the requests of one connection
 BODY_SECONDS = 10
 SEND_SECONDS = 30
 RECEIVE_BYTES = 16 * 1024
+
+SECURITY_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "X-Frame-Options": "DENY",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
+"""Of every answer; the page has a Content-Security-Policy of its own. Strict-Transport-Security is
+left to who owns the name: it would bind all ports and services of the host for months."""
 
 WITHOUT_CONTENT = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED})
 """Such a response has no body, and no header that tells of one (RFC 9110, 8.6)."""
@@ -79,7 +91,7 @@ class Exchange:
                 if not isinstance(event, h11.Request):
                     return None
                 self._head_only = event.method == b"HEAD"
-                headers = {n.decode("latin-1"): v.decode("latin-1") for n, v in event.headers}
+                headers = _by_name(event.headers)
                 method, target = event.method.decode("ascii"), event.target.decode("latin-1")
                 request = Request.parse(method, target, headers, peer, local)
                 if not request.has_body:
@@ -134,9 +146,9 @@ class Exchange:
             return False
         headers = {
             "Cache-Control": "no-store",
-            "X-Content-Type-Options": "nosniff",
             "Server": f"aegisd/{__version__}",
-        } | response.headers
+        }
+        headers |= SECURITY_HEADERS | response.headers
         if response.status not in WITHOUT_CONTENT:
             headers["Content-Type"] = response.content_type
             headers["Content-Length"] = str(len(response.body))
@@ -161,6 +173,15 @@ class Exchange:
     def hand_over(self) -> trio.abc.Stream:
         """The stream as it was before this request was read; the request has no body."""
         return PrefixedStream(bytes(self._head), self._stream)
+
+
+def _by_name(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    """Headers by their names. Those that come in several lines are one list (RFC 9110, 5.3)."""
+    found: dict[str, str] = {}
+    for name_, value_ in headers:
+        name, value = name_.decode("latin-1"), value_.decode("latin-1")
+        found[name] = f"{found[name]}, {value}" if name in found else value
+    return found
 
 
 def _too_large() -> HttpError:

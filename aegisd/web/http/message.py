@@ -14,6 +14,15 @@ SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 @frozen
+class Site:
+    """Where a browser sees this service, as far as that is known."""
+
+    scheme: str | None = None  # http or https; None where a proxy may have ended TLS
+    host: str = ""  # what the browser sent as Host, or what a proxy made of it
+    proxied: bool = False  # by a trusted proxy
+
+
+@frozen
 class Request:
     """A request's head, and its body where that was read. Header names are in lower case."""
 
@@ -25,6 +34,8 @@ class Request:
     local: str  # our address that it connected to
     admin: bool = False  # whether the guard found it to be an admin's
     name: str | None = None  # the name of its token; None where it has none
+    by_cookie: bool = False  # whether a session's cookie brought the name
+    site: Site = Site()
     item: str = ""  # what stands in the path for the {…} of its route
     body: bytes = b""
 
