@@ -246,7 +246,8 @@ def enabled_kinds(enabled: EnabledMetrics) -> frozenset[str]:
 def _server(daemon: Daemon) -> Server:
     settings, storage = daemon.settings, daemon.storage
     websocket = settings.dashboard.websocket
-    guard = Guard(settings.http, websocket.allowed_origins, lambda: clocks()[1])
+    bound = http_port.with_port_of(daemon.http[0], settings.http)
+    guard = Guard(bound, websocket.allowed_origins, lambda: clocks()[1])
     answers = routes(
         PageAnswers(websocket),
         DaemonAnswers(daemon.figures, storage.load_oldest, daemon.health, daemon.stopping.is_set),

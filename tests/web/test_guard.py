@@ -4,7 +4,7 @@ import hashlib
 from typing import Any
 
 import pytest
-from attrs import define
+from attrs import define, evolve
 
 from aegisd.config.settings import Address, Http, Identifier, Network, Token
 from aegisd.web.access import Guard
@@ -121,6 +121,34 @@ def test_health_check_needs_neither_host_nor_token(method: str, path: str, as_pa
 def test_anything_else_without_a_host_is_421(method: str, path: str) -> None:
     asked = Request(method, path, {}, {}, CLIENT, "10.0.0.9")
     assert refused(guard_of().check, asked) == (421, "misdirected")
+
+
+@pytest.mark.parametrize(
+    ("peer", "host", "origin", "passes"),
+    [
+        # nginx's default Host is the address that it connects to
+        (PROXY, "127.0.0.1:7460", "https://x:8443", True),
+        (PROXY, "localhost:7460", "https://x", True),
+        (PROXY, "10.0.0.9:7460", "https://x", True),
+        (PROXY, "127.0.0.1:7460", "https://evil.example", False),
+        (PROXY, "127.0.0.1:80", "https://x", False),  # nginx itself, reached over loopback
+        (PROXY, "127.0.0.1", "https://x", False),
+        (PROXY, "x:7460", "https://localhost", False),
+        (CLIENT, "127.0.0.1:7460", "https://x", False),
+        (PROXY, "x", "https://x:8443", True),
+        (CLIENT, "x", "https://x:8443", False),
+    ],
+)
+def test_websocket_through_a_proxy_that_lost_the_host(
+    peer: str, host: str, origin: str, passes: bool
+) -> None:
+    guard = guard_of()
+    checked = guard.check(request("/ws/metrics", local="10.0.0.9", peer=peer, host=host))
+    asked = evolve(checked, headers=checked.headers | {"origin": origin, "upgrade": "websocket"})
+    if passes:
+        guard.check_websocket(asked)
+    else:
+        assert refused(guard.check_websocket, asked) == (403, "forbidden_origin")
 
 
 # tokens

@@ -77,8 +77,14 @@ def test_origin_is_read_with_its_port(header: str, origin: Origin | None) -> Non
         ("https://a.x", "https", "x", PROXIED, False),
         ("https://x.evil.example", None, "x", DIRECT, False),
         ("http://localhost:7460", None, "127.0.0.1:7460", DIRECT, False),
-        ("https://x", "https", "127.0.0.1:7460", PROXIED, False),  # nginx's default Host
-        ("https://x", "https", "", PROXIED, False),
+        ("https://x", "https", "127.0.0.1:7460", PROXIED, False),
+        ("https://x", "https", "x y", DIRECT, False),
+        # what was asked for is lost
+        ("https://x:8443", "https", "", PROXIED, True),
+        ("http://localhost:80", None, "", PROXIED, True),
+        ("http://x", "https", "", PROXIED, False),
+        ("https://evil.example", "https", "", PROXIED, False),
+        ("https://x", "https", "", DIRECT, False),
         ("https://x", "https", "x y", PROXIED, False),
     ],
 )

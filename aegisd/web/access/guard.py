@@ -44,8 +44,9 @@ class Guard:
         allowed_origins: Sequence[str],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        host, _ = split_address(settings.listen)
-        self._names = LOOPBACK_NAMES | {host.lower()} | {h.lower() for h in settings.allowed_hosts}
+        host, self._port = split_address(settings.listen)
+        self._own_names = LOOPBACK_NAMES | {host.lower()}
+        self._names = self._own_names | {h.lower() for h in settings.allowed_hosts}
         self._origins = {Origin.parse(origin) for origin in allowed_origins} - {None}
         self._tls = bool(settings.tls_certificate)
         self._proxies = TrustedProxies(settings.trusted_proxies)
@@ -71,16 +72,19 @@ class Guard:
         way = self._proxies.way_of(request.peer, request.headers)
         # without a trusted proxy's word, a plain connection may still come from a proxy with TLS
         scheme = "https" if self._tls and not way.proxied else way.scheme
-        host = request.headers.get("host", "")
-        site = Site(scheme, way.host or host, way.proxied)
-        request = evolve(request, peer=way.client, site=site)
+        request = evolve(request, peer=way.client, site=Site(scheme, way.host or "", way.proxied))
         if (health_check := _without_host(request)) is not None:
             return health_check
-        for name in {host, site.host}:
-            self._check_host(name, request.local)
+        header = request.headers.get("host", "")
+        host = self._known(header, request.local)
+        if way.host is not None:
+            self._known(way.host, request.local)
+        elif not (way.proxied and self._is_own(host, request.local)):
+            request = evolve(request, site=evolve(request.site, host=header))
         return self._identified(request)
 
-    def _check_host(self, header: str, local: str) -> None:
+    def _known(self, header: str, local: str) -> Host:
+        """The host that a header names. Raises HttpError where it is none of ours."""
         # DNS rebinding brings a name, never an address of ours as a number. So the address that the
         # connection came to is good: where all addresses are listened on, only that one is known
         host = Host.parse(header)
@@ -90,6 +94,11 @@ class Guard:
                 "misdirected",
                 f"'{header}' is no name of this service; add it to http.allowed_hosts",
             )
+        return host
+
+    def _is_own(self, host: Host, local: str) -> bool:
+        """Whether it is the address that a proxy connects to, not what a browser asked for."""
+        return host.port == self._port and (host.name in self._own_names or host.name == local)
 
     # who asks
 
@@ -191,7 +200,7 @@ class Guard:
             parsed, names = Origin.parse(origin), self._names | {request.local}
             if parsed is not None and is_same_origin(parsed, request.site, fetch_site, names):
                 return
-            seen = f"{request.site.scheme or 'http(s)'}://{request.site.host}"
+            seen = f"{request.site.scheme or 'http(s)'}://{request.site.host or '(unknown)'}"
             why = (
                 f"'{origin}' is not the origin of this service, which is reached as {seen};"
                 " behind a proxy see docs/proxies.md; for the WebSocket of another site add it to"

@@ -12,6 +12,12 @@ page is of this service if one of these is so:
 3. A host without a port that a trusted proxy sends fits any port: proxies drop ports, browsers do
    not. Without a trusted proxy it does not fit: then a page on another port of the same host could
    have sent it.
+4. A trusted proxy that sends our own address as the Host and tells no other (nginx's default) has
+   lost what the browser asked for. Then the origin's host must be a name of this service.
+
+What 3 and 4 let in are pages of the same host at other ports, and of the other names. They are the
+price of such a proxy; one that sends the Host as it came (nginx's ``$http_host``) does not pay it.
+A page of another site never passes.
 """
 
 import re
@@ -75,10 +81,12 @@ def is_same_origin(
     """
     if fetch_site is not None:
         return fetch_site == "same-origin" and origin.host in names
+    if site.scheme is not None and site.scheme != origin.scheme:
+        return False
+    if site.proxied and not site.host:
+        return origin.host in names
     host = Host.parse(site.host)
     if host is None or host.name != origin.host:
-        return False
-    if site.scheme is not None and site.scheme != origin.scheme:
         return False
     if host.port is None:
         return site.proxied or origin.port == DEFAULT_PORTS[origin.scheme]

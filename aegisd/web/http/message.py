@@ -18,7 +18,7 @@ class Site:
     """Where a browser sees this service, as far as that is known."""
 
     scheme: str | None = None  # http or https; None where a proxy may have ended TLS
-    host: str = ""  # what the browser sent as Host, or what a proxy made of it
+    host: str = ""  # what the browser sent as Host, or a proxy made of it; empty where it is lost
     proxied: bool = False  # by a trusted proxy
 
 
