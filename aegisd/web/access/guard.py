@@ -7,7 +7,7 @@ changes something must be JSON, which a page of another site may not send.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 
 import structlog
@@ -69,19 +69,27 @@ class Guard:
 
         Its ``peer`` is then the client's address also behind a trusted proxy.
         """
-        way = self._proxies.way_of(request.peer, request.headers)
+        headers, local = request.headers, request.local
+        way = self._proxies.way_of(request.peer, headers)
+        if (health_check := _without_host(request)) is not None:
+            return evolve(health_check, peer=way.client)
+        seen = headers.get("host", "")
+        host = self._known(seen, local)
+        if way.host is not None:
+            self._known(way.host, local)
+            seen = way.host
+        elif way.proxied and self._is_own(host, local):
+            seen = ""
         # without a trusted proxy's word, a plain connection may still come from a proxy with TLS
         scheme = "https" if self._tls and not way.proxied else way.scheme
-        request = evolve(request, peer=way.client, site=Site(scheme, way.host or "", way.proxied))
-        if (health_check := _without_host(request)) is not None:
-            return health_check
-        header = request.headers.get("host", "")
-        host = self._known(header, request.local)
-        if way.host is not None:
-            self._known(way.host, request.local)
-        elif not (way.proxied and self._is_own(host, request.local)):
-            request = evolve(request, site=evolve(request.site, host=header))
-        return self._identified(request)
+        token, by_cookie = self._identify(request.path, way.client, headers)
+        return request.asked_by(
+            way.client,
+            admin=not self._tokens if token is None else token.role == "admin",
+            name=None if token is None else token.name,
+            by_cookie=by_cookie,
+            site=Site(scheme, seen, way.proxied),
+        )
 
     def _known(self, header: str, local: str) -> Host:
         """The host that a header names. Raises HttpError where it is none of ours."""
@@ -102,28 +110,29 @@ class Guard:
 
     # who asks
 
-    def _identified(self, request: Request) -> Request:
-        """The request with its token's name and role. Raises HttpError where it needs one."""
+    def _identify(
+        self, path: str, client: str, headers: Mapping[str, str]
+    ) -> tuple[Token | None, bool]:
+        """The token, and whether a cookie brought it. Raises HttpError where one is needed."""
         if not self._tokens:
-            return evolve(request, admin=True)
-        is_open = request.path in OPEN_PATHS or request.path.startswith(OPEN_FOLDER)
-        secret = presented(request.headers)
+            return None, False
+        is_open = path in OPEN_PATHS or path.startswith(OPEN_FOLDER)
+        secret = presented(headers)
         try:
             if secret is not None:
-                return _asked_by(self._token(request, secret), request)
-            token = self._sessions.token_of(request.headers, self._tokens, self._clock())
-            if token is not None:
-                return evolve(_asked_by(token, request), by_cookie=True)
-            if not is_open:
+                return self._token(client, secret), False
+            token = self._sessions.token_of(headers, self._tokens, self._clock())
+            if token is None and not is_open:
                 raise _unauthorized("a valid bearer token or a session is needed")
         except HttpError:
             if not is_open:
                 raise
-        return request
+            token = None
+        return token, token is not None
 
-    def _token(self, request: Request, secret: str) -> Token:
+    def _token(self, client: str, secret: str) -> Token:
         """The token with this text. Raises HttpError where there is none, or after too many."""
-        network, now = network_of(request.peer), self._clock()
+        network, now = network_of(client), self._clock()
         if seconds := self._failures.wait(network, now):
             # also where the token is right: else the answers would tell which one is
             raise HttpError(
@@ -137,7 +146,7 @@ class Guard:
         if token is None:
             self._failures.add(network, now)
             if self._failures.wait(network, now):
-                log.warning("too many wrong tokens", client=request.peer, wait=WINDOW_SECONDS)
+                log.warning("too many wrong tokens", client=client, wait=WINDOW_SECONDS)
             raise _unauthorized("this token is not among http.tokens")
         return token
 
@@ -146,9 +155,10 @@ class Guard:
 
         Raises HttpError where the token is wrong.
         """
-        token = self._token(request, secret)
+        token = self._token(request.peer, secret)
         identifier = self._sessions.begin(token, self._clock())
-        return _asked_by(token, request), self._cookie(request, identifier)
+        known = evolve(request, name=token.name, admin=token.role == "admin")
+        return known, self._cookie(request, identifier)
 
     def log_out(self, request: Request) -> tuple[Request, str]:
         """End the session: the request as nobody's, and the Set-Cookie header."""
@@ -207,10 +217,6 @@ class Guard:
                 " dashboard.websocket.allowed_origins"
             )
         raise HttpError(HTTPStatus.FORBIDDEN, "forbidden_origin", why)
-
-
-def _asked_by(token: Token, request: Request) -> Request:
-    return evolve(request, name=token.name, admin=token.role == "admin")
 
 
 def _unauthorized(message: str) -> HttpError:

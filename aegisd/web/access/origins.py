@@ -22,6 +22,7 @@ A page of another site never passes.
 
 import re
 from collections.abc import Set as AbstractSet
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from attrs import frozen
@@ -29,6 +30,12 @@ from attrs import frozen
 from aegisd.web.http import Site
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
+
+MAX_HOST_CHARACTERS = 261
+"""A name of 255 and a port (RFC 1035)."""
+
+REMEMBERED_HOSTS = 256
+"""Each request has one, nearly always the same."""
 
 _HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([^\s:\[\]/?#@,]+))(?::([0-9]{0,5}))?")
 
@@ -40,14 +47,19 @@ class Host:
     name: str  # in lower case, an IPv6 address without brackets
     port: int | None = None  # None where it names none
 
-    @classmethod
-    def parse(cls, header: str) -> "Host | None":
+    @staticmethod
+    def parse(header: str) -> "Host | None":
         """Read a Host header; None where it is invalid."""
-        match = _HOST.fullmatch(header.lower())
-        if match is None:
-            return None
-        name = (match[1] or match[2]).rstrip(".")
-        return cls(name, int(match[3]) if match[3] else None) if name else None
+        return _read_host(header) if len(header) <= MAX_HOST_CHARACTERS else None
+
+
+@lru_cache(REMEMBERED_HOSTS)
+def _read_host(header: str) -> Host | None:
+    match = _HOST.fullmatch(header.lower())
+    if match is None:
+        return None
+    name = (match[1] or match[2]).rstrip(".")
+    return Host(name, int(match[3]) if match[3] else None) if name else None
 
 
 @frozen

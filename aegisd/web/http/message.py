@@ -48,6 +48,23 @@ class Request:
         query = dict(parse_qsl(parts.query, keep_blank_values=True, max_num_fields=20))
         return cls(method, unquote(parts.path), query, headers, peer, local)
 
+    def asked_by(
+        self, peer: str, *, admin: bool, name: str | None, by_cookie: bool, site: Site
+    ) -> "Request":
+        """The same head, with who asks. Each request takes this way; attrs' evolve is slower."""
+        return Request(
+            self.method,
+            self.path,
+            self.query,
+            self.headers,
+            peer,
+            self.local,
+            admin=admin,
+            name=name,
+            by_cookie=by_cookie,
+            site=site,
+        )
+
     @property
     def wants_websocket(self) -> bool:
         """Whether it asks for an upgrade to WebSocket (RFC 6455)."""
