@@ -41,6 +41,8 @@ Identifier = NewType("Identifier", str)
 """Text of 1 to 255 characters without control characters."""
 SiteOrigin = NewType("SiteOrigin", str)
 """A site as browsers name it: ``https://name``, with a port unless it is the scheme's."""
+Network = NewType("Network", str)
+"""Addresses: one, or a network as ``10.0.0.0/8``. IPv4 that is mapped to IPv6 is IPv4."""
 UrlPath = NewType("UrlPath", str)
 """An absolute path of a URL."""
 PathPattern = NewType("PathPattern", str)
@@ -168,6 +170,7 @@ class Http:
     """The port for HTTP and WebSocket."""
 
     listen: Address = Address("127.0.0.1:7460")
+    trusted_proxies: tuple[Network, ...] = ()
     allowed_hosts: tuple[str, ...] = ()
     cors_origins: tuple[SiteOrigin, ...] = ()
     tls_certificate: str = ""

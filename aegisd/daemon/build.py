@@ -47,6 +47,7 @@ from aegisd.web import (
     LiveAnswers,
     PageAnswers,
     Server,
+    SessionAnswers,
     routes,
 )
 from aegisd.wire import Decoder, EndpointNamer
@@ -271,6 +272,8 @@ def _server(daemon: Daemon) -> Server:
     def kept(now: int) -> KeptFrom:
         return kept_from(daemon.upkeep.policy.rollups, now)
 
+    bound = http_port.with_port_of(daemon.http[0], settings.http)
+    guard = Guard(bound, websocket.allowed_origins, lambda: clocks()[1])
     answers = routes(
         PageAnswers(websocket),
         DaemonAnswers(daemon.figures, storage.load_oldest, daemon.health, daemon.stopping.is_set),
@@ -282,6 +285,7 @@ def _server(daemon: Daemon) -> Server:
             kept,
         ),
         AlertAnswers(daemon.alert_table),
+        SessionAnswers(guard),
         Costly(now, kept),
         Kept(daemon.live_version, fitting),
         Kept(daemon.history_version, fitting),
@@ -289,7 +293,7 @@ def _server(daemon: Daemon) -> Server:
     return Server(
         Api(answers, fitting),
         daemon.hub,
-        Guard(settings.http, websocket.allowed_origins),
+        guard,
         daemon.connections,
         websocket.path if websocket.enabled else None,
         http_port.tls_context(settings.http),

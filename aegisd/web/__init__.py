@@ -4,6 +4,7 @@
 values (``figures``); ``views`` and ``exposition`` turn values into JSON and Prometheus' text.
 """
 
+from aegisd.web.access import Guard
 from aegisd.web.answers import (
     AlertAnswers,
     Costly,
@@ -11,10 +12,11 @@ from aegisd.web.answers import (
     HistoryAnswers,
     LiveAnswers,
     PageAnswers,
+    SessionAnswers,
 )
 from aegisd.web.api import Api, routes
 from aegisd.web.figures import DaemonFigures
-from aegisd.web.http import MAX_CONNECTIONS, Connections, Cors, Fitting, Guard, Kept
+from aegisd.web.http import MAX_CONNECTIONS, Connections, Cors, Fitting, Kept
 from aegisd.web.server import Server
 from aegisd.web.websocket import Hub
 
@@ -35,5 +37,6 @@ __all__ = [
     "LiveAnswers",
     "PageAnswers",
     "Server",
+    "SessionAnswers",
     "routes",
 ]

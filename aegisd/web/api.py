@@ -14,6 +14,7 @@ from aegisd.web.answers import (
     HistoryAnswers,
     LiveAnswers,
     PageAnswers,
+    SessionAnswers,
 )
 from aegisd.web.http import (
     Fitting,
@@ -41,6 +42,7 @@ def routes(
     live: LiveAnswers,
     history: HistoryAnswers,
     alerts: AlertAnswers,
+    session: SessionAnswers,
     costly: Costly,
     now: Kept,
     past: Kept,
@@ -55,6 +57,7 @@ def routes(
         "/healthz": {"GET": daemon.healthz},
         "/readyz": {"GET": daemon.readyz},
         "/metrics": {"GET": daemon.metrics},
+        "/api/session": {"GET": session.show, "POST": session.begin, "DELETE": session.end},
         "/api/ingest": {"GET": daemon.ingest},
         "/api/status": {"GET": daemon.status},
         "/api/alerts": {"GET": alerts.list},

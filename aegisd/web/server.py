@@ -18,23 +18,24 @@ import structlog
 import trio
 from attrs import evolve
 
+from aegisd.web.access import HEALTH_PATHS, Guard
 from aegisd.web.api import Api
 from aegisd.web.http import (
     HEAD_SECONDS,
-    OPEN_PATHS,
     RECEIVE_BYTES,
     SAFE_METHODS,
     Connection,
     Connections,
     Cors,
     Exchange,
-    Guard,
     HttpError,
     KeptHandler,
     Request,
     Response,
     cancel_when_peer_leaves,
     check_handshake,
+    network_of,
+    plain_address,
 )
 from aegisd.web.websocket import Hub, serve_websocket
 
@@ -72,9 +73,11 @@ class Server:
         try:
             # first of all: a socket whose peer has left has no addresses any more
             peer, local = (
-                str(name[0]) for name in (socket.socket.getpeername(), socket.socket.getsockname())
+                plain_address(name[0])
+                for name in (socket.socket.getpeername(), socket.socket.getsockname())
             )
-            with self._connections.joined(peer) as connection, connection.scope:
+            joined = self._connections.joined(peer, proxy=self._guard.trusts(peer))
+            with joined as connection, connection.scope:
                 stream = await self._secure(socket)
                 if await self._serve(socket, stream, connection, peer, local):
                     await _linger(socket)
@@ -112,9 +115,11 @@ class Server:
                 if request is None:
                     return False
                 if request.path == self._websocket_path:
-                    self._check_upgrade(self._guard.check(request), connection)
-                    with self._connections.place(connection):
-                        await serve_websocket(exchange.hand_over(), connection.network, self._hub)
+                    asked = self._guard.check(request)
+                    self._check_upgrade(asked)
+                    with self._connections.place(connection, asked.peer):
+                        network = network_of(asked.peer)
+                        await serve_websocket(exchange.hand_over(), network, self._hub)
                     return False
                 response = self._cors.preflight(request)
                 if response is None:
@@ -143,20 +148,24 @@ class Server:
             request = evolve(request, body=await exchange.body(request))
         if isinstance(handler, KeptHandler) and (ready := handler.ready(request)) is not None:
             return ready
-        no_place = request.path in OPEN_PATHS
-        with nullcontext() if no_place else self._connections.place(connection):
+        no_place = request.path in HEALTH_PATHS
+        with nullcontext() if no_place else self._connections.place(connection, request.peer):
             work = partial(self._api.answer, handler, request)
             return await cancel_when_peer_leaves(socket, work)
 
-    def _check_upgrade(self, request: Request, connection: Connection) -> None:
-        check_handshake(request)
-        self._guard.check_origin(request)
-        if not self._hub.has_room(connection.network):
+    def _check_upgrade(self, request: Request) -> None:
+        """Refuse a client with the reason; a page that asks again by a plain GET reads it.
+
+        So the handshake is last: else that GET would only learn that it is no handshake.
+        """
+        self._guard.check_websocket(request)
+        if not self._hub.has_room(network_of(request.peer)):
             raise HttpError(
                 HTTPStatus.TOO_MANY_REQUESTS,
                 "too_many_connections",
                 "too many WebSocket connections from this address",
             )
+        check_handshake(request)
 
 
 async def _linger(socket: trio.SocketStream) -> None:

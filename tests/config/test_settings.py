@@ -61,6 +61,7 @@ max_endpoints = 2000
 
 [http]
 listen = "127.0.0.1:7460"
+trusted_proxies = []
 allowed_hosts = []
 tls_certificate = ""
 tls_key = ""

@@ -3,7 +3,7 @@
 import pytest
 import trio
 import trio.testing
-from attrs import define, field
+from attrs import define, evolve, field
 
 from aegisd.web.http import Fitting, Kept, KeptHandler, Request, Response, kept
 
@@ -26,7 +26,7 @@ class Source:
         await self.going_on.wait()
         if self.failure is not None:
             raise self.failure
-        return Response(200, f"{number} {request.target}".ljust(self.size).encode())
+        return Response(200, f"{number} {request.path}".ljust(self.size).encode())
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def handler(source):
 
 
 def request(target: str = "/a", *, admin: bool = False, headers: dict | None = None) -> Request:
-    return Request("GET", "/a", {}, headers or {}, "::1", "::1", target, admin=admin)
+    return evolve(Request.parse("GET", target, headers or {}, "::1", "::1"), admin=admin)
 
 
 async def test_answer_is_given_again_until_the_version_changes(source, handler):

@@ -7,7 +7,7 @@ from http import HTTPStatus
 
 import trio
 
-from aegisd.web.http.connections import network_of
+from aegisd.web.http.addresses import network_of
 from aegisd.web.http.message import HttpError, Request
 
 

@@ -23,6 +23,8 @@ THREAD_ABOVE = 256 * 1024
 QUICK, SMALL = 1, 9
 """Levels of gzip: for a figure that is sent once, for what is compressed once and sent often."""
 
+ENCODING = "Accept-Encoding"
+
 GZIP_TAG = '-gzip"'
 """The end of the compressed form's ETag: other bytes need another one (RFC 9110, 8.8.3)."""
 
@@ -45,12 +47,12 @@ class Fitting:
 
     async def fit(self, request: Request, response: Response) -> Response:
         """The response as this client takes it. One that was fitted already stays as it is."""
-        if "Vary" in response.headers:
-            return response
         headers = dict(response.headers)
+        if ENCODING in headers.get("Vary", ""):
+            return response
         body = response.body
         if len(body) > GZIP_ABOVE:
-            headers["Vary"] = "Accept-Encoding"
+            headers["Vary"] = f"{headers['Vary']}, {ENCODING}" if "Vary" in headers else ENCODING
             if takes_gzip(request):
                 headers["Content-Encoding"] = "gzip"
                 body = response.compressed or await self._compress(body)

@@ -9,6 +9,7 @@ caller checks the head before, so a refusal needs no body. The bound on a body c
 headers and trailers too: h11 drops those silently and sets no other bound.
 """
 
+from collections.abc import Iterable
 from http import HTTPStatus
 
 import h11
@@ -27,11 +28,18 @@ BODY_SECONDS = 10
 SEND_SECONDS = 30
 RECEIVE_BYTES = 16 * 1024
 
-HEADERS = {
-    "Cache-Control": "no-store",
+SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
-    "Server": f"aegisd/{__version__}",
+    "Referrer-Policy": "no-referrer",
+    "X-Frame-Options": "DENY",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
 }
+"""Of every answer; the page has a Content-Security-Policy of its own. Strict-Transport-Security is
+left to who owns the name: it would bind all ports and services of the host for months."""
+
+HEADERS = {"Cache-Control": "no-store", "Server": f"aegisd/{__version__}"} | SECURITY_HEADERS
 """Of each response that does not set them itself."""
 
 GO_ON = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -114,7 +122,7 @@ class Exchange:
             self._came += await self._receive()
         if not isinstance(event, h11.Request):
             return None
-        headers = {n.decode("latin-1"): v.decode("latin-1") for n, v in event.headers}
+        headers = _by_name(event.headers)
         method, target = event.method.decode("ascii"), event.target.decode("latin-1")
         request = Request.parse(method, target, headers, peer, local)
         if request.has_body:
@@ -198,6 +206,15 @@ def _too_slow(what: str, seconds: float) -> HttpError:
     return HttpError(
         HTTPStatus.REQUEST_TIMEOUT, "timeout", f"the {what} has not come within {seconds} s"
     )
+
+
+def _by_name(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    """Headers by their names. Those that come in several lines are one list (RFC 9110, 5.3)."""
+    found: dict[str, str] = {}
+    for name_, value_ in headers:
+        name, value = name_.decode("latin-1"), value_.decode("latin-1")
+        found[name] = f"{found[name]}, {value}" if name in found else value
+    return found
 
 
 def _too_large() -> HttpError:

@@ -17,7 +17,7 @@ MAX_KEPT = 256
 MAX_KEPT_BYTES = 8 * 1024 * 1024
 """Bounds on what is kept; they matter for a second. More answers are made and not kept."""
 
-Key = tuple[str, bool, bool]
+Key = tuple[str, tuple[tuple[str, str], ...], bool, bool]
 
 
 @define(eq=False)
@@ -88,7 +88,7 @@ class Kept:
 
 @frozen
 class KeptHandler:
-    """A handler whose answers depend on nothing but the target, and whether an admin asks."""
+    """A handler whose answers depend on path and query alone, and whether an admin asks."""
 
     kept: Kept
     make: Handler
@@ -103,4 +103,4 @@ class KeptHandler:
 
 
 def _key(request: Request) -> Key:
-    return request.target, request.admin, takes_gzip(request)
+    return request.path, tuple(request.query.items()), request.admin, takes_gzip(request)

@@ -44,8 +44,10 @@ _ALERT = _in_path("id", ID, "the alert's id")
 _SILENCE = _in_path("id", ID, "the silence's id")
 
 
-def _ok(schema: Schema, *, status: int = 200, content_type: str = JSON) -> dict[str, Any]:
-    content = {content_type: {"schema": schema}}
+def _ok(
+    schema: Schema, *, status: int = 200, content_type: str = JSON, other: str | None = None
+) -> dict[str, Any]:
+    content = {name: {"schema": schema} for name in (content_type, other) if name is not None}
     return {str(status): {"description": "the answer", "content": content}}
 
 
@@ -111,7 +113,10 @@ OPERATIONS: dict[str, dict[str, Operation]] = {
     "/healthz": {"GET": _open(_get("whether the process runs", _ok(answer(schemas.HEALTH))))},
     "/readyz": {"GET": _open(_get("whether events are accepted", _ok(answer(schemas.READINESS))))},
     "/metrics": {
-        "GET": _get("figures in Prometheus' text format", _ok(TEXT, content_type="text/plain"))
+        "GET": _get(
+            "figures for Prometheus, as its text format or as OpenMetrics (by Accept)",
+            _ok(TEXT, content_type="text/plain", other="application/openmetrics-text"),
+        )
     },
     "/api/session": {
         "GET": _open(_get("who asks", _ok(answer(schemas.SESSION)))),
