@@ -12,6 +12,7 @@ from aegisd.web.answers import (
     LiveAnswers,
     PageAnswers,
     SessionAnswers,
+    SilenceAnswers,
 )
 from aegisd.web.api import Api, routes
 from aegisd.web.figures import DaemonFigures
@@ -33,5 +34,6 @@ __all__ = [
     "PageAnswers",
     "Server",
     "SessionAnswers",
+    "SilenceAnswers",
     "routes",
 ]

@@ -9,6 +9,7 @@ from aegisd.web.answers.history import HistoryAnswers
 from aegisd.web.answers.live import LiveAnswers
 from aegisd.web.answers.page import PageAnswers
 from aegisd.web.answers.session import SessionAnswers
+from aegisd.web.answers.silences import SilenceAnswers
 
 __all__ = [
     "AlertAnswers",
@@ -17,4 +18,5 @@ __all__ = [
     "LiveAnswers",
     "PageAnswers",
     "SessionAnswers",
+    "SilenceAnswers",
 ]
