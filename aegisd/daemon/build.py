@@ -14,7 +14,7 @@ import trio
 from attrs import define, evolve, field, frozen
 
 from aegisd import __version__
-from aegisd.alerts import AlertTable, Manager
+from aegisd.alerts import AlertTable, Manager, Silences
 from aegisd.config.directories import Directories
 from aegisd.config.settings import EnabledMetrics, Settings
 from aegisd.daemon import http_port
@@ -48,6 +48,7 @@ from aegisd.web import (
     PageAnswers,
     Server,
     SessionAnswers,
+    SilenceAnswers,
     routes,
 )
 from aegisd.wire import Decoder, EndpointNamer
@@ -87,6 +88,7 @@ class Daemon:
     streams: Sequence[StreamListener]
     upkeep: Maintainer
     alert_table: AlertTable
+    silences: Silences
     hub: Hub
     alerts: Manager
     health: Health
@@ -182,7 +184,7 @@ async def build(
             settings.ingest, directories, handed, intake.process, acknowledger.submit, shares.stream
         )
         http = await http_port.listen(settings.http, handed.get("http"))
-        alert_table = AlertTable(postgres, node)
+        alert_table, silences = AlertTable(postgres, node), Silences(postgres)
         upkeep = Maintainer(postgres, settings.metrics, clocks, alert_table)
         hub = Hub(live, advance, settings.dashboard.websocket)
         daemon = Daemon(
@@ -202,8 +204,9 @@ async def build(
             streams=streams,
             upkeep=upkeep,
             alert_table=alert_table,
+            silences=silences,
             hub=hub,
-            alerts=Manager(settings.alerts, live, alert_table, hub.announce, clocks),
+            alerts=Manager(settings.alerts, live, alert_table, silences, hub.announce, clocks),
             health=Health([*datagrams, *streams], intake, storage, upkeep, settings.metrics),
             http=http,
             connections=Connections(shares.http),
@@ -226,6 +229,11 @@ async def _open(
             Sockets() as sockets,
         ):
             yield postgres, storage, sockets
+
+
+def _now() -> int:
+    """The wall time, in microseconds since 1970."""
+    return round(clocks()[0] * SECOND_US)
 
 
 def _advance(live: LiveState) -> int:
@@ -266,9 +274,6 @@ def _server(daemon: Daemon) -> Server:
     websocket = settings.dashboard.websocket
     fitting = Fitting()
 
-    def now() -> int:
-        return round(clocks()[0] * SECOND_US)
-
     def kept(now: int) -> KeptFrom:
         return kept_from(daemon.upkeep.policy.rollups, now)
 
@@ -281,12 +286,13 @@ def _server(daemon: Daemon) -> Server:
         HistoryAnswers(
             History(daemon.postgres, storage.backlog, daemon.node),
             ExactHistory(daemon.postgres, storage.backlog, daemon.node),
-            now,
+            _now,
             kept,
         ),
-        AlertAnswers(daemon.alert_table),
+        AlertAnswers(daemon.alert_table, daemon.alerts, _now),
         SessionAnswers(guard),
-        Costly(now, kept),
+        SilenceAnswers(daemon.silences, _now),
+        Costly(_now, kept),
         Kept(daemon.live_version, fitting),
         Kept(daemon.history_version, fitting),
     )

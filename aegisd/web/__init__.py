@@ -13,6 +13,7 @@ from aegisd.web.answers import (
     LiveAnswers,
     PageAnswers,
     SessionAnswers,
+    SilenceAnswers,
 )
 from aegisd.web.api import Api, routes
 from aegisd.web.figures import DaemonFigures
@@ -38,5 +39,6 @@ __all__ = [
     "PageAnswers",
     "Server",
     "SessionAnswers",
+    "SilenceAnswers",
     "routes",
 ]

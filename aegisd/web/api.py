@@ -15,6 +15,7 @@ from aegisd.web.answers import (
     LiveAnswers,
     PageAnswers,
     SessionAnswers,
+    SilenceAnswers,
 )
 from aegisd.web.http import (
     Fitting,
@@ -43,6 +44,7 @@ def routes(
     history: HistoryAnswers,
     alerts: AlertAnswers,
     session: SessionAnswers,
+    silences: SilenceAnswers,
     costly: Costly,
     now: Kept,
     past: Kept,
@@ -62,6 +64,14 @@ def routes(
         "/api/status": {"GET": daemon.status},
         "/api/alerts": {"GET": alerts.list},
         "/api/alerts/{id}": {"GET": alerts.get},
+        "/api/alerts/{id}/acknowledge": {"POST": alerts.acknowledge},
+        "/api/alerts/{id}/resolve": {"POST": alerts.resolve},
+        "/api/alerts/silences": {
+            "GET": silences.list,
+            "POST": silences.add,
+            "DELETE": silences.remove,
+        },
+        "/api/alerts/silences/{id}": {"DELETE": silences.remove},
         "/api/metrics/realtime": {"GET": KeptHandler(now, live.realtime)},
         "/api/metrics/backends": {"GET": KeptHandler(now, live.backends)},
     }

@@ -351,7 +351,14 @@ async def test_alerts_are_listed_by_status_and_found_by_id(serving, dsn):
         nonsense = await web.get("/api/alerts/nonsense")
     assert alert.keys() == {
         *("id", "ruleId", "ruleName", "severity", "status", "message", "triggeredAt"),
-        *("resolvedAt", "acknowledgedAt", "acknowledgedBy", "currentValue", "threshold"),
+        *(
+            "resolvedAt",
+            "acknowledgedAt",
+            "acknowledgedBy",
+            "resolvedBy",
+            "currentValue",
+            "threshold",
+        ),
     }
     assert (alert["ruleId"], alert["status"], alert["currentValue"]) == (
         "high-error-rate",

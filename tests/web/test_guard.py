@@ -21,6 +21,7 @@ TOKENS = (
     Token(Identifier("admin"), DIGESTS["admin"], "admin"),
 )
 VIEWER, ADMIN = {"authorization": "Bearer viewer-token"}, {"authorization": "Bearer admin-token"}
+UPGRADE = {"upgrade": "websocket"}
 JSON_TYPE = {"content_type": "application/json"}
 
 
@@ -143,12 +144,23 @@ def test_websocket_through_a_proxy_that_lost_the_host(
     peer: str, host: str, origin: str, passes: bool
 ) -> None:
     guard = guard_of()
-    checked = guard.check(request("/ws/metrics", local="10.0.0.9", peer=peer, host=host))
+    forwarded = {"x_forwarded_for": "192.0.2.1"}
+    checked = guard.check(
+        request("/ws/metrics", local="10.0.0.9", peer=peer, host=host, **forwarded)
+    )
     asked = evolve(checked, headers=checked.headers | {"origin": origin, "upgrade": "websocket"})
     if passes:
         guard.check_websocket(asked)
     else:
         assert refused(guard.check_websocket, asked) == (403, "forbidden_origin")
+
+
+def test_browser_beside_the_proxy_is_no_proxy() -> None:
+    """It comes from the same address, and says nothing of a client: its Host is what it asked."""
+    guard = guard_of(trusted_proxies=(Network("127.0.0.1"),))
+    for host in ("127.0.0.1:7460", "localhost"):
+        checked = guard.check(request(host=host, origin="http://localhost:3000", **UPGRADE))
+        assert refused(guard.check_websocket, checked) == (403, "forbidden_origin")
 
 
 # tokens
@@ -401,8 +413,6 @@ def test_login_needs_json_and_the_same_origin_but_no_admin() -> None:
 
 
 # the WebSocket
-
-UPGRADE = {"upgrade": "websocket"}
 
 
 @pytest.mark.parametrize(

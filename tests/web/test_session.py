@@ -1,10 +1,12 @@
 """Login, logout and who may: over real connections."""
 
 import hashlib
+import socket
 from typing import Any
 
 import httpx
 import pytest
+import trio
 from trio_websocket import open_websocket_url
 from web.streams import parse_answers
 
@@ -191,6 +193,24 @@ async def test_websockets_of_an_untrusted_peer_are_limited_by_its_own_address(se
         token = {"authorization": "Bearer desk-token"}
         async with socket_of(web, **token, x_forwarded_for="198.51.100.7"):
             assert await refusal(web, **token, x_forwarded_for="198.51.100.8") == 429
+
+
+async def test_ipv4_over_a_dual_stack_socket_is_the_same_proxy_and_client(serving):
+    dual = trio.socket.socket(socket.AF_INET6)
+    dual.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+    await dual.bind(("::", 0))
+    dual.listen()
+    url = f"http://127.0.0.1:{dual.getsockname()[1]}{SOCKET}"
+    token = {"authorization": "Bearer desk-token"}
+    async with serving(PROXIED) as web, trio.open_nursery() as nursery:
+        serve = web.daemon.server.connection
+        await nursery.start(trio.serve_listeners, serve, [trio.SocketListener(dual)])
+        assert (await web.client.get(url, headers=token)).status_code == 426
+        async with socket_of(web, **token, x_forwarded_for="198.51.100.7"):
+            same = token | {"X-Forwarded-For": "198.51.100.7"}
+            assert (await web.client.get(url, headers=same)).status_code == 429
+            assert (await web.client.get(url, headers=token)).status_code == 426
+        nursery.cancel_scope.cancel()
 
 
 # health checks without a Host

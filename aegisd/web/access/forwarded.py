@@ -23,6 +23,9 @@ from attrs import frozen
 
 from aegisd.web.http import plain_address
 
+HEADERS = frozenset({"x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "forwarded"})
+"""Without any, a trusted address asks for itself, as a browser beside a proxy on loopback does."""
+
 MAX_HOPS = 32
 """Addresses that are read of a list. No chain of proxies is so long; a head has room for 8,000."""
 
@@ -48,7 +51,7 @@ class Way:
     """How a request came."""
 
     client: str  # address
-    proxied: bool = False  # by a trusted proxy
+    proxied: bool = False  # a trusted proxy says that it passed the request on
     scheme: str | None = None  # http or https, as the client used it; None where nobody tells
     host: str | None = None  # the Host that the client sent; None where nobody tells
 
@@ -69,7 +72,7 @@ class TrustedProxies:
 
     def way_of(self, peer: str, headers: Mapping[str, str]) -> Way:
         """How a request with these headers came, over a connection from ``peer``."""
-        if not self.trust(peer):
+        if HEADERS.isdisjoint(headers) or not self.trust(peer):
             return Way(peer)
         elements = parse_forwarded(headers.get("forwarded"))
         listed = headers.get("x-forwarded-for")

@@ -17,7 +17,7 @@ page is of this service if one of these is so:
 
 What 3 and 4 let in are pages of the same host at other ports, and of the other names. They are the
 price of such a proxy; one that sends the Host as it came (nginx's ``$http_host``) does not pay it.
-A page of another site never passes.
+A page with another name never passes.
 """
 
 import re

@@ -10,6 +10,7 @@ from aegisd.web.answers.history import HistoryAnswers
 from aegisd.web.answers.live import LiveAnswers
 from aegisd.web.answers.page import PageAnswers
 from aegisd.web.answers.session import SessionAnswers
+from aegisd.web.answers.silences import SilenceAnswers
 
 __all__ = [
     "AlertAnswers",
@@ -19,4 +20,5 @@ __all__ = [
     "LiveAnswers",
     "PageAnswers",
     "SessionAnswers",
+    "SilenceAnswers",
 ]

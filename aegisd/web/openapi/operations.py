@@ -29,6 +29,10 @@ _SPAN = (
     _query("from", {"anyOf": [TIME, AMOUNT]}, "the beginning: RFC 3339, or seconds since 1970"),
     _query("to", {"anyOf": [TIME, AMOUNT]}, "the end; now if it is left out. Needs from"),
 )
+_SPAN_OF_ALERTS = (
+    _query("range", one_of(*NAMED_RANGES), "only those open in this time up to now"),
+    *_SPAN[1:],
+)
 _NODE = _query("node", TEXT | {"minLength": 1}, "only what this daemon wrote")
 _LIMIT = _query(
     "limit",
@@ -135,6 +139,8 @@ OPERATIONS: dict[str, dict[str, Operation]] = {
             _ok(answer({"type": "array", "items": schemas.ALERT})),
             _query("status", schemas.ALERT_STATUS, "only those"),
             _LIMIT,
+            *_SPAN_OF_ALERTS,
+            _query("before", ID, "only those before this alert: the next page"),
         )
     },
     "/api/alerts/{id}": {

@@ -100,7 +100,7 @@ BACKENDS = record(
 SEVERITY = one_of(*get_args(Severity))
 ALERT_STATUS = one_of(ACTIVE, ACKNOWLEDGED, RESOLVED)
 ALERT = record(
-    {"resolvedBy": nullable(TEXT)},
+    resolvedBy=nullable(TEXT),
     id=ID,
     ruleId=TEXT,
     ruleName=TEXT,
