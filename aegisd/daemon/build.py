@@ -27,7 +27,7 @@ from aegisd.ingest import DatagramListener, Sockets, StreamListener
 from aegisd.intake import Acknowledger, Intake
 from aegisd.live import LiveState, Overview
 from aegisd.store.database import Postgres, open_postgres
-from aegisd.store.history import ExactHistory, History, KeptFrom
+from aegisd.store.history import ExactHistory, History
 from aegisd.store.storage import Storage, open_storage
 from aegisd.store.upkeep import Maintainer, kept_from
 from aegisd.web import MAX_CONNECTIONS as HTTP_CONNECTIONS
@@ -273,10 +273,6 @@ def _server(daemon: Daemon) -> Server:
     settings, storage = daemon.settings, daemon.storage
     websocket = settings.dashboard.websocket
     fitting = Fitting()
-
-    def kept(now: int) -> KeptFrom:
-        return kept_from(daemon.upkeep.policy.rollups, now)
-
     bound = http_port.with_port_of(daemon.http[0], settings.http)
     guard = Guard(bound, websocket.allowed_origins, lambda: clocks()[1])
     answers = routes(
@@ -287,12 +283,12 @@ def _server(daemon: Daemon) -> Server:
             History(daemon.postgres, storage.backlog, daemon.node),
             ExactHistory(daemon.postgres, storage.backlog, daemon.node),
             _now,
-            kept,
+            lambda now: kept_from(daemon.upkeep.policy.rollups, now),
         ),
         AlertAnswers(daemon.alert_table, daemon.alerts, _now),
         SessionAnswers(guard),
         SilenceAnswers(daemon.silences, _now),
-        Costly(_now, kept),
+        Costly(_now),
         Kept(daemon.live_version, fitting),
         Kept(daemon.history_version, fitting),
     )

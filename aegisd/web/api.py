@@ -23,9 +23,9 @@ from aegisd.web.http import (
     HttpError,
     Kept,
     KeptHandler,
+    LastingHandler,
     Request,
     Response,
-    lasting,
     to_json,
 )
 from aegisd.web.openapi import document
@@ -54,8 +54,8 @@ def routes(
     ``now`` keeps answers that the live state gives, ``past`` those of the database's rollups.
     """
     table: dict[str, Mapping[str, Handler]] = {
-        "/": {"GET": page.page},
-        "/assets/{name}": {"GET": page.asset},
+        "/": {"GET": LastingHandler(page.page)},
+        "/assets/{name}": {"GET": LastingHandler(page.asset)},
         "/healthz": {"GET": daemon.healthz},
         "/readyz": {"GET": daemon.readyz},
         "/metrics": {"GET": daemon.metrics},
@@ -88,7 +88,12 @@ def routes(
     for name, make in about_the_past.items():
         table[f"/api/metrics/{name}"] = {"GET": KeptHandler(past, costly.bounded(make))}
     described = to_json(document({**table, OPENAPI_PATH: ["GET"]})).encode()
-    return table | {OPENAPI_PATH: {"GET": _Fixed(lasting(Response(HTTPStatus.OK, described)))}}
+
+    async def description(request: Request) -> Response:
+        del request
+        return Response(HTTPStatus.OK, described)
+
+    return table | {OPENAPI_PATH: {"GET": LastingHandler(description)}}
 
 
 @frozen
@@ -162,17 +167,6 @@ class Api:
                 "database_unavailable",
                 f"the database can't be used: {why}",
             ) from None
-
-
-@frozen
-class _Fixed:
-    """The same answer to each request."""
-
-    response: Response
-
-    async def __call__(self, request: Request) -> Response:
-        del request
-        return self.response
 
 
 @frozen

@@ -12,8 +12,7 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
 
 from aegisd.events.units import DAY_US
-from aegisd.store.history import KeptFrom
-from aegisd.web.answers.parameters import is_exact, range_of
+from aegisd.web.answers.parameters import is_exact, span_of
 from aegisd.web.http import Budget, Handler, Request, Response
 
 RAW_SECONDS = 30
@@ -23,11 +22,10 @@ WIDE_SECONDS = 5
 
 
 class Costly:
-    """The budgets; ``now`` and ``kept_from`` are as for ``HistoryAnswers``."""
+    """The budgets; ``now`` gives the time in microseconds since 1970."""
 
-    def __init__(self, now: Callable[[], int], kept_from: Callable[[int], KeptFrom]) -> None:
+    def __init__(self, now: Callable[[], int]) -> None:
         self._now = now
-        self._kept_from = kept_from
         self._raw = Budget("questions of raw rows", 1, 3, 6, RAW_SECONDS)
         self._wide = Budget("questions about more than a day", 2, 16, 64, WIDE_SECONDS)
 
@@ -43,6 +41,5 @@ class Costly:
     def _budget(self, request: Request) -> AbstractAsyncContextManager[None]:
         if is_exact(request):
             return self._raw.taken(request)
-        now = self._now()
-        asked = range_of(request, now, self._kept_from(now))
-        return self._wide.taken(request) if asked.end - asked.start > DAY_US else nullcontext()
+        start, end = span_of(request, self._now()) or (0, 0)
+        return self._wide.taken(request) if end - start > DAY_US else nullcontext()

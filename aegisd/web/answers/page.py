@@ -4,7 +4,7 @@ from http import HTTPStatus
 from importlib.resources import files
 
 from aegisd.config.settings import WebSocket
-from aegisd.web.http import HttpError, Request, Response, lasting
+from aegisd.web.http import HttpError, Request, Response
 
 PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self';"
@@ -19,25 +19,21 @@ class PageAnswers:
 
     def __init__(self, websocket: WebSocket) -> None:
         folder = files("aegisd.web").joinpath("dashboard")
-        html = _with_websocket(folder.joinpath("index.html").read_text("utf-8"), websocket)
-        headers = {"Content-Security-Policy": PAGE_POLICY}
-        self._page = lasting(Response(HTTPStatus.OK, html, "text/html; charset=utf-8", headers))
-        self._assets = {
-            name: lasting(Response(HTTPStatus.OK, folder.joinpath(name).read_bytes(), content_type))
-            for name, content_type in ASSETS.items()
-        }
+        self._page = _with_websocket(folder.joinpath("index.html").read_text("utf-8"), websocket)
+        self._assets = {name: folder.joinpath(name).read_bytes() for name in ASSETS}
 
     async def page(self, request: Request) -> Response:
         """The page itself."""
         del request
-        return self._page
+        headers = {"Content-Security-Policy": PAGE_POLICY}
+        return Response(HTTPStatus.OK, self._page, "text/html; charset=utf-8", headers)
 
     async def asset(self, request: Request) -> Response:
         """A script or style sheet of the page."""
         name = request.item
         if name not in ASSETS:
             raise HttpError(HTTPStatus.NOT_FOUND, "not_found", f"there is no {request.path}")
-        return self._assets[name]
+        return Response(HTTPStatus.OK, self._assets[name], ASSETS[name])
 
 
 def _with_websocket(html: str, websocket: WebSocket) -> bytes:

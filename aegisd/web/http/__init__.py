@@ -7,7 +7,7 @@ path of the API.
 from aegisd.web.http.addresses import network_of, plain_address
 from aegisd.web.http.budget import Budget
 from aegisd.web.http.connections import MAX_CONNECTIONS, Connection, Connections
-from aegisd.web.http.contents import Fitting, lasting
+from aegisd.web.http.contents import Fitting, LastingHandler
 from aegisd.web.http.cors import Cors
 from aegisd.web.http.exchange import HEAD_SECONDS, RECEIVE_BYTES, Exchange
 from aegisd.web.http.handshake import check_handshake
@@ -42,13 +42,13 @@ __all__ = [
     "HttpError",
     "Kept",
     "KeptHandler",
+    "LastingHandler",
     "Request",
     "Response",
     "Site",
     "bad_request",
     "cancel_when_peer_leaves",
     "check_handshake",
-    "lasting",
     "network_of",
     "plain_address",
     "success",

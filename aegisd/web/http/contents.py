@@ -9,10 +9,10 @@ import hashlib
 from http import HTTPStatus
 
 import trio
-from attrs import evolve
+from attrs import evolve, field, frozen
 
 from aegisd.threads import in_thread
-from aegisd.web.http.message import Request, Response
+from aegisd.web.http.message import Handler, Request, Response
 
 GZIP_ABOVE = 1024
 """Bytes of a body. A smaller one fits into a segment or two of TCP as it is."""
@@ -29,8 +29,22 @@ GZIP_TAG = '-gzip"'
 """The end of the compressed form's ETag: other bytes need another one (RFC 9110, 8.8.3)."""
 
 
-def lasting(response: Response) -> Response:
-    """A response that stays the same while the daemon runs: with an ETag, compressed once."""
+@frozen
+class LastingHandler:
+    """A handler whose answers stay the same while the daemon runs, by the item of the path."""
+
+    make: Handler
+    _made: dict[str, Response] = field(factory=dict, init=False)
+
+    async def __call__(self, request: Request) -> Response:
+        """Give the answer, with an ETag; the first request has it made and compressed."""
+        made = self._made.get(request.item)
+        if made is None:
+            made = self._made[request.item] = _lasting(await self.make(request))
+        return made
+
+
+def _lasting(response: Response) -> Response:
     tag = f'"{hashlib.sha256(response.body).hexdigest()[:32]}"'
     headers = response.headers | {"ETag": tag, "Cache-Control": "no-cache"}
     compressed = b""
