@@ -33,7 +33,8 @@ from aegisd.web.openapi import document
 OPENAPI_PATH = "/openapi.json"
 
 Routes = Mapping[str, Mapping[str, Handler]]
-"""Path → method → handler. A path may have one segment in braces, for any name: ``/alerts/{id}``.
+"""Path → method → handler. A path may have one segment in braces, for any name: ``/alerts/{id}``;
+with a star the name may have several segments: ``/assets/{*name}``.
 A path without braces goes before one with them. HEAD and OPTIONS follow from the others."""
 
 
@@ -55,7 +56,7 @@ def routes(
     """
     table: dict[str, Mapping[str, Handler]] = {
         "/": {"GET": LastingHandler(page.page)},
-        "/assets/{name}": {"GET": LastingHandler(page.asset)},
+        "/assets/{*name}": {"GET": LastingHandler(page.asset)},
         "/healthz": {"GET": daemon.healthz},
         "/readyz": {"GET": daemon.readyz},
         "/metrics": {"GET": daemon.metrics},
@@ -102,19 +103,21 @@ class _Pattern:
 
     before: str
     after: str
+    deep: bool  # whether the name may have several segments
     methods: Mapping[str, Handler]
 
     @classmethod
     def parse(cls, path: str, methods: Mapping[str, Handler]) -> "_Pattern":
         before, _, rest = path.partition("{")
-        return cls(before, rest.partition("}")[2], methods)
+        name, _, after = rest.partition("}")
+        return cls(before, after, name.startswith("*"), methods)
 
     def item_in(self, path: str) -> str:
         """The name in this path; empty where the path is another."""
         if not (path.startswith(self.before) and path.endswith(self.after)):
             return ""
         item = path[len(self.before) : len(path) - len(self.after)]
-        return "" if "/" in item else item
+        return "" if "/" in item and not self.deep else item
 
 
 class Api:

@@ -34,10 +34,10 @@ RETRY_AFTER = {
 
 def document(routes: Mapping[str, Iterable[str]]) -> dict[str, Any]:
     """The description of these paths with these methods."""
-    paths = {
-        path: {method.lower(): OPERATIONS[path][method] for method in methods}
-        for path, methods in routes.items()
-    }
+    paths = {}
+    for route, methods in routes.items():
+        path = route.replace("{*", "{")  # OpenAPI has no name of several segments
+        paths[path] = {method.lower(): OPERATIONS[path][method] for method in methods}
     return {
         "openapi": "3.1.0",
         "info": {
