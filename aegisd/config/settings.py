@@ -15,6 +15,8 @@ Days = NewType("Days", int)
 """A whole number of days, at most a hundred years."""
 EndpointCount = NewType("EndpointCount", int)
 """A number of endpoints, each of which has a sketch: 1 to 100,000."""
+ScrapedEndpoints = NewType("ScrapedEndpoints", int)
+"""A number of endpoints that Prometheus is told of: 0 to 100."""
 SocketBuffer = NewType("SocketBuffer", int)
 """Bytes that the kernel can be asked for: 1 to 2,147,483,647."""
 Port = NewType("Port", int)
@@ -168,6 +170,7 @@ class Http:
     tls_certificate: str = ""
     tls_key: str = ""
     tokens: tuple[Token, ...] = ()
+    metrics_endpoints: ScrapedEndpoints = ScrapedEndpoints(0)
 
 
 @frozen

@@ -20,6 +20,7 @@ MAX_IDENTIFIER_CHARACTERS = 255
 MAX_INTEGER = 2**63 - 1  # what TOML can write
 MAX_DAYS = 36_500
 MAX_ENDPOINTS = 100_000  # each has a sketch of 6 kB
+MAX_SCRAPED_ENDPOINTS = 100  # each is five series in Prometheus, and new ones come all the time
 MIN_SHARE = 1e-6  # below, hardly a row is stored, for more requests than there are
 MAX_SOCKET_BUFFER = 2**31 - 1  # socket(7) takes an int
 
@@ -53,10 +54,10 @@ def _positive(value: Any, _: Any) -> int:
     return value
 
 
-def _up_to(limit: int) -> Check:
+def _up_to(limit: int, least: int = 1) -> Check:
     def check(value: Any, _: Any) -> int:
-        if type(value) is not int or not 1 <= value <= limit:
-            raise ValueError(f"{value!r} is not a whole number from 1 to {limit}")
+        if type(value) is not int or not least <= value <= limit:
+            raise ValueError(f"{value!r} is not a whole number from {least} to {limit}")
         return value
 
     return check
@@ -120,6 +121,7 @@ CHECKS: dict[Any, Check] = {
     s.Positive: _positive,
     s.Days: _up_to(MAX_DAYS),
     s.EndpointCount: _up_to(MAX_ENDPOINTS),
+    s.ScrapedEndpoints: _up_to(MAX_SCRAPED_ENDPOINTS, least=0),
     s.SocketBuffer: _up_to(MAX_SOCKET_BUFFER),
     s.Port: _up_to(MAX_PORT),
     s.Share: _share,

@@ -14,7 +14,7 @@ import trio
 from attrs import define, evolve, field, frozen
 
 from aegisd import __version__
-from aegisd.alerts import AlertTable, Manager
+from aegisd.alerts import AlertTable, Manager, Silences
 from aegisd.config.directories import Directories
 from aegisd.config.settings import EnabledMetrics, Settings
 from aegisd.daemon import http_port
@@ -43,6 +43,7 @@ from aegisd.web import (
     LiveAnswers,
     PageAnswers,
     Server,
+    SilenceAnswers,
     routes,
 )
 from aegisd.wire import Decoder, EndpointNamer
@@ -82,6 +83,7 @@ class Daemon:
     streams: Sequence[StreamListener]
     upkeep: Maintainer
     alert_table: AlertTable
+    silences: Silences
     hub: Hub
     alerts: Manager
     health: Health
@@ -123,6 +125,7 @@ class Daemon:
             websocket_clients=self.hub.count,
             http_refused=dict(self.connections.refused),
             live=self.live.overview(),
+            requests=self.live.request_totals(self.settings.http.metrics_endpoints),
         )
 
     def overview(self) -> Overview:
@@ -163,7 +166,7 @@ async def build(
             settings.ingest, directories, handed, intake.process, acknowledger.submit, shares.stream
         )
         http = await http_port.listen(settings.http, handed.get("http"))
-        alert_table = AlertTable(postgres, node)
+        alert_table, silences = AlertTable(postgres, node), Silences(postgres)
         upkeep = Maintainer(postgres, settings.metrics, clocks, alert_table)
         hub = Hub(live, advance, settings.dashboard.websocket)
         daemon = Daemon(
@@ -183,8 +186,9 @@ async def build(
             streams=streams,
             upkeep=upkeep,
             alert_table=alert_table,
+            silences=silences,
             hub=hub,
-            alerts=Manager(settings.alerts, live, alert_table, hub.announce, clocks),
+            alerts=Manager(settings.alerts, live, alert_table, silences, hub.announce, clocks),
             health=Health([*datagrams, *streams], intake, storage, upkeep, settings.metrics),
             http=http,
             connections=Connections(shares.http),
@@ -207,6 +211,11 @@ async def _open(
             Sockets() as sockets,
         ):
             yield postgres, storage, sockets
+
+
+def _now() -> int:
+    """The wall time, in microseconds since 1970."""
+    return round(clocks()[0] * SECOND_US)
 
 
 def _advance(live: LiveState) -> int:
@@ -248,14 +257,15 @@ def _server(daemon: Daemon) -> Server:
     answers = routes(
         PageAnswers(websocket),
         DaemonAnswers(daemon.figures, storage.load_oldest, daemon.health, daemon.stopping.is_set),
-        LiveAnswers(daemon.overview),
+        LiveAnswers(daemon.overview, daemon.live.observed_backends),
         HistoryAnswers(
             History(daemon.postgres, storage.backlog, daemon.node),
             ExactHistory(daemon.postgres, storage.backlog, daemon.node),
-            lambda: round(clocks()[0] * SECOND_US),
+            _now,
             lambda now: kept_from(daemon.upkeep.policy.rollups, now),
         ),
-        AlertAnswers(daemon.alert_table),
+        AlertAnswers(daemon.alert_table, daemon.alerts, _now),
+        SilenceAnswers(daemon.silences, _now),
     )
     return Server(
         Api(answers),

@@ -10,6 +10,7 @@ from aegisd.web.answers import (
     HistoryAnswers,
     LiveAnswers,
     PageAnswers,
+    SilenceAnswers,
 )
 from aegisd.web.api import Api, routes
 from aegisd.web.figures import DaemonFigures
@@ -30,5 +31,6 @@ __all__ = [
     "LiveAnswers",
     "PageAnswers",
     "Server",
+    "SilenceAnswers",
     "routes",
 ]

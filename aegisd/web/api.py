@@ -13,6 +13,7 @@ from aegisd.web.answers import (
     HistoryAnswers,
     LiveAnswers,
     PageAnswers,
+    SilenceAnswers,
 )
 from aegisd.web.http import HttpError, Request, Response
 
@@ -29,6 +30,7 @@ def routes(
     live: LiveAnswers,
     history: HistoryAnswers,
     alerts: AlertAnswers,
+    silences: SilenceAnswers,
 ) -> Routes:
     """All paths of the port but the WebSocket's."""
     return {
@@ -41,12 +43,22 @@ def routes(
         "/api/status": {"GET": daemon.status},
         "/api/alerts": {"GET": alerts.list},
         "/api/alerts/{id}": {"GET": alerts.get},
+        "/api/alerts/{id}/acknowledge": {"POST": alerts.acknowledge},
+        "/api/alerts/{id}/resolve": {"POST": alerts.resolve},
+        "/api/alerts/silences": {
+            "GET": silences.list,
+            "POST": silences.add,
+            "DELETE": silences.remove,
+        },
+        "/api/alerts/silences/{id}": {"DELETE": silences.remove},
         "/api/metrics/realtime": {"GET": live.realtime},
         "/api/metrics/backends": {"GET": live.backends},
         "/api/metrics/overview": {"GET": history.overview},
         "/api/metrics/request-rate": {"GET": history.request_rate},
         "/api/metrics/latency": {"GET": history.latency},
         "/api/metrics/status-distribution": {"GET": history.status_distribution},
+        "/api/metrics/heatmap": {"GET": history.heat_map},
+        "/api/metrics/nodes": {"GET": history.nodes},
         "/api/metrics/top-endpoints": {"GET": history.top_endpoints},
         "/api/metrics/rate-limits": {"GET": history.rate_limits},
     }

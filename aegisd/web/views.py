@@ -5,8 +5,16 @@ from typing import Any
 from aegisd.events.counters import COLUMN, STATUS_CLASSES
 from aegisd.events.protocol import HEALTHY
 from aegisd.events.units import MILLISECOND_US, SECOND_US
-from aegisd.live import BUCKET_SECONDS, BackendState, EndpointFigures, Overview, Series
+from aegisd.live import (
+    BUCKET_SECONDS,
+    BackendState,
+    EndpointFigures,
+    ObservedBackend,
+    Overview,
+    Series,
+)
 from aegisd.stats import sketch
+from aegisd.stats.cells import EDGES_US, cells
 from aegisd.store.history import (
     QUANTILES,
     EndpointTotals,
@@ -14,10 +22,14 @@ from aegisd.store.history import (
     Latency,
     Present,
     Range,
+    RequestCounts,
     StatusCounts,
     Totals,
 )
 from aegisd.times import rfc3339
+
+MAX_NODES = 1000
+"""In a list of nodes: there may be any number, where each container is a node of its own."""
 
 
 def overview(figures: Overview) -> dict[str, Any]:
@@ -70,15 +82,18 @@ def past_overview(now: int, range_: Range, totals: Totals, present: Present) -> 
     }
 
 
-def request_rate(range_: Range, buckets: dict[int, int]) -> list[dict[str, Any]]:
+def request_rate(range_: Range, buckets: dict[int, RequestCounts]) -> list[dict[str, Any]]:
     """One point for each bucket, also where no request was."""
+    none = RequestCounts(0, 0)
+    points = ((start, buckets.get(start, none)) for start in range_.bucket_starts())
     return [
         {
             "timestamp": rfc3339(start),
-            "value": buckets.get(start, 0) / range_.seconds_in(start),
-            "requestCount": buckets.get(start, 0),
+            "value": point.requests / range_.seconds_in(start),
+            "requestCount": point.requests,
+            "failedCount": point.failed,
         }
-        for start in range_.bucket_starts()
+        for start, point in points
     ]
 
 
@@ -115,6 +130,25 @@ def status_distribution(range_: Range, buckets: dict[int, StatusCounts]) -> list
     ]
 
 
+def heat_map(range_: Range, buckets: dict[int, sketch.Counts]) -> dict[str, Any]:
+    """The cells' edges in ms, and how many durations of each bucket lie between them."""
+    counts = {start: cells(durations).tolist() for start, durations in buckets.items()}
+    none = [0] * (len(EDGES_US) - 1)
+    return {
+        "edges": [micros / MILLISECOND_US for micros in EDGES_US],
+        "buckets": [
+            {"timestamp": rfc3339(start), "counts": counts.get(start, none)}
+            for start in range_.bucket_starts()
+        ],
+    }
+
+
+def nodes(requests: dict[str, int]) -> list[dict[str, Any]]:
+    """Nodes, those with most requests first."""
+    ranked = sorted(requests.items(), key=lambda each: (-each[1], each[0]))
+    return [{"node": node, "requestCount": count} for node, count in ranked[:MAX_NODES]]
+
+
 def live_range(series: Series, now: int) -> Range:
     """The range that a live series covers: from its first bucket to ``now``."""
     return Range(int(series.starts[0]) * SECOND_US, now, BUCKET_SECONDS)
@@ -122,8 +156,12 @@ def live_range(series: Series, now: int) -> Range:
 
 def live_request_rate(range_: Range, series: Series) -> list[dict[str, Any]]:
     """What ``request_rate`` gives, of the live state."""
-    counts = series.counters[:, COLUMN["requests"]].tolist()
-    return request_rate(range_, dict(zip(_starts(series), counts, strict=True)))
+    rows = series.counters[:, [COLUMN["requests"], COLUMN["succeeded"]]].tolist()
+    points = {
+        start: RequestCounts(requests, requests - succeeded)
+        for start, (requests, succeeded) in zip(_starts(series), rows, strict=True)
+    }
+    return request_rate(range_, points)
 
 
 def live_latency(range_: Range, series: Series) -> list[dict[str, Any]]:
@@ -183,8 +221,8 @@ def count_healthy(states: list[BackendState]) -> int:
     return sum(state.status == HEALTHY for state in states)
 
 
-def backends(states: list[BackendState]) -> dict[str, Any]:
-    """Backends by their latest reports, and how many are healthy."""
+def backends(states: list[BackendState], observed: list[ObservedBackend]) -> dict[str, Any]:
+    """Backends by their latest reports, how many are healthy, and those that requests name."""
     healthy = count_healthy(states)
     return {
         "summary": {
@@ -204,6 +242,17 @@ def backends(states: list[BackendState]) -> dict[str, Any]:
             }
             for state in states
         ],
+        "observed": [
+            {
+                "name": each.name,
+                "requestCount": each.requests,
+                "errorRate": _percent(each.failed, each.requests),
+                "avgLatency": _us_in_ms(each.average_us),
+                "p95Latency": _us_in_ms(each.p95_us),
+                "lastSeen": rfc3339(each.last_seen),
+            }
+            for each in observed
+        ],
     }
 
 
@@ -222,7 +271,7 @@ def _starts(series: Series) -> list[int]:
 
 def _quantiles(durations: sketch.Counts) -> list[float | None]:
     found = sketch.quantiles(durations, QUANTILES)
-    return [None if micros is None else _ms(micros / MILLISECOND_US) for micros in found]
+    return [_us_in_ms(micros) for micros in found]
 
 
 def _average(micros: int, timed: int) -> float | None:
@@ -232,6 +281,10 @@ def _average(micros: int, timed: int) -> float | None:
 def _ms(value: float | None) -> float | None:
     """Round to whole microseconds: durations are kept in these."""
     return None if value is None else round(value, 3)
+
+
+def _us_in_ms(micros: float | None) -> float | None:
+    return None if micros is None else _ms(micros / MILLISECOND_US)
 
 
 def _percent(part: int, whole: int) -> float:

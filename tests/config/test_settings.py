@@ -93,6 +93,7 @@ def test_no_file_gives_the_defaults_of_the_contract(tmp_path: Path) -> None:
     assert settings == Settings()
     values = as_toml_values(settings)
     assert values["paths"].pop("patterns") == []  # grown beyond the contract
+    assert values["http"].pop("metrics_endpoints") == 0
     assert values == tomllib.loads(CONTRACT)
 
 

@@ -68,6 +68,8 @@ def test_all_problems_are_given_at_once(problems) -> None:
         ("[ingest]\nreceive_buffer_bytes = 2147483648", "ingest.receive_buffer_bytes: 2147483648"),
         ('[ingest]\nunix_stream = "a\\u0000"', "ingest.unix_stream: holds a NUL character"),
         ("[paths]\nmax_endpoints = 100001", "paths.max_endpoints: 100001 is not a whole number"),
+        ("[http]\nmetrics_endpoints = 101", "http.metrics_endpoints: 101 is not a whole number"),
+        ("[http]\nmetrics_endpoints = -1", "http.metrics_endpoints: -1 is not a whole number"),
         ("[dashboard.websocket]\npath = 'ws'", "dashboard.websocket.path: 'ws' is not a path"),
         ("node = ''", "node: '' is not 1 to 255 printable characters"),
         ('node = "a\\tb"', "node: 'a\\tb' is not 1 to 255 printable characters"),

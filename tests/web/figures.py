@@ -59,5 +59,6 @@ def daemon_figures(**changes: Any) -> DaemonFigures:
         websocket_clients=0,
         http_refused={},
         live=LiveState(100, 1000.0, 1.0).overview(),
+        requests=LiveState(100, 1000.0, 1.0).request_totals(0),
     )
     return evolve(figures, **changes)

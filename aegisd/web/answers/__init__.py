@@ -8,5 +8,13 @@ from aegisd.web.answers.daemon import DaemonAnswers
 from aegisd.web.answers.history import HistoryAnswers
 from aegisd.web.answers.live import LiveAnswers
 from aegisd.web.answers.page import PageAnswers
+from aegisd.web.answers.silences import SilenceAnswers
 
-__all__ = ["AlertAnswers", "DaemonAnswers", "HistoryAnswers", "LiveAnswers", "PageAnswers"]
+__all__ = [
+    "AlertAnswers",
+    "DaemonAnswers",
+    "HistoryAnswers",
+    "LiveAnswers",
+    "PageAnswers",
+    "SilenceAnswers",
+]

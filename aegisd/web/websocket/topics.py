@@ -57,7 +57,7 @@ class Snapshot:
             case "topEndpoints":
                 return views.live_endpoints(self._live.top_endpoints(TOP_ENDPOINTS))
             case _:
-                return views.backends(self._overview.backends)
+                return views.backends(self._overview.backends, self._live.observed_backends())
 
     @cached_property
     def _overview(self) -> Overview:
