@@ -35,6 +35,7 @@ export function startLogin({ session }) {
   let waitUntil = 0; // too many wrong tokens: no sense in trying before
 
   dialog.addEventListener("cancel", (event) => event.preventDefault());
+  dialog.addEventListener("close", () => show(session.get())); // a browser may close it all the same
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     if (Date.now() < waitUntil) return;
