@@ -281,3 +281,13 @@ def test_page_fits_a_phone(past: Daemon, make_page: MakePage) -> None:
     page.get_by_role("button", name="Close").click()
     expect(page.locator("#endpoint")).to_be_hidden()
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
+
+
+def test_page_without_the_script_for_plots_says_what_to_do(
+    quick_daemon: Daemon, page: Page, complaints: Complaints
+) -> None:
+    complaints.expect("uPlot")
+    page.route("**/uPlot.iife.min.js", lambda route: route.fulfill(status=404))
+    page.goto(quick_daemon.url)
+    expect(page.locator("#plots .plots-note")).to_contain_text("make venv")
+    expect(page.locator("[data-field=totalRequests]")).to_have_text("0")
