@@ -45,15 +45,15 @@ export function createChart(board, kind) {
   const element = make("figure", { class: `plot panel ${kind.id}` }, caption, canvas, summary);
   let figures = null;
   let plot = null;
+  let size = { width: 0, height: 0 }; // none while it is hidden
   let summedUpAt = -Infinity;
 
   // A plot that draws itself has the scale of what it draws.
   const scale = { ...kind.scale, range: (u, low, high) => kind.range(low, high, figures) };
 
-  function options({ clientWidth: width, clientHeight: height }) {
+  function options() {
     return {
-      width,
-      height,
+      ...size,
       padding: [12, 12, 0, 0],
       legend: { show: false },
       scales: { x: { time: true, range: () => [board.domain().from, board.domain().to] }, y: scale },
@@ -131,12 +131,11 @@ export function createChart(board, kind) {
   }
 
   function draw() {
-    if (figures === null || canvas.clientWidth === 0 || globalThis.uPlot === undefined) return;
+    if (figures === null || size.width === 0 || globalThis.uPlot === undefined) return;
     const data = kind.rows(figures);
-    if (plot === null) plot = new globalThis.uPlot(options(canvas), data, canvas);
+    if (plot === null) plot = new globalThis.uPlot(options(), data, canvas);
     else {
-      const { clientWidth: width, clientHeight: height } = canvas;
-      if (plot.width !== width || plot.height !== height) plot.setSize({ width, height });
+      if (plot.width !== size.width || plot.height !== size.height) plot.setSize(size);
       plot.setData(data);
     }
     point(hasMouse());
@@ -177,7 +176,10 @@ export function createChart(board, kind) {
   const drawSoon = eachFrame(draw);
   canvas.addEventListener("keydown", pressed);
   canvas.addEventListener("focus", speak);
-  new ResizeObserver(drawSoon).observe(canvas);
+  new ResizeObserver(([{ contentRect }]) => {
+    size = { width: Math.floor(contentRect.width), height: Math.floor(contentRect.height) };
+    drawSoon();
+  }).observe(canvas);
   onColours(drawSoon);
   board.add({ element, point, draw: drawSoon });
   return {

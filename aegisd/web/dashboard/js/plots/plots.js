@@ -18,6 +18,7 @@ import { askSeries } from "./questions.js";
 import { figures, merged, ofLive } from "./series.js";
 import { startMarks } from "./marking.js";
 
+const LIVE_MS = 2_000; // between two drawings of live figures: a pixel of the shorter ranges
 const ASKS_ANEW = ["range", "from", "to", "node"];
 const MISSING = "The plots can't be drawn: uPlot is not in this installation. In a working tree, make venv fetches it.";
 
@@ -34,6 +35,7 @@ export function startPlots({ view, api, feed, session }) {
   let live = null;
   let version = 0; // of history
   let shown = "";
+  let drawnAt = 0; // by performance.now()
 
   const isLive = () => follows(view.get()) && nodes.isOwn(view.get().node);
 
@@ -44,6 +46,7 @@ export function startPlots({ view, api, feed, session }) {
     const state = version + signature(columns, board.domain());
     if (state === shown) return;
     shown = state;
+    drawnAt = performance.now();
     const values = figures(columns);
     for (const chart of charts) chart.show(values);
   }
@@ -75,6 +78,7 @@ export function startPlots({ view, api, feed, session }) {
     pause: () => pauseBetween(history?.bucket ?? 10, isLive() && trouble === null, daemonNow()),
   });
   feed.on("metrics", (metrics) => {
+    if (performance.now() - drawnAt < LIVE_MS) return;
     live = ofLive(metrics);
     redraw();
   });
