@@ -30,13 +30,14 @@ def busy(quick_daemon: Daemon) -> Daemon:
 
 def test_endpoints_are_sorted_by_a_click_and_the_address_keeps_it(busy: Daemon, page: Page) -> None:
     page.goto(busy.url)
+    panel = page.locator("#endpoints")
     paths = "#endpoints tbody [data-cell=path] button.link"
     expect(page.locator(paths)).to_have_text(["/a", "/b", "/c"])
-    page.get_by_role("button", name="p95").click()
+    panel.get_by_role("button", name="p95").click()
     expect(page.locator(paths)).to_have_text(["/b", "/c", "/a"])
-    header = page.get_by_role("columnheader", name="p95")
+    header = panel.get_by_role("columnheader", name="p95")
     expect(header).to_have_attribute("aria-sort", "descending")
-    page.get_by_role("button", name="p95").click()
+    panel.get_by_role("button", name="p95").click()
     expect(page.locator(paths)).to_have_text(["/a", "/c", "/b"])
     page.reload()
     expect(page.locator(paths)).to_have_text(["/a", "/c", "/b"])
