@@ -71,7 +71,7 @@ torture: $(VENV)/.tools
 	PYTHONPATH=tests $(BIN)/python -m torture --rounds $(ROUNDS)
 
 clean:
-	rm -rf $(VENV) .fuzz .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage*
+	rm -rf $(VENV) aegisd/web/dashboard/vendor .fuzz .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage*
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c '$(SUPPORTED)' || { \
@@ -79,7 +79,11 @@ $(VENV)/bin/python:
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
 	  echo 'python3 has no venv: install it (Debian: apt-get install python3-venv)' >&2; exit 1; }
 
-$(VENV)/.installed: pyproject.toml constraints.txt aegisd/__init__.py | $(VENV)/bin/python
+# What an installation is made from; it also fetches uPlot for the dashboard (hatch_build.py)
+SOURCES := pyproject.toml constraints.txt aegisd/__init__.py hatch_build.py \
+  aegisd/web/dashboard/package-lock.json
+
+$(VENV)/.installed: $(SOURCES) | $(VENV)/bin/python
 	PIP_CONSTRAINT=constraints.txt $(PIP) install --editable '.[embedded]'
 	@touch $@
 

@@ -1,23 +1,16 @@
-"""A real Chromium, driven over its DevTools protocol."""
+"""A real Chromium, driven by Playwright, and what its pages complain of."""
 
-import json
+import re
 import shutil
-import subprocess
-import tempfile
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from urllib.parse import urlsplit
 
-import httpx
-import trio
-import trio_websocket
+from attrs import define, field
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
-START_SECONDS = 60
-WAIT_SECONDS = 30
-OPTIONS = (
-    "--headless",
+ARGUMENTS = (
     "--no-sandbox",  # as root there is none
     "--disable-gpu",
     "--disable-quic",
@@ -25,8 +18,9 @@ OPTIONS = (
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
-    "--remote-debugging-port=0",
 )
+MakePage = Callable[..., Page]
+OWN_HOSTS = frozenset({"127.0.0.1", "localhost", "elsewhere.localhost"})
 
 
 def program() -> str | None:
@@ -34,79 +28,44 @@ def program() -> str | None:
     return next((found for name in PROGRAMS if (found := shutil.which(name))), None)
 
 
-class Page:
-    """One tab. ``errors`` collects what the page's console complained about."""
-
-    def __init__(self, connection: trio_websocket.WebSocketConnection) -> None:
-        self._connection = connection
-        self._number = 0
-        self.errors: list[str] = []
-
-    async def call(self, method: str, **parameters: Any) -> dict[str, Any]:
-        self._number += 1
-        command = {"id": self._number, "method": method, "params": parameters}
-        await self._connection.send_message(json.dumps(command))
-        while True:
-            answer = json.loads(await self._connection.get_message())
-            if answer.get("id") == self._number:
-                assert "error" not in answer, answer
-                return answer["result"]
-            if answer.get("method") in ("Runtime.exceptionThrown", "Log.entryAdded"):
-                self.errors.append(json.dumps(answer["params"]))
-
-    async def value(self, expression: str) -> Any:
-        """What a JavaScript expression gives."""
-        answer = await self.call("Runtime.evaluate", expression=expression, returnByValue=True)
-        assert "exceptionDetails" not in answer, answer
-        return answer["result"].get("value")
-
-    async def until(self, expression: str) -> Any:
-        """Wait until a JavaScript expression is true."""
-        with trio.move_on_after(WAIT_SECONDS):
-            while not (value := await self.value(expression)):
-                await trio.lowlevel.checkpoint()
-            return value
-        raise AssertionError(
-            f"never true: {expression}; {await self.value('document.body.innerText')}"
-        )
+@contextmanager
+def running_browser() -> Iterator[Browser]:
+    """A browser without any page."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program(), args=list(ARGUMENTS))
+        yield browser
+        browser.close()
 
 
-@asynccontextmanager
-async def open_page(url: str) -> AsyncIterator[Page]:
-    """A tab that shows ``url``."""
-    profile = Path(tempfile.mkdtemp(prefix="aegisd-chromium-"))
-    command = [program() or "", *OPTIONS, f"--user-data-dir={profile}", "about:blank"]
-    null = subprocess.DEVNULL
-    process = await trio.lowlevel.open_process(command, stdout=null, stderr=null)
-    try:
-        port = await _port(trio.Path(profile) / "DevToolsActivePort")
-        target = await _first_tab(port)
-        async with trio_websocket.open_websocket_url(target) as connection:
-            page = Page(connection)
-            for domain in ("Page", "Runtime", "Log"):
-                await page.call(f"{domain}.enable")
-            await page.call("Page.navigate", url=url)
-            yield page
-    finally:
-        with trio.CancelScope(shield=True):
-            process.kill()
-            await process.wait()
-        shutil.rmtree(profile, ignore_errors=True)
+@define(slots=False)  # Playwright keeps its own wrapper of each listener beside it
+class Complaints:
+    """Errors and warnings of all pages of a test, and requests to other hosts."""
 
+    _seen: list[str] = field(factory=list)
+    _expected: list[re.Pattern[str]] = field(factory=list)
 
-async def _port(file: trio.Path) -> int:
-    with trio.fail_after(START_SECONDS):
-        while not (await file.exists() and "\n" in await file.read_text()):
-            await trio.lowlevel.checkpoint()
-    return int((await file.read_text()).split()[0])
+    def expect(self, pattern: str) -> None:
+        """Complaints that contain this are the test's purpose."""
+        self._expected.append(re.compile(pattern))
 
+    def watch(self, context: BrowserContext) -> None:
+        context.on("console", self._console)
+        context.on("weberror", lambda error: self._seen.append(f"thrown: {error.error}"))
+        context.on("request", lambda request: self._address(request.url))
+        context.on("page", self._page)
 
-async def _first_tab(port: int) -> str:
-    with trio.fail_after(START_SECONDS):
-        async with httpx.AsyncClient() as client:
-            while True:
-                tabs = (await client.get(f"http://127.0.0.1:{port}/json")).json()
-                for tab in tabs:
-                    if tab["type"] == "page":
-                        return str(tab["webSocketDebuggerUrl"])
-                await trio.lowlevel.checkpoint()
+    def unexpected(self) -> list[str]:
+        return [text for text in self._seen if not any(p.search(text) for p in self._expected)]
+
+    def _page(self, page: Page) -> None:
+        page.on("websocket", lambda websocket: self._address(websocket.url))
+
+    def _console(self, message: ConsoleMessage) -> None:
+        if message.type in {"error", "warning"}:
+            where = message.location.get("url", "")
+            self._seen.append(f"{message.type}: {message.text} ({where})")
+
+    def _address(self, url: str) -> None:
+        parts = urlsplit(url)
+        if parts.scheme != "data" and parts.hostname not in OWN_HOSTS:
+            self._seen.append(f"another host was asked: {url}")

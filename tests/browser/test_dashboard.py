@@ -1,71 +1,47 @@
 """The page in a real browser, with the real daemon behind it."""
 
-from collections.abc import Callable
+from browser.chromium import Complaints
+from playwright.sync_api import Page, expect
+from support import Daemon
 
-import pytest
-from browser.chromium import open_page, program
-from conftest import DAEMON_CONFIG
-from support import Daemon, wait_until
-
-pytestmark = pytest.mark.skipif(program() is None, reason="there is no Chromium")
-
-QUICK = """
-[dashboard.websocket]
-update_interval_ms = 100
-[alerts]
-check_interval_ms = 100
-"""
 HOSTILE = "/<img src=x onerror=document.title='taken'>"
+REQUEST = {"method": "GET", "path": "/users/1", "status_code": 200, "duration_ms": 12.5}
 
 
-@pytest.fixture
-def quick_daemon(make_daemon: Callable[..., Daemon]) -> Daemon:
-    daemon = make_daemon(DAEMON_CONFIG + QUICK)
-    daemon.start()
-    wait_until(lambda: daemon.get("/api/status")["database"]["connected"], "the database is there")
-    return daemon
+def test_page_shows_new_events(quick_daemon: Daemon, page: Page) -> None:
+    page.goto(quick_daemon.url)
+    expect(page.locator("#connection")).to_have_attribute("data-state", "live")
+    expect(page.locator("#first-event")).to_be_visible()
+
+    quick_daemon.emit([REQUEST] * 20, REQUEST | {"path": HOSTILE})
+    quick_daemon.emit({"kind": "backend", "backend_name": "users-1", "status": "unhealthy"})
+    expect(page.locator("[data-field=totalRequests]")).to_have_text("21")
+    expect(page.locator("#first-event")).to_be_hidden()
+    backend = page.locator("#backends tbody tr[data-backend=users-1]")
+    expect(backend).to_have_attribute("data-status", "unhealthy")
+    paths = page.locator("#endpoints tbody [data-cell=path]")
+    expect(paths.filter(has_text="/users/{id}")).to_be_visible()
+    expect(paths.filter(has_text="<img src")).to_be_visible()
+    assert page.title() != "taken"
+
+    quick_daemon.emit([REQUEST | {"status_code": 500}] * 20)
+    expect(page.locator("#alerts tbody tr[data-status=active]")).to_be_visible()
 
 
-def shown(field: str) -> str:
-    return f"document.querySelector('[data-field={field}]').value"
-
-
-async def test_page_shows_new_events(quick_daemon: Daemon) -> None:
-    async with open_page(quick_daemon.url) as page:
-        await page.until("document.querySelector('#connection')?.dataset.state === 'live'")
-        await page.until("!document.querySelector('#first-event').hidden")
-
-        request = {"method": "GET", "path": "/users/1", "status_code": 200, "duration_ms": 12.5}
-        quick_daemon.emit([request] * 20, request | {"path": HOSTILE})
-        quick_daemon.emit({"kind": "backend", "backend_name": "users-1", "status": "unhealthy"})
-        await page.until(f"{shown('totalRequests')} === '21'")
-        await page.until("document.querySelector('#first-event').hidden")
-        await page.until(
-            "document.querySelector('#backends tbody tr[data-backend=users-1]')"
-            "?.dataset.status === 'unhealthy'"
-        )
-        paths = "[...document.querySelectorAll('#endpoints tbody [data-cell=path]')]"
-        await page.until(f"{paths}.some(cell => cell.textContent.trim() === '/users/{{id}}')")
-        assert await page.value(f"{paths}.some(cell => cell.textContent.includes('<img src'))")
-        assert await page.value("document.title !== 'taken'")
-
-        quick_daemon.emit([request | {"status_code": 500}] * 20)
-        await page.until("!!document.querySelector('#alerts tbody tr[data-status=active]')")
-        assert page.errors == []
-
-
-async def test_page_shows_a_lost_connection_and_reconnects(
-    quick_daemon: Daemon,
+def test_page_shows_a_lost_connection_and_reconnects(
+    quick_daemon: Daemon, page: Page, complaints: Complaints
 ) -> None:
-    port = int(quick_daemon.url.rpartition(":")[2])
-    async with open_page(quick_daemon.url) as page:
-        await page.until("document.querySelector('#connection')?.dataset.state === 'live'")
-        quick_daemon.stop()
-        await page.until("document.querySelector('#connection').dataset.state === 'lost'")
-        quick_daemon.config.write_text(
-            (DAEMON_CONFIG + QUICK).replace(
-                '[http]\nlisten = "127.0.0.1:0"', f'[http]\nlisten = "127.0.0.1:{port}"'
-            )
+    complaints.expect("ERR_CONNECTION_REFUSED")
+    page.goto(quick_daemon.url)
+    connection = page.locator("#connection")
+    expect(connection).to_have_attribute("data-state", "live")
+    address = quick_daemon.url.removeprefix("http://")
+    quick_daemon.stop()
+    expect(connection).to_have_attribute("data-state", "lost")
+    quick_daemon.config.write_text(
+        quick_daemon.config.read_text().replace(
+            '[http]\nlisten = "127.0.0.1:0"', f'[http]\nlisten = "{address}"'
         )
-        quick_daemon.start()
-        await page.until("document.querySelector('#connection').dataset.state === 'live'")
+    )
+    quick_daemon.start()
+    expect(connection).to_have_attribute("data-state", "live")

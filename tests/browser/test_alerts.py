@@ -1,0 +1,66 @@
+"""Alerts on the page: they appear, are acknowledged, resolved and silenced."""
+
+import pytest
+from browser.daemons import FAILURE, REQUEST
+from playwright.sync_api import Page, expect
+from support import Daemon
+
+
+@pytest.fixture
+def alerted(quick_daemon: Daemon, page: Page) -> Page:
+    """The page, with an active alert."""
+    page.goto(quick_daemon.url)
+    expect(page.locator("#connection")).to_have_attribute("data-state", "live")
+    expect(page.locator("#alerts")).to_contain_text("No alert so far.")
+    quick_daemon.emit([FAILURE] * 20)
+    expect(page.locator(".alert[data-status=active]")).to_be_visible()
+    return page
+
+
+def test_alert_appears_is_announced_and_counted_in_the_title(alerted: Page) -> None:
+    expect(alerted.locator("#alert-news")).to_contain_text("critical alert active: High Error Rate")
+    expect(alerted).to_have_title("(1) aegisd")
+    link = alerted.get_by_role("link", name="1 active alert")
+    link.click()
+    expect(alerted.locator("#alerts-title")).to_be_in_viewport()
+
+
+def test_acknowledged_alert_says_by_whom_and_is_no_news(alerted: Page) -> None:
+    alerted.get_by_role("button", name="Acknowledge").click()
+    alert = alerted.locator(".alert[data-status=acknowledged]")
+    expect(alert).to_contain_text("acknowledged by anonymous")
+    expect(alerted).to_have_title("aegisd")
+    expect(alerted.get_by_role("button", name="Acknowledge")).to_be_hidden()
+    alerted.reload()
+    expect(alerted.locator(".alert[data-status=acknowledged]")).to_be_visible()
+
+
+def test_alert_that_no_longer_holds_becomes_the_past(quick_daemon: Daemon, alerted: Page) -> None:
+    quick_daemon.emit(*[[REQUEST] * 400] * 3)
+    expect(alerted.locator(".alert[data-status=resolved]")).to_be_visible()
+    expect(alerted.locator("#alert-news")).to_contain_text("resolved")
+    expect(alerted.get_by_role("button", name="Resolve")).to_be_hidden()
+
+
+def test_silence_is_made_listed_with_its_end_and_ended(alerted: Page) -> None:
+    alerted.get_by_role("button", name="Silence…").click()
+    form = alerted.get_by_role("dialog", name="Silence")
+    form.get_by_label("For").select_option("4 hours")
+    form.get_by_label("Why").fill("deploy <b>")
+    form.get_by_role("button", name="Silence").click()
+    expect(form).to_be_hidden()
+    silence = alerted.locator(".silences li")
+    expect(silence).to_contain_text("High Error Rate until ")
+    expect(silence).to_contain_text("deploy <b>")
+    silence.get_by_role("button", name="End").click()
+    expect(silence).to_be_hidden()
+
+
+def test_alerts_buttons_work_from_the_keyboard(alerted: Page) -> None:
+    alerted.get_by_role("button", name="Silence…").focus()
+    alerted.keyboard.press("Enter")
+    form = alerted.get_by_role("dialog", name="Silence")
+    expect(form).to_be_visible()
+    alerted.keyboard.press("Escape")
+    expect(form).to_be_hidden()
+    expect(alerted.get_by_role("button", name="Silence…")).to_be_focused()
