@@ -39,6 +39,10 @@ Dsn = NewType("Dsn", str)
 """``embedded``, or libpq's connection string (a URL, or pairs). Its password is a secret."""
 Identifier = NewType("Identifier", str)
 """Text of 1 to 255 characters without control characters."""
+SiteOrigin = NewType("SiteOrigin", str)
+"""A site as browsers name it: ``https://name``, with a port unless it is the scheme's."""
+Network = NewType("Network", str)
+"""Addresses: one, or a network as ``10.0.0.0/8``. IPv4 that is mapped to IPv6 is IPv4."""
 UrlPath = NewType("UrlPath", str)
 """An absolute path of a URL."""
 PathPattern = NewType("PathPattern", str)
@@ -166,7 +170,9 @@ class Http:
     """The port for HTTP and WebSocket."""
 
     listen: Address = Address("127.0.0.1:7460")
+    trusted_proxies: tuple[Network, ...] = ()
     allowed_hosts: tuple[str, ...] = ()
+    cors_origins: tuple[SiteOrigin, ...] = ()
     tls_certificate: str = ""
     tls_key: str = ""
     tokens: tuple[Token, ...] = ()

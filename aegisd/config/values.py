@@ -7,6 +7,7 @@ with the key's path, such as "5 is not text" for "node: 5 is not text".
 import math
 import re
 from collections.abc import Callable, Mapping
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -23,6 +24,7 @@ MAX_ENDPOINTS = 100_000  # each has a sketch of 6 kB
 MAX_SCRAPED_ENDPOINTS = 100  # each is five series in Prometheus, and new ones come all the time
 MIN_SHARE = 1e-6  # below, hardly a row is stored, for more requests than there are
 MAX_SOCKET_BUFFER = 2**31 - 1  # socket(7) takes an int
+MAPPED_BITS = 96  # of an IPv6 address that maps an IPv4 one, before that one (RFC 4291, 2.5.5.2)
 
 Check = Callable[[Any, Any], Any]
 """Takes a plain value and its type, as cattrs' hooks do."""
@@ -101,6 +103,35 @@ def _hex_digest(value: Any, type_: Any) -> str:
     return text.lower()
 
 
+def _site_origin(value: Any, type_: Any) -> str:
+    text = _text(value, type_).lower()
+    match = re.fullmatch(r"(https?)://([a-z0-9.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?", text)
+    if match is None:
+        raise ValueError(f"'{value}' is not a site such as https://name or http://name:8080")
+    scheme, host, port = match.groups()
+    default = {"http": ":80", "https": ":443"}[scheme]
+    return f"{scheme}://{host}{port if port and port != default else ''}"
+
+
+def _network(value: Any, type_: Any) -> str:
+    text = _text(value, type_)
+    try:
+        if "%" in text:
+            raise ValueError("a zone is the proxy's own")
+        network = ip_network(text)
+    except ValueError as error:
+        raise ValueError(f"'{text}' is not an address or network: {error}") from None
+    return str(_unmapped(network))
+
+
+def _unmapped(network: IPv4Network | IPv6Network) -> IPv4Network | IPv6Network:
+    """A network of IPv4 also where it is written as ``::ffff:10.0.0.0/104``."""
+    mapped = network.network_address.ipv4_mapped if isinstance(network, IPv6Network) else None
+    if mapped is None or network.prefixlen < MAPPED_BITS:
+        return network
+    return IPv4Network((mapped, network.prefixlen - MAPPED_BITS))
+
+
 def _url_path(value: Any, type_: Any) -> str:
     text = _text(value, type_)
     if not re.fullmatch(r"/[A-Za-z0-9._~/-]*", text):
@@ -130,6 +161,8 @@ CHECKS: dict[Any, Check] = {
     s.OptionalAddress: _optional_address,
     s.Mode: _mode,
     s.HexDigest: _hex_digest,
+    s.SiteOrigin: _site_origin,
+    s.Network: _network,
     s.UrlPath: _url_path,
     s.PathPattern: _path_pattern,
 }

@@ -5,7 +5,7 @@ gives a ``Daemon``. No task runs before ``serve``. All is closed when the ``asyn
 """
 
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Hashable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from socket import socket
@@ -35,14 +35,19 @@ from aegisd.web import (
     AlertAnswers,
     Api,
     Connections,
+    Cors,
+    Costly,
     DaemonAnswers,
     DaemonFigures,
+    Fitting,
     Guard,
     HistoryAnswers,
     Hub,
+    Kept,
     LiveAnswers,
     PageAnswers,
     Server,
+    SessionAnswers,
     SilenceAnswers,
     routes,
 )
@@ -132,6 +137,19 @@ class Daemon:
         """The live state's overview as of now."""
         self.advance()
         return self.live.overview()
+
+    def live_version(self) -> Hashable:
+        """Another value whenever the live state's figures may be others."""
+        self.advance()
+        return self.live.version
+
+    def history_version(self) -> Hashable:
+        """Another value whenever this daemon took or committed events, and each second.
+
+        What other daemons commit shows when the second is over.
+        """
+        backlog = self.storage.backlog
+        return self.live_version(), backlog.end, backlog.committed
 
 
 def clocks() -> tuple[float, float]:
@@ -254,6 +272,9 @@ def enabled_kinds(enabled: EnabledMetrics) -> frozenset[str]:
 def _server(daemon: Daemon) -> Server:
     settings, storage = daemon.settings, daemon.storage
     websocket = settings.dashboard.websocket
+    fitting = Fitting()
+    bound = http_port.with_port_of(daemon.http[0], settings.http)
+    guard = Guard(bound, websocket.allowed_origins, lambda: clocks()[1])
     answers = routes(
         PageAnswers(websocket),
         DaemonAnswers(daemon.figures, storage.load_oldest, daemon.health, daemon.stopping.is_set),
@@ -265,13 +286,18 @@ def _server(daemon: Daemon) -> Server:
             lambda now: kept_from(daemon.upkeep.policy.rollups, now),
         ),
         AlertAnswers(daemon.alert_table, daemon.alerts, _now),
+        SessionAnswers(guard),
         SilenceAnswers(daemon.silences, _now),
+        Costly(_now),
+        Kept(daemon.live_version, fitting),
+        Kept(daemon.history_version, fitting),
     )
     return Server(
-        Api(answers),
+        Api(answers, fitting),
         daemon.hub,
-        Guard(settings.http, websocket.allowed_origins),
+        guard,
         daemon.connections,
         websocket.path if websocket.enabled else None,
         http_port.tls_context(settings.http),
+        Cors(settings.http.cors_origins),
     )

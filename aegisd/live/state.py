@@ -60,6 +60,12 @@ class LiveState:
         self._endpoints = BusiestEndpoints(max_endpoints, self._now)
         self._observed = ObservedBackends(self._now)
         self._presence = Presence()
+        self._blocks = 0
+
+    @property
+    def version(self) -> tuple[int, int, int]:
+        """Another value whenever figures may be others: after each block, and each second."""
+        return self._blocks, self._now, self._wall_ahead
 
     def advance(self, wall: float, steady: float) -> None:
         """Move to now: ``wall`` in seconds since 1970, ``steady`` in seconds that never step."""
@@ -76,6 +82,7 @@ class LiveState:
 
     def apply(self, block: Block) -> None:
         """Take a block's events, as of the last ``advance``."""
+        self._blocks += 1
         if block.kind == REQUEST:
             self._buffer.add(block)
             if self._buffer.full:

@@ -28,6 +28,8 @@ PING_SECONDS = 30
 CLIENT_SILENCE_SECONDS = 60
 CLOSE_SECONDS = 2
 
+SUBPROTOCOL = "aegisd"
+
 
 async def serve_websocket(stream: trio.abc.Stream, network: str, hub: Hub) -> None:
     """Serve one client from the handshake to the end of the connection."""
@@ -42,7 +44,9 @@ async def _serve(stream: trio.abc.Stream, client: Client, hub: Hub) -> None:
     async with trio.open_nursery() as nursery:
         with trio.fail_after(HANDSHAKE_SECONDS):
             request = await wrap_server_stream(nursery, stream, max_message_size=MAX_MESSAGE_BYTES)
-            connection = await request.accept()
+            # a browser that offers a token (``bearer.…``) wants one of what it offers chosen
+            offered = SUBPROTOCOL in request.proposed_subprotocols
+            connection = await request.accept(subprotocol=SUBPROTOCOL if offered else None)
         served = ClientConnection(connection, client, hub)
         nursery.start_soon(served.send_pending)
         nursery.start_soon(served.watch)
