@@ -251,11 +251,13 @@ def test_without_the_database_live_figures_are_plotted_and_the_page_says_so(
     expect(page.locator(".all-rate .legend dd")).not_to_have_text("–")
 
 
-def test_node_is_chosen_where_several_write(make_daemon: MakeDaemon, dsn: str, page: Page) -> None:
+def test_node_is_chosen_where_several_write(
+    make_daemon: MakeDaemon, postgres: str, page: Page
+) -> None:
     daemons = []
     for node, requests in (("gw-a", 30), ("gw-b <b>", 10)):
-        config = f'node = "{node}"\n{quick_config()}\n[storage]\ndsn = "{dsn}"\n'
-        daemon = make_daemon(config)
+        shared = f'[storage]\ndsn = "{postgres}"\nschema = "two_nodes"\n'
+        daemon = make_daemon(f'node = "{node}"\n{quick_config()}\n{shared}')
         start(daemon)
         daemon.emit([REQUEST] * requests)
         daemon.wait_for_rows(requests)
