@@ -11,7 +11,7 @@ the ``Timeline``, which is ``wall_ahead`` seconds behind.
 """
 
 import numpy as np
-from attrs import frozen
+from attrs import evolve, frozen
 from numpy.typing import NDArray
 
 from aegisd.events.block import Block, Integers, Mask, Text
@@ -171,7 +171,7 @@ class LiveState:
         """The last 15 minutes in buckets of 10 s; ``starts`` are seconds since 1970."""
         self._count_buffered()
         series = self._windows.series(SERIES_SECONDS, BUCKET_SECONDS, self._wall_ahead)
-        return Series(series.starts + self._wall_ahead, series.counters, series.durations)
+        return evolve(series, starts=series.starts + self._wall_ahead)
 
     def top_endpoints(self, count: int) -> list[EndpointFigures]:
         """The busiest endpoints of the last hour."""

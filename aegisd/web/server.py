@@ -1,8 +1,8 @@
 """Serves one port: HTTP/1.1, and WebSocket on one path of it.
 
-h11 reads each request's head; where it asks for a WebSocket, trio-websocket gets the stream with
-the head's bytes put in front. Hypercorn serves both under trio, too, but has no rules like those of
-``http.connections``, by which health checks are answered beside any crowd of clients.
+h11 reads each request's head; where it asks for a WebSocket, ``websocket`` gets the stream and the
+bytes that came behind the head. Hypercorn serves both under trio, too, but has no rules like those
+of ``http.connections``, by which health checks are answered beside any crowd of clients.
 
 The order for each request: head, guard, route, what a write needs, body, place, answer. So a
 refusal costs no body and no place. A fault in one connection ends that connection only.
@@ -11,7 +11,6 @@ refusal costs no body and no place. A fault in one connection ends that connecti
 import ssl
 from contextlib import ExitStack
 from functools import partial
-from http import HTTPStatus
 
 import structlog
 import trio
@@ -28,7 +27,6 @@ from aegisd.web.http import (
     Exchange,
     Guard,
     HttpError,
-    Request,
     cancel_when_peer_leaves,
     check_handshake,
 )
@@ -105,9 +103,12 @@ class Server:
                         return False
                     request = self._guard.check(request)
                     if request.path == self._websocket_path:
-                        self._check_upgrade(request, connection)
-                        place.enter_context(self._connections.place(connection))
-                        await serve_websocket(exchange.hand_over(), connection.network, self._hub)
+                        check_handshake(request)
+                        self._guard.check_origin(request)
+                        self._hub.check_room(connection.network)
+                        self._connections.leave(connection)
+                        network, early = connection.network, exchange.early
+                        await serve_websocket(request, early, stream, socket, network, self._hub)
                         return False
                     request, handler = self._api.route(request)
                     if request.method not in SAFE_METHODS:
@@ -122,16 +123,6 @@ class Server:
                     response = error.response()
                 if not await exchange.respond(response):
                     return True
-
-    def _check_upgrade(self, request: Request, connection: Connection) -> None:
-        check_handshake(request)
-        self._guard.check_origin(request)
-        if not self._hub.has_room(connection.network):
-            raise HttpError(
-                HTTPStatus.TOO_MANY_REQUESTS,
-                "too_many_connections",
-                "too many WebSocket connections from this address",
-            )
 
 
 async def _linger(socket: trio.SocketStream) -> None:

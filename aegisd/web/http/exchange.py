@@ -27,42 +27,12 @@ WITHOUT_CONTENT = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED})
 """Such a response has no body, and no header that tells of one (RFC 9110, 8.6)."""
 
 
-class PrefixedStream(trio.abc.Stream):
-    """A stream whose first bytes were read already: ``prefix``."""
-
-    def __init__(self, prefix: bytes, stream: trio.abc.Stream) -> None:
-        self._prefix = prefix
-        self._stream = stream
-
-    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        """As trio.abc.Stream says."""
-        await self._stream.send_all(data)
-
-    async def wait_send_all_might_not_block(self) -> None:
-        """As trio.abc.Stream says."""
-        await self._stream.wait_send_all_might_not_block()
-
-    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
-        """Give the prefix, then what the stream gives."""
-        if not self._prefix:
-            return await self._stream.receive_some(max_bytes)
-        end = len(self._prefix) if max_bytes is None else max_bytes
-        data, self._prefix = self._prefix[:end], self._prefix[end:]
-        await trio.lowlevel.checkpoint()
-        return data
-
-    async def aclose(self) -> None:
-        """As trio.abc.Stream says."""
-        await self._stream.aclose()
-
-
 class Exchange:
     """The requests and responses of one connection, in turn."""
 
     def __init__(self, stream: trio.abc.Stream) -> None:
         self._stream = stream
         self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD_BYTES)
-        self._head = bytearray()  # of this request, and what came with it
         self._first = True
         self._head_only = False
 
@@ -75,7 +45,7 @@ class Exchange:
         with trio.move_on_after(HEAD_SECONDS if self._first else IDLE_SECONDS) as scope:
             try:
                 while (event := self._h11.next_event()) is h11.NEED_DATA:
-                    self._head += await self._receive()
+                    await self._receive()
                 if not isinstance(event, h11.Request):
                     return None
                 self._head_only = event.method == b"HEAD"
@@ -154,13 +124,13 @@ class Exchange:
             await self._stream.send_all(b"".join(chunk or b"" for chunk in chunks))
         if set(self._h11.states.values()) != {h11.DONE}:
             return False
-        self._head = bytearray(self._h11.trailing_data[0])
         self._h11.start_next_cycle()
         return True
 
-    def hand_over(self) -> trio.abc.Stream:
-        """The stream as it was before this request was read; the request has no body."""
-        return PrefixedStream(bytes(self._head), self._stream)
+    @property
+    def early(self) -> bytes:
+        """What came behind the request's head and was not read; the request has no body."""
+        return bytes(self._h11.trailing_data[0])
 
 
 def _too_large() -> HttpError:
