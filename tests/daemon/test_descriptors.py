@@ -50,7 +50,9 @@ def test_sufficient_soft_limit_stays() -> None:
 
 def test_low_hard_limit_gives_fewer_connections_and_a_warning() -> None:
     *said, figures = provide_in_process(256, 1024)
-    assert figures == f"{(1024 - RESERVE) // 2} {(1024 - RESERVE) // 4} {(1024 - RESERVE) // 4} 1024"
+    assert (
+        figures == f"{(1024 - RESERVE) // 2} {(1024 - RESERVE) // 4} {(1024 - RESERVE) // 4} 1024"
+    )
     assert "LimitNOFILE" in "".join(said)
 
 

@@ -25,8 +25,9 @@ class Client:
     base: int | None = None  # the refresh that its last metrics showed, where it gets changes
     alerts: int = 0  # the number of the last alert that it was sent
     updated: float = 0.0  # when it last could be sent metrics
+    heard: float = 0.0  # when a byte last came from it
+    pinged: float = 0.0
 
     def send(self, *messages: Message) -> None:
         """Send messages, in one write."""
-        frames = [message.frame(compressed=self.compressed) for message in messages]
-        self.outbox.send(frames[0] if len(frames) == 1 else b"".join(frames))
+        self.outbox.send(b"".join(m.compressed if self.compressed else m.plain for m in messages))

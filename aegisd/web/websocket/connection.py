@@ -1,8 +1,7 @@
-"""One client's connection: one task that reads, pings and ends it.
+"""One client's connection: one task that reads, answers and ends it.
 
-Everything that is sent goes through the client's ``Outbox``. A ping goes out every PING_SECONDS;
-after CLIENT_SILENCE_SECONDS without a byte from the client the connection ends, as a half-open peer
-never says that it left.
+Everything that is sent goes through the client's ``Outbox``; metrics, alerts and pings come from
+the hub.
 
 At the end our side sends its close frame and its end (FIN), then reads what still comes, within
 bounds: a socket that is closed while the peer still sends resets the connection, and the peer may
@@ -10,7 +9,6 @@ lose the close frame (RFC 6455, 7.1.1).
 """
 
 import trio
-from wsproto.frame_protocol import CloseReason
 
 from aegisd.web.http import RECEIVE_BYTES, Request
 from aegisd.web.websocket import requests
@@ -20,8 +18,6 @@ from aegisd.web.websocket.messages import Message
 from aegisd.web.websocket.outbox import Outbox
 from aegisd.web.websocket.protocol import Answer, Excess, Limits, Protocol
 
-PING_SECONDS = 30
-CLIENT_SILENCE_SECONDS = 60
 CLOSE_SECONDS = 2
 CLOSE_BYTES = 32 * 1024 * 1024
 
@@ -77,30 +73,19 @@ class Served:
 
     async def read(self, early: bytes, client: Client, hub: Hub) -> None:
         """Read and answer until the connection ends."""
+        data = early
         with self._reading:
-            heard = trio.current_time()
-            ping_at = heard + PING_SECONDS
-            data = early
             while True:
-                if data:
-                    heard = trio.current_time()
-                    await self._answer(data, heard, client, hub)
-                elif trio.current_time() - heard >= CLIENT_SILENCE_SECONDS:
-                    why = f"nothing was heard for {CLIENT_SILENCE_SECONDS} s"
-                    self.close(CloseReason.POLICY_VIOLATION, why, "silent")
+                client.heard = trio.current_time()
+                await self._answer(data, client, hub)
                 if self._protocol.ended is not None:
                     return
-                if trio.current_time() >= ping_at:
-                    self._outbox.send(self._protocol.ping())
-                    ping_at = trio.current_time() + PING_SECONDS
-                data = b""
-                with trio.move_on_at(ping_at):
-                    data = bytes(await self._stream.receive_some(RECEIVE_BYTES))
-                    if not data:
-                        return  # it left without a close frame
+                data = bytes(await self._stream.receive_some(RECEIVE_BYTES))
+                if not data:
+                    return  # it left without a close frame
 
-    async def _answer(self, data: bytes, now: float, client: Client, hub: Hub) -> None:
-        for item in self._protocol.receive(data, now):
+    async def _answer(self, data: bytes, client: Client, hub: Hub) -> None:
+        for item in self._protocol.receive(data, client.heard):
             if isinstance(item, Answer):
                 self._outbox.send(item.data)
                 continue

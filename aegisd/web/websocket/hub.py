@@ -3,7 +3,7 @@
 Once an interval the hub refreshes the topics and writes to each client whose socket has sent on all
 that was written to it before. A client that is slower is passed over: it gets the newest state at a
 later tick, never a backlog, and costs the others nothing. After SLOW_SECONDS of that it is ended.
-The round over the clients pauses every SLICE_SECONDS, so that other tasks run.
+The round over the clients pauses after every SLICE_CLIENTS, so that other tasks run.
 
 A client that subscribes gets metrics at once. Of these, MAX_EXTRA_REFRESHES an interval are made
 anew; then the last ones are sent again. That bounds what subscribing over and over costs.
@@ -16,7 +16,6 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
-from time import perf_counter
 
 import trio
 from wsproto.frame_protocol import CloseReason
@@ -29,7 +28,7 @@ from aegisd.store.database import Busy
 from aegisd.times import rfc3339
 from aegisd.web.http import HttpError, to_json
 from aegisd.web.websocket.client import Client
-from aegisd.web.websocket.messages import Message
+from aegisd.web.websocket.messages import PING, Message
 from aegisd.web.websocket.recent import RecentAlerts
 from aegisd.web.websocket.requests import ALERTS, Subscribe, subscribed
 from aegisd.web.websocket.topics import Board
@@ -39,7 +38,12 @@ MAX_CLIENTS = 1024
 
 MAX_EXTRA_REFRESHES = 5
 SLOW_SECONDS = 30
-SLICE_SECONDS = 0.002
+SLICE_CLIENTS = 50
+"""Other tasks run after so many writes, half a millisecond."""
+
+PING_SECONDS = 30
+CLIENT_SILENCE_SECONDS = 60
+WATCH_SECONDS = 1
 STOP_SECONDS = 2
 RECALL_SECONDS = 5
 
@@ -65,7 +69,7 @@ class Hub:
         self._recall = recall
         self._board = Board(live)
         self._recent = RecentAlerts()
-        self._clients: dict[Client, int] = {}  # and its descriptor
+        self._clients: dict[int, Client] = {}  # by its socket's descriptor
         self._poll = select.poll()
         self._per_network: Counter[str] = Counter()
         self._interval = settings.update_interval_ms / 1000
@@ -87,6 +91,7 @@ class Hub:
         """Send every interval, and alerts at once, until cancelled."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._send_alerts)
+            nursery.start_soon(self._watch)
             await self._send_metrics()
 
     async def _send_metrics(self) -> None:
@@ -102,47 +107,48 @@ class Hub:
     async def _publish(self) -> None:
         self._refresh()
         self._extra_left = MAX_EXTRA_REFRESHES
-        writable = {fd for fd, event in self._poll.poll(0) if event & select.POLLOUT}
         now = trio.current_time()
-
-        def visit(client: Client, fd: int) -> None:
-            if fd in writable and client.outbox.idle:
+        for number, (fd, event) in enumerate(self._poll.poll(0), 1):
+            client = self._clients.get(fd)  # it may have left during a pause
+            if client is not None and event & select.POLLOUT and client.outbox.idle:
                 client.updated = now
                 self._send_update(client)
-                return
+            if number % SLICE_CLIENTS == 0:
+                await trio.lowlevel.checkpoint()
+        for client in [each for each in self._clients.values() if each.updated < now]:
             self.refused["skipped_updates"] += 1
             if now - client.updated > SLOW_SECONDS:
                 client.abort("too_slow")
 
-        await self._round(visit)
-
-    async def _round(self, visit: Callable[[Client, int], None]) -> None:
-        """Visit each client; other tasks run between two slices."""
-        end = perf_counter() + SLICE_SECONDS
-        for client, fd in list(self._clients.items()):
-            if client in self._clients:  # it may have left during a pause
-                visit(client, fd)
-            if perf_counter() > end:
-                await trio.lowlevel.checkpoint()
-                end = perf_counter() + SLICE_SECONDS
+    async def _watch(self) -> None:
+        """Ping clients, and end the silent: a peer may leave without a word."""
+        while True:
+            await trio.sleep(WATCH_SECONDS)
+            now = trio.current_time()
+            for client in list(self._clients.values()):
+                if now - client.heard >= CLIENT_SILENCE_SECONDS:
+                    why = f"nothing was heard for {CLIENT_SILENCE_SECONDS} s"
+                    client.close(CloseReason.POLICY_VIOLATION, why, "silent")
+                elif now - client.pinged >= PING_SECONDS:
+                    client.pinged = now
+                    client.outbox.send(PING)
 
     def _refresh(self) -> None:
         self._board.refresh(self._advance())
 
-    def _send_update(self, client: Client, *before: Message) -> None:
-        """Send metrics, after these messages."""
+    def _send_update(self, client: Client) -> None:
         message = self._board.message(client.topics, client.base)
         if client.delta:
             client.base = self._board.number
-        client.send(*before, message)
+        client.outbox.send(message.compressed if client.compressed else message.plain)
 
-    def _send_first(self, client: Client, *before: Message) -> None:
-        """Send metrics, whole and at most an interval old, after these messages."""
+    def _send_first(self, client: Client) -> None:
+        """Send metrics, whole and at most an interval old."""
         if self._extra_left or not self._board.number:
             self._refresh()
             self._extra_left -= 1
         client.base = None
-        self._send_update(client, *before)
+        self._send_update(client)
 
     async def subscribe(self, client: Client, wanted: Subscribe) -> None:
         """Change what a client gets; answer with all topics, the alerts it missed, and metrics."""
@@ -156,7 +162,8 @@ class Hub:
             # remembered ones are newer than what was read, also than what changed meanwhile
             stored = [_alert(a, self._advance()) for a in recalled if a.id not in self._recent]
             missed = [*stored, *self._recent.since(wanted.since)]
-        self._send_first(client, Message(subscribed(client.topics)), *missed)
+        client.send(Message(subscribed(client.topics)), *missed)
+        self._send_first(client)
 
     async def _recalled(self, since: str) -> list[Alert]:
         """The stored alerts that changed since one that is not remembered; none if it is away."""
@@ -178,9 +185,14 @@ class Hub:
         while True:
             await self._announced.wait()
             self._announced = trio.Event()
-            await self._round(self._send_new_alerts)
+            for number, fd in enumerate(list(self._clients), 1):
+                client = self._clients.get(fd)
+                if client is not None:
+                    self._send_new_alerts(client)
+                if number % SLICE_CLIENTS == 0:
+                    await trio.lowlevel.checkpoint()
 
-    def _send_new_alerts(self, client: Client, _: int) -> None:
+    def _send_new_alerts(self, client: Client) -> None:
         if ALERTS in client.topics and (messages := self._recent.after(client.alerts)):
             client.send(*messages)
         client.alerts = self._recent.newest
@@ -204,10 +216,10 @@ class Hub:
     def joined(self, client: Client) -> Iterator[None]:
         """Add a client for as long as the block lasts, and send it metrics."""
         fd = client.outbox.fd
-        client.updated = trio.current_time()
+        client.updated = client.heard = client.pinged = trio.current_time()
         client.alerts = self._recent.newest
         self._poll.register(fd, select.POLLOUT)
-        self._clients[client] = fd
+        self._clients[fd] = client
         self._per_network[client.network] += 1
         self._changed.set()
         try:
@@ -215,7 +227,7 @@ class Hub:
             yield
         finally:
             self._poll.unregister(fd)
-            del self._clients[client]
+            del self._clients[fd]
             self._per_network[client.network] -= 1
             if not self._per_network[client.network]:
                 del self._per_network[client.network]
@@ -224,7 +236,7 @@ class Hub:
     async def stop(self) -> None:
         """Close all connections, and wait for that, for STOP_SECONDS at most."""
         self._stopping = True
-        for client in list(self._clients):
+        for client in list(self._clients.values()):
             client.close(CloseReason.GOING_AWAY, "the daemon stops", "")
         with trio.move_on_after(STOP_SECONDS):
             while self._clients:

@@ -8,7 +8,7 @@ for all clients that agreed to compression, too.
 from functools import cached_property
 
 from wsproto.connection import Connection, ConnectionType
-from wsproto.events import TextMessage
+from wsproto.events import Ping, TextMessage
 from wsproto.extensions import PerMessageDeflate
 
 
@@ -27,6 +27,8 @@ _PLAIN = Connection(ConnectionType.SERVER)
 _COMPRESSED = _compressing()
 """Whole messages leave nothing behind in these: any number of clients can share them."""
 
+PING = bytes(_PLAIN.send(Ping()))
+
 
 class Message:
     """A text and its frames, each made when it is first asked for."""
@@ -34,14 +36,12 @@ class Message:
     def __init__(self, text: str) -> None:
         self.text = text
 
-    def frame(self, *, compressed: bool) -> bytes:
-        """The bytes to write to a client that agreed to compression, or did not."""
-        return self._compressed if compressed else self._plain
-
     @cached_property
-    def _plain(self) -> bytes:
+    def plain(self) -> bytes:
+        """The frame for a client that did not agree to compression."""
         return bytes(_PLAIN.send(TextMessage(self.text)))
 
     @cached_property
-    def _compressed(self) -> bytes:
+    def compressed(self) -> bytes:
+        """The frame for one that did."""
         return bytes(_COMPRESSED.send(TextMessage(self.text)))

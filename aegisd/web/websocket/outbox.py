@@ -35,31 +35,23 @@ class Outbox:
         too_slow: Callable[[], None],
     ) -> None:
         self._stream = stream
-        self._socket = socket.socket
+        self.fd = socket.socket.fileno()
+        """The socket's descriptor, which stays open for as long as there is a client."""
         self._direct = stream is socket
         self._nursery = nursery
         self._too_slow = too_slow
         self._waiting: deque[bytes] = deque()
         self._waiting_bytes = 0
-        self._idle = trio.Event()
-        self._idle.set()
-        socket.setsockopt(sockets.IPPROTO_TCP, sockets.TCP_NOTSENT_LOWAT, 1)
-
-    @property
-    def fd(self) -> int:
-        """The socket's descriptor; -1 once it is closed."""
-        return self._socket.fileno()
-
-    @property
-    def idle(self) -> bool:
+        self.idle = True
         """Whether nothing waits here."""
-        return not self._waiting_bytes
+        self._emptied = trio.Event()
+        socket.setsockopt(sockets.IPPROTO_TCP, sockets.TCP_NOTSENT_LOWAT, 1)
 
     def send(self, data: bytes) -> None:
         """Send after what waits."""
-        if self._direct and not self._waiting_bytes:
+        if self.idle and self._direct:
             try:
-                sent = os.write(self._socket.fileno(), data)
+                sent = os.write(self.fd, data)
             except BlockingIOError:
                 sent = 0
             except OSError:
@@ -70,8 +62,9 @@ class Outbox:
         if self._waiting_bytes + len(data) > MAX_WAITING_BYTES:
             self._too_slow()
             return
-        if not self._waiting_bytes:
-            self._idle = trio.Event()
+        if self.idle:
+            self.idle = False
+            self._emptied = trio.Event()
             self._nursery.start_soon(self._send_waiting)
         self._waiting.append(data)
         self._waiting_bytes += len(data)
@@ -85,10 +78,12 @@ class Outbox:
         except trio.TooSlowError:
             self._too_slow()
         except (trio.BrokenResourceError, trio.ClosedResourceError):
-            self._waiting_bytes = 0  # as in ``send``
-            self._waiting.clear()
-        self._idle.set()
+            self._waiting.clear()  # as in ``send``
+            self._waiting_bytes = 0
+        self.idle = True
+        self._emptied.set()
 
     async def wait_until_sent(self) -> None:
         """Wait until nothing waits here."""
-        await self._idle.wait()
+        if not self.idle:
+            await self._emptied.wait()

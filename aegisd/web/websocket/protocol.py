@@ -159,10 +159,6 @@ class Protocol:
         counted = "bad_utf8" if bad_text else "protocol_error"
         return self.close(event.code, event.reason or "", counted)
 
-    def ping(self) -> bytes:
-        """The bytes of a ping."""
-        return self._ws.send(Ping())
-
     def close(self, code: int, why: str, counted: str) -> list[Received]:
         """End the connection with a close frame; ``counted`` is the counter's name."""
         if self.ended is not None:
