@@ -95,6 +95,8 @@ class Protocol:
         self._ws.initiate_upgrade_connection(
             [(name.encode(), value.encode()) for name, value in headers.items()], request.path
         )
+        for _ in self._ws.events():
+            pass  # wsproto tells the request again
         named = SUBPROTOCOL in _values(request, "sec-websocket-protocol")
         return self._ws.send(
             AcceptConnection(
