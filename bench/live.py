@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 
 import numpy as np
+from attrs import frozen
 
 from aegisd.events.block import ABSENT, Block, Text
 from aegisd.events.counters import OUTCOME, OUTCOME_FAILS
@@ -34,13 +35,30 @@ STATUSES = np.array([200] * 80 + [0, 101, 201, 204, 301, 304, 400, 401, 404, 429
 RNG = np.random.default_rng(7460)
 
 
-def block(size: int, endpoints: int, seconds: int, untimed: float) -> Block:
+@frozen
+class Shape:
+    """The seconds that a burst spans, the share without a duration, and how many backends."""
+
+    seconds: int = 1
+    untimed: float = 0.0
+    backends: int = 0
+
+
+SHAPES = {
+    "one second": Shape(),
+    "two seconds": Shape(seconds=2),
+    "a tenth untimed": Shape(untimed=0.1),
+    "20 backends": Shape(backends=20),
+}
+
+
+def block(size: int, endpoints: int, shape: Shape) -> Block:
     """A burst: its endpoints follow Zipf's law; each text once, in order of its first event."""
     shares = 1 / np.arange(1, endpoints + 1) ** ZIPF
     drawn = RNG.choice(endpoints, size, p=shares / shares.sum())
     micros = np.clip(np.rint(RNG.lognormal(10, 1.5, size)), 1, sketch.MAX_VALUE).astype(np.int64)
-    micros[RNG.random(size) < untimed] = ABSENT
-    start = NOW * MICROSECONDS + (1 - seconds) * MICROSECONDS
+    micros[RNG.random(size) < shape.untimed] = ABSENT
+    start = NOW * MICROSECONDS + (1 - shape.seconds) * MICROSECONDS
     stamps = np.sort(RNG.integers(start, (NOW + 1) * MICROSECONDS, size))
     return Block(
         REQUEST,
@@ -53,6 +71,11 @@ def block(size: int, endpoints: int, seconds: int, untimed: float) -> Block:
         {
             "method": Text.of([METHODS[n % len(METHODS)] for n in drawn.tolist()]),
             "endpoint": Text.of([f"/api/v1/resource{n // 3}/list" for n in drawn.tolist()]),
+            "backend": Text.of(
+                [f"10.0.0.{n % shape.backends}:8080" for n in drawn.tolist()]
+                if shape.backends
+                else [None] * size
+            ),
         },
     )
 
@@ -90,9 +113,9 @@ def least(run: Callable[[], None]) -> float:
     return min(found)
 
 
-def measure(size: int, endpoints: int, seconds: int, untimed: float) -> tuple[float, float]:
+def measure(size: int, endpoints: int, shape: Shape) -> tuple[float, float]:
     """Seconds of one apply, of the live state and of the floor."""
-    blocks = [block(size, endpoints, seconds, untimed) for _ in range(BLOCKS)]
+    blocks = [block(size, endpoints, shape) for _ in range(BLOCKS)]
     applies = max(BLOCKS, min(MOST_APPLIES, EVENTS // size))
     plan = [blocks[i % BLOCKS] for i in range(applies)]
     live = LiveState(LIMIT, NOW + 0.5, 0.0)
@@ -114,12 +137,11 @@ def measure(size: int, endpoints: int, seconds: int, untimed: float) -> tuple[fl
 
 
 def main() -> None:
-    shapes = {"one second": (1, 0.0), "two seconds": (2, 0.0), "a tenth untimed": (1, 0.1)}
     print(f"{'endpoints':>9} {'block':>6} {'':16}{'us/apply':>9} {'ns/event':>9} {'x floor':>8}")
     for endpoints in ENDPOINTS:
         for size in SIZES:
-            for name, (seconds, untimed) in shapes.items():
-                taken, plain = measure(size, endpoints, seconds, untimed)
+            for name, shape in SHAPES.items():
+                taken, plain = measure(size, endpoints, shape)
                 events = f"{taken * 1e6:9.1f} {taken / size * 1e9:9.1f} {taken / plain:8.1f}"
                 print(f"{endpoints:9} {size:6} {name:16}{events}", flush=True)
 

@@ -3,6 +3,7 @@
 import re
 import time
 from collections.abc import AsyncIterator
+from uuid import uuid4
 
 import asyncpg
 import pytest
@@ -10,17 +11,20 @@ from sql_page import PAGE, QUERIES, Reader, reader
 from store.cluster import bounded
 from store.databases import ask, block, database, write
 
+from aegisd.alerts import ACTIVE, Alert, AlertTable
 from aegisd.config.settings import Rollups
 
 
 @pytest.fixture
 async def recent(dsn: str) -> AsyncIterator[str]:
-    """A database with forty requests of a moment ago."""
+    """A database with forty requests and an alert of a moment ago."""
     now = int(time.time() * 1_000_000)
     event = {"timestamp": now, "duration_us": 300_000, "error_message": "none"}
     events = [{**event, "status_code": status} for status in (200, 200, 404, 503) * 10]
     async with database(dsn) as postgres:
         await write(postgres, block("request", events))
+        alert = Alert(str(uuid4()), "r", "Rule", "info", ACTIVE, "m", 9, 5, now)
+        await AlertTable(postgres, "here").save(alert)
         yield dsn
 
 
@@ -39,6 +43,10 @@ async def test_examples_of_the_page_show_the_events_figures(recent: str) -> None
         answer = await ask(recent, query)
         if "AS slow" in query:
             assert sum(slow for _, slow, _ in answer) == sum(timed for *_, timed in answer) == 40
+        if "AS step" in query:
+            ((_, edge, timed),) = answer
+            assert 300 < edge < 450
+            assert timed == 40
         if "error_percent" in query:
             assert [percent for *_, percent in answer] == [50]
         if "LIMIT 20" in query:

@@ -102,6 +102,13 @@ def _add_daemon_commands(commands: Any) -> None:
     )
     policy.set_defaults(command=_policy)
 
+    token = commands.add_parser("token", help="make a bearer token, and the entry for http.tokens")
+    token.add_argument("name", metavar="NAME", help="whose it is")
+    token.add_argument(
+        "--role", choices=["viewer", "admin"], default="viewer", help="an admin may change things"
+    )
+    token.set_defaults(command=_token)
+
 
 def _add_sending_commands(commands: Any) -> None:
     send = commands.add_parser("send", help="send one event, or JSON lines from standard input")
@@ -172,6 +179,12 @@ def _policy(options: argparse.Namespace) -> None:
     from aegisd.cli.policy import policy  # noqa: PLC0415
 
     policy(options.config, options.set)
+
+
+def _token(options: argparse.Namespace) -> None:
+    from aegisd.cli.token import token  # noqa: PLC0415
+
+    token(options.name, options.role)
 
 
 def _send(options: argparse.Namespace) -> None:

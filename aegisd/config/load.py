@@ -42,6 +42,11 @@ def load(file: Path | None, environment: Mapping[str, str] | None = None) -> Set
     return settings
 
 
+def settings_of(data: Mapping[str, Any]) -> Settings:
+    """The settings of plain data, as a file would give it. Raises ConfigError."""
+    return structure(data, {})
+
+
 def _without_problems(data: dict[str, Any], problems: list[str]) -> dict[str, Any]:
     """The tables without a problem. Their consistency can still be checked."""
     return {

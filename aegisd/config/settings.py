@@ -15,6 +15,8 @@ Days = NewType("Days", int)
 """A whole number of days, at most a hundred years."""
 EndpointCount = NewType("EndpointCount", int)
 """A number of endpoints, each of which has a sketch: 1 to 100,000."""
+ScrapedEndpoints = NewType("ScrapedEndpoints", int)
+"""A number of endpoints that Prometheus is told of: 0 to 100."""
 SocketBuffer = NewType("SocketBuffer", int)
 """Bytes that the kernel can be asked for: 1 to 2,147,483,647."""
 Port = NewType("Port", int)
@@ -37,6 +39,10 @@ Dsn = NewType("Dsn", str)
 """``embedded``, or libpq's connection string (a URL, or pairs). Its password is a secret."""
 Identifier = NewType("Identifier", str)
 """Text of 1 to 255 characters without control characters."""
+SiteOrigin = NewType("SiteOrigin", str)
+"""A site as browsers name it: ``https://name``, with a port unless it is the scheme's."""
+Network = NewType("Network", str)
+"""Addresses: one, or a network as ``10.0.0.0/8``. IPv4 that is mapped to IPv6 is IPv4."""
 UrlPath = NewType("UrlPath", str)
 """An absolute path of a URL."""
 PathPattern = NewType("PathPattern", str)
@@ -164,10 +170,13 @@ class Http:
     """The port for HTTP and WebSocket."""
 
     listen: Address = Address("127.0.0.1:7460")
+    trusted_proxies: tuple[Network, ...] = ()
     allowed_hosts: tuple[str, ...] = ()
+    cors_origins: tuple[SiteOrigin, ...] = ()
     tls_certificate: str = ""
     tls_key: str = ""
     tokens: tuple[Token, ...] = ()
+    metrics_endpoints: ScrapedEndpoints = ScrapedEndpoints(0)
 
 
 @frozen

@@ -7,6 +7,7 @@ with the key's path, such as "5 is not text" for "node: 5 is not text".
 import math
 import re
 from collections.abc import Callable, Mapping
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,8 +21,10 @@ MAX_IDENTIFIER_CHARACTERS = 255
 MAX_INTEGER = 2**63 - 1  # what TOML can write
 MAX_DAYS = 36_500
 MAX_ENDPOINTS = 100_000  # each has a sketch of 6 kB
+MAX_SCRAPED_ENDPOINTS = 100  # each is five series in Prometheus, and new ones come all the time
 MIN_SHARE = 1e-6  # below, hardly a row is stored, for more requests than there are
 MAX_SOCKET_BUFFER = 2**31 - 1  # socket(7) takes an int
+MAPPED_BITS = 96  # of an IPv6 address that maps an IPv4 one, before that one (RFC 4291, 2.5.5.2)
 
 Check = Callable[[Any, Any], Any]
 """Takes a plain value and its type, as cattrs' hooks do."""
@@ -53,10 +56,10 @@ def _positive(value: Any, _: Any) -> int:
     return value
 
 
-def _up_to(limit: int) -> Check:
+def _up_to(limit: int, least: int = 1) -> Check:
     def check(value: Any, _: Any) -> int:
-        if type(value) is not int or not 1 <= value <= limit:
-            raise ValueError(f"{value!r} is not a whole number from 1 to {limit}")
+        if type(value) is not int or not least <= value <= limit:
+            raise ValueError(f"{value!r} is not a whole number from {least} to {limit}")
         return value
 
     return check
@@ -100,6 +103,35 @@ def _hex_digest(value: Any, type_: Any) -> str:
     return text.lower()
 
 
+def _site_origin(value: Any, type_: Any) -> str:
+    text = _text(value, type_).lower()
+    match = re.fullmatch(r"(https?)://([a-z0-9.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?", text)
+    if match is None:
+        raise ValueError(f"'{value}' is not a site such as https://name or http://name:8080")
+    scheme, host, port = match.groups()
+    default = {"http": ":80", "https": ":443"}[scheme]
+    return f"{scheme}://{host}{port if port and port != default else ''}"
+
+
+def _network(value: Any, type_: Any) -> str:
+    text = _text(value, type_)
+    try:
+        if "%" in text:
+            raise ValueError("a zone is the proxy's own")
+        network = ip_network(text)
+    except ValueError as error:
+        raise ValueError(f"'{text}' is not an address or network: {error}") from None
+    return str(_unmapped(network))
+
+
+def _unmapped(network: IPv4Network | IPv6Network) -> IPv4Network | IPv6Network:
+    """A network of IPv4 also where it is written as ``::ffff:10.0.0.0/104``."""
+    mapped = network.network_address.ipv4_mapped if isinstance(network, IPv6Network) else None
+    if mapped is None or network.prefixlen < MAPPED_BITS:
+        return network
+    return IPv4Network((mapped, network.prefixlen - MAPPED_BITS))
+
+
 def _url_path(value: Any, type_: Any) -> str:
     text = _text(value, type_)
     if not re.fullmatch(r"/[A-Za-z0-9._~/-]*", text):
@@ -120,6 +152,7 @@ CHECKS: dict[Any, Check] = {
     s.Positive: _positive,
     s.Days: _up_to(MAX_DAYS),
     s.EndpointCount: _up_to(MAX_ENDPOINTS),
+    s.ScrapedEndpoints: _up_to(MAX_SCRAPED_ENDPOINTS, least=0),
     s.SocketBuffer: _up_to(MAX_SOCKET_BUFFER),
     s.Port: _up_to(MAX_PORT),
     s.Share: _share,
@@ -128,6 +161,8 @@ CHECKS: dict[Any, Check] = {
     s.OptionalAddress: _optional_address,
     s.Mode: _mode,
     s.HexDigest: _hex_digest,
+    s.SiteOrigin: _site_origin,
+    s.Network: _network,
     s.UrlPath: _url_path,
     s.PathPattern: _path_pattern,
 }

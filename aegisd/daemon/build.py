@@ -5,7 +5,7 @@ gives a ``Daemon``. No task runs before ``serve``. All is closed when the ``asyn
 """
 
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Hashable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from socket import socket
@@ -14,7 +14,7 @@ import trio
 from attrs import define, evolve, field, frozen
 
 from aegisd import __version__
-from aegisd.alerts import AlertTable, Manager
+from aegisd.alerts import AlertTable, Manager, Silences
 from aegisd.config.directories import Directories
 from aegisd.config.settings import EnabledMetrics, Settings
 from aegisd.daemon import http_port
@@ -36,14 +36,20 @@ from aegisd.web import (
     AlertAnswers,
     Api,
     Connections,
+    Cors,
+    Costly,
     DaemonAnswers,
     DaemonFigures,
+    Fitting,
     Guard,
     HistoryAnswers,
     Hub,
+    Kept,
     LiveAnswers,
     PageAnswers,
     Server,
+    SessionAnswers,
+    SilenceAnswers,
     routes,
 )
 from aegisd.wire import Decoder, EndpointNamer
@@ -83,6 +89,7 @@ class Daemon:
     streams: Sequence[StreamListener]
     upkeep: Maintainer
     alert_table: AlertTable
+    silences: Silences
     hub: Hub
     alerts: Manager
     health: Health
@@ -125,12 +132,26 @@ class Daemon:
             websocket_refused=dict(self.hub.refused),
             http_refused=dict(self.connections.refused),
             live=self.live.overview(),
+            requests=self.live.request_totals(self.settings.http.metrics_endpoints),
         )
 
     def overview(self) -> Overview:
         """The live state's overview as of now."""
         self.advance()
         return self.live.overview()
+
+    def live_version(self) -> Hashable:
+        """Another value whenever the live state's figures may be others."""
+        self.advance()
+        return self.live.version
+
+    def history_version(self) -> Hashable:
+        """Another value whenever this daemon took or committed events, and each second.
+
+        What other daemons commit shows when the second is over.
+        """
+        backlog = self.storage.backlog
+        return self.live_version(), backlog.end, backlog.committed
 
 
 def clocks() -> tuple[float, float]:
@@ -165,7 +186,7 @@ async def build(
             settings.ingest, directories, handed, intake.process, acknowledger.submit, shares.stream
         )
         http = await http_port.listen(settings.http, handed.get("http"))
-        alert_table = AlertTable(postgres, node)
+        alert_table, silences = AlertTable(postgres, node), Silences(postgres)
         upkeep = Maintainer(postgres, settings.metrics, clocks, alert_table)
         hub = Hub(live, advance, alert_table.since, settings.dashboard.websocket, shares.websocket)
         daemon = Daemon(
@@ -185,8 +206,9 @@ async def build(
             streams=streams,
             upkeep=upkeep,
             alert_table=alert_table,
+            silences=silences,
             hub=hub,
-            alerts=Manager(settings.alerts, live, alert_table, hub.announce, clocks),
+            alerts=Manager(settings.alerts, live, alert_table, silences, hub.announce, clocks),
             health=Health([*datagrams, *streams], intake, storage, upkeep, settings.metrics),
             http=http,
             connections=Connections(shares.http),
@@ -209,6 +231,11 @@ async def _open(
             Sockets() as sockets,
         ):
             yield postgres, storage, sockets
+
+
+def _now() -> int:
+    """The wall time, in microseconds since 1970."""
+    return round(clocks()[0] * SECOND_US)
 
 
 def _advance(live: LiveState) -> int:
@@ -247,23 +274,32 @@ def enabled_kinds(enabled: EnabledMetrics) -> frozenset[str]:
 def _server(daemon: Daemon) -> Server:
     settings, storage = daemon.settings, daemon.storage
     websocket = settings.dashboard.websocket
+    fitting = Fitting()
+    bound = http_port.with_port_of(daemon.http[0], settings.http)
+    guard = Guard(bound, websocket.allowed_origins, lambda: clocks()[1])
     answers = routes(
         PageAnswers(websocket),
         DaemonAnswers(daemon.figures, storage.load_oldest, daemon.health, daemon.stopping.is_set),
-        LiveAnswers(daemon.overview),
+        LiveAnswers(daemon.overview, daemon.live.observed_backends),
         HistoryAnswers(
             History(daemon.postgres, storage.backlog, daemon.node),
             ExactHistory(daemon.postgres, storage.backlog, daemon.node),
-            lambda: round(clocks()[0] * SECOND_US),
+            _now,
             lambda now: kept_from(daemon.upkeep.policy.rollups, now),
         ),
-        AlertAnswers(daemon.alert_table),
+        AlertAnswers(daemon.alert_table, daemon.alerts, _now),
+        SessionAnswers(guard),
+        SilenceAnswers(daemon.silences, _now),
+        Costly(_now),
+        Kept(daemon.live_version, fitting),
+        Kept(daemon.history_version, fitting),
     )
     return Server(
-        Api(answers),
+        Api(answers, fitting),
         daemon.hub,
-        Guard(settings.http, websocket.allowed_origins),
+        guard,
         daemon.connections,
         websocket.path if websocket.enabled else None,
         http_port.tls_context(settings.http),
+        Cors(settings.http.cors_origins),
     )

@@ -43,6 +43,13 @@ async def listen(settings: Http, handed: socket | None) -> list[trio.SocketListe
         ) from None
 
 
+def with_port_of(listener: trio.SocketListener, settings: Http) -> Http:
+    """The settings with the port that the kernel gave."""
+    host, _ = split_address(settings.listen)
+    port = listener.socket.getsockname()[1]
+    return evolve(settings, listen=Address(join_address(host, port)))
+
+
 def tls_context(settings: Http) -> ssl.SSLContext | None:
     """What TLS needs; None where it is off. Raises AegisdError."""
     if not settings.tls_certificate:

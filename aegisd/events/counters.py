@@ -84,6 +84,9 @@ OUTCOME, _EXAMPLES = _outcomes()
 eight, and counting by them takes less room than by a thousand statuses."""
 
 
+OUTCOMES = len(_EXAMPLES)
+
+
 def outcome_adds(names: Sequence[str]) -> NDArray[np.int64]:
     """A row an outcome, a column a name: what one request of the outcome adds to the counter.
 
@@ -99,3 +102,5 @@ def outcome_adds(names: Sequence[str]) -> NDArray[np.int64]:
 
 
 OUTCOME_FAILS = outcome_adds(("failed",))[:, 0] == 1
+OUTCOME_CLASSES = outcome_adds(STATUS_CLASSES)
+"""Counts by outcome, times this, are counts by class of status."""

@@ -9,13 +9,13 @@ from aegisd.events.block import Block, Text
 
 MAX_EVENTS = 8192
 """So many events make numpy's calls cheap; twice as many would hardly be cheaper. This bounds how
-long counting takes at once, and memory: 26 bytes an event, and its texts, 2 kB each at most."""
+long counting takes at once, and memory: 30 bytes an event, and its texts, 2 kB each at most."""
 
 MAX_BLOCKS = 1024
 """To join blocks costs 2 µs and 1 kB each: this bounds both when blocks are small."""
 
 NUMBERS = ("timestamp", "status_code", "duration_us")
-TEXTS = ("method", "endpoint")
+TEXTS = ("method", "endpoint", "backend")
 """The columns that are counted. Others are not kept here: the backlog bounds their memory."""
 
 

@@ -10,33 +10,39 @@ The hour consists of slots of five minutes. The open slot has a dense sketch for
 slot keeps only the bins that are not zero, and the endpoints that its rows had.
 """
 
-from collections import Counter, deque
+from collections import Counter
 from heapq import nsmallest
 
 import numpy as np
 from attrs import frozen
 from numpy.typing import NDArray
 
-from aegisd.events.block import Integers, Mask, Text
-from aegisd.events.counters import OTHER
+from aegisd.events.block import Integers, Text
+from aegisd.events.counters import OTHER, OUTCOME_FAILS, OUTCOMES
 from aegisd.live.endpoint_rows import NO_ROW, Endpoint, EndpointRows
+from aegisd.live.slots import (
+    COLUMNS,
+    DURATION_SUM_US,
+    SLOT_SECONDS,
+    SLOTS,
+    UNTIMED,
+    ClosedSlots,
+    Rows,
+    Slot,
+    places,
+    requests_by_endpoint,
+    requests_of,
+)
 from aegisd.stats import sketch
 from aegisd.stats.durations import Durations
-
-SLOT_SECONDS = 300
-SLOTS = 12
-"""So many closed slots are kept: with the open one they cover 60 to 65 minutes."""
 
 MAX_CANDIDATES = 8192
 """So many endpoints without a row are counted."""
 
 
-_REQUESTS, _FAILED, _UNTIMED, _DURATION_SUM_US = range(4)
-
-
 @frozen
 class EndpointFigures:
-    """One endpoint's last hour. ``_us`` is None where no request had a duration."""
+    """One endpoint's last hour. ``average_us``, ``p95_us``: None if no request had a duration."""
 
     method: str
     path: str
@@ -44,48 +50,30 @@ class EndpointFigures:
     failed: int
     average_us: float | None
     p95_us: float | None
-
-
-@frozen(eq=False)
-class _Slot:
-    """A closed slot. Bin ``keys[i] % BINS`` of row ``keys[i] // BINS`` has the count ``counts[i]``.
-
-    ``rows`` are the endpoints' rows in this slot; ``counters`` has a column for each row.
-    """
-
-    rows: dict[Endpoint, int]
-    counters: NDArray[np.int64]
-    keys: NDArray[np.int64]  # ascending
-    counts: NDArray[np.int32]
-
-    def add_to(
-        self, counters: NDArray[np.int64], durations: sketch.Counts, endpoint: Endpoint
-    ) -> None:
-        """Add an endpoint's counters and sketch to ``counters`` and ``durations``."""
-        row = self.rows.get(endpoint)
-        if row is not None:
-            counters += self.counters[:, row]
-            low, high = np.searchsorted(self.keys, [row * sketch.BINS, (row + 1) * sketch.BINS])
-            durations[self.keys[low:high] - row * sketch.BINS] += self.counts[low:high]
+    last_seen: int  # the latest request's timestamp, in microseconds
 
 
 class BusiestEndpoints:
     """The followed endpoints. Seconds are those of a ``Timeline``.
 
     Row ``i`` is the endpoint ``_followed[i]``'s, and ``_rows`` finds it; row ``_limit`` is OTHER's.
-    ``_counters`` and ``_bins`` are those of the open slot. ``_earlier[i]`` are the requests of row
-    ``i``'s endpoint in the closed slots, or as a candidate.
+    ``_counters``, ``_last_seen`` and ``_bins`` are those of the open slot. ``_earlier[i]`` are the
+    requests of row ``i``'s endpoint in the closed slots, or as a candidate; ``_totals[i]`` those by
+    outcome in all closed slots since it got its row, also those of more than an hour ago.
     """
 
-    def __init__(self, limit: int, now: int) -> None:
+    def __init__(self, limit: int, now: int, method_of_others: str = OTHER) -> None:
         self._limit = limit
+        self._others: Endpoint = (method_of_others, OTHER)  # also where a client names it so
         self._period = now // SLOT_SECONDS  # the number of the open slot
-        self._closed: deque[tuple[int, _Slot]] = deque()
+        self._closed = ClosedSlots()
         self._rows = EndpointRows(limit)
         self._followed: list[Endpoint] = []
-        self._counters = np.zeros((4, limit + 1), np.int64)
+        self._counters = np.zeros((limit + 1, COLUMNS), np.int64)
+        self._last_seen = np.zeros(limit + 1, np.int64)
         self._bins = np.zeros((limit + 1, sketch.BINS), np.int32)
         self._earlier = np.zeros(limit, np.int64)
+        self._totals = np.zeros((limit, OUTCOMES), np.int64)
         self._candidates: dict[int, int] = {}  # times seen, by the endpoint's hash
 
     def advance(self, now: int) -> None:
@@ -93,49 +81,60 @@ class BusiestEndpoints:
         period = now // SLOT_SECONDS
         if period == self._period:
             return
-        self._closed.append((self._period, self._close()))
-        while self._closed and self._closed[0][0] < period - SLOTS:
-            self._closed.popleft()
+        self._closed.add(self._period, self._close(), period)
         if period // (SLOTS + 1) != self._period // (SLOTS + 1):
             self._candidates.clear()  # so they are about the last hour, too
         self._period = period
         self._keep_followed()
 
-    def _close(self) -> _Slot:
+    def _close(self) -> Slot:
         occupied = np.flatnonzero(self._bins)
-        slot = _Slot(
-            self._all_rows(), self._counters.copy(), occupied, self._bins.ravel()[occupied].copy()
+        slot = Slot(
+            self._all_rows(),
+            self._counters.copy(),
+            self._last_seen.copy(),
+            occupied,
+            self._bins.ravel()[occupied].copy(),
         )
+        self._totals += self._counters[: self._limit, :OUTCOMES]
         self._counters[:] = 0
+        self._last_seen[:] = 0
         self._bins[:] = 0
         return slot
 
-    def _all_rows(self) -> dict[Endpoint, int]:
-        return self._rows.row_of | {(OTHER, OTHER): self._limit}
+    def _all_rows(self) -> Rows:
+        return self._rows.row_of | {self._others: self._limit}
 
     def _keep_followed(self) -> None:
         """Follow the endpoints that have requests in the closed slots; free the other rows."""
-        earlier: dict[Endpoint, int] = {}
-        for _, slot in self._closed:
-            for endpoint in self._rows.row_of.keys() & slot.rows.keys():
-                requests = int(slot.counters[_REQUESTS, slot.rows[endpoint]])
-                earlier[endpoint] = earlier.get(endpoint, 0) + requests
-        self._followed = [endpoint for endpoint in self._followed if earlier.get(endpoint)]
+        earlier = self._closed.requests()
+        kept = [row for row, endpoint in enumerate(self._followed) if earlier[endpoint]]
+        self._followed = [self._followed[row] for row in kept]
         self._rows.replace({endpoint: row for row, endpoint in enumerate(self._followed)})
         self._earlier[:] = 0
-        self._earlier[: len(self._followed)] = [earlier[endpoint] for endpoint in self._followed]
+        self._earlier[: len(kept)] = [earlier[endpoint] for endpoint in self._followed]
+        self._totals[: len(kept)] = self._totals[kept]
+        self._totals[len(kept) :] = 0
 
-    def add(self, methods: Text, paths: Text, failed: Mask, durations: Durations) -> None:
-        """Count requests, and the durations of those that have one."""
+    def add(
+        self,
+        methods: Text,
+        paths: Text,
+        outcomes: NDArray[np.intp],
+        times: Integers,
+        durations: Durations,
+    ) -> None:
+        """Count requests, and the durations of those that have one; ``times`` in microseconds."""
         rows = self._rows.find(methods, paths)
         if rows.min() == NO_ROW:
             rows = self._fill_rows(methods, paths, rows)
-        np.add.at(self._counters[_REQUESTS], rows, 1)
-        np.add.at(self._counters[_FAILED], rows[failed], 1)
+        np.maximum.at(self._last_seen, rows, times)
+        counters, cells = self._counters.reshape(-1), rows * COLUMNS
+        np.add.at(counters, cells + outcomes, 1)
         if durations.has_duration is not None:
-            np.add.at(self._counters[_UNTIMED], rows[~durations.has_duration], 1)
-            rows = rows[durations.has_duration]
-        np.add.at(self._counters[_DURATION_SUM_US], rows, durations.micros)
+            np.add.at(counters, cells[~durations.has_duration] + UNTIMED, 1)
+            rows, cells = rows[durations.has_duration], cells[durations.has_duration]
+        np.add.at(counters, cells + DURATION_SUM_US, durations.micros)
         sketch.add(self._bins, rows, durations.bins)
 
     def _fill_rows(self, methods: Text, paths: Text, rows: Integers) -> Integers:
@@ -165,13 +164,13 @@ class BusiestEndpoints:
         2. It was seen more often than the rarest followed endpoint: it gets that one's row.
         3. Otherwise it is a candidate.
         """
-        requests = self._counters[_REQUESTS, : self._limit] + self._earlier
+        requests = requests_of(self._counters[: self._limit]) + self._earlier
         requests += np.bincount(rows[rows != NO_ROW], minlength=self._limit)
         for endpoint in counts.keys() & self._rows.row_of.keys():
             requests[self._rows.row_of[endpoint]] += counts[endpoint]
         rarest = int(np.argmin(requests))
         for endpoint, times in counts.items():
-            if endpoint in self._rows.row_of:
+            if endpoint in self._rows.row_of or endpoint == self._others:
                 continue
             seen = self._candidates.pop(hash(endpoint), 0) + times
             row = len(self._followed)
@@ -200,38 +199,60 @@ class BusiestEndpoints:
     def _drop(self, row: int) -> None:
         """Take an endpoint's row away; what it counted in the open slot goes to OTHER."""
         self._rows.drop(self._followed[row])
-        for counters in self._counters:
-            counters[self._limit] += counters[row]
-            counters[row] = 0
-        self._bins[self._limit] += self._bins[row]
-        self._bins[row] = 0
+        self._last_seen[self._limit] = self._last_seen[[self._limit, row]].max()
+        self._last_seen[row] = 0
+        for counts in (self._counters, self._bins):
+            counts[self._limit] += counts[row]
+            counts[row] = 0
+        self._totals[row] = 0
 
     def top(self, count: int) -> list[EndpointFigures]:
         """The ``count`` endpoints with most requests; behind them OTHER, if there is room."""
-        requests: dict[Endpoint, int] = {}
-        current = self._all_rows()
-        slots = [(slot.rows, slot.counters) for _, slot in self._closed]
-        for rows, counters in [*slots, (current, self._counters)]:
-            seen = counters[_REQUESTS].tolist()
-            for endpoint, row in rows.items():
-                if seen[row]:
-                    requests[endpoint] = requests.get(endpoint, 0) + seen[row]
-        other = requests.pop((OTHER, OTHER), 0)
+        requests = self._closed.requests()
+        requests.update(requests_by_endpoint(self._all_rows(), self._counters))
+        other = requests.pop(self._others, 0)
         ranked = nsmallest(count, requests, key=lambda endpoint: (-requests[endpoint], endpoint))
         if other and len(ranked) < count:
-            ranked.append((OTHER, OTHER))
-        return [self._figures(endpoint, current.get(endpoint)) for endpoint in ranked]
+            ranked.append(self._others)
+        return self._figures(ranked)
 
-    def _figures(self, endpoint: Endpoint, row: int | None) -> EndpointFigures:
-        sums = np.zeros(len(self._counters), np.int64)
-        durations = np.zeros(sketch.BINS, np.int64)
-        if row is not None:
-            sums += self._counters[:, row]
-            durations += self._bins[row]
-        for _, slot in self._closed:
-            slot.add_to(sums, durations, endpoint)
-        requests, failed, untimed, micros = sums.tolist()
-        timed = requests - untimed
-        average = micros / timed if timed else None
-        p95 = sketch.quantiles(durations, (0.95,))[0]
-        return EndpointFigures(*endpoint, requests, failed, average, p95)
+    def _figures(self, endpoints: list[Endpoint]) -> list[EndpointFigures]:
+        sums = self._closed.sums(endpoints)
+        at, rows = places(endpoints, self._all_rows())
+        sums.add(at, rows, self._counters, self._last_seen)
+        sums.durations[at] += self._bins[rows]
+        requests = requests_of(sums.counters)
+        failed = sums.counters[:, :OUTCOMES] @ OUTCOME_FAILS
+        timed = requests - sums.counters[:, UNTIMED]
+        micros = sums.counters[:, DURATION_SUM_US]
+        return [
+            EndpointFigures(method, path, n, bad, us / with_one if with_one else None, p95, seen)
+            for (method, path), n, bad, us, with_one, (p95,), seen in zip(
+                endpoints,
+                requests.tolist(),
+                failed.tolist(),
+                micros.tolist(),
+                timed.tolist(),
+                sketch.quantiles_of_each(sums.durations, (0.95,)),
+                sums.last_seen.tolist(),
+                strict=True,
+            )
+        ]
+
+    @property
+    def followed(self) -> int:
+        """How many are followed."""
+        return len(self._followed)
+
+    def totals(self, count: int) -> list[tuple[Endpoint, Integers]]:
+        """The ``count`` followed endpoints with most requests since they got their rows.
+
+        With each, these requests by outcome. They never go down while the endpoint has its row.
+        """
+        rows = slice(self.followed)
+        totals = self._totals[rows] + self._counters[rows, :OUTCOMES]
+        requests = totals.sum(axis=1).tolist()
+        ranked = nsmallest(
+            count, range(self.followed), key=lambda row: (-requests[row], self._followed[row])
+        )
+        return [(self._followed[row], totals[row]) for row in ranked]

@@ -14,21 +14,16 @@ import numpy as np
 from attrs import evolve, frozen
 from numpy.typing import NDArray
 
-from aegisd.events.block import Block, Integers, Mask, Text
-from aegisd.events.counters import (
-    COLUMN,
-    COUNTERS,
-    OUTCOME,
-    OUTCOME_FAILS,
-    Counters,
-    outcome_adds,
-)
+from aegisd.events.block import Block, Integers
+from aegisd.events.counters import COLUMN, COUNTERS, OUTCOME, Counters, outcome_adds
 from aegisd.events.protocol import BACKEND, RATE_LIMIT, REQUEST, SYSTEM
 from aegisd.events.units import SECOND_US
 from aegisd.live.buffer import RequestBuffer
 from aegisd.live.busiest import BusiestEndpoints, EndpointFigures
+from aegisd.live.observed import ObservedBackend, ObservedBackends
 from aegisd.live.presence import BackendState, Presence
 from aegisd.live.timeline import Timeline
+from aegisd.live.totals import RequestTotals, SinceStart, by_status
 from aegisd.live.windows import LONGEST, Series, Windows, WindowSums
 from aegisd.stats.durations import Durations
 from aegisd.stats.grouping import Groups
@@ -51,7 +46,7 @@ class Overview:
 
 
 class LiveState:
-    """Everything that is shown without the database: totals, windows, endpoints, presence."""
+    """Everything that is shown without the database: totals, windows, endpoints, backends."""
 
     def __init__(self, max_endpoints: int, wall: float, steady: float) -> None:
         self._timeline = Timeline()
@@ -60,9 +55,17 @@ class LiveState:
         self._wall_ahead = self._timeline.wall_ahead
         self._buffer = RequestBuffer()
         self._totals = dict.fromkeys(COUNTERS, 0)
+        self._since_start = SinceStart()
         self._windows = Windows(self._now)
         self._endpoints = BusiestEndpoints(max_endpoints, self._now)
+        self._observed = ObservedBackends(self._now)
         self._presence = Presence()
+        self._blocks = 0
+
+    @property
+    def version(self) -> tuple[int, int, int]:
+        """Another value whenever figures may be others: after each block, and each second."""
+        return self._blocks, self._now, self._wall_ahead
 
     def advance(self, wall: float, steady: float) -> None:
         """Move to now: ``wall`` in seconds since 1970, ``steady`` in seconds that never step."""
@@ -74,10 +77,12 @@ class LiveState:
             self._now, self._wall_ahead = now, wall_ahead
             self._windows.advance(now)
             self._endpoints.advance(now)
+            self._observed.advance(now)
             self._presence.forget(now)
 
     def apply(self, block: Block) -> None:
         """Take a block's events, as of the last ``advance``."""
+        self._blocks += 1
         if block.kind == REQUEST:
             self._buffer.add(block)
             if self._buffer.full:
@@ -118,21 +123,23 @@ class LiveState:
         )
         counters[:, COLUMN["duration_sum_us"]] = timed_seconds.sum(durations.micros)
         self._add_counters(timed_seconds, counters, durations.bins)
-        self._count_endpoints(block, OUTCOME_FAILS.take(outcomes), durations, seconds)
+        self._since_start.add(block.texts["method"], outcomes, durations.bins)
+        self._count_names(block, outcomes, durations, seconds)
 
-    def _count_endpoints(
-        self, block: Block, failed: Mask, durations: Durations, seconds: Groups
+    def _count_names(
+        self, block: Block, outcomes: NDArray[np.intp], durations: Durations, seconds: Groups
     ) -> None:
-        methods, paths = block.texts["method"], block.texts["endpoint"]
+        """Count requests for their endpoints and backends."""
         earliest = self._now - LONGEST + 1  # older requests are none of the last hour's
         if seconds.codes[-1] < earliest:
             return
         if seconds.codes[0] < earliest:
             lately = (seconds.codes >= earliest)[seconds.index]
-            methods = Text(methods.values, methods.index[lately])
-            paths = Text(paths.values, paths.index[lately])
-            failed, durations = failed[lately], durations.where(lately)
-        self._endpoints.add(methods, paths, failed, durations)
+            block, outcomes = block.take(lately), outcomes[lately]
+            durations = durations.where(lately)
+        times, texts = self._line_times(block), block.texts
+        self._endpoints.add(texts["method"], texts["endpoint"], outcomes, times, durations)
+        self._observed.add(texts["backend"], outcomes, times, durations)
 
     def _count_rate_limits(self, block: Block) -> None:
         seconds = self._seconds(block)
@@ -176,4 +183,25 @@ class LiveState:
     def top_endpoints(self, count: int) -> list[EndpointFigures]:
         """The busiest endpoints of the last hour."""
         self._count_buffered()
-        return self._endpoints.top(count)
+        found = self._endpoints.top(count)
+        return [evolve(each, last_seen=self._wall_time(each.last_seen)) for each in found]
+
+    def observed_backends(self) -> list[ObservedBackend]:
+        """The backends that requests of the last hour name, those with most requests first."""
+        self._count_buffered()
+        found = self._observed.figures()
+        return [evolve(each, last_seen=self._wall_time(each.last_seen)) for each in found]
+
+    def _wall_time(self, line_time: int) -> int:
+        return line_time + self._wall_ahead * SECOND_US
+
+    def request_totals(self, endpoints: int) -> RequestTotals:
+        """Counts since the start, and those of so many endpoints."""
+        self._count_buffered()
+        return RequestTotals(
+            self._since_start.by_method(),
+            {name: by_status(counts) for name, counts in self._observed.totals()},
+            self._observed.followed,
+            {name: by_status(counts) for name, counts in self._endpoints.totals(endpoints)},
+            self._since_start.durations(),
+        )

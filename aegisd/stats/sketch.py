@@ -35,11 +35,11 @@ BINS = int(np.ceil(np.log(MAX_VALUE) * _PER_LOG)) + 2
 _ZERO = GAMMA**-1.5
 """Zero is taken as this, for which the formula gives bin 0. All other whole numbers are greater."""
 
-_UP_TO = np.floor(np.concatenate([[0.0], GAMMA ** np.arange(BINS - 1)])).astype(np.int64)
+UP_TO = np.floor(np.concatenate([[0.0], GAMMA ** np.arange(BINS - 1)])).astype(np.int64)
 """The greatest whole number of each bin."""
 
 _FEW_VALUES = 96
-"""Up to so many values are searched for in _UP_TO: the formula is quicker for each value, but takes
+"""Up to so many values are searched for in UP_TO: the formula is quicker for each value, but takes
 six calls of numpy."""
 
 _VALUES = np.concatenate([[0.0], 2 * GAMMA ** np.arange(BINS - 1) / (GAMMA + 1)])
@@ -63,7 +63,7 @@ Counts = NDArray[np.int64]
 def bins_of(values: NDArray[np.int64]) -> NDArray[np.intp]:
     """The bin of each value: whole microseconds, 0 to MAX_VALUE."""
     if len(values) <= _FEW_VALUES:
-        found: NDArray[np.intp] = _UP_TO.searchsorted(values)
+        found: NDArray[np.intp] = UP_TO.searchsorted(values)
         return found
     # a bin holds its upper bound; no whole number is so close to a bound that the rounding of its
     # logarithm, up to 1e-12 of it, moves it into another bin

@@ -4,16 +4,20 @@
 values (``figures``); ``views`` and ``exposition`` turn values into JSON and Prometheus' text.
 """
 
+from aegisd.web.access import Guard
 from aegisd.web.answers import (
     AlertAnswers,
+    Costly,
     DaemonAnswers,
     HistoryAnswers,
     LiveAnswers,
     PageAnswers,
+    SessionAnswers,
+    SilenceAnswers,
 )
 from aegisd.web.api import Api, routes
 from aegisd.web.figures import DaemonFigures
-from aegisd.web.http import MAX_CONNECTIONS, Connections, Guard
+from aegisd.web.http import MAX_CONNECTIONS, Connections, Cors, Fitting, Kept
 from aegisd.web.server import Server
 from aegisd.web.websocket import MAX_CLIENTS, Hub
 
@@ -23,13 +27,19 @@ __all__ = [
     "AlertAnswers",
     "Api",
     "Connections",
+    "Cors",
+    "Costly",
     "DaemonAnswers",
     "DaemonFigures",
+    "Fitting",
     "Guard",
     "HistoryAnswers",
     "Hub",
+    "Kept",
     "LiveAnswers",
     "PageAnswers",
     "Server",
+    "SessionAnswers",
+    "SilenceAnswers",
     "routes",
 ]

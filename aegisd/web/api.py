@@ -1,6 +1,6 @@
 """Finds the answer for a request. Every path is in the table of ``routes``, with its methods."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from http import HTTPStatus
 
 from attrs import evolve, frozen
@@ -9,16 +9,32 @@ from aegisd.errors import DatabaseUnavailable, DataRefused, kind_of
 from aegisd.store.database import Busy
 from aegisd.web.answers import (
     AlertAnswers,
+    Costly,
     DaemonAnswers,
     HistoryAnswers,
     LiveAnswers,
     PageAnswers,
+    SessionAnswers,
+    SilenceAnswers,
 )
-from aegisd.web.http import HttpError, Request, Response
+from aegisd.web.http import (
+    Fitting,
+    Handler,
+    HttpError,
+    Kept,
+    KeptHandler,
+    LastingHandler,
+    Request,
+    Response,
+    to_json,
+)
+from aegisd.web.openapi import document
 
-Handler = Callable[[Request], Awaitable[Response]]
+OPENAPI_PATH = "/openapi.json"
+
 Routes = Mapping[str, Mapping[str, Handler]]
-"""Path → method → handler. A path may have one segment in braces, for any name: ``/alerts/{id}``.
+"""Path → method → handler. A path may have one segment in braces, for any name: ``/alerts/{id}``;
+with a star the name may have several segments: ``/assets/{*name}``.
 A path without braces goes before one with them. HEAD and OPTIONS follow from the others."""
 
 
@@ -28,27 +44,57 @@ def routes(
     live: LiveAnswers,
     history: HistoryAnswers,
     alerts: AlertAnswers,
+    session: SessionAnswers,
+    silences: SilenceAnswers,
+    costly: Costly,
+    now: Kept,
+    past: Kept,
 ) -> Routes:
-    """All paths of the port but the WebSocket's."""
-    return {
-        "/": {"GET": page.page},
-        "/assets/{name}": {"GET": page.asset},
+    """All paths of the port but the WebSocket's.
+
+    ``now`` keeps answers that the live state gives, ``past`` those of the database's rollups.
+    """
+    table: dict[str, Mapping[str, Handler]] = {
+        "/": {"GET": LastingHandler(page.page)},
+        "/assets/{*name}": {"GET": LastingHandler(page.asset)},
         "/healthz": {"GET": daemon.healthz},
         "/readyz": {"GET": daemon.readyz},
         "/metrics": {"GET": daemon.metrics},
+        "/api/session": {"GET": session.show, "POST": session.begin, "DELETE": session.end},
         "/api/ingest": {"GET": daemon.ingest},
         "/api/status": {"GET": daemon.status},
         "/api/alerts": {"GET": alerts.list},
         "/api/alerts/{id}": {"GET": alerts.get},
-        "/api/metrics/realtime": {"GET": live.realtime},
-        "/api/metrics/backends": {"GET": live.backends},
-        "/api/metrics/overview": {"GET": history.overview},
-        "/api/metrics/request-rate": {"GET": history.request_rate},
-        "/api/metrics/latency": {"GET": history.latency},
-        "/api/metrics/status-distribution": {"GET": history.status_distribution},
-        "/api/metrics/top-endpoints": {"GET": history.top_endpoints},
-        "/api/metrics/rate-limits": {"GET": history.rate_limits},
+        "/api/alerts/{id}/acknowledge": {"POST": alerts.acknowledge},
+        "/api/alerts/{id}/resolve": {"POST": alerts.resolve},
+        "/api/alerts/silences": {
+            "GET": silences.list,
+            "POST": silences.add,
+            "DELETE": silences.remove,
+        },
+        "/api/alerts/silences/{id}": {"DELETE": silences.remove},
+        "/api/metrics/realtime": {"GET": KeptHandler(now, live.realtime)},
+        "/api/metrics/backends": {"GET": KeptHandler(now, live.backends)},
     }
+    about_the_past = {
+        "overview": history.overview,
+        "request-rate": history.request_rate,
+        "latency": history.latency,
+        "status-distribution": history.status_distribution,
+        "heatmap": history.heat_map,
+        "nodes": history.nodes,
+        "top-endpoints": history.top_endpoints,
+        "rate-limits": history.rate_limits,
+    }
+    for name, make in about_the_past.items():
+        table[f"/api/metrics/{name}"] = {"GET": KeptHandler(past, costly.bounded(make))}
+    described = to_json(document({**table, OPENAPI_PATH: ["GET"]})).encode()
+
+    async def description(request: Request) -> Response:
+        del request
+        return Response(HTTPStatus.OK, described)
+
+    return table | {OPENAPI_PATH: {"GET": LastingHandler(description)}}
 
 
 @frozen
@@ -57,25 +103,28 @@ class _Pattern:
 
     before: str
     after: str
+    deep: bool  # whether the name may have several segments
     methods: Mapping[str, Handler]
 
     @classmethod
     def parse(cls, path: str, methods: Mapping[str, Handler]) -> "_Pattern":
         before, _, rest = path.partition("{")
-        return cls(before, rest.partition("}")[2], methods)
+        name, _, after = rest.partition("}")
+        return cls(before, after, name.startswith("*"), methods)
 
     def item_in(self, path: str) -> str:
         """The name in this path; empty where the path is another."""
         if not (path.startswith(self.before) and path.endswith(self.after)):
             return ""
         item = path[len(self.before) : len(path) - len(self.after)]
-        return "" if "/" in item else item
+        return "" if "/" in item and not self.deep else item
 
 
 class Api:
     """The paths, and the HTTP errors that an answer's exceptions become."""
 
-    def __init__(self, routes: Routes) -> None:
+    def __init__(self, routes: Routes, fitting: Fitting) -> None:
+        self._fitting = fitting
         self._exact = {path: methods for path, methods in routes.items() if "{" not in path}
         self._patterns = [_Pattern.parse(p, m) for p, m in routes.items() if "{" in p]
 
@@ -108,9 +157,9 @@ class Api:
         return "", None
 
     async def answer(self, handler: Handler, request: Request) -> Response:
-        """Call the handler. Raises HttpError where it can't answer."""
+        """The handler's answer, as the client takes it. Raises HttpError where there is none."""
         try:
-            return await handler(request)
+            return await self._fitting.fit(request, await handler(request))
         except Busy as error:
             later = {"Retry-After": str(error.seconds)}
             raise HttpError(HTTPStatus.SERVICE_UNAVAILABLE, "busy", str(error), later) from None

@@ -7,7 +7,7 @@ from attrs import frozen
 from aegisd.alerts import AlertFigures
 from aegisd.ingest import ListenerFigures
 from aegisd.intake import IntakeFigures, SourceFigures
-from aegisd.live import Overview
+from aegisd.live import Overview, RequestTotals
 from aegisd.store.storage import StorageFigures
 from aegisd.store.upkeep import UpkeepFigures
 
@@ -31,3 +31,4 @@ class DaemonFigures:
     websocket_refused: Mapping[str, int]  # by reason
     http_refused: Mapping[str, int]  # by the error's code; ``gave_way`` counts connections
     live: Overview
+    requests: RequestTotals

@@ -5,30 +5,36 @@ bytes that came behind the head. Hypercorn serves both under trio, too, but has 
 of ``http.connections``, by which health checks are answered beside any crowd of clients.
 
 The order for each request: head, guard, route, what a write needs, body, place, answer. So a
-refusal costs no body and no place. A fault in one connection ends that connection only.
+refusal costs no body and no place, and an answer that is there already costs no place. A fault in
+one connection ends that connection only.
 """
 
 import ssl
-from contextlib import ExitStack
+from contextlib import nullcontext
 from functools import partial
 
 import structlog
 import trio
 from attrs import evolve
 
+from aegisd.web.access import HEALTH_PATHS, Guard
 from aegisd.web.api import Api
 from aegisd.web.http import (
     HEAD_SECONDS,
-    OPEN_PATHS,
     RECEIVE_BYTES,
     SAFE_METHODS,
     Connection,
     Connections,
+    Cors,
     Exchange,
-    Guard,
     HttpError,
+    KeptHandler,
+    Request,
+    Response,
     cancel_when_peer_leaves,
     check_handshake,
+    network_of,
+    plain_address,
 )
 from aegisd.web.websocket import Hub, serve_websocket
 
@@ -51,6 +57,7 @@ class Server:
         connections: Connections,
         websocket_path: str | None,
         tls: ssl.SSLContext | None,
+        cors: Cors,
     ) -> None:
         self._api = api
         self._hub = hub
@@ -58,20 +65,25 @@ class Server:
         self._connections = connections
         self._websocket_path = websocket_path
         self._tls = tls
+        self._cors = cors
 
     async def connection(self, socket: trio.SocketStream) -> None:
         """Serve one connection; raises nothing but cancellations."""
         try:
             # first of all: a socket whose peer has left has no addresses any more
             peer, local = (
-                str(name[0]) for name in (socket.socket.getpeername(), socket.socket.getsockname())
+                plain_address(name[0])
+                for name in (socket.socket.getpeername(), socket.socket.getsockname())
             )
-            with self._connections.joined(peer) as connection, connection.scope:
+            joined = self._connections.joined(peer, proxy=self._guard.trusts(peer))
+            with joined as connection, connection.scope:
                 stream = await self._secure(socket)
                 if await self._serve(socket, stream, connection, peer, local):
                     await _linger(socket)
-        except* (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError, OSError):
-            pass  # the peer left or is too slow
+        except* trio.TooSlowError:  # it reads no answer, or does not go on with TLS
+            self._connections.refused["too_slow"] += 1
+        except* (trio.BrokenResourceError, trio.ClosedResourceError, OSError):
+            pass  # the peer left
         except* Exception:
             log.exception("a connection ended by a fault of ours")
         finally:
@@ -96,33 +108,58 @@ class Server:
         """Answer requests; return whether the peer may still be reading an answer at the end."""
         exchange = Exchange(stream)
         while True:
-            with ExitStack() as place:
-                try:
-                    request = await exchange.request(peer, local)
-                    if request is None:
-                        return False
-                    request = self._guard.check(request)
-                    if request.path == self._websocket_path:
-                        check_handshake(request)
-                        self._guard.check_origin(request)
-                        self._hub.check_room(connection.network)
-                        self._connections.leave(connection)
-                        network, early = connection.network, exchange.early
-                        await serve_websocket(request, early, stream, socket, network, self._hub)
-                        return False
-                    request, handler = self._api.route(request)
-                    if request.method not in SAFE_METHODS:
-                        self._guard.check_write(request)
-                    request = evolve(request, body=await exchange.body(request))
-                    if request.path not in OPEN_PATHS:
-                        place.enter_context(self._connections.place(connection))
-                    work = partial(self._api.answer, handler, request)
-                    response = await cancel_when_peer_leaves(socket, work)
-                except HttpError as error:
-                    self._connections.refused[error.code] += 1
-                    response = error.response()
-                if not await exchange.respond(response):
-                    return True
+            request = None
+            try:
+                request = await exchange.request(peer, local)
+                if request is None:
+                    return False
+                if request.path == self._websocket_path:
+                    asked = self._guard.check(request)
+                    self._check_upgrade(asked)
+                    self._connections.leave(connection)
+                    network, early = network_of(asked.peer), exchange.early
+                    await serve_websocket(asked, early, stream, socket, network, self._hub)
+                    return False
+                response = self._cors.preflight(request)
+                if response is None:
+                    response = await self._answer(exchange, request, socket, connection)
+            except HttpError as error:
+                self._connections.refused[error.code] += 1
+                response = error.response()
+            if request is not None:
+                response = self._cors.opened(request, response)
+            head_only = request is not None and request.method == "HEAD"
+            if not await exchange.respond(response, head_only=head_only):
+                return True
+
+    async def _answer(
+        self,
+        exchange: Exchange,
+        request: Request,
+        socket: trio.SocketStream,
+        connection: Connection,
+    ) -> Response:
+        """Check, route and answer a request. Raises HttpError."""
+        request, handler = self._api.route(self._guard.check(request))
+        if request.method not in SAFE_METHODS:
+            self._guard.check_write(request)
+        if request.has_body:
+            request = evolve(request, body=await exchange.body(request))
+        if isinstance(handler, KeptHandler) and (ready := handler.ready(request)) is not None:
+            return ready
+        no_place = request.path in HEALTH_PATHS
+        with nullcontext() if no_place else self._connections.place(connection, request.peer):
+            work = partial(self._api.answer, handler, request)
+            return await cancel_when_peer_leaves(socket, work)
+
+    def _check_upgrade(self, request: Request) -> None:
+        """Refuse a client with the reason; a page that asks again by a plain GET reads it.
+
+        So the handshake is last: else that GET would only learn that it is no handshake.
+        """
+        self._guard.check_websocket(request)
+        self._hub.check_room(network_of(request.peer))
+        check_handshake(request)
 
 
 async def _linger(socket: trio.SocketStream) -> None:

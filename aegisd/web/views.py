@@ -5,8 +5,9 @@ from typing import Any
 from aegisd.events.counters import COLUMN, STATUS_CLASSES, Counters
 from aegisd.events.protocol import HEALTHY
 from aegisd.events.units import MILLISECOND_US
-from aegisd.live import BackendState, EndpointFigures, Overview
+from aegisd.live import BackendState, EndpointFigures, ObservedBackend, Overview
 from aegisd.stats import sketch
+from aegisd.stats.cells import EDGES_US, cells
 from aegisd.store.history import (
     QUANTILES,
     EndpointTotals,
@@ -14,10 +15,14 @@ from aegisd.store.history import (
     Latency,
     Present,
     Range,
+    RequestCounts,
     StatusCounts,
     Totals,
 )
 from aegisd.times import rfc3339
+
+MAX_NODES = 1000
+"""In a list of nodes: there may be any number, where each container is a node of its own."""
 
 
 def overview(figures: Overview) -> dict[str, Any]:
@@ -70,20 +75,22 @@ def past_overview(now: int, range_: Range, totals: Totals, present: Present) -> 
     }
 
 
-def request_rate(range_: Range, buckets: dict[int, int]) -> list[dict[str, Any]]:
+def request_rate(range_: Range, buckets: dict[int, RequestCounts]) -> list[dict[str, Any]]:
     """One point for each bucket, also where no request was."""
+    none = RequestCounts(0, 0)
     return [
-        rate_point(start, range_.seconds_in(start), buckets.get(start, 0))
+        rate_point(start, range_.seconds_in(start), buckets.get(start, none))
         for start in range_.bucket_starts()
     ]
 
 
-def rate_point(start: int, seconds: float, requests: int) -> dict[str, Any]:
+def rate_point(start: int, seconds: float, point: RequestCounts) -> dict[str, Any]:
     """A bucket's point of the request rate."""
     return {
         "timestamp": rfc3339(start),
-        "value": requests / seconds,
-        "requestCount": requests,
+        "value": point.requests / seconds,
+        "requestCount": point.requests,
+        "failedCount": point.failed,
     }
 
 
@@ -122,9 +129,30 @@ def status_point(start: int, point: StatusCounts) -> dict[str, Any]:
     }
 
 
+def heat_map(range_: Range, buckets: dict[int, sketch.Counts]) -> dict[str, Any]:
+    """The cells' edges in ms, and how many durations of each bucket lie between them."""
+    counts = {start: cells(durations).tolist() for start, durations in buckets.items()}
+    none = [0] * (len(EDGES_US) - 1)
+    return {
+        "edges": [micros / MILLISECOND_US for micros in EDGES_US],
+        "buckets": [
+            {"timestamp": rfc3339(start), "counts": counts.get(start, none)}
+            for start in range_.bucket_starts()
+        ],
+    }
+
+
+def nodes(requests: dict[str, int]) -> list[dict[str, Any]]:
+    """Nodes, those with most requests first."""
+    ranked = sorted(requests.items(), key=lambda each: (-each[1], each[0]))
+    return [{"node": node, "requestCount": count} for node, count in ranked[:MAX_NODES]]
+
+
 def live_rate_point(range_: Range, start: int, counters: Counters) -> dict[str, Any]:
     """A point of ``request_rate``, of the live state."""
-    return rate_point(start, range_.seconds_in(start), int(counters[COLUMN["requests"]]))
+    requests, succeeded = int(counters[COLUMN["requests"]]), int(counters[COLUMN["succeeded"]])
+    counts = RequestCounts(requests, requests - succeeded)
+    return rate_point(start, range_.seconds_in(start), counts)
 
 
 def live_latency_point(start: int, counters: Counters, durations: sketch.Counts) -> dict[str, Any]:
@@ -178,8 +206,8 @@ def count_healthy(states: list[BackendState]) -> int:
     return sum(state.status == HEALTHY for state in states)
 
 
-def backends(states: list[BackendState]) -> dict[str, Any]:
-    """Backends by their latest reports, and how many are healthy."""
+def backends(states: list[BackendState], observed: list[ObservedBackend]) -> dict[str, Any]:
+    """Backends by their latest reports, how many are healthy, and those that requests name."""
     healthy = count_healthy(states)
     return {
         "summary": {
@@ -199,6 +227,17 @@ def backends(states: list[BackendState]) -> dict[str, Any]:
             }
             for state in states
         ],
+        "observed": [
+            {
+                "name": each.name,
+                "requestCount": each.requests,
+                "errorRate": _percent(each.failed, each.requests),
+                "avgLatency": _us_in_ms(each.average_us),
+                "p95Latency": _us_in_ms(each.p95_us),
+                "lastSeen": rfc3339(each.last_seen),
+            }
+            for each in observed
+        ],
     }
 
 
@@ -213,7 +252,7 @@ def rate_limits(checked: int, denied: int, keys: list[KeyTotals]) -> dict[str, A
 
 def _quantiles(durations: sketch.Counts) -> list[float | None]:
     found = sketch.quantiles(durations, QUANTILES)
-    return [None if micros is None else _ms(micros / MILLISECOND_US) for micros in found]
+    return [_us_in_ms(micros) for micros in found]
 
 
 def _average(micros: int, timed: int) -> float | None:
@@ -223,6 +262,10 @@ def _average(micros: int, timed: int) -> float | None:
 def _ms(value: float | None) -> float | None:
     """Round to whole microseconds: durations are kept in these."""
     return None if value is None else round(value, 3)
+
+
+def _us_in_ms(micros: float | None) -> float | None:
+    return None if micros is None else _ms(micros / MILLISECOND_US)
 
 
 def _percent(part: int, whole: int) -> float:

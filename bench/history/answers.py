@@ -43,6 +43,8 @@ PATHS: dict[str, Path_] = {
     "request-rate": lambda history, range_, node: history.requests(range_, node),
     "latency": lambda history, range_, node: history.latency(range_, node),
     "status-distribution": lambda history, range_, node: history.statuses(range_, node),
+    "heatmap": lambda history, range_, node: history.durations(range_, node),
+    "nodes": lambda history, range_, _: history.nodes(range_),
     "top-endpoints": lambda history, range_, node: history.top_endpoints(range_, node, LIMIT),
     "rate-limits": lambda history, range_, node: history.rate_limits(range_, node, LIMIT),
 }

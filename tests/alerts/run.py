@@ -9,6 +9,7 @@ from alerts.rule import WALL, requests, rule
 from aegisd.alerts.alert import Alert
 from aegisd.alerts.alert_table import AlertTable
 from aegisd.alerts.manager import Manager
+from aegisd.alerts.silences import Silences
 from aegisd.config.settings import Alerts, Rule
 from aegisd.live.state import LiveState
 from aegisd.store.database.postgres import Postgres
@@ -24,11 +25,13 @@ class Run:
     ) -> None:
         self.now = float(started)
         self.announced: list[Alert] = []
+        self.silences = Silences(postgres)
         self.live = LiveState(100, self.now, self.now)
         self.manager = Manager(
             Alerts(check_interval_ms=10, rules=rules),
             self.live,
             AlertTable(postgres, "here"),
+            self.silences,
             self.announced.append,
             lambda: (self.now, self.now),
         )

@@ -71,7 +71,8 @@ async def http_server() -> AsyncIterator[HttpServer]:
         server = HttpServer(listener.socket.getsockname()[1])
 
         async def session(stream: trio.SocketStream) -> None:
-            with suppress(trio.BrokenResourceError):  # clients may leave at any time
+            # clients may leave at any time, also amid what they send
+            with suppress(trio.BrokenResourceError, h11.RemoteProtocolError):
                 await server.serve(stream)
 
         nursery.start_soon(trio.serve_listeners, session, [listener])

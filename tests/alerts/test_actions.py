@@ -40,6 +40,7 @@ AS_JSON = {
     "resolvedAt": None,
     "acknowledgedAt": None,
     "acknowledgedBy": None,
+    "resolvedBy": None,
     "currentValue": 7.5,
     "threshold": 5,
 }

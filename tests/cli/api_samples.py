@@ -1,5 +1,6 @@
 """JSON as the daemon's API sends it to ``aegisd top``."""
 
+import json
 from typing import Any
 
 from aegisd.cli.top import api
@@ -84,14 +85,12 @@ def message(**topics: Any) -> dict[str, Any]:
 
 
 def alert(**changes: Any) -> api.Alert:
-    return api.parse_alert(
-        {
-            "id": "1",
-            "ruleName": "High Error Rate",
-            "severity": "critical",
-            "status": "active",
-            "message": "error_rate is 12 % over 5m (> 5 %)",
-            "triggeredAt": "2026-11-23T08:10:00.000Z",
-        }
-        | changes
-    )
+    told = {
+        "id": "1",
+        "ruleName": "High Error Rate",
+        "severity": "critical",
+        "status": "active",
+        "message": "error_rate is 12 % over 5m (> 5 %)",
+        "triggeredAt": "2026-11-23T08:10:00.000Z",
+    } | changes
+    return api.parse(json.dumps(told), api.Alert)

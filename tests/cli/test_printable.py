@@ -3,7 +3,6 @@
 import pytest
 
 from aegisd.cli.printable import clean
-from aegisd.cli.top.cells import Span
 
 
 @pytest.mark.parametrize(
@@ -23,5 +22,4 @@ from aegisd.cli.top.cells import Span
 )
 def test_unprintable_characters_and_extra_marks_are_replaced(text: str, cleaned: str) -> None:
     assert clean(text) == cleaned
-    assert Span(text).text == cleaned
     assert clean(cleaned) == cleaned

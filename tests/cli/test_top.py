@@ -6,15 +6,16 @@ import re
 import signal
 import socket
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from alerts.servers import certificate
-from cli.terminals import OnTerminal, Screen, cells
+from cli.tmux import Terminal, program
 from hasty import hasty
+from rich.cells import cell_len
 from support import Daemon, short_directory, wait_until
 
 CONFIG = """
@@ -37,7 +38,8 @@ HOSTILE = [
     "/漢字",
 ]
 
-Open = Callable[..., OnTerminal]
+Open = Callable[..., Terminal]
+needs_tmux = pytest.mark.skipif(program() is None, reason="there is no tmux")
 
 
 def free_port() -> int:
@@ -80,27 +82,34 @@ def away(make_daemon: Callable[..., Daemon]) -> Daemon:
 @pytest.fixture
 def open_terminal() -> Iterator[Open]:
     """Runs ``aegisd top`` on terminals, and ends it after the test."""
-    opened: list[OnTerminal] = []
+    opened: list[Terminal] = []
+    with ExitStack() as directories:
 
-    def open_(
-        daemon: Daemon,
-        *arguments: str,
-        columns: int = 80,
-        rows: int = 24,
-        prefix: Sequence[str] = (),
-        **environment: str,
-    ) -> OnTerminal:
-        command = [*prefix, *daemon.command("top", *arguments)]
-        opened.append(OnTerminal(command, daemon.environment | environment, columns, rows))
-        return opened[-1]
+        def open_(
+            daemon: Daemon,
+            *arguments: str,
+            columns: int = 80,
+            rows: int = 24,
+            prefix: Sequence[str] = (),
+        ) -> Terminal:
+            directory = directories.enter_context(short_directory())
+            command = [*prefix, *daemon.command("top", *arguments)]
+            opened.append(Terminal(directory, command, daemon.environment, columns, rows))
+            return opened[-1]
 
-    yield open_
-    for terminal in opened:
-        terminal.close()
+        yield open_
+        for terminal in opened:
+            terminal.close()
 
 
-def is_open(screen: Screen) -> bool:
-    return screen.modes == {"1049": True, "25": False, "7": False} and screen.draws > 0
+def opened(terminal: Terminal) -> Terminal:
+    terminal.wait_for(lambda: terminal.is_open and "aegisd" in terminal.text, "it is open")
+    return terminal
+
+
+def total(terminal: Terminal) -> str:
+    """The total of requests that is shown."""
+    return (terminal.rows[4].split() or [""])[0]
 
 
 # without a terminal
@@ -111,7 +120,7 @@ def test_without_terminal_one_plain_screen_is_printed(shared) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.removesuffix("\n").split("\n")
     assert len(lines) <= 24
-    assert all(each.isprintable() and cells(each) <= 80 for each in lines)
+    assert all(each.isprintable() and cell_len(each) <= 80 for each in lines)
     realtime = shared.get("/api/metrics/realtime")
     assert f"http://{shared.url.removeprefix('http://')}" in lines[0]
     assert lines[4].split()[0] == str(realtime["totalRequests"]) == str(len(HOSTILE))
@@ -121,10 +130,12 @@ def test_without_terminal_one_plain_screen_is_printed(shared) -> None:
     assert "quits" not in done.stdout
 
 
+@needs_tmux
 def test_dumb_terminal_gets_a_plain_screen(shared, open_terminal) -> None:
-    terminal = open_terminal(shared, TERM="dumb")
+    terminal = open_terminal(shared, prefix=["env", "TERM=dumb"])
     assert terminal.end() == 0
-    assert (terminal.screen.draws, terminal.screen.styles) == (0, set())
+    assert "endpoint, last hour" in terminal.text
+    assert "\x1b" not in terminal.styled
 
 
 def test_ascii_output_replaces_other_characters(shared) -> None:
@@ -202,9 +213,6 @@ def test_unreachable_daemon_exits_with_1_and_one_line(away, open_terminal) -> No
         r" start aegisd, or name it with --url\n",
         done.stderr,
     )
-    terminal = open_terminal(away)
-    assert terminal.end() == 1
-    assert terminal.screen.draws == 0
 
 
 @pytest.mark.parametrize(
@@ -278,140 +286,166 @@ def test_configuration_without_a_reachable_address_exits_with_1(
 # on a terminal
 
 
-@pytest.mark.parametrize("keys", [b"q", b"Q", b"\x03"])
-def test_key_q_or_ctrl_c_ends_it_and_restores_the_terminal(shared, open_terminal, keys) -> None:
-    terminal = open_terminal(shared)
-    terminal.wait_for(is_open, "it is open")
+@needs_tmux
+@pytest.mark.parametrize("key", ["q", "Q", "C-c"])
+def test_key_q_or_ctrl_c_ends_it_and_restores_the_terminal(shared, open_terminal, key) -> None:
+    terminal = opened(open_terminal(shared))
     terminal.shows("q quits")
-    assert not terminal.mode_is_restored
-    terminal.press(b"x\x13\x1b[A")  # other keys, Ctrl-S among them, do nothing
-    seen = terminal.screen.draws
-    terminal.wait_for(lambda screen: screen.draws > seen + 2, "it goes on")
-    terminal.press(keys)
+    terminal.press("x", "C-s", "Up", "F5")  # other keys do nothing
+    shared_total = total(terminal)
+    assert shared_total == str(len(HOSTILE))
+    terminal.press(key)
     assert terminal.end() == 0
-    assert terminal.screen.restored
-    assert terminal.mode_is_restored
+    terminal.wait_for(lambda: terminal.is_restored, "the screen is the shell's")
 
 
+@needs_tmux
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_signal_ends_it_and_restores_the_terminal(shared, open_terminal, number) -> None:
-    terminal = open_terminal(shared)
-    terminal.wait_for(is_open, "it is open")
-    terminal.process.send_signal(number)
+    terminal = opened(open_terminal(shared))
+    os.kill(terminal.pid, number)
     assert terminal.end() == 0
-    assert terminal.screen.restored
-    assert terminal.mode_is_restored
+    terminal.wait_for(lambda: terminal.is_restored, "the screen is the shell's")
 
 
-def test_error_restores_the_terminal() -> None:
-    fails = "from aegisd.cli.top.terminal import Terminal\nwith Terminal().taken(): 1 / 0"
-    terminal = OnTerminal([sys.executable, "-c", fails], dict(os.environ))
-    try:
-        assert terminal.end() == 1
-        assert terminal.screen.restored
-        assert terminal.mode_is_restored
-    finally:
-        terminal.close()
-
-
+@needs_tmux
 def test_closed_terminal_ends_it(shared, open_terminal) -> None:
-    terminal = open_terminal(shared)
-    terminal.wait_for(is_open, "it is open")
-    terminal.hang_up()
-    assert terminal.process.wait(30) in (0, -signal.SIGHUP)
+    terminal = opened(open_terminal(shared))
+    pid = terminal.pid
+    terminal.close()
+    wait_until(lambda: not Path(f"/proc/{pid}").exists(), "it ended")
 
 
+@needs_tmux
 def test_ctrl_z_restores_the_screen_until_it_continues(shared, open_terminal) -> None:
-    terminal = open_terminal(shared)
-    terminal.wait_for(is_open, "it is open")
-    terminal.press(b"\x1a")
-    status = Path(f"/proc/{terminal.process.pid}/stat")
+    terminal = opened(open_terminal(shared))
+    terminal.press("C-z")
+    status = Path(f"/proc/{terminal.pid}/stat")
     wait_until(lambda: status.read_text().rpartition(")")[2].split()[0] == "T", "it is stopped")
-    terminal.wait_for(lambda screen: screen.restored, "the screen is the shell's")
-    assert terminal.mode_is_restored
-    seen = terminal.screen.draws
-    terminal.process.send_signal(signal.SIGCONT)
-    terminal.wait_for(lambda s: is_open(s) and s.draws > seen, "it is open again")
-    terminal.press(b"q")
+    terminal.wait_for(lambda: terminal.is_restored, "the screen is the shell's")
+    os.kill(terminal.pid, signal.SIGCONT)
+    opened(terminal)
+    terminal.press("q")
     assert terminal.end() == 0
-    assert terminal.screen.restored
-    assert terminal.mode_is_restored
+    terminal.wait_for(lambda: terminal.is_restored, "the screen is the shell's")
 
 
+@needs_tmux
 def test_resize_redraws_at_once(make_daemon, open_terminal) -> None:
     rare = config().replace("update_interval_ms = 100", "update_interval_ms = 1000000000")
     daemon = make_daemon(rare, NO_DATABASE)
     daemon.start()
-    terminal = open_terminal(daemon)
-    for columns, rows in ((80, 24), (132, 50), (30, 8), (5, 2), (1, 1)):
+    terminal = opened(open_terminal(daemon))
+    for columns, rows in ((80, 24), (132, 50), (40, 8), (132, 24)):
         terminal.resize(columns, rows)
+        # the first line ends with the time, the last one begins with the keys
         terminal.wait_for(
-            lambda screen, size=(columns, rows): screen.fits(*size), f"{columns}x{rows}"
+            lambda columns=columns, rows=rows: (
+                len(terminal.rows) == rows
+                and terminal.rows[0].startswith(" aegisd")
+                and terminal.rows[0].endswith("UTC")
+                and columns - 2 <= len(terminal.rows[0]) <= columns
+                and terminal.rows[-1].startswith(" q quits")
+            ),
+            f"{columns}x{rows}",
         )
+    terminal.resize(1, 1)
+    terminal.press("q")
+    assert terminal.end() == 0
 
 
+@needs_tmux
+def test_keys_sort_and_filter_the_endpoints(make_daemon, open_terminal) -> None:
+    daemon = make_daemon(config(), NO_DATABASE)
+    daemon.start()
+    daemon.emit([request("/often")] * 3, [request("/fails", 500)] * 2)
+    terminal = opened(open_terminal(daemon))
+
+    def shown() -> list[str]:
+        return re.findall(r"GET +/(\w+)", terminal.text)
+
+    terminal.wait_for(lambda: shown() == ["often", "fails"], "most requests come first")
+    terminal.press("s")
+    terminal.wait_for(lambda: shown() == ["fails", "often"], "most errors come first")
+    terminal.press("/")
+    terminal.shows("filter:")
+    terminal.press("O", "F")
+    terminal.wait_for(lambda: shown() == ["often"], "only one passes the filter")
+    terminal.press("Enter")
+    terminal.shows("/ filter: OF")
+    terminal.press("Escape")
+    terminal.wait_for(lambda: shown() == ["fails", "often"], "all are shown again")
+    terminal.press("q")
+    assert terminal.end() == 0
+
+
+@needs_tmux
 def test_no_color_variable_turns_colors_off(shared, open_terminal) -> None:
+    colored = re.compile(r"\x1b\[[0-9;]*3[0-7]m")
     terminal = open_terminal(shared)
     terminal.shows("unhealthy")
-    assert "1;31" in terminal.screen.styles
-    terminal = open_terminal(shared, NO_COLOR="1")
+    assert colored.search(terminal.styled)
+    terminal = open_terminal(shared, prefix=["env", "NO_COLOR=1"])
     terminal.shows("unhealthy")
-    assert terminal.screen.styles == {"0", "1", "2", "7"}
+    assert not colored.search(terminal.styled)
 
 
+@needs_tmux
 def test_escape_sequences_in_names_are_shown_as_text(shared, open_terminal) -> None:
-    terminal = open_terminal(shared, rows=50)  # the screen fails at any sequence but ours
+    terminal = open_terminal(shared, rows=50)
     terminal.shows("/�]0")
     terminal.shows("down�[31m")
+    assert terminal.tells("pane_title") != "title"
+    assert "\u202e" not in terminal.text
 
 
+@needs_tmux
 def test_view_reconnects_to_a_restarted_daemon(away, open_terminal) -> None:
     daemon = away
     daemon.start()
-    terminal = open_terminal(daemon)
-    terminal.wait_for(is_open, "it is open")
+    terminal = opened(open_terminal(daemon))
     daemon.emit([request("/before")] * 11)
-    terminal.wait_for(lambda s: s.rows[5].split()[:1] == ["11"], "eleven requests")
+    terminal.wait_for(lambda: total(terminal) == "11", "eleven requests")
     daemon.kill()
     terminal.shows(LOST)
     terminal.shows("Connection refused")
-    assert "/before" in terminal.screen.text  # the last figures stay
+    assert "/before" in terminal.text  # the last figures stay
     daemon.start()
-    terminal.wait_for(lambda screen: LOST not in screen.text, "it is found again")
-    terminal.wait_for(lambda s: s.rows[5].split()[:1] == ["0"], "the new daemon's figures")
-    terminal.press(b"q")
+    terminal.wait_for(lambda: LOST not in terminal.text, "it is found again")
+    terminal.wait_for(lambda: total(terminal) == "0", "the new daemon's figures")
+    terminal.press("q")
     assert terminal.end() == 0
 
 
+@needs_tmux
 def test_key_q_ends_it_while_the_daemon_is_away(away, open_terminal) -> None:
     away.start()
-    terminal = open_terminal(away)
-    terminal.wait_for(is_open, "it is open")
+    terminal = opened(open_terminal(away))
     away.kill()
     terminal.shows(LOST)
-    terminal.press(b"q")
+    terminal.press("q")
     assert terminal.end() == 0
-    assert terminal.screen.restored
 
 
+@needs_tmux
 def test_hanging_daemon_is_reported_as_lost(away, open_terminal) -> None:
     away.start()
     patience = hasty(
         {"cli.top.subscription.PING_SECONDS": 1, "cli.top.subscription.PONG_SECONDS": 1}
     )
-    terminal = open_terminal(away, prefix=patience)
-    terminal.wait_for(is_open, "it is open")
+    terminal = opened(open_terminal(away, prefix=patience))
     away.process.send_signal(signal.SIGSTOP)
     try:
         terminal.shows(f"{LOST} (no answer)")
     finally:
         away.process.send_signal(signal.SIGCONT)
-    terminal.wait_for(lambda screen: LOST not in screen.text, "it goes on")
+    terminal.wait_for(lambda: LOST not in terminal.text, "it goes on")
 
 
 # alerts
 
 
+@needs_tmux
 def test_earlier_and_new_alerts_are_shown_until_resolved(dsn, make_daemon, open_terminal) -> None:
     rules = """
         [[alerts.rules]]
@@ -430,10 +464,10 @@ def test_earlier_and_new_alerts_are_shown_until_resolved(dsn, make_daemon, open_
     wait_until(lambda: "Some" in daemon.fetch("/api/alerts?status=active")[1], "an alert is saved")
     assert "Some: request_rate is" in daemon.run("top").stdout
 
-    terminal = open_terminal(daemon)
+    terminal = open_terminal(daemon, columns=120)
     terminal.shows("Some: request_rate is")
     daemon.emit([request("/", 500)] * 2)
     terminal.shows("Errors: error_rate is 66.67 % over 5m (> 50 %)")
     daemon.emit([request("/")] * 20)
-    terminal.wait_for(lambda screen: "Errors:" not in screen.text, "it is resolved")
+    terminal.wait_for(lambda: "Errors:" not in terminal.text, "it is resolved")
     terminal.shows("Some: request_rate is")

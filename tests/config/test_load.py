@@ -86,6 +86,7 @@ def test_other_values_from_the_environment_are_read_as_toml(read) -> None:
         "AEGISD_METRICS__SAMPLING__RATE": "0.5",
         "AEGISD_PRIVACY__STRIP_QUERY": "false",
         "AEGISD_HTTP__ALLOWED_HOSTS": '["a", "b"]',
+        "AEGISD_HTTP__CORS_ORIGINS": '["https://A.example:443", "http://[::1]:80", "http://b:81"]',
         "AEGISD_ALERTS__RULES": "[]",
         "AEGISD_METRICS__ROLLUPS": "{ minute_days = 7 }",
         "OTHER": "ignored",
@@ -95,6 +96,7 @@ def test_other_values_from_the_environment_are_read_as_toml(read) -> None:
     assert settings.metrics.sampling.rate == 0.5
     assert settings.privacy.strip_query is False
     assert settings.http.allowed_hosts == ("a", "b")
+    assert settings.http.cors_origins == ("https://a.example", "http://[::1]", "http://b:81")
     assert settings.alerts.rules == ()
     assert settings.metrics.rollups.minute_days == 7
 

@@ -61,6 +61,7 @@ max_endpoints = 2000
 
 [http]
 listen = "127.0.0.1:7460"
+trusted_proxies = []
 allowed_hosts = []
 tls_certificate = ""
 tls_key = ""
@@ -92,7 +93,9 @@ def test_no_file_gives_the_defaults_of_the_contract(tmp_path: Path) -> None:
     settings = load(tmp_path / "empty.toml", {})
     assert settings == Settings()
     values = as_toml_values(settings)
-    assert values["paths"].pop("patterns") == []  # grown beyond the contract
+    assert values["paths"].pop("patterns") == []  # grown beyond the contract, as are the next ones
+    assert values["http"].pop("cors_origins") == []
+    assert values["http"].pop("metrics_endpoints") == 0
     assert values == tomllib.loads(CONTRACT)
 
 

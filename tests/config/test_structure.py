@@ -54,6 +54,19 @@ def test_all_problems_are_given_at_once(problems) -> None:
         ("http = 5", "http: is not a table"),
         ("[http]\nallowed_hosts = 'a'", "http.allowed_hosts: is not a list"),
         ("[http]\nallowed_hosts = [5]", "http.allowed_hosts[0]: 5 is not text"),
+        ("[http]\ncors_origins = ['*']", "http.cors_origins[0]: '*' is not a site such as https:"),
+        ("[http]\ncors_origins = ['https://a/']", "http.cors_origins[0]: 'https://a/' is not a s"),
+        (
+            "[http]\ntrusted_proxies = ['10.0.0.1/8']",
+            "http.trusted_proxies[0]: '10.0.0.1/8' is not an address or network: 10.0.0.1/8 has",
+        ),
+        (
+            "[http]\ntrusted_proxies = ['::1', 'proxy.example']",
+            "http.trusted_proxies[1]: 'proxy.example' is not an address or network: 'proxy.ex",
+        ),
+        ("[http]\ntrusted_proxies = [5]", "http.trusted_proxies[0]: 5 is not text"),
+        ("[http]\ntrusted_proxies = ['fe80::%1/64']", "http.trusted_proxies[0]: 'fe80::%1/64' is"),
+        ("[http]\ntrusted_proxys = []", "http.trusted_proxys: unknown key; the nearest known one"),
         ("[http]\nlisten = 'a:b'", "http.listen: port 'b' is not a number from 0 to 65535"),
         ("[http]\nlisten = '::1:80'", "http.listen: '::1:80' is not HOST:PORT (an IPv6 host in"),
         ("[metrics]\nenabled = 1", "metrics.enabled: 1 is not true or false"),
@@ -68,6 +81,8 @@ def test_all_problems_are_given_at_once(problems) -> None:
         ("[ingest]\nreceive_buffer_bytes = 2147483648", "ingest.receive_buffer_bytes: 2147483648"),
         ('[ingest]\nunix_stream = "a\\u0000"', "ingest.unix_stream: holds a NUL character"),
         ("[paths]\nmax_endpoints = 100001", "paths.max_endpoints: 100001 is not a whole number"),
+        ("[http]\nmetrics_endpoints = 101", "http.metrics_endpoints: 101 is not a whole number"),
+        ("[http]\nmetrics_endpoints = -1", "http.metrics_endpoints: -1 is not a whole number"),
         ("[dashboard.websocket]\npath = 'ws'", "dashboard.websocket.path: 'ws' is not a path"),
         ("node = ''", "node: '' is not 1 to 255 printable characters"),
         ('node = "a\\tb"', "node: 'a\\tb' is not 1 to 255 printable characters"),
@@ -127,3 +142,10 @@ def test_problem_names_the_key_as_the_file_does(problems) -> None:
         "alerts.rules[0].actions[0].config.host: is missing",
         "alerts.rules[0].actions[0].config.port: 70000 is not a whole number from 1 to 65535",
     ]
+
+
+def test_trusted_proxies_are_networks_and_mapped_ones_are_ipv4(read) -> None:
+    given = ["127.0.0.1", "10.0.0.0/8", "2001:DB8::/32", "::ffff:10.1.2.3", "::ffff:10.0.0.0/104"]
+    assert read(f"[http]\ntrusted_proxies = {given}").http.trusted_proxies == (
+        *("127.0.0.1/32", "10.0.0.0/8", "2001:db8::/32", "10.1.2.3/32", "10.0.0.0/8"),
+    )

@@ -42,6 +42,7 @@ def block(first: int, now: int) -> Block:
             "method": Text.constant("GET", SIZE),
             "path": Text(paths, np.arange(SIZE, dtype="i4")),
             "route": Text.constant(None, SIZE),
+            "backend": Text.constant(None, SIZE),
         },
     )
 

@@ -12,16 +12,19 @@ from sketches import sketch_of
 
 from aegisd.config.settings import WINDOW_SECONDS
 from aegisd.events.block import ABSENT, Block, Text
-from aegisd.events.counters import COUNTERS, OTHER
+from aegisd.events.counters import COUNTERS, OTHER, STATUS_CLASSES
 from aegisd.events.protocol import MAX_AHEAD_SECONDS, REQUEST
 from aegisd.live import buffer
 from aegisd.live.busiest import EndpointFigures
 from aegisd.live.endpoint_rows import MAX_METHODS
+from aegisd.live.observed import ObservedBackend
 from aegisd.live.state import LiveState
+from aegisd.live.totals import METHODS as KNOWN_METHODS
 from aegisd.live.windows import FEW_SECONDS, LONGEST
 from aegisd.stats import sketch
 
-METHODS = [f"M{n}" for n in range(MAX_METHODS + 3)]
+METHODS = [*KNOWN_METHODS, *(f"M{n}" for n in range(MAX_METHODS + 3 - len(KNOWN_METHODS)))]
+BACKENDS = [None, "", "a", "b", None, OTHER]
 ENDPOINTS = 60
 
 SPANS = {
@@ -38,26 +41,35 @@ SPANS = {
 class Model:
     """Every request: its second, status and microseconds or ABSENT.
 
-    ``of`` has the status and microseconds of an endpoint's requests, but for those that were
-    an hour old when they came.
+    ``of`` and ``of_backend`` have the status, microseconds and timestamp of an endpoint's and of
+    a backend's requests, but for those that were an hour old when they came. ``of_method`` has the
+    statuses of all.
     """
 
     now: int = NOW
     requests: list[tuple[int, int, int]] = field(factory=list)
-    of: dict[tuple[str, str], list[tuple[int, int]]] = field(factory=dict)
+    of: dict[tuple[str, str], list[tuple[int, int, int]]] = field(factory=dict)
+    of_backend: dict[str, list[tuple[int, int, int]]] = field(factory=dict)
+    of_method: dict[str, list[int]] = field(factory=dict)
 
     def add(self, block: Block) -> None:
-        for second, status, micros, method, path in zip(
-            (block.numbers["timestamp"] // MICROSECONDS).tolist(),
+        for time, status, micros, method, path, backend in zip(
+            block.numbers["timestamp"].tolist(),
             block.numbers["status_code"].tolist(),
             block.numbers["duration_us"].tolist(),
             block.texts["method"].rows(),
             block.texts["endpoint"].rows(),
+            block.texts["backend"].rows(),
             strict=True,
         ):
+            second = time // MICROSECONDS
             self.requests.append((second, status, micros))
+            known = method if method in KNOWN_METHODS else OTHER
+            self.of_method.setdefault(str(known), []).append(status)
             if second > self.now - LONGEST:
-                self.of.setdefault((str(method), str(path)), []).append((status, micros))
+                self.of.setdefault((str(method), str(path)), []).append((status, micros, time))
+                if backend:
+                    self.of_backend.setdefault(backend, []).append((status, micros, time))
 
     def counters(self, length: int) -> dict[str, int]:
         """Of the last ``length`` seconds."""
@@ -65,11 +77,10 @@ class Model:
         for second, status, micros in self.requests:
             if not self.now - length < second <= self.now:
                 continue
-            family = status // 100
             found["requests"] += 1
-            found[f"status_{family}xx" if family in range(2, 6) else "status_other"] += 1
+            found[status_class(status)] += 1
             found["succeeded"] += 1 <= status < 400
-            found["server_errors"] += status == 0 or family == 5
+            found["server_errors"] += status == 0 or 500 <= status < 600
             found["rate_limited"] += status == 429
             if micros != ABSENT:
                 found["timed"] += 1
@@ -86,16 +97,38 @@ class Model:
 
     def endpoints(self) -> list[EndpointFigures]:
         """Below the bound, and while the hour has not passed."""
-        figures = [_figures(name, requests) for name, requests in self.of.items()]
+        figures = [EndpointFigures(*name, *_figures(sent)) for name, sent in self.of.items()]
         return sorted(figures, key=lambda f: (-f.requests, f.method, f.path))
 
+    def backends(self) -> list[ObservedBackend]:
+        """The same of backends; the one that is called OTHER comes last."""
+        figures = [ObservedBackend(name, *_figures(sent)) for name, sent in self.of_backend.items()]
+        return sorted(figures, key=lambda f: (f.name == OTHER, -f.requests, f.name))
 
-def _figures(name: tuple[str, str], requests: list[tuple[int, int]]) -> EndpointFigures:
-    micros = [m for _, m in requests if m != ABSENT]
-    failed = sum(not 1 <= status < 400 for status, _ in requests)
+    def methods(self) -> dict[str, dict[str, int]]:
+        """Requests by known method and class of status."""
+        return {
+            method: {
+                name: sum(status_class(status) == name for status in self.of_method.get(method, []))
+                for name in STATUS_CLASSES
+            }
+            for method in (*KNOWN_METHODS, OTHER)
+        }
+
+
+def status_class(status: int) -> str:
+    family = status // 100
+    return f"status_{family}xx" if family in range(2, 6) else "status_other"
+
+
+def _figures(
+    requests: list[tuple[int, int, int]],
+) -> tuple[int, int, float | None, float | None, int]:
+    micros = [m for _, m, _ in requests if m != ABSENT]
+    failed = sum(not 1 <= status < 400 for status, _, _ in requests)
     average = sum(micros) / len(micros) if micros else None
     p95 = sketch.quantiles(sketch_of(np.array(micros, np.int64)), (0.95,))[0]
-    return EndpointFigures(*name, len(requests), failed, average, p95)
+    return len(requests), failed, average, p95, max(time for _, _, time in requests)
 
 
 @define
@@ -108,6 +141,7 @@ class Shape:
     methods: int
     endpoints: int
     seed: int
+    backends: int = len(BACKENDS)
 
     def block(self, now: int) -> Block:
         random = np.random.default_rng(self.seed)
@@ -117,6 +151,7 @@ class Shape:
         micros[random.random(size) < self.untimed] = ABSENT
         method = random.integers(0, self.methods, size, np.int32)
         path = random.integers(0, self.endpoints, size, np.int32)
+        backend = random.integers(0, self.backends, size, np.int32)
         return Block(
             REQUEST,
             size,
@@ -128,6 +163,7 @@ class Shape:
             {
                 "method": Text(METHODS[: self.methods], method),
                 "endpoint": Text([f"/{n}" for n in range(self.endpoints)], path),
+                "backend": Text(BACKENDS[: self.backends], backend),
             },
         )
 
@@ -140,6 +176,7 @@ shapes = st.builds(
     st.sampled_from([1, 3, len(METHODS)]),
     st.integers(1, 9) | st.just(ENDPOINTS),
     st.integers(0, 2**32),
+    st.integers(1, len(BACKENDS)),
 )
 
 
@@ -149,6 +186,15 @@ def check(live: LiveState, model: Model) -> None:
         assert sums.counters == model.counters(length), name
         assert sums.durations.tolist() == model.sketch(length), name
     assert live.top_endpoints(10**6) == model.endpoints()
+    assert live.observed_backends() == model.backends()
+    totals = live.request_totals(10**6)
+    assert totals.methods == model.methods()
+    micros = [m for _, _, m in model.requests if m != ABSENT]
+    assert totals.durations.tolist() == sketch_of(np.array(micros, np.int64)).tolist()
+    for given_, sent in ((totals.endpoints, model.of), (totals.backends, model.of_backend)):
+        assert {name: sum(by.values()) for name, by in given_.items()} == {
+            name: len(requests) for name, requests in sent.items() if name != OTHER
+        }
 
 
 @given(st.lists(st.tuples(shapes, st.sampled_from([0, 0, 0, 1, 59])), max_size=8), st.booleans())

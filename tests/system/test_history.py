@@ -7,6 +7,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -24,10 +25,9 @@ MakeStoring = Callable[..., Daemon]
 Rows = Callable[..., list[tuple[Any, ...]]]
 
 RANGES = ("5m", "15m", "1h", "6h", "24h", "7d", "30d")
-PATHS = (
-    *("overview", "request-rate", "latency", "status-distribution"),
-    *("top-endpoints", "rate-limits"),
-)
+OF_ENDPOINT = ("request-rate", "latency", "status-distribution", "heatmap")
+PATHS = (*OF_ENDPOINT, "overview", "nodes", "top-endpoints", "rate-limits")
+ENDPOINT = ("GET", "/pxx")
 SPANS = (240, 800, 3000, 20_000, 80_000, 600_000, 29 * 86_400)  # seconds
 LIVE = ("/api/metrics/realtime", "/api/status", "/healthz", "/api/metrics/backends")
 EVENTS, EVENTS_A_MESSAGE = 6000, 50
@@ -35,6 +35,7 @@ TIME_LIMIT = 60
 CONFIG = '[ingest]\nudp = "127.0.0.1:0"\n[http]\nlisten = "127.0.0.1:0"\n'
 
 WHERE = '"timestamp" >= $1 AND "timestamp" < $2 AND node = coalesce($3, node)'
+FAILED = "count(*) FILTER (WHERE status_code NOT BETWEEN 1 AND 399)"
 SHARES = "percentile_disc('{0.5, 0.95, 0.99}'::float8[]) WITHIN GROUP (ORDER BY duration_ms)"
 BUCKET = "date_bin(make_interval(secs => $4), \"timestamp\", 'epoch'::timestamptz)"
 
@@ -101,9 +102,18 @@ def average(exact: float | None) -> Any:
 class Raw:
     """The answers, computed from raw rows."""
 
-    def __init__(self, rows: Rows, range_: dict[str, Any], node: str | None, *, exact: bool):
+    def __init__(
+        self,
+        rows: Rows,
+        range_: dict[str, Any],
+        node: str | None,
+        endpoint: tuple[str, str] | None,
+        *,
+        exact: bool,
+    ):
         self._rows = rows
         self._node = node
+        self._endpoint = endpoint
         self.start, self.end = moment(range_["from"]), moment(range_["to"])
         self.bucket = range_["bucketSeconds"]
         self.near = average if exact else near
@@ -119,8 +129,8 @@ class Raw:
 
     def overview(self, data: dict[str, Any]) -> None:
         ((count, failed, limited, shares, mean),) = self.ask(
-            "SELECT count(*), count(*) FILTER (WHERE status_code NOT BETWEEN 1 AND 399),"
-            f" count(*) FILTER (WHERE status_code = 429), {SHARES}, avg(duration_ms)"
+            f"SELECT count(*), {FAILED}, count(*) FILTER (WHERE status_code = 429), {SHARES},"
+            " avg(duration_ms)"
             f" FROM request_metrics WHERE {WHERE}"
         )
         ((denied,),) = self.ask(
@@ -139,17 +149,19 @@ class Raw:
     def series(self, points: list[dict[str, Any]], select: str) -> dict[datetime, Any]:
         """The expected value of each bucket; asserts that the points are those of all buckets."""
         assert [moment(point["timestamp"]) for point in points] == self.buckets()
+        where = WHERE if self._endpoint is None else f"{WHERE} AND method = $5 AND endpoint = $6"
         rows = self.ask(
-            f"SELECT {BUCKET} AS b, {select} FROM request_metrics WHERE {WHERE} GROUP BY b",
+            f"SELECT {BUCKET} AS b, {select} FROM request_metrics WHERE {where} GROUP BY b",
             float(self.bucket),
+            *(self._endpoint or ()),
         )
         return {bucket: figures for bucket, *figures in rows}
 
     def request_rate(self, points: list[dict[str, Any]]) -> None:
-        expected = self.series(points, "count(*)")
+        expected = self.series(points, f"count(*), {FAILED}")
         for point in points:
-            (count,) = expected.pop(moment(point["timestamp"]), (0,))
-            assert point["requestCount"] == count
+            count, failed = expected.pop(moment(point["timestamp"]), (0, 0))
+            assert (point["requestCount"], point["failedCount"]) == (count, failed)
             assert (point["value"] > 0) == (count > 0)
         assert not expected
 
@@ -172,10 +184,26 @@ class Raw:
             assert [point[name] for name in names] == list(counts)
         assert not expected
 
+    def heatmap(self, data: dict[str, Any]) -> None:
+        edges = data["edges"]
+        expected = self.series(data["buckets"], "array_remove(array_agg(duration_ms), NULL)")
+        for bucket in data["buckets"]:
+            counts = [0] * (len(edges) - 1)
+            (durations,) = expected.pop(moment(bucket["timestamp"]), ([],))
+            for duration in durations:
+                counts[bisect_left(edges[1:-1], duration)] += 1
+            assert bucket["counts"] == counts
+        assert not expected
+
+    def nodes(self, data: list[dict[str, Any]]) -> None:
+        assert [(each["node"], each["requestCount"]) for each in data] == self.ask(
+            f"SELECT node, count(*) FROM request_metrics WHERE {WHERE} GROUP BY node"
+        )
+
     def top_endpoints(self, data: list[dict[str, Any]]) -> None:
         rows = self.ask(
             "SELECT method, endpoint, count(*), avg(duration_ms),"
-            " 100.0 * count(*) FILTER (WHERE status_code NOT BETWEEN 1 AND 399) / count(*),"
+            f" 100.0 * {FAILED} / count(*),"
             " percentile_disc(0.95) WITHIN GROUP (ORDER BY duration_ms)"
             f" FROM request_metrics WHERE {WHERE} GROUP BY 1, 2"
             ' ORDER BY 3 DESC, method COLLATE "C", endpoint COLLATE "C" LIMIT 1000',
@@ -201,6 +229,8 @@ def assert_all_paths(daemon: Daemon, rows: Rows) -> None:
     for range_ in RANGES:
         for path in PATHS:
             assert_same(daemon, rows, path, f"range={range_}")
+        for path in OF_ENDPOINT:
+            assert_same(daemon, rows, path, f"range={range_}", endpoint=ENDPOINT)
         for node in ("here", "nowhere"):
             assert_same(daemon, rows, "overview", f"range={range_}&node={node}", node)
     now = int(time.time())
@@ -209,6 +239,7 @@ def assert_all_paths(daemon: Daemon, rows: Rows) -> None:
             assert_same(daemon, rows, path, f"from={start}&to={end}")
     for path in ("overview", "latency"):
         assert_same(daemon, rows, path, "range=30d&exact=true", exact=True)
+    assert_same(daemon, rows, "latency", "range=30d&exact=true", endpoint=ENDPOINT, exact=True)
 
 
 def assert_same(
@@ -218,11 +249,13 @@ def assert_same(
     asked: str,
     node: str | None = None,
     *,
+    endpoint: tuple[str, str] | None = None,
     exact: bool = False,
 ) -> None:
     limit = "&limit=1000" if path in ("top-endpoints", "rate-limits") else ""
-    data, range_ = answer(daemon, f"{path}?{asked}{limit}")
-    raw = Raw(rows, range_, node, exact=exact)
+    narrowed = "&method={}&path={}".format(*endpoint) if endpoint else ""
+    data, range_ = answer(daemon, f"{path}?{asked}{limit}{narrowed}")
+    raw = Raw(rows, range_, node, endpoint, exact=exact)
     getattr(raw, path.replace("-", "_"))(data)
 
 
@@ -248,6 +281,41 @@ def test_range_beyond_retention_is_answered_as_far_as_data_goes(filled: Daemon, 
         assert range_["bucketSeconds"] % 86_400 == 0
         assert moment(range_["from"]).timestamp() <= ten_years
         assert_same(filled, rows, path, f"from={ten_years}")
+
+
+def test_history_is_shown_after_a_restart_without_traffic(
+    make_storing: MakeStoring, dsn: str
+) -> None:
+    """Also what only the journal has: until it is read, the answer says that it lacks something."""
+    daemon = make_storing()
+    daemon.start()
+    daemon.emit(*[{"method": "GET", "path": "/", "status_code": 500, "duration_ms": 5}] * 3)
+    daemon.wait_for_rows(3)
+    with locked(dsn, "request_metrics"):
+        daemon.emit({"method": "GET", "path": "/", "status_code": 200})
+        daemon.wait_for_events(4)
+        daemon.kill()
+        daemon.start()
+        assert daemon.get("/api/metrics/realtime")["totalRequests"] == 0
+        found = [requests_and_end(daemon)]
+        wait_until(
+            lambda: found.append(requests_and_end(daemon)) or found[-1] == (4, None),
+            "all is counted",
+            TIME_LIMIT,
+        )
+    told = [each for each in found if each is not None]
+    assert all(count == 4 or (count == 3 and until is not None) for count, until in told), told
+    heat, _ = answer(daemon, "heatmap?method=GET&path=/")
+    assert sum(sum(bucket["counts"]) for bucket in heat["buckets"]) == 3
+
+
+def requests_and_end(daemon: Daemon) -> tuple[int, str | None] | None:
+    """The requests of the last hour, and until when they are complete; None without a database."""
+    status, body = daemon.fetch("/api/metrics/request-rate")
+    if status == 503:
+        return None
+    found = json.loads(body)
+    return sum(p["requestCount"] for p in found["data"]), found["range"]["completeUntil"]
 
 
 @pytest.fixture(scope="module")

@@ -77,9 +77,9 @@ class Web:
                 await trio.testing.wait_all_tasks_blocked(0.005)
             return await read_to_end(stream)
 
-    async def connect(self) -> trio.SocketStream:
-        """Open a new connection."""
-        return await trio.open_tcp_stream("127.0.0.1", self.port)
+    async def connect(self, source: str = "127.0.0.1") -> trio.SocketStream:
+        """Open a new connection, from one of loopback's addresses."""
+        return await trio.open_tcp_stream("127.0.0.1", self.port, local_address=source)
 
 
 Serving = Callable[..., AbstractAsyncContextManager[Web]]

@@ -60,5 +60,6 @@ def daemon_figures(**changes: Any) -> DaemonFigures:
         websocket_refused={},
         http_refused={},
         live=LiveState(100, 1000.0, 1.0).overview(),
+        requests=LiveState(100, 1000.0, 1.0).request_totals(0),
     )
     return evolve(figures, **changes)

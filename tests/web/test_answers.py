@@ -31,7 +31,8 @@ OVERVIEW = {
     "totalBackends",
 }
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
-SERIES = ("request-rate", "latency", "status-distribution", "top-endpoints", "rate-limits")
+OF_ENDPOINT = ("request-rate", "latency", "status-distribution", "heatmap")
+SERIES = (*OF_ENDPOINT, "nodes", "top-endpoints", "rate-limits")
 POINTS = {"5m": 30, "15m": 90, "1h": 60, "6h": 72, "24h": 96, "7d": 84, "30d": 120}
 
 
@@ -103,7 +104,7 @@ async def test_overview_of_another_node_is_empty(serving, dsn):
 @pytest.mark.parametrize(
     ("path", "names"),
     [
-        ("request-rate", {"timestamp", "value", "requestCount"}),
+        ("request-rate", {"timestamp", "value", "requestCount", "failedCount"}),
         ("latency", {"timestamp", "p50", "p95", "p99", "avg"}),
         (
             "status-distribution",
@@ -133,6 +134,7 @@ async def test_series_hold_every_event(serving, dsn):
         latency = await web.data("/api/metrics/latency?range=7d")
         statuses = await web.data("/api/metrics/status-distribution?range=5m")
     assert sum(point["requestCount"] for point in rate) == 106
+    assert sum(point["failedCount"] for point in rate) == 4
     (point,) = [point for point in latency if point["avg"] is not None]
     shares = [point["p50"], point["p95"], point["p99"]]
     assert shares == pytest.approx([50, 95, 99], rel=0.01)
@@ -172,6 +174,7 @@ async def test_backends_show_latest_report_of_each(serving):
         assert await web.data("/api/metrics/backends") == {
             "summary": {"total": 0, "healthy": 0, "unhealthy": 0},
             "backends": [],
+            "observed": [],
         }
         web.process(*EVENTS)
         answer = await web.data("/api/metrics/backends")
@@ -181,6 +184,27 @@ async def test_backends_show_latest_report_of_each(serving):
         {"name": "a", "status": "healthy", "responseTimeMs": 1.5, "circuitBreaker": "half_open"},
         {"name": "b", "status": "unhealthy", "responseTimeMs": None, "circuitBreaker": None},
     ]
+
+
+async def test_backends_that_requests_name_are_observed(serving):
+    request = {"kind": "request", "method": "GET", "path": "/", "status_code": 200}
+    names = ["a", "a", "\x00 <b>\u202e", "", None]
+    async with serving() as web:
+        web.process(
+            *(request | {"backend": name, "duration_ms": 40} for name in names),
+            request | {"backend": "a", "status_code": 502},
+        )
+        answer = await web.data("/api/metrics/backends")
+    assert all(TIME.fullmatch(backend.pop("lastSeen")) for backend in answer["observed"])
+    assert [each.pop("p95Latency") for each in answer["observed"]] == [pytest.approx(40, 0.01)] * 2
+    assert answer == {
+        "summary": {"total": 0, "healthy": 0, "unhealthy": 0},
+        "backends": [],
+        "observed": [
+            {"name": "a", "requestCount": 3, "errorRate": pytest.approx(100 / 3), "avgLatency": 40},
+            {"name": "\ufffd <b>\u202e", "requestCount": 1, "errorRate": 0, "avgLatency": 40},
+        ],
+    }
 
 
 async def test_rate_limits_list_key_with_most_denials_first(serving, dsn):
@@ -327,7 +351,14 @@ async def test_alerts_are_listed_by_status_and_found_by_id(serving, dsn):
         nonsense = await web.get("/api/alerts/nonsense")
     assert alert.keys() == {
         *("id", "ruleId", "ruleName", "severity", "status", "message", "triggeredAt"),
-        *("resolvedAt", "acknowledgedAt", "acknowledgedBy", "currentValue", "threshold"),
+        *(
+            "resolvedAt",
+            "acknowledgedAt",
+            "acknowledgedBy",
+            "resolvedBy",
+            "currentValue",
+            "threshold",
+        ),
     }
     assert (alert["ruleId"], alert["status"], alert["currentValue"]) == (
         "high-error-rate",

@@ -11,7 +11,7 @@ from web.test_refusals import TOKENS, error_of
 
 from aegisd.web.answers.parameters import json_body
 from aegisd.web.api import Api
-from aegisd.web.http import Request, Response, success
+from aegisd.web.http import Fitting, Request, Response, success
 
 JSON = {"Content-Type": "application/json"}
 ADMIN = {"Authorization": "Bearer mighty"}
@@ -36,7 +36,8 @@ API = Api(
         "/things/{id}/done": {"POST": told},
         "/things/all": {"GET": raw},
         "/write-only": {"PUT": raw},
-    }
+    },
+    Fitting(),
 )
 
 

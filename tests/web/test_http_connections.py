@@ -7,7 +7,8 @@ import pytest
 import trio
 from web.streams import parse_answers, read_to_end, wait_until
 
-from aegisd.web.http.connections import Connection, Connections, network_of
+from aegisd.web.http.addresses import network_of
+from aegisd.web.http.connections import Connection, Connections
 from aegisd.web.http.message import HttpError
 
 GET = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -96,8 +97,12 @@ class Crowd:
         self.connections = Connections(room)
         self.stack = ExitStack()
 
-    def join(self, address: str) -> Connection:
-        return self.stack.enter_context(self.connections.joined(address))
+    def join(self, address: str, *, proxy: bool = False) -> Connection:
+        return self.stack.enter_context(self.connections.joined(address, proxy=proxy))
+
+    def ask(self, connection: Connection, client: str) -> None:
+        """Hold a place."""
+        self.stack.enter_context(self.connections.place(connection, client))
 
 
 async def test_flood_from_one_network_ends_only_its_own_connections():
@@ -120,13 +125,13 @@ async def test_new_connection_at_the_limit_ends_the_longest_waiting_one():
 async def test_connection_with_a_place_is_never_ended_and_places_are_bounded():
     crowd = Crowd()
     for n in range(PLACES):
-        connection = crowd.join(f"10.0.{n // 250}.{n % 250}")
-        crowd.stack.enter_context(crowd.connections.place(connection))
+        address = f"10.0.{n // 250}.{n % 250}"
+        crowd.ask(crowd.join(address), address)
     holding = set(crowd.connections._placed)
     for n in range(ROOM):
         last = crowd.join(f"10.1.{n // 250}.{n % 250}")
     assert not any(connection.scope.cancel_called for connection in holding)
-    with pytest.raises(HttpError) as caught, crowd.connections.place(last):
+    with pytest.raises(HttpError) as caught, crowd.connections.place(last, "10.1.0.0"):
         pass
     assert caught.value.status == 503
 
@@ -135,7 +140,7 @@ async def test_places_and_room_are_free_after_connections_end():
     crowd = Crowd()
     with crowd.stack:
         for _ in range(3):
-            crowd.stack.enter_context(crowd.connections.place(crowd.join("192.0.2.1")))
+            crowd.ask(crowd.join("192.0.2.1"), "192.0.2.1")
         assert crowd.connections.placed == 3
     assert crowd.connections.placed == crowd.connections.waiting == 0
 
@@ -146,7 +151,36 @@ async def test_new_connection_is_taken_at_any_small_limit(room):
     crowd = Crowd(room)
     for n in range(20):
         with suppress(HttpError):
-            connection = crowd.join(f"192.0.2.{n // 2}")
-            crowd.stack.enter_context(crowd.connections.place(connection))
+            address = f"192.0.2.{n // 2}"
+            crowd.ask(crowd.join(address), address)
         assert crowd.connections.waiting + crowd.connections.placed <= room
         assert not crowd.join("192.0.2.99").scope.cancel_called
+
+
+async def test_trusted_proxys_connections_are_limited_by_its_clients():
+    crowd = Crowd()
+    for _ in range(PLACES_PER_ADDRESS):
+        crowd.ask(crowd.join("192.0.2.1", proxy=True), "198.51.100.1")
+    for n in range(PER_ADDRESS):
+        crowd.ask(crowd.join("192.0.2.1", proxy=True), f"198.51.100.{10 + n}")
+    with pytest.raises(HttpError) as caught:
+        crowd.ask(crowd.join("192.0.2.1", proxy=True), "198.51.100.1")
+    assert caught.value.status == 429
+    assert crowd.connections.refused["gave_way"] == 0
+
+
+async def test_client_behind_a_proxy_and_beside_it_is_one():
+    crowd = Crowd()
+    for n in range(PLACES_PER_ADDRESS):
+        crowd.ask(crowd.join("192.0.2.1", proxy=bool(n % 2)), "192.0.2.1")
+    own = [crowd.join("192.0.2.1") for _ in range(PER_ADDRESS)]
+    kept = [connection for connection in own if not connection.scope.cancel_called]
+    assert kept == own[-(PER_ADDRESS - PLACES_PER_ADDRESS) :]
+
+
+async def test_proxys_connections_that_wait_give_way_at_the_limit():
+    crowd = Crowd()
+    waiting = [crowd.join("192.0.2.1", proxy=True) for _ in range(ROOM)]
+    assert not any(connection.scope.cancel_called for connection in waiting)
+    crowd.join("198.51.100.1")
+    assert [c.scope.cancel_called for c in waiting] == [True] + [False] * (ROOM - 1)

@@ -227,7 +227,7 @@ async def test_request_without_a_valid_token_is_401(serving):
             assert response.status_code == 401
             assert response.headers["www-authenticate"] == "Bearer"
             assert error_of(response)["code"] == "unauthorized"
-        for path in ("/", "/metrics", "/assets/app.js", "/nothing", "/api/alerts"):
+        for path in ("/metrics", "/nothing", "/api/alerts", "/ws/metrics"):
             assert (await web.get(path)).status_code == 401
         for given in ("Bearer first", "bearer  first"):
             assert (await web.get("/api/status", Authorization=given)).status_code == 200
@@ -235,10 +235,11 @@ async def test_request_without_a_valid_token_is_401(serving):
         assert (await web.client.get("/metrics", headers=beyond_ascii)).status_code == 200
 
 
-async def test_health_paths_need_no_token(serving):
+async def test_health_and_what_a_login_needs_need_no_token(serving):
     async with serving(TOKENS) as web:
         assert await web.data("/healthz") == {"status": "ok"}
-        assert (await web.get("/readyz")).status_code == 200
+        for path in ("/readyz", "/", "/assets/app.js", "/api/session"):
+            assert (await web.get(path)).status_code == 200
 
 
 async def test_body_over_the_limit_is_413_and_a_smaller_one_is_dropped(serving):
@@ -256,12 +257,18 @@ async def test_body_over_the_limit_is_413_and_a_smaller_one_is_dropped(serving):
     assert (chunked.status_code, error_of(chunked)["code"]) == (413, "too_large")
 
 
-async def test_every_answer_forbids_caching_and_sniffing(serving):
+async def test_every_answer_forbids_sniffing_framing_and_to_be_kept_without_asking(serving):
     async with serving() as web:
-        for path in ("/", "/healthz", "/nothing"):
+        for path, kept in (("/", "no-cache"), ("/healthz", "no-store"), ("/nothing", "no-store")):
             headers = (await web.get(path)).headers
-            assert headers["cache-control"] == "no-store"
+            assert headers["cache-control"] == kept
             assert headers["x-content-type-options"] == "nosniff"
+            assert headers["referrer-policy"] == "no-referrer"
+            assert headers["x-frame-options"] == "DENY"
+            assert headers["cross-origin-resource-policy"] == "same-origin"
+            assert headers["cross-origin-opener-policy"] == "same-origin"
+            assert "frame-ancestors 'none'" in headers["content-security-policy"]
+            assert "strict-transport-security" not in headers
 
 
 async def test_realtime_answer_has_no_nan(serving):

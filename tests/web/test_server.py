@@ -1,9 +1,11 @@
 """Connections: many requests, single bytes, garbage, slow clients, resets."""
 
+import contextlib
+
 import pytest
 import trio
 import trio.testing
-from web.streams import parse_answers, read_to_end
+from web.streams import parse_answers, read_to_end, wait_until
 
 from aegisd.web.http import exchange
 
@@ -18,6 +20,20 @@ async def test_one_connection_serves_twenty_one_requests(serving):
             assert parse_answers(await stream.receive_some(65536), "GET")[0][0] == 200
         await stream.send_all(LAST)
         assert parse_answers(await read_to_end(stream), "GET")[0][0] == 200
+
+
+@pytest.mark.parametrize("first", [GET, GET.replace(b"GET", b"HEAD"), GET.replace(b"/h", b"/no")])
+async def test_head_that_comes_again_is_answered_as_before_until_another_comes(serving, first):
+    async with serving() as web, await web.connect() as stream:
+        answers = []
+        for sent in (first, first, GET + GET, first, first[:9], first[9:] + first, LAST):
+            await stream.send_all(sent)
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            answers.append(await stream.receive_some(65536) if sent != first[:9] else b"")
+    parse_answers(answers[0], first[:4].decode().strip())
+    assert answers[1] == answers[3] == answers[0]
+    assert answers[5] == answers[0] * 2
+    assert [status for status, _, _ in parse_answers(answers[2], "GET", "GET")] == [200, 200]
 
 
 async def test_pipelined_requests_are_answered_in_order(serving):
@@ -90,11 +106,46 @@ async def test_head_over_the_limit_is_431(serving):
     assert parse_answers(received, "GET")[0][0] == 431
 
 
-async def test_slow_head_ends_the_connection(serving, monkeypatch):
+async def test_slow_head_is_408_and_a_silent_client_is_closed(serving, monkeypatch):
     monkeypatch.setattr(exchange, "HEAD_SECONDS", 0.05)
     async with serving() as web:
-        assert await web.raw(GET[:20]) == b""
+        assert parse_answers(await web.raw(GET[:20]), "GET")[0][0] == 408
+        assert web.daemon.connections.refused == {"timeout": 1}
         assert await web.raw() == b""
+        assert web.daemon.connections.refused == {"timeout": 1}
+
+
+async def test_head_of_a_megabyte_ends_the_connection_and_counts(serving):
+    """Sent with no regard to the answer; the health check beside it is answered."""
+    async with serving() as web:
+        async with await web.connect() as stream:
+            with contextlib.suppress(trio.BrokenResourceError):
+                await stream.send_all(GET[:-2] + b"X: " + b"x" * 1024 * 1024)
+            assert (await web.get("/healthz")).status_code == 200
+        await wait_until(lambda: web.daemon.connections.refused["bad_request"])
+
+
+@pytest.mark.parametrize(
+    "query", ["range=1y'--", "range=1h;DROP+TABLE+alerts", "range=%00", "limit=1'--", "node=%00"]
+)
+async def test_parameter_with_sql_in_it_is_400_and_counts(serving, query):
+    async with serving() as web:
+        received = await web.raw(
+            LAST.replace(b"/healthz", f"/api/metrics/top-endpoints?{query}".encode())
+        )
+        assert web.daemon.connections.refused == {"bad_request": 1}
+    assert parse_answers(received, "GET")[0][0] == 400
+
+
+async def test_endless_body_is_cut_off_and_counts(serving):
+    head = b"\r\nContent-Length: 999999999999\r\n\r\n"
+    async with serving() as web:
+        async with await web.connect() as stream:
+            with pytest.raises(trio.BrokenResourceError):  # noqa: PT012 # any of the sends
+                await stream.send_all(GET.replace(b"\r\n\r\n", head))
+                while True:
+                    await stream.send_all(b"x" * 65536)
+        assert web.daemon.connections.refused == {"too_large": 1}
 
 
 async def test_idle_connection_is_ended(serving, monkeypatch):
@@ -112,6 +163,7 @@ async def test_client_that_reads_no_answer_loses_its_connection(serving, monkeyp
             with pytest.raises(trio.BrokenResourceError):  # noqa: PT012 # any of the sends
                 while True:
                     await stream.send_all(page * 100)
+        await wait_until(lambda: web.daemon.connections.refused["too_slow"])
         assert (await web.get("/healthz")).status_code == 200
 
 

@@ -113,6 +113,7 @@ async def test_topic_has_the_shape_of_its_http_answer(serving, dsn):
     assert shape(data) == shape(answers)
     assert data["overview"]["totalRequests"] == 2
     assert sum(point["requestCount"] for point in data["requestRate"]) == 2
+    assert sum(point["failedCount"] for point in data["requestRate"]) == 1
     assert data["backends"] == answers["backends"]
     assert 89 <= len(data["requestRate"]) <= 91
 

@@ -1,7 +1,7 @@
 """``aegisd top``: the live view of a daemon, in a terminal or as plain text.
 
-``target`` is the daemon, ``subscription`` what it sends (``api``). ``screen`` renders that with
-``sparkline`` and ``cells``; ``live_view`` draws it on the ``terminal``.
+``target`` is the daemon, ``subscription`` what it sends (``api``). ``screen`` renders that as the
+``controls`` say; ``live_view`` shows it and reads the keys.
 """
 
 from aegisd.cli.top.live_view import show_live_view

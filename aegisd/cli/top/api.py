@@ -1,18 +1,13 @@
 """The daemon's JSON over WebSocket and HTTP, read into values. Pure.
 
-The names are the API's, in snake case. Nothing is computed here. JSON that doesn't have all that
+The names are the API's, in snake case. msgspec checks each value: JSON that doesn't have all that
 the API promises is refused as a whole (``UnexpectedAnswer``).
 """
 
-import json
-import re
-from typing import Any, NewType, TypeVar
+from datetime import datetime
+from typing import Annotated, TypeVar
 
-from attrs import fields, frozen, has
-from cattrs import Converter
-from cattrs.gen import make_dict_structure_fn, override
-
-from aegisd.times import parse_rfc3339
+import msgspec
 
 TOPICS = (
     "overview",
@@ -23,25 +18,26 @@ TOPICS = (
     "backends",
 )
 
+Time = Annotated[datetime, msgspec.Meta(tz=True)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 T = TypeVar("T")
-
-LARGEST = 10**18
-"""No real value is larger, and Python can format numbers of this size."""
-
-LATEST = 2**53
-"""In the year 2255; a ``datetime`` ends in 9999."""
-
-Time = NewType("Time", int)
-"""Microseconds since 1970."""
 
 
 class UnexpectedAnswer(ValueError):
     """JSON that aegisd's API doesn't send."""
 
 
-@frozen
-class Overview:
-    """Rates and latencies of the last minute, and the totals since the daemon's start."""
+def _camel(name: str) -> str:
+    first, *others = name.split("_")
+    return first + "".join(other[0].upper() + other[1:] for other in others)
+
+
+class _Answer(msgspec.Struct, frozen=True, rename=_camel):
+    pass
+
+
+class Overview(_Answer, frozen=True):
+    """Rates and latencies (ms) of the last minute, and the totals since the daemon's start."""
 
     requests_per_second: float
     avg_latency: float | None
@@ -49,58 +45,53 @@ class Overview:
     p95_latency: float | None
     p99_latency: float | None
     error_rate: float
-    total_requests: int
-    successful_requests: int
-    failed_requests: int
-    rate_limited_requests: int
-    rate_limit_denied: int
-    active_connections: int
-    healthy_backends: int
-    total_backends: int
+    total_requests: Count
+    successful_requests: Count
+    failed_requests: Count
+    rate_limited_requests: Count
+    rate_limit_denied: Count
+    active_connections: Count
+    healthy_backends: Count
+    total_backends: Count
 
 
-@frozen
-class Rate:
+class Rate(_Answer, frozen=True):
     """Requests per second in a bucket."""
 
     timestamp: Time
     value: float
 
 
-@frozen
-class Latency:
+class Latency(_Answer, frozen=True):
     """A bucket's 95th percentile, in ms."""
 
     timestamp: Time
     p95: float | None
 
 
-@frozen
-class Statuses:
+class Statuses(_Answer, frozen=True):
     """A bucket's requests by status class."""
 
     timestamp: Time
-    status_2xx: int
-    status_3xx: int
-    status_4xx: int
-    status_5xx: int
-    status_other: int
+    status_2xx: Count
+    status_3xx: Count
+    status_4xx: Count
+    status_5xx: Count
+    status_other: Count
 
 
-@frozen
-class Endpoint:
+class Endpoint(_Answer, frozen=True):
     """An endpoint in the last hour; latencies in ms."""
 
     method: str
     path: str
-    request_count: int
+    request_count: Count
     error_rate: float
     avg_latency: float | None
     p95_latency: float | None
 
 
-@frozen
-class Backend:
+class Backend(_Answer, frozen=True):
     """A backend's latest report."""
 
     name: str
@@ -110,15 +101,13 @@ class Backend:
     last_seen: Time
 
 
-@frozen
-class Backends:
-    """All backends."""
+class Backends(_Answer, frozen=True):
+    """All backends that report."""
 
     backends: tuple[Backend, ...]
 
 
-@frozen
-class Topics:
+class Topics(_Answer, frozen=True):
     """The data of a metrics message with all topics."""
 
     overview: Overview
@@ -129,16 +118,7 @@ class Topics:
     backends: Backends
 
 
-@frozen
-class Metrics:
-    """A metrics message: its data, and the daemon's time."""
-
-    timestamp: Time
-    data: Topics
-
-
-@frozen
-class Alert:
+class Alert(_Answer, frozen=True):
     """An alert, with the fields that are shown."""
 
     id: str
@@ -149,78 +129,29 @@ class Alert:
     triggered_at: Time
 
 
-def parse_object(text: str | bytes) -> dict[str, Any]:
-    """The JSON object of a message. Raises UnexpectedAnswer."""
+class Metrics(_Answer, frozen=True):
+    """A metrics message: its data, and the daemon's time."""
+
+    timestamp: Time
+    data: Topics
+
+
+class Message(_Answer, frozen=True):
+    """Any message: ``type`` says what ``data`` is."""
+
+    type: str
+    data: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class Alerts(_Answer, frozen=True):
+    """The answer of ``GET /api/alerts``."""
+
+    data: tuple[Alert, ...]
+
+
+def parse(text: str | bytes | msgspec.Raw, type_: type[T]) -> T:
+    """Read JSON into a value of ``type_``. Raises UnexpectedAnswer."""
     try:
-        message = json.loads(text)
-    except (ValueError, RecursionError):
-        raise UnexpectedAnswer("not JSON") from None
-    if not isinstance(message, dict):
-        raise UnexpectedAnswer("not a JSON object")
-    return message
-
-
-def parse_metrics(message: dict[str, Any]) -> Metrics | None:
-    """A metrics message; None where a topic is missing. Raises UnexpectedAnswer."""
-    data = message.get("data")
-    if isinstance(data, dict) and not all(topic in data for topic in TOPICS):
-        return None
-    return _structure(message, Metrics)
-
-
-def parse_alert(data: Any) -> Alert:
-    """An alert. Raises UnexpectedAnswer."""
-    return _structure(data, Alert)
-
-
-def parse_alerts(data: Any) -> tuple[Alert, ...]:
-    """A list of alerts. Raises UnexpectedAnswer."""
-    return _structure(data, tuple[Alert, ...])
-
-
-def _structure(data: Any, type_: type[T]) -> T:
-    try:
-        return _converter.structure(data, type_)
-    except (ValueError, TypeError, LookupError, AttributeError) as error:
-        raise UnexpectedAnswer(f"{type(error).__name__} at a value") from None
-
-
-def _camel(name: str) -> str:
-    return re.sub("_([a-z0-9])", lambda found: found[1].upper(), name)
-
-
-def _number(value: Any, _: Any) -> Any:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= LARGEST:
-        raise ValueError("not a number")
-    return value
-
-
-def _text(value: Any, _: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError("not text")
-    return value
-
-
-def _time(value: Any, _: Any) -> Time:
-    time = parse_rfc3339(_text(value, str))
-    if not 0 <= time <= LATEST:
-        raise ValueError("no time of a daemon")
-    return Time(time)
-
-
-def _object_hook(converter: Converter, type_: Any) -> Any:
-    names: dict[str, Any] = {a.name: override(rename=_camel(a.name)) for a in fields(type_)}
-    return make_dict_structure_fn(type_, converter, **names)
-
-
-def _make_converter() -> Converter:
-    converter = Converter(detailed_validation=False)
-    converter.register_structure_hook_factory(has, lambda type_: _object_hook(converter, type_))
-    for type_ in (int, float):
-        converter.register_structure_hook(type_, _number)
-    converter.register_structure_hook(str, _text)
-    converter.register_structure_hook_func(lambda type_: type_ is Time, _time)
-    return converter
-
-
-_converter = _make_converter()
+        return msgspec.json.decode(text, type=type_)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise UnexpectedAnswer(str(error)) from None

@@ -2,47 +2,27 @@
 
 from collections.abc import Sequence
 
-from attrs import frozen
-
 BLOCKS = "▁▂▃▄▅▆▇█"
 
 
-@frozen
-class Point:
-    """A bucket: its start in microseconds since 1970, and its value or None."""
+def sparkline(values: Sequence[float | None], columns: int) -> str:
+    """The newest values as blocks from 0 to their peak; a space for no value.
 
-    timestamp: int
-    value: float | None
-
-
-def peak(points: Sequence[Point]) -> float | None:
-    """The largest value."""
-    return max((point.value for point in points if point.value is not None), default=None)
-
-
-def sparkline(points: Sequence[Point], columns: int) -> str:
-    """The points as blocks from 0 to their peak, at most ``columns``; a space for no value.
-
-    Where there are more points than columns, a column shows the largest of its points. Columns
-    begin at multiples of their length, so that they keep their points while the series moves on.
+    Where there are more values than columns, a column shows the largest of its values.
     """
-    if not points:
-        return ""
-    times = [point.timestamp for point in points]
-    step = max(1, times[1] - times[0]) if len(times) > 1 else 1
-    span = max(times) - min(times)
-    # buckets per column: few enough columns, wherever the first one begins
-    together = 1 if len(points) <= columns else span // (step * max(1, columns - 1)) + 1
-    grouped = _grouped(points, step * together)[-max(1, columns) :]
-    top = peak(points) or 1
-    return "".join(" " if value is None else _block(value / top) for value in grouped)
+    together = -(-len(values) // max(1, columns)) or 1
+    # columns end at the newest value, so that the last one is always as wide as the others
+    first = len(values) % together
+    starts = range(first, len(values), together)
+    groups = [values[:first]] * bool(first) + [values[at : at + together] for at in starts]
+    peaks = [peak(group) for group in groups]
+    top = peak(values) or 1.0
+    return "".join(" " if value is None else _block(value / top) for value in peaks)
 
 
-def _grouped(points: Sequence[Point], step: int) -> list[float | None]:
-    groups: dict[int, list[Point]] = {}
-    for point in points:
-        groups.setdefault(point.timestamp // step, []).append(point)
-    return [peak(group) for group in groups.values()]
+def peak(values: Sequence[float | None]) -> float | None:
+    """The largest value; None where there is none."""
+    return max((value for value in values if value is not None), default=None)
 
 
 def _block(share: float) -> str:

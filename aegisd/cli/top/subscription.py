@@ -28,12 +28,11 @@ from trio_websocket import (
 from aegisd.cli.top.api import (
     TOPICS,
     Alert,
+    Alerts,
+    Message,
     Metrics,
     UnexpectedAnswer,
-    parse_alert,
-    parse_alerts,
-    parse_metrics,
-    parse_object,
+    parse,
 )
 from aegisd.cli.top.target import Target
 from aegisd.config.load import TOKEN_VARIABLE
@@ -81,6 +80,7 @@ class Subscription:
         self._changed = changed
         self._alerts: dict[str, Alert] = {}
         self._pushed: set[str] = set()  # ids of alerts that came over this connection
+        self._subscribed = False  # over this connection
         self.metrics: Metrics | None = None
         self.notice = ""
         self.alerts_notice = ""
@@ -99,9 +99,10 @@ class Subscription:
                 async with _connected(self._target) as connection, trio.open_nursery() as nursery:
                     nursery.start_soon(_keep_alive, connection)
                     nursery.start_soon(self._load_alerts)
+                    self._subscribed = False
                     await connection.send_message(_SUBSCRIPTION)
                     with trio.fail_after(FIRST_SECONDS):
-                        while not await self._read(connection):
+                        while not (await self._read(connection) == "metrics" and self._subscribed):
                             pass
                     pause = FIRST_PAUSE_SECONDS
                     while True:
@@ -115,23 +116,22 @@ class Subscription:
             await trio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
 
-    async def _read(self, connection: WebSocketConnection) -> bool:
-        """Take one message; return whether it had all topics."""
-        message = parse_object(await connection.get_message())
-        match message.get("type"):
-            case "metrics":
-                metrics = parse_metrics(message)
-                if metrics is None:  # sent before the daemon read the subscription
-                    return False
-                self.metrics, self.notice = metrics, ""
+    async def _read(self, connection: WebSocketConnection) -> str:
+        """Take one message; return its type."""
+        text = await connection.get_message()
+        message = parse(text, Message)
+        match message.type:
+            case "metrics" if self._subscribed:  # before, it lacks topics
+                self.metrics, self.notice = parse(text, Metrics), ""
                 self._changed()
-                return True
+            case "subscribed":
+                self._subscribed = True
             case "alert":
-                self._take_alert(parse_alert(message.get("data")))
+                self._take_alert(parse(message.data, Alert))
                 self._changed()
             case "error":
                 raise UnexpectedAnswer("it doesn't know what was asked for")
-        return False
+        return message.type
 
     def _take_alert(self, pushed: Alert) -> None:
         self._pushed.add(pushed.id)
@@ -178,7 +178,7 @@ class Subscription:
                 body += part
                 if len(body) > MAX_MESSAGE_BYTES:
                     raise UnexpectedAnswer("too long")
-        return parse_alerts(parse_object(bytes(body)).get("data"))
+        return parse(bytes(body), Alerts).data
 
 
 @asynccontextmanager

@@ -9,6 +9,7 @@ from aegisd.store.history.ranges import (
     NAMED_RANGES,
     KeptFrom,
     Range,
+    kept_of_names,
     named_range,
     range_between,
 )
@@ -18,14 +19,17 @@ from aegisd.store.history.results import (
     KeyTotals,
     Latency,
     Present,
+    RequestCounts,
     StatusCounts,
     Totals,
     earliest,
 )
+from aegisd.store.history.sums import Endpoint
 
 __all__ = [
     "NAMED_RANGES",
     "QUANTILES",
+    "Endpoint",
     "EndpointTotals",
     "ExactHistory",
     "History",
@@ -34,9 +38,11 @@ __all__ = [
     "Latency",
     "Present",
     "Range",
+    "RequestCounts",
     "StatusCounts",
     "Totals",
     "earliest",
+    "kept_of_names",
     "named_range",
     "range_between",
 ]

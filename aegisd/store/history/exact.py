@@ -14,12 +14,14 @@ from aegisd.store.backlog import Backlog
 from aegisd.store.database import Postgres, Session
 from aegisd.store.history.ranges import Range
 from aegisd.store.history.results import Answer, Latency, Totals
+from aegisd.store.history.sums import Endpoint
 
 T = TypeVar("T")
 
 _SUCCEEDED = counted_sql("succeeded", "status_code")
 _RATE_LIMITED = counted_sql("rate_limited", "status_code")
 _WHERE = '"timestamp" >= $1 AND "timestamp" < $2 AND ($3::text IS NULL OR node = $3)'
+_ENDPOINT = "($5::text IS NULL OR method = $5 AND endpoint = $6)"
 _BUCKET = "date_bin(make_interval(secs => $4::int), \"timestamp\", 'epoch'::timestamptz)"
 
 
@@ -27,9 +29,10 @@ def _with_quantiles(*, per_bucket: bool) -> str:
     """The CTE q: requests, with the weights up to each row's duration and of all timed rows."""
     columns = f"{_BUCKET} AS bucket" if per_bucket else "status_code"
     partition = "PARTITION BY bucket" if per_bucket else ""
+    where = f"{_WHERE} AND {_ENDPOINT}" if per_bucket else _WHERE
     return (
         f"WITH r AS (SELECT {columns}, duration_ms, weight::float8 AS weight"
-        f" FROM request_metrics WHERE {_WHERE}),"
+        f" FROM request_metrics WHERE {where}),"
         f" q AS (SELECT *, sum(weight) FILTER (WHERE duration_ms IS NOT NULL) OVER"
         f" ({partition}) AS timed, sum(weight) FILTER (WHERE duration_ms IS NOT NULL) OVER"
         f" ({partition} ORDER BY duration_ms) AS up_to FROM r)"
@@ -77,8 +80,11 @@ class ExactHistory:
         asked = (range_.start, range_.end, node)
         return await self._ask(node, work)
 
-    async def latency(self, range_: Range, node: str | None) -> Answer[dict[int, Latency]]:
-        """Latencies by bucket."""
+    async def latency(
+        self, range_: Range, node: str | None, endpoint: Endpoint | None = None
+    ) -> Answer[dict[int, Latency]]:
+        """Latencies by bucket, of all endpoints or of one."""
+        method, path = endpoint or (None, None)
 
         async def work(session: Session) -> dict[int, Latency]:
             rows = await session.fetch(
@@ -89,6 +95,8 @@ class ExactHistory:
                 range_.end,
                 node,
                 range_.bucket,
+                method,
+                path,
             )
             return {bucket: Latency(*latency) for bucket, *latency in rows}
 

@@ -6,40 +6,38 @@ here and added, so that each event counts once. Events that only the journal has
 they may be gigabytes; the answer tells until when it is complete.
 
 An ``Answer`` has figures, and until when they are complete. In each method ``work`` makes the
-figures from a ``Session`` and the buffered events; ``_ask`` runs it and makes the ``Answer``.
+figures from a ``State``; ``_ask`` runs it and makes the ``Answer``.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import TypeVar
 
-import numpy as np
 from attrs import evolve
-from numpy.typing import NDArray
 
 from aegisd.errors import DatabaseUnavailable
-from aegisd.events.block import Block, concatenate
+from aegisd.events.block import concatenate
 from aegisd.events.counters import STATUS_CLASSES
 from aegisd.events.protocol import RATE_LIMIT, REQUEST
 from aegisd.events.units import SECOND_US
 from aegisd.stats import sketch
 from aegisd.store.backlog import Backlog
 from aegisd.store.database import Postgres, Session
-from aegisd.store.history import presence, queries
-from aegisd.store.history.buffered_names import BufferedNames
-from aegisd.store.history.cover import Progress, Stretch, cover
+from aegisd.store.history import presence, reading
+from aegisd.store.history.cover import Progress
 from aegisd.store.history.ranges import Range
+from aegisd.store.history.reading import State
 from aegisd.store.history.results import (
     Answer,
     EndpointTotals,
     KeyTotals,
     Latency,
     Present,
+    RequestCounts,
     StatusCounts,
     Totals,
     earliest,
 )
-from aegisd.store.history.sums import Key, Sums, SumsByKey, add_rollups, latencies
-from aegisd.store.rollups import Rollups, decisions_by_key, fine_rollups, requests_by_endpoint
+from aegisd.store.history.sums import Endpoint, Key, Sums, latencies
 from aegisd.store.schema import DAY, ENDPOINTS, KEYS, REQUESTS, RollupKind, floor
 
 _STATE = (
@@ -74,7 +72,7 @@ class History:
     async def totals(self, range_: Range, node: str | None) -> Answer[Totals]:
         """Counts and latencies of the whole range."""
         # by day, here and in latency: over years a bin may get more than its digits hold
-        days = await self._series(evolve(range_, bucket=DAY), node, timed=True)
+        days = await self._series(evolve(range_, bucket=DAY), node, None, timed=True)
         whole = Sums()
         for sums in days.figures.values():
             whole.merge(sums)
@@ -89,29 +87,52 @@ class History:
         )
         return Answer(totals, days.complete_until)
 
-    async def requests(self, range_: Range, node: str | None) -> Answer[dict[int, int]]:
-        """Requests by bucket."""
-        series = await self._series(range_, node, timed=False)
-        counts = {bucket: sums.counters["requests"] for bucket, sums in series.figures.items()}
+    async def requests(
+        self, range_: Range, node: str | None, endpoint: Endpoint | None = None
+    ) -> Answer[dict[int, RequestCounts]]:
+        """Requests by bucket; here and below, of all endpoints or of one."""
+        series = await self._series(range_, node, endpoint, timed=False)
+        counts = {
+            bucket: RequestCounts(sums.counters["requests"], sums.counters["failed"])
+            for bucket, sums in series.figures.items()
+        }
         return Answer(counts, series.complete_until)
 
-    async def latency(self, range_: Range, node: str | None) -> Answer[dict[int, Latency]]:
+    async def latency(
+        self, range_: Range, node: str | None, endpoint: Endpoint | None = None
+    ) -> Answer[dict[int, Latency]]:
         """Latencies by bucket."""
-        parts = await self._series(evolve(range_, bucket=min(range_.bucket, DAY)), node, timed=True)
-        series: dict[int, Sums] = {}
-        for start, sums in parts.figures.items():
-            series.setdefault(floor(start, range_.bucket), Sums()).merge(sums)
-        found = dict(zip(series, latencies(list(series.values())), strict=True))
-        return Answer(found, parts.complete_until)
+        series = await self._timed_series(range_, node, endpoint)
+        figures = series.figures
+        found = dict(zip(figures, latencies(list(figures.values())), strict=True))
+        return Answer(found, series.complete_until)
 
-    async def statuses(self, range_: Range, node: str | None) -> Answer[dict[int, StatusCounts]]:
+    async def durations(
+        self, range_: Range, node: str | None, endpoint: Endpoint | None = None
+    ) -> Answer[dict[int, sketch.Counts]]:
+        """The sketches of durations by bucket."""
+        series = await self._timed_series(range_, node, endpoint)
+        found = {bucket: sums.durations for bucket, sums in series.figures.items()}
+        return Answer(found, series.complete_until)
+
+    async def statuses(
+        self, range_: Range, node: str | None, endpoint: Endpoint | None = None
+    ) -> Answer[dict[int, StatusCounts]]:
         """Requests by bucket and class of status."""
-        series = await self._series(range_, node, timed=False)
+        series = await self._series(range_, node, endpoint, timed=False)
         counts = {
             bucket: StatusCounts(*(sums.counters[name] for name in STATUS_CLASSES))
             for bucket, sums in series.figures.items()
         }
         return Answer(counts, series.complete_until)
+
+    async def nodes(self, range_: Range) -> Answer[dict[str, int]]:
+        """The nodes that wrote, each with its requests."""
+
+        async def work(state: State) -> dict[str, int]:
+            return await reading.nodes(state, range_, self._node)
+
+        return await self._ask(None, _COLUMNS[REQUESTS.name], work)
 
     async def top_endpoints(
         self, range_: Range, node: str | None, limit: int
@@ -135,7 +156,7 @@ class History:
         self, range_: Range, node: str | None, limit: int
     ) -> Answer[tuple[int, int, list[KeyTotals]]]:
         """Decisions made, how many were denials, and the keys with most denials."""
-        series = await self._series(evolve(range_, bucket=DAY), node, timed=False)
+        series = await self._series(evolve(range_, bucket=DAY), node, None, timed=False)
         checked, denied = (
             sum(sums.counters[name] for sums in series.figures.values())
             for name in ("checked", "denied")
@@ -152,64 +173,36 @@ class History:
     async def present(self, now: int, node: str | None) -> Answer[Present]:
         """Backends and connections at ``now`` (microseconds since 1970)."""
 
-        async def work(session: Session, _: Progress, buffered: list[Block]) -> Present:
-            return await presence.read(session, now, node, self._node, buffered)
+        async def work(state: State) -> Present:
+            return await presence.read(state.session, now, node, self._node, state.buffered)
 
         return await self._ask(node, presence.COLUMNS, work)
 
     async def _series(
-        self, range_: Range, node: str | None, *, timed: bool
+        self, range_: Range, node: str | None, endpoint: Endpoint | None, *, timed: bool
     ) -> Answer[dict[int, Sums]]:
-        bucket = range_.bucket
+        async def work(state: State) -> dict[int, Sums]:
+            return await reading.series(state, range_, node, endpoint, timed=timed)
 
-        async def work(
-            session: Session, progress: Progress, buffered: list[Block]
-        ) -> dict[int, Sums]:
-            levels = tuple(level for level in REQUESTS.levels if level <= bucket)
-            stretches = cover(range_.start, range_.end, levels, progress)
-            sql, args = queries.series(REQUESTS, stretches, node, bucket, timed=timed)
-            rows = await session.fetch(sql, *args)
-            added: SumsByKey = {
-                (start,): _sums(REQUESTS.counters, row, timed=timed) for start, *row in rows
-            }
-            if timed:
-                sketches = _decoded([row[-1] for row in rows])
-                for sums, durations in zip(added.values(), sketches, strict=True):
-                    sums.durations = durations
-            rollups = fine_rollups(buffered)
-            starts = _keys(rollups, stretches, lambda start, _: (floor(start, bucket),))
-            add_rollups(added, rollups, starts, REQUESTS)
-            return {int(start): sums for (start,), sums in added.items()}
+        kind = REQUESTS if endpoint is None else ENDPOINTS
+        return await self._ask(node, _COLUMNS[kind.name], work)
 
-        return await self._ask(node, _COLUMNS[REQUESTS.name], work)
+    async def _timed_series(
+        self, range_: Range, node: str | None, endpoint: Endpoint | None
+    ) -> Answer[dict[int, Sums]]:
+        """A series with durations, added up from days where its buckets are longer."""
+        by_day = evolve(range_, bucket=min(range_.bucket, DAY))
+        parts = await self._series(by_day, node, endpoint, timed=True)
+        series: dict[int, Sums] = {}
+        for start, sums in parts.figures.items():
+            series.setdefault(floor(start, range_.bucket), Sums()).merge(sums)
+        return Answer(series, parts.complete_until)
 
     async def _top(
         self, kind: RollupKind, range_: Range, node: str | None, limit: int
     ) -> Answer[list[tuple[Key, Sums]]]:
-        """The ``limit`` names that rank first; OTHER is at the end, if there is room."""
-
-        async def work(
-            session: Session, progress: Progress, buffered: list[Block]
-        ) -> list[tuple[Key, Sums]]:
-            stretches = cover(range_.start, range_.end, kind.levels, progress)
-            named = (
-                requests_by_endpoint(buffered) if kind is ENDPOINTS else decisions_by_key(buffered)
-            )
-            buffered_names = BufferedNames.of(kind, named, stretches)
-            sql, args = queries.names(kind, stretches, node, limit, buffered_names.columns)
-            names = len(kind.names)
-            stored = {row[:names]: row[names:] for row in await session.fetch(sql, *args)}
-            top: SumsByKey = {
-                name: _sums(kind.rank, stored[name]) if name in stored else Sums()
-                for name in buffered_names.rank_with(stored, limit)
-            }
-            chosen = buffered_names.having(top.keys())
-            if named is not None and chosen.any():
-                rollups = named.rollups(chosen)
-                add_rollups(top, rollups, _keys(rollups, stretches, _names), kind)
-            if kind.shown and top:
-                await _add_shown(session, kind, stretches, node, top)
-            return list(top.items())
+        async def work(state: State) -> list[tuple[Key, Sums]]:
+            return await reading.top(state, kind, range_, node, limit)
 
         return await self._ask(node, _COLUMNS[kind.name], work)
 
@@ -217,7 +210,7 @@ class History:
         self,
         node: str | None,
         columns: Columns,
-        work: Callable[[Session, Progress, list[Block]], Awaitable[T]],
+        work: Callable[[State], Awaitable[T]],
     ) -> Answer[T]:
         """What ``work`` makes of the database, and of these ``columns`` of events not yet in it.
 
@@ -241,66 +234,7 @@ class History:
             blocks = (block for r in records if r.end > position for block in r.after(position))
             buffered = concatenate(b.only(columns[b.kind]) for b in blocks if b.kind in columns)
             missing = (since * SECOND_US for end, since in unbuffered if end > position)
-            figures = await work(session, Progress(hours, days), buffered)
+            figures = await work(State(session, Progress(hours, days), buffered))
             return Answer(figures, next(missing, None))
 
         return await self._postgres.ask(query)
-
-
-def _sums(counters: Sequence[str], row: Sequence[Any], *, timed: bool = False) -> Sums:
-    """The sums of a row: its counters and, with ``timed``, the sum of durations behind them."""
-    sums = Sums()
-    count = len(counters)
-    sums.add(zip(counters, row[:count], strict=True), int(row[count]) if timed else 0)
-    return sums
-
-
-def _keys(
-    rollups: Rollups,
-    stretches: Sequence[Stretch],
-    key: Callable[[int, tuple[str, ...]], Key],
-) -> list[Key | None]:
-    """The key of each rollup; None where it lies outside of the stretches."""
-    start, end = stretches[0].start, stretches[-1].end
-    texts = [text.rows() for text in rollups.names.values()]
-    return [
-        key(moment, tuple(str(text[i]) for text in texts)) if start <= moment < end else None
-        for i, moment in enumerate(rollups.starts.tolist())
-    ]
-
-
-def _names(_: int, names: tuple[str, ...]) -> tuple[str, ...]:
-    return names
-
-
-def _as_columns(names: Iterable[Key], kind: RollupKind) -> list[list[str]]:
-    """The names as columns: a list for each of the kind's names."""
-    rows = list(names)
-    return [[str(row[i]) for row in rows] for i in range(len(kind.names))]
-
-
-async def _add_shown(
-    session: Session,
-    kind: RollupKind,
-    stretches: Sequence[Stretch],
-    node: str | None,
-    top: SumsByKey,
-) -> None:
-    """Add the other figures that the database has of these names."""
-    large = max(sums.counters[kind.rank[0]] for sums in top.values()) > sketch.MAX_COUNT
-    sql, args = queries.shown(kind, stretches, node, _as_columns(top, kind), DAY if large else None)
-    names = len(kind.names)
-    rows = await session.fetch(sql, *args)
-    for row, durations in zip(rows, _decoded([row[-1] for row in rows]), strict=True):
-        sums = _sums(kind.shown, row[names:], timed=True)
-        sums.durations = durations
-        top[row[:names]].merge(sums)
-
-
-def _decoded(numerics: Sequence[bytes]) -> NDArray[np.int64]:
-    try:
-        return sketch.decode_each(numerics)
-    except ValueError as error:
-        raise DatabaseUnavailable(
-            f"a sketch of the rollups can't be read ({error}); was it changed by hand?"
-        ) from None

@@ -10,8 +10,9 @@ from typing import Any
 from attrs import define, field
 
 from aegisd.store.history.cover import Stretch
+from aegisd.store.history.sums import Key
 from aegisd.store.rollups import binned, is_other
-from aegisd.store.schema import RollupKind
+from aegisd.store.schema import REQUESTS, RollupKind
 
 
 @define
@@ -33,18 +34,20 @@ class Query:
         keys: Sequence[str],
         columns: Sequence[str],
         where: str = "",
+        whole: str = " AND NOT summed",
     ) -> str:
         """The rollups of all stretches, and the pieces, each source added up by ``keys``.
 
+        ``whole`` says which rows of a level hold all nodes' events.
         On Citus each worker adds up its own rows, and few rows are joined then.
         """
         named = "" if node is None else f" AND node = {self.placeholder(node, 'text')}"
         chosen = ", ".join([*keys, *(f"sum({name}) AS {name}" for name in columns)])
         group = ", ".join(str(i + 1) for i in range(len(keys)))
-        whole = Stretch(0, stretches[0].start, stretches[-1].end)
+        everything = Stretch(0, stretches[0].start, stretches[-1].end)
         sources = [
-            *((kind.table(each.level), each, named or " AND NOT summed") for each in stretches),
-            (kind.pieces_table, whole, named),
+            *((kind.table(each.level), each, named or whole) for each in stretches),
+            (kind.pieces_table, everything, named),
         ]
         parts = [
             f"SELECT {chosen} FROM {table} WHERE {self._between(stretch)}{who}{where}"
@@ -65,17 +68,35 @@ def series(
     stretches: Sequence[Stretch],
     node: str | None,
     bucket: int,
+    name: Key | None,
     *,
     timed: bool,
 ) -> tuple[str, list[Any]]:
-    """The counters by bucket; with ``timed`` also the sum of durations and the sketch."""
+    """The counters by bucket; with ``timed`` also the sum of durations and the sketch.
+
+    Of one ``name`` of the kind's, or of everything.
+    """
     query = Query()
+    where = "".join(
+        f' AND "{column}" = {query.placeholder(text, "text")}'
+        for column, text in zip(kind.names, name or (), strict=True)
+    )
     columns = [*kind.counters, *(["duration_sum_us", "sketch"] if timed else [])]
     added = [f"sum({name})::bigint" for name in kind.counters]
     if timed:
         added += ["sum(duration_sum_us)::text", "sum(sketch)"]
-    rows = query.rollups(kind, stretches, node, [f"{binned(bucket)} AS b"], columns)
+    rows = query.rollups(kind, stretches, node, [f"{binned(bucket)} AS b"], columns, where)
     return f"SELECT b, {', '.join(added)} FROM {rows} GROUP BY b", query.args
+
+
+def nodes(stretches: Sequence[Stretch]) -> tuple[str, list[Any]]:
+    """The requests of each node that wrote."""
+    query = Query()
+    # each node's own rows, whether a row of all nodes has them summed or not; the index that
+    # serves this begins with summed
+    own = " AND summed IN (false, true) AND node <> ''"
+    rows = query.rollups(REQUESTS, stretches, None, ["node"], ["requests"], whole=own)
+    return f"SELECT node, sum(requests)::bigint FROM {rows} GROUP BY node", query.args
 
 
 def names(

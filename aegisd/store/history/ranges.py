@@ -59,14 +59,18 @@ class Range:
         return (high - low) / SECOND_US
 
 
-def _levels_of_names(kept: KeptFrom, length: int) -> KeptFrom:
+def kept_of_names(kept: KeptFrom, finest: int = MINUTE) -> KeptFrom:
+    """Of what is kept the levels that have names, which begin with the minute."""
+    return {level: start for level, start in kept.items() if level >= finest}
+
+
+def _kept_of_lists(kept: KeptFrom, length: int) -> KeptFrom:
     """The levels that lists of names use: from minutes on, over a day or more from hours on.
 
     A minute has as many names as a day. At both ends of a long range, minutes up to the next whole
     hour would cost as much to read as all the rest.
     """
-    finest = HOUR if length >= DAY else MINUTE
-    return {level: start for level, start in kept.items() if level >= finest}
+    return kept_of_names(kept, HOUR if length >= DAY else MINUTE)
 
 
 def named_range(name: str, now: int, kept: KeptFrom, *, names: bool = False) -> Range:
@@ -76,7 +80,7 @@ def named_range(name: str, now: int, kept: KeptFrom, *, names: bool = False) -> 
     """
     length, bucket = NAMED_RANGES[name]
     if names:
-        kept = _levels_of_names(kept, length)
+        kept = _kept_of_lists(kept, length)
     return _in_whole_rollups(now - length * SECOND_US, now, bucket, now, kept)
 
 
@@ -87,7 +91,7 @@ def range_between(start: int, end: int, now: int, kept: KeptFrom, *, names: bool
     """
     length = -(-(end - start) // SECOND_US)
     if names:
-        kept = _levels_of_names(kept, length)
+        kept = _kept_of_lists(kept, length)
     for bucket in BUCKETS:
         if length <= bucket * (MAX_BUCKETS - 2):  # it may start and end within a bucket
             return _in_whole_rollups(start, end, bucket, now, kept)

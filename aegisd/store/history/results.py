@@ -57,6 +57,14 @@ class Present:
 
 
 @frozen
+class RequestCounts:
+    """Requests of a bucket, and how many of them failed."""
+
+    requests: int
+    failed: int
+
+
+@frozen
 class StatusCounts:
     """Requests of a bucket by class of status: a field for each of STATUS_CLASSES."""
 

@@ -1,6 +1,6 @@
 """Rollups added up by bucket or by name, and the latencies of the sums. Pure."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,9 +8,16 @@ from attrs import define, field
 
 from aegisd.events.units import MILLISECOND_US
 from aegisd.stats import sketch
+from aegisd.store.history.cover import Stretch
 from aegisd.store.history.results import QUANTILES, Latency
 from aegisd.store.rollups import Rollups
 from aegisd.store.schema import RollupKind
+
+Key = tuple[Any, ...]
+"""A name (method and endpoint, or a rate-limit key), or the start of a bucket."""
+
+Endpoint = tuple[str, str]
+"""Such a name: method, and route or template."""
 
 
 @define
@@ -20,6 +27,14 @@ class Sums:
     counters: dict[str, int] = field(factory=dict)
     duration_sum_us: int = 0
     durations: sketch.Counts = field(factory=lambda: np.zeros(sketch.BINS, np.int64))
+
+    @classmethod
+    def of_row(cls, counters: Sequence[str], row: Sequence[Any], *, timed: bool = False) -> "Sums":
+        """Those of a row: its counters and, with ``timed``, the sum of durations behind them."""
+        sums = cls()
+        count = len(counters)
+        sums.add(zip(counters, row[:count], strict=True), int(row[count]) if timed else 0)
+        return sums
 
     def add(self, counters: Iterable[tuple[str, int]], duration_sum_us: int = 0) -> None:
         """Add counters and a sum of durations."""
@@ -63,10 +78,21 @@ def _ms(micros: float | None) -> float | None:
     return None if micros is None else micros / MILLISECOND_US
 
 
-Key = tuple[Any, ...]
-"""A name (method and endpoint, or a rate-limit key), or the start of a bucket."""
-
 SumsByKey = dict[Key, Sums]
+
+
+def keys_of(
+    rollups: Rollups,
+    stretches: Sequence[Stretch],
+    key: Callable[[int, tuple[str, ...]], Key],
+) -> list[Key | None]:
+    """The key of each rollup; None where it lies outside of the stretches."""
+    start, end = stretches[0].start, stretches[-1].end
+    texts = [text.rows() for text in rollups.names.values()]
+    return [
+        key(moment, tuple(str(text[i]) for text in texts)) if start <= moment < end else None
+        for i, moment in enumerate(rollups.starts.tolist())
+    ]
 
 
 def add_rollups(

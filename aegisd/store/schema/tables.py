@@ -27,7 +27,14 @@ UNPARTITIONED_ROLLUPS = (
 TABLES = (
     *PARTITIONED,
     *UNPARTITIONED_ROLLUPS,
-    *("alerts", "journals", "rollup_progress", "storage_layout", "sketch_formats"),
+    *(
+        "alerts",
+        "alert_silences",
+        "journals",
+        "rollup_progress",
+        "storage_layout",
+        "sketch_formats",
+    ),
     *("aegisd_schema", "aegisd_policy"),
 )
 """All tables of an installation. Their partitions are not among them."""

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from aegisd.events.units import SECOND_US
 from aegisd.times import rfc3339
-from aegisd.web.exposition import CONTENT_TYPE, Exposition
+from aegisd.web.exposition import Exposition
 from aegisd.web.figures import DaemonFigures
 from aegisd.web.http import HttpError, Request, Response, success
 
@@ -58,8 +58,8 @@ class DaemonAnswers:
 
     async def metrics(self, request: Request) -> Response:
         """The daemon's figures for Prometheus."""
-        del request
-        return Response(HTTPStatus.OK, self._exposition.text(), CONTENT_TYPE)
+        text, kind = self._exposition.text(request.headers.get("accept", ""))
+        return Response(HTTPStatus.OK, text, kind, {"Vary": "Accept"})
 
     async def ingest(self, request: Request) -> Response:
         """What came in, and what became of it."""

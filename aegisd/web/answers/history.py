@@ -9,10 +9,18 @@ from typing import Any
 
 from attrs import frozen
 
-from aegisd.store.history import ExactHistory, History, KeptFrom, Range, earliest
+from aegisd.store.history import (
+    Endpoint,
+    ExactHistory,
+    History,
+    KeptFrom,
+    Range,
+    earliest,
+    kept_of_names,
+)
 from aegisd.times import rfc3339
 from aegisd.web import views
-from aegisd.web.answers.parameters import is_exact, limit_of, node_of, range_of
+from aegisd.web.answers.parameters import endpoint_of, is_exact, limit_of, node_of, range_of
 from aegisd.web.http import Request, Response, success
 
 
@@ -23,6 +31,12 @@ class _Question:
     now: int
     range: Range
     node: str | None
+    endpoint: Endpoint | None = None
+
+    @property
+    def series(self) -> tuple[Range, str | None, Endpoint | None]:
+        """What a series is asked for by."""
+        return self.range, self.node, self.endpoint
 
 
 class HistoryAnswers:
@@ -54,24 +68,37 @@ class HistoryAnswers:
 
     async def request_rate(self, request: Request) -> Response:
         """Requests over time."""
-        question = self._question(request)
-        counts = await self._history.requests(question.range, question.node)
+        question = self._question_of_endpoint(request)
+        counts = await self._history.requests(*question.series)
         data = views.request_rate(question.range, counts.figures)
         return _response(question, data, counts.complete_until)
 
     async def latency(self, request: Request) -> Response:
         """Latencies over time."""
-        question = self._question(request)
-        found = await self._history_for(request).latency(question.range, question.node)
+        question = self._question_of_endpoint(request)
+        found = await self._history_for(request).latency(*question.series)
         data = views.latency(question.range, found.figures)
         return _response(question, data, found.complete_until)
 
     async def status_distribution(self, request: Request) -> Response:
         """Statuses over time."""
-        question = self._question(request)
-        counts = await self._history.statuses(question.range, question.node)
+        question = self._question_of_endpoint(request)
+        counts = await self._history.statuses(*question.series)
         data = views.status_distribution(question.range, counts.figures)
         return _response(question, data, counts.complete_until)
+
+    async def heat_map(self, request: Request) -> Response:
+        """Durations over time: how many requests took how long."""
+        question = self._question_of_endpoint(request)
+        found = await self._history.durations(*question.series)
+        data = views.heat_map(question.range, found.figures)
+        return _response(question, data, found.complete_until)
+
+    async def nodes(self, request: Request) -> Response:
+        """The nodes that wrote, those with most requests first."""
+        question = self._question(request)
+        found = await self._history.nodes(question.range)
+        return _response(question, views.nodes(found.figures), found.complete_until)
 
     async def top_endpoints(self, request: Request) -> Response:
         """The endpoints with most requests."""
@@ -91,6 +118,14 @@ class HistoryAnswers:
         now = self._now()
         node = node_of(request)
         return _Question(now, range_of(request, now, self._kept_from(now), names=names), node)
+
+    def _question_of_endpoint(self, request: Request) -> _Question:
+        """A question that may be narrowed to one endpoint."""
+        now, node, endpoint = self._now(), node_of(request), endpoint_of(request)
+        kept = self._kept_from(now)
+        if endpoint is not None:
+            kept = kept_of_names(kept)
+        return _Question(now, range_of(request, now, kept), node, endpoint)
 
     def _history_for(self, request: Request) -> History | ExactHistory:
         return self._exact if is_exact(request) else self._history

@@ -6,7 +6,14 @@ import msgspec
 
 from aegisd.events.protocol import MILLISECONDS_ABOVE
 from aegisd.events.units import MILLISECOND_US, SECOND_US
-from aegisd.store.history import NAMED_RANGES, KeptFrom, Range, named_range, range_between
+from aegisd.store.history import (
+    NAMED_RANGES,
+    Endpoint,
+    KeptFrom,
+    Range,
+    named_range,
+    range_between,
+)
 from aegisd.times import parse_rfc3339
 from aegisd.web.http import Request, bad_request
 
@@ -32,6 +39,20 @@ def node_of(request: Request) -> str | None:
     return node
 
 
+def endpoint_of(request: Request) -> Endpoint | None:
+    """The endpoint that is asked for, by ``method`` and ``path`` together; None for all."""
+    names = ("method", "path")
+    missing = [name for name in names if name not in request.query]
+    if len(missing) == len(names):
+        return None
+    if missing:
+        raise bad_request(f"{missing[0]} is missing: method and path together name an endpoint")
+    method, path = (request.query[name] for name in names)
+    if "\0" in method + path:  # Postgres would refuse it
+        raise bad_request("method and path take an endpoint's names, without NUL")
+    return method, path
+
+
 def is_exact(request: Request) -> bool:
     """Whether raw rows are to answer instead of rollups."""
     exact = request.query.get("exact", "false")
@@ -45,19 +66,40 @@ def range_of(request: Request, now: int, kept: KeptFrom, *, names: bool = False)
 
     ``kept`` says what is kept of each level; ``names`` is for a list of endpoints or keys.
     """
+    free = _free_range(request, now)
+    if free is not None:
+        return range_between(*free, now, kept, names=names)
+    return named_range(_name_of_range(request), now, kept, names=names)
+
+
+def span_of(request: Request, now: int) -> tuple[int, int] | None:
+    """The range that is asked for, as it is; None where none is."""
+    free = _free_range(request, now)
+    if free is not None or "range" not in request.query:
+        return free
+    seconds, _ = NAMED_RANGES[_name_of_range(request)]
+    return now - seconds * SECOND_US, now
+
+
+def _free_range(request: Request, now: int) -> tuple[int, int] | None:
+    """The range that is asked for by ``from`` and ``to``; None where neither is there."""
     query = request.query
-    if "from" in query or "to" in query:
-        if "from" not in query or "range" in query:
-            raise bad_request("from and to stand together, without range; to may be left out")
-        start = _moment("from", query["from"])
-        end = _moment("to", query["to"]) if "to" in query else now
-        if start >= end:
-            raise bad_request("from takes a time before to")
-        return range_between(start, end, now, kept, names=names)
-    name = query.get("range", DEFAULT_RANGE)
+    if "from" not in query and "to" not in query:
+        return None
+    if "from" not in query or "range" in query:
+        raise bad_request("from and to stand together, without range; to may be left out")
+    start = moment_of("from", query["from"])
+    end = moment_of("to", query["to"]) if "to" in query else now
+    if start >= end:
+        raise bad_request("from takes a time before to")
+    return start, end
+
+
+def _name_of_range(request: Request) -> str:
+    name = request.query.get("range", DEFAULT_RANGE)
     if name not in NAMED_RANGES:
         raise bad_request(f"range takes one of {' '.join(NAMED_RANGES)}, not '{name}'")
-    return named_range(name, now, kept, names=names)
+    return name
 
 
 def json_body(request: Request) -> dict[str, Any]:
@@ -68,7 +110,7 @@ def json_body(request: Request) -> dict[str, Any]:
         raise bad_request(f"the body takes a JSON object: {error}") from None
 
 
-def _moment(parameter: str, text: str) -> int:
+def moment_of(parameter: str, text: str) -> int:
     """Read RFC 3339, or a number as timestamps on the wire have it; microseconds since 1970."""
     try:
         number = float(text)

@@ -13,23 +13,25 @@ Rules:
 3. A connection that holds a place is never ended.
 4. At most ``PLACES_SHARE`` of either limit hold a place; a request beyond is refused (429, 503).
    So at least one connection waits wherever a limit is reached, and rule 2 finds one to end.
+5. A trusted proxy's connections are those of many clients, in turn. They count for no address while
+   they wait; one that holds a place counts for the client that asked.
 
 What follows: idle connections, slow heads and bodies, and answers that nobody reads cost only the
 address that has them. An address cannot end another address' connections by rule 2 while it is
-below its own limit. Against many addresses, or one that health checks share (loopback, a proxy),
-a check has the time in which others connect hundreds of times more, as the newest ends last. No
-list of hostile addresses and no timeout is needed.
+below its own limit. Against many addresses, or one that health checks share (loopback, a proxy), a
+check has the time in which others connect hundreds of times more, as the newest ends last. No list
+of hostile addresses and no timeout is needed.
 """
 
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
-from ipaddress import IPv6Address, ip_address
 
 import trio
 from attrs import define, field
 
+from aegisd.web.http.addresses import network_of
 from aegisd.web.http.message import HttpError
 
 MAX_CONNECTIONS = 500
@@ -41,15 +43,12 @@ ADDRESS_SHARE = 0.4
 PLACES_SHARE = 0.8
 """Of either limit, the connections that may hold a place. The rest is for new connections."""
 
-NETWORK_BITS = 64
-"""Of an IPv6 address: a host has a whole /64 to itself (RFC 6177, RFC 4862)."""
-
 
 @define(eq=False)
 class Connection:
     """One connection; cancelling its scope ends it."""
 
-    network: str
+    network: str | None  # what its address counts as; None for a trusted proxy, whose clients count
     scope: trio.CancelScope = field(factory=trio.CancelScope)
 
 
@@ -62,7 +61,7 @@ class Connections:
         self._places = int(limit * PLACES_SHARE)
         self._address_places = int(self._address_limit * PLACES_SHARE)
         self._waiting: dict[Connection, None] = {}  # the one that has waited longest is first
-        self._placed: set[Connection] = set()
+        self._placed: dict[Connection, str] = {}  # and the network of the client that asked
         self.refused: Counter[str] = Counter()
         """Requests that were refused, by their error's code; and ``gave_way``: connections."""
 
@@ -77,9 +76,12 @@ class Connections:
         return len(self._placed)
 
     @contextmanager
-    def joined(self, address: str) -> Iterator[Connection]:
-        """Add a connection from this address for as long as the block lasts."""
-        connection = Connection(network_of(address))
+    def joined(self, address: str, *, proxy: bool = False) -> Iterator[Connection]:
+        """Add a connection from this address for as long as the block lasts.
+
+        ``proxy`` is a trusted one: only its clients' requests are limited by address.
+        """
+        connection = Connection(None if proxy else network_of(address))
         self._make_room(connection.network)
         self._waiting[connection] = None
         try:
@@ -88,9 +90,13 @@ class Connections:
             self._waiting.pop(connection, None)
 
     @contextmanager
-    def place(self, connection: Connection) -> Iterator[None]:
-        """Hold a place for as long as the block lasts. Raises HttpError where there is none."""
-        if _count_of(connection.network, self._placed) >= self._address_places:
+    def place(self, connection: Connection, client: str) -> Iterator[None]:
+        """Hold a place for a client's address for as long as the block lasts.
+
+        Raises HttpError where there is none.
+        """
+        network = network_of(client)
+        if self._placed_of(network) >= self._address_places:
             raise HttpError(
                 HTTPStatus.TOO_MANY_REQUESTS,
                 "too_many_requests",
@@ -103,24 +109,25 @@ class Connections:
                 f"{self._places} requests are being answered, try again later",
             )
         self._waiting.pop(connection, None)
-        self._placed.add(connection)
+        self._placed[connection] = network
         try:
             yield
         finally:
-            self._placed.remove(connection)
+            del self._placed[connection]
             self._waiting[connection] = None
 
     def leave(self, connection: Connection) -> None:
         """Count a connection, which waits, no longer: it became a WebSocket."""
         del self._waiting[connection]
 
-    def _make_room(self, network: str) -> None:
+    def _make_room(self, network: str | None) -> None:
         """End the connection that gives way to a new one of ``network``, where one must."""
+        of_network = [other for other in self._waiting if other.network == network]
         if (
-            _count_of(network, self._waiting) + _count_of(network, self._placed)
-            >= self._address_limit
+            network is not None
+            and len(of_network) + self._placed_of(network) >= self._address_limit
         ):
-            oldest = next(other for other in self._waiting if other.network == network)
+            oldest = of_network[0]
         elif self.waiting + self.placed >= self._limit:
             oldest = next(iter(self._waiting))
         else:
@@ -129,17 +136,5 @@ class Connections:
         oldest.scope.cancel()
         self.refused["gave_way"] += 1
 
-
-def network_of(address: str) -> str:
-    """What an address counts as: an IPv4 address as itself, an IPv6 address as its network."""
-    parsed = ip_address(address)
-    if not isinstance(parsed, IPv6Address):
-        return address
-    if parsed.ipv4_mapped is not None:
-        return str(parsed.ipv4_mapped)
-    network = int(parsed) >> (128 - NETWORK_BITS) << (128 - NETWORK_BITS)
-    return f"{IPv6Address(network)}/{NETWORK_BITS}"
-
-
-def _count_of(network: str, connections: "dict[Connection, None] | set[Connection]") -> int:
-    return sum(connection.network == network for connection in connections)
+    def _placed_of(self, network: str) -> int:
+        return sum(other == network for other in self._placed.values())

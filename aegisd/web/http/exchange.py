@@ -1,10 +1,15 @@
-"""The requests and responses of one connection, by h11.
+"""The requests and responses of one connection; h11 reads, one parser for each request.
+
+A client that polls sends the same head again and again. Where exactly the bytes of the last head
+come, in one piece, they are not parsed again. A response is a head and a body of known length, so
+no state machine writes it.
 
 A request's head is read first, under a deadline and a limit. ``body`` reads what follows; the
 caller checks the head before, so a refusal needs no body. The bound on a body counts its chunk
 headers and trailers too: h11 drops those silently and sets no other bound.
 """
 
+from collections.abc import Iterable
 from http import HTTPStatus
 
 import h11
@@ -23,6 +28,22 @@ BODY_SECONDS = 10
 SEND_SECONDS = 30
 RECEIVE_BYTES = 16 * 1024
 
+SECURITY_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "X-Frame-Options": "DENY",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
+"""Of every answer; the page has a Content-Security-Policy of its own. Strict-Transport-Security is
+left to who owns the name: it would bind all ports and services of the host for months."""
+
+HEADERS = {"Cache-Control": "no-store", "Server": f"aegisd/{__version__}"} | SECURITY_HEADERS
+"""Of each response that does not set them itself."""
+
+GO_ON = b"HTTP/1.1 100 Continue\r\n\r\n"
+
 WITHOUT_CONTENT = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED})
 """Such a response has no body, and no header that tells of one (RFC 9110, 8.6)."""
 
@@ -32,34 +53,59 @@ class Exchange:
 
     def __init__(self, stream: trio.abc.Stream) -> None:
         self._stream = stream
-        self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD_BYTES)
+        self._parser = h11.Connection(h11.SERVER)
+        self._came = b""  # the head of this request, and what came with it
+        self._left = b""  # what came behind the last request
+        self._last: tuple[bytes, Request] | None = None  # a head that may come again
         self._first = True
-        self._head_only = False
+        self._keep_alive = False  # whether this client wants to send another request
 
     async def request(self, peer: str, local: str) -> Request | None:
-        """Read the head of the next request; None where the client is done or too slow.
+        """Read the head of the next request; None where the client is done, or sends nothing more.
 
-        Raises HttpError where it is no valid HTTP.
+        Raises HttpError where it is no valid HTTP, or comes too slowly.
         """
-        self._head_only = False
-        with trio.move_on_after(HEAD_SECONDS if self._first else IDLE_SECONDS) as scope:
+        seconds = HEAD_SECONDS if self._first else IDLE_SECONDS
+        self._first = False
+        self._came = b""
+        with trio.move_on_after(seconds):
+            came = self._left or bytes(await self._stream.receive_some(RECEIVE_BYTES))
+            if self._last is not None and self._last[0] == came:
+                self._came, self._left = came, b""
+                return self._last[1]
+            self._last = None
+            self._keep_alive = False
             try:
-                while (event := self._h11.next_event()) is h11.NEED_DATA:
-                    await self._receive()
-                if not isinstance(event, h11.Request):
-                    return None
-                self._head_only = event.method == b"HEAD"
-                headers = {n.decode("latin-1"): v.decode("latin-1") for n, v in event.headers}
-                method, target = event.method.decode("ascii"), event.target.decode("latin-1")
-                request = Request.parse(method, target, headers, peer, local)
-                if not request.has_body:
-                    self._h11.next_event()  # EndOfMessage: another request may follow any answer
+                return await self._parse(came, peer, local)
             except h11.RemoteProtocolError as error:
                 raise HttpError(error.error_status_hint, "bad_request", str(error)) from None
             except ValueError as error:
                 raise HttpError(HTTPStatus.BAD_REQUEST, "bad_request", str(error)) from None
-        self._first = False
-        return None if scope.cancelled_caught else request
+        if self._came:
+            raise _too_slow("head", seconds)
+        return None
+
+    async def _parse(self, came: bytes, peer: str, local: str) -> Request | None:
+        self._came = came
+        self._parser = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD_BYTES)
+        self._parser.receive_data(came)
+        while (event := self._parser.next_event()) is h11.NEED_DATA:
+            self._came += await self._receive()
+        if not isinstance(event, h11.Request):
+            return None
+        headers = _by_name(event.headers)
+        method, target = event.method.decode("ascii"), event.target.decode("latin-1")
+        request = Request.parse(method, target, headers, peer, local)
+        if request.has_body:
+            self._left = b""
+        else:
+            self._parser.next_event()  # EndOfMessage: another request may follow any answer
+            self._left = self._parser.trailing_data[0]
+        options = [option.strip() for option in headers.get("connection", "").lower().split(",")]
+        self._keep_alive = event.http_version >= b"1.1" and "close" not in options
+        if self._keep_alive and not request.has_body and not self._left:
+            self._last = self._came, request
+        return request
 
     async def body(self, request: Request) -> bytes:
         """Read the body. Raises HttpError where it is too large or too slow."""
@@ -72,65 +118,75 @@ class Exchange:
                 return await self._read_body()
             except h11.RemoteProtocolError as error:
                 raise HttpError(error.error_status_hint, "bad_request", str(error)) from None
-        raise HttpError(
-            HTTPStatus.REQUEST_TIMEOUT, "timeout", f"the body has not come within {BODY_SECONDS} s"
-        )
+        raise _too_slow("body", BODY_SECONDS)
 
     async def _read_body(self) -> bytes:
-        if self._h11.they_are_waiting_for_100_continue:
-            goes_on = h11.InformationalResponse(
-                status_code=HTTPStatus.CONTINUE, reason="Continue", headers=[]
-            )
-            await self._stream.send_all(self._h11.send(goes_on) or b"")
+        if self._parser.they_are_waiting_for_100_continue:
+            await self._stream.send_all(GO_ON)
         body = bytearray()
-        received = len(self._h11.trailing_data[0])  # what came with the head
-        while not isinstance(event := self._h11.next_event(), h11.EndOfMessage):
+        received = len(self._parser.trailing_data[0])  # what came with the head
+        while not isinstance(event := self._parser.next_event(), h11.EndOfMessage):
             if isinstance(event, h11.Data):
                 body += event.data
             elif event is h11.NEED_DATA:
                 if received >= MAX_BODY_BYTES:  # h11 wants more, so all of it was the body's
                     raise _too_large()
                 received += len(await self._receive())
+        self._left = self._parser.trailing_data[0]
         return bytes(body)
 
     async def _receive(self) -> bytes:
         data = bytes(await self._stream.receive_some(RECEIVE_BYTES))
-        self._h11.receive_data(data)
+        self._parser.receive_data(data)
         return data
 
-    async def respond(self, response: Response) -> bool:
-        """Send the response; return whether another request may follow."""
-        if self._h11.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
-            return False
-        headers = {
-            "Cache-Control": "no-store",
-            "X-Content-Type-Options": "nosniff",
-            "Server": f"aegisd/{__version__}",
-        } | response.headers
-        if response.status not in WITHOUT_CONTENT:
-            headers["Content-Type"] = response.content_type
-            headers["Content-Length"] = str(len(response.body))
-        if self._h11.their_state is h11.SEND_BODY:  # the rest of their body stays unread
-            headers["Connection"] = "close"
-        head = h11.Response(
-            status_code=response.status, headers=list(headers.items()), reason=_reason(response)
-        )
-        chunks = [
-            self._h11.send(head),
-            self._h11.send(h11.Data(data=b"" if self._head_only else response.body)),
-            self._h11.send(h11.EndOfMessage()),
-        ]
+    async def respond(self, response: Response, *, head_only: bool) -> bool:
+        """Send the response; return whether another request may follow.
+
+        After HEAD the body stays here (``head_only``). A body of theirs that was not read stays
+        unread, and the connection ends.
+        """
+        unread = self._parser.their_state in (h11.SEND_BODY, h11.ERROR)
+        goes_on = self._keep_alive and not unread
+        data = _head_of(response, goes_on=goes_on)
+        if not head_only:
+            data += response.body
         with trio.fail_after(SEND_SECONDS):
-            await self._stream.send_all(b"".join(chunk or b"" for chunk in chunks))
-        if set(self._h11.states.values()) != {h11.DONE}:
-            return False
-        self._h11.start_next_cycle()
-        return True
+            await self._stream.send_all(data)
+        return goes_on
 
     @property
     def early(self) -> bytes:
         """What came behind the request's head and was not read; the request has no body."""
-        return bytes(self._h11.trailing_data[0])
+        return self._left
+
+
+def _head_of(response: Response, *, goes_on: bool) -> bytes:
+    """The response's head; no text of a client is in it, so it needs no escaping."""
+    headers = HEADERS | response.headers
+    if response.status not in WITHOUT_CONTENT:
+        headers["Content-Type"] = response.content_type
+        headers["Content-Length"] = str(len(response.body))
+    if not goes_on:
+        headers["Connection"] = "close"
+    lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
+    reason = HTTPStatus(response.status).phrase
+    return f"HTTP/1.1 {response.status:d} {reason}\r\n{lines}\r\n".encode("ascii")
+
+
+def _too_slow(what: str, seconds: float) -> HttpError:
+    return HttpError(
+        HTTPStatus.REQUEST_TIMEOUT, "timeout", f"the {what} has not come within {seconds} s"
+    )
+
+
+def _by_name(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    """Headers by their names. Those that come in several lines are one list (RFC 9110, 5.3)."""
+    found: dict[str, str] = {}
+    for name_, value_ in headers:
+        name, value = name_.decode("latin-1"), value_.decode("latin-1")
+        found[name] = f"{found[name]}, {value}" if name in found else value
+    return found
 
 
 def _too_large() -> HttpError:
@@ -139,7 +195,3 @@ def _too_large() -> HttpError:
         "too_large",
         f"a body of more than {MAX_BODY_BYTES} bytes, what frames its chunks included",
     )
-
-
-def _reason(response: Response) -> str:
-    return HTTPStatus(response.status).phrase

@@ -87,4 +87,5 @@ class Board:
             case "topEndpoints":
                 return to_json(views.live_endpoints(self._live.top_endpoints(TOP_ENDPOINTS)))
             case _:
-                return to_json(views.backends(self._live.overview().backends))
+                backends = self._live.overview().backends
+                return to_json(views.backends(backends, self._live.observed_backends()))

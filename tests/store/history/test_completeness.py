@@ -33,7 +33,10 @@ from aegisd.store.storage import Storage
 
 RANGE = Range(NOON - 60 * SECOND_US, NOON + 60 * SECOND_US, 60)
 ALL = 10**9
-METHODS = ("totals", "requests", "latency", "statuses", "top_endpoints", "rate_limits", "present")
+METHODS = (
+    *("totals", "requests", "latency", "statuses", "durations", "nodes"),
+    *("top_endpoints", "rate_limits", "present"),
+)
 
 
 def entry() -> list[Block]:
@@ -63,6 +66,9 @@ async def answers(history: History, node: str | None) -> dict[str, Answer[Any]]:
             found[method] = await history.present(NOON + 1, node)
         elif method in ("top_endpoints", "rate_limits"):
             found[method] = await getattr(history, method)(RANGE, node, 10)
+        elif method == "nodes":
+            if node is None:
+                found[method] = await history.nodes(RANGE)
         else:
             found[method] = await getattr(history, method)(RANGE, node)
     return found

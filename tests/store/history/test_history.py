@@ -3,7 +3,9 @@
 import asyncio
 import random
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import pytest
 import trio
 import trio.testing
 from attrs import frozen
+from sketches import sketch_of
 from store.cluster import bounded
 from store.databases import (
     DAY,
@@ -39,15 +42,25 @@ from aegisd.events.protocol import RATE_LIMIT, REQUEST
 from aegisd.events.units import MINUTE_SECONDS, SECOND_US
 from aegisd.store.database.postgres import Postgres, Session
 from aegisd.store.history.history import History
-from aegisd.store.history.ranges import NAMED_RANGES, Range, named_range, range_between
+from aegisd.store.history.ranges import (
+    NAMED_RANGES,
+    KeptFrom,
+    Range,
+    kept_of_names,
+    named_range,
+    range_between,
+)
 from aegisd.store.history.results import (
+    Answer,
     EndpointTotals,
     KeyTotals,
     Latency,
     Present,
+    RequestCounts,
     StatusCounts,
     Totals,
 )
+from aegisd.store.rollups.rollup import MAX_NAMES
 from aegisd.store.schema.levels import FINE, ceil, floor
 from aegisd.store.storage import Storage
 from aegisd.store.upkeep.policy import kept_from
@@ -60,14 +73,24 @@ STATUSES = (0, 101, 200, 200, 200, 204, 304, 399, 400, 404, 429, 500, 599, 600, 
 SPANS = (5 * MINUTE, HOUR, DAY, 7 * DAY, 32 * DAY)
 FOLDED_AT = [NOW - ago for ago in (31 * DAY, 20 * DAY, 8 * DAY, DAY, 3 * HOUR, HOUR, 10 * MINUTE)]
 
-RANGES = [
-    *(named_range(name, NOW, KEPT) for name in NAMED_RANGES),
-    range_between(NOW - 20 * HOUR - 12_345, NOW - 3 * HOUR + 777, NOW, KEPT),
-    range_between(NOW - 3 * MINUTE, NOW + 2 * MINUTE, NOW, KEPT),
-    range_between(NOW - 9 * DAY, NOW - 8 * DAY, NOW, KEPT),
-    range_between(NOW - 31 * DAY, NOW - 31 * DAY + 1, NOW, KEPT),
-    range_between(NOW - 10 * 365 * DAY, NOW, NOW, KEPT),
-]
+
+def ranges(kept: KeptFrom) -> list[Range]:
+    return [
+        *(named_range(name, NOW, kept) for name in NAMED_RANGES),
+        range_between(NOW - 20 * HOUR - 12_345, NOW - 3 * HOUR + 777, NOW, kept),
+        range_between(NOW - 3 * MINUTE, NOW + 2 * MINUTE, NOW, kept),
+        range_between(NOW - 9 * DAY, NOW - 8 * DAY, NOW, kept),
+        range_between(NOW - 31 * DAY, NOW - 31 * DAY + 1, NOW, kept),
+        range_between(NOW - 10 * 365 * DAY, NOW, NOW, kept),
+    ]
+
+
+RANGES = ranges(KEPT)
+ENDPOINT_RANGES = ranges(kept_of_names(KEPT))
+ENDPOINTS = [("GET", "/"), ("POST", "/users/{id}"), ("GET", "/é"), (OTHER, OTHER), ("POST", "/x")]
+
+
+Series = Awaitable[Answer[dict[int, Any]]]
 
 
 @frozen
@@ -168,6 +191,20 @@ def statuses(events: list[Event]) -> StatusCounts:
     return StatusCounts(*hundreds, count(events) - sum(hundreds))
 
 
+def requests_of(events: list[Event]) -> RequestCounts:
+    return RequestCounts(count(events), count(events, fails))
+
+
+def sketched(events: list[Event]) -> list[int]:
+    durations = [event.duration for event in events if event.duration is not None]
+    counts: list[int] = sketch_of(np.array(durations, np.int64)).tolist()
+    return counts
+
+
+def nodes(events: list[Event]) -> dict[str, int]:
+    return {node: count([e for e in events if e.node == node]) for node in {e.node for e in events}}
+
+
 def grouped(events: list[Event], kind: str) -> dict[tuple[str, ...], list[Event]]:
     groups = defaultdict(list)
     for event in events:
@@ -201,27 +238,33 @@ def keys(events: list[Event]) -> list[KeyTotals]:
     return sorted(found, key=lambda key: (key.key == OTHER, -key.denied, -key.checked, key.key))
 
 
+async def assert_same_series(
+    range_: Range, events: list[Event], expected: Callable[[list[Event]], Any], series: Series
+) -> None:
+    """Each bucket of the series has what is expected of its events."""
+    by_bucket = defaultdict(list)
+    for event in events:
+        by_bucket[floor(event.moment, range_.bucket)].append(event)
+    found = (await series).figures
+    for bucket in found.keys() | by_bucket.keys():
+        there = found.get(bucket, expected([]))
+        assert there == expected(by_bucket[bucket]), (expected, range_, bucket)
+
+
+async def as_lists(series: Series) -> Answer[dict[int, list[int]]]:
+    answer = await series
+    counts = {bucket: sketch.tolist() for bucket, sketch in answer.figures.items()}
+    return Answer(counts, answer.complete_until)
+
+
 async def assert_same(
     history: History, events: list[Event], range_: Range, node: str | None
 ) -> None:
     """Each answer is that of the events."""
     fine = chosen(events, range_, node, FINE)
-    by_bucket = defaultdict(list)
-    for event in fine:
-        by_bucket[floor(event.moment, range_.bucket)].append(event)
-    series = {
-        "requests": ((await history.requests(range_, node)).figures, count, 0),
-        "statuses": (
-            (await history.statuses(range_, node)).figures,
-            statuses,
-            StatusCounts(0, 0, 0, 0, 0),
-        ),
-        "latency": ((await history.latency(range_, node)).figures, latency, latency([])),
-    }
-    for name, (found, expected, nothing) in series.items():
-        for bucket in found.keys() | by_bucket.keys():
-            there = found.get(bucket, nothing)
-            assert there == expected(by_bucket[bucket]), (name, range_, node, bucket)
+    await assert_same_series(range_, fine, requests_of, history.requests(range_, node))
+    await assert_same_series(range_, fine, statuses, history.statuses(range_, node))
+    await assert_same_series(range_, fine, latency, history.latency(range_, node))
     assert (await history.totals(range_, node)).figures == totals(fine), (range_, node)
     whole = chosen(events, range_, node, MINUTE_SECONDS)
     top = endpoints(whole)
@@ -263,17 +306,14 @@ async def arrive(postgres: Postgres, storage: Storage, events: list[Event]) -> N
             await write(postgres, *own, node=node)
 
 
-@pytest.mark.parametrize("rate", [1.0, 0.2])
-@bounded
-async def test_answers_equal_those_computed_from_the_events(
-    dsn: str, tmp_path: Path, rate: float
-) -> None:
-    """Folded and not, committed and not, from three nodes whose clocks are minutes apart."""
-    events = generated(1500, seed=7460)
-    sampling = Sampling(enabled=rate < 1, rate=Share(rate))
+@asynccontextmanager
+async def history_of_all(
+    dsn: str, directory: Path, events: list[Event], sampling: Sampling
+) -> AsyncIterator[History]:
+    """The history of events that are folded or not, committed or not."""
     async with (
         database(dsn) as postgres,
-        storage_in(tmp_path, postgres, sampling=sampling) as storage,
+        storage_in(directory, postgres, sampling=sampling) as storage,
     ):
         await begin(postgres, NOW - 40 * DAY)
         rest = events
@@ -287,10 +327,86 @@ async def test_answers_equal_those_computed_from_the_events(
         await flush(storage)
         await arrive(postgres, storage, rest[half:])
         assert 0 < storage.backlog.events < half
-        history = history_over(postgres, storage)
+        yield history_over(postgres, storage)
+
+
+@pytest.mark.parametrize("rate", [1.0, 0.2])
+@bounded
+async def test_answers_equal_those_computed_from_the_events(
+    dsn: str, tmp_path: Path, rate: float
+) -> None:
+    """Folded and not, committed and not, from three nodes whose clocks are minutes apart."""
+    events = generated(1500, seed=7460)
+    sampling = Sampling(enabled=rate < 1, rate=Share(rate))
+    async with history_of_all(dsn, tmp_path, events, sampling) as history:
         for range_ in RANGES:
             for node in (None, *CLOCKS, "nowhere") if rate == 1 else (None, NODE):
                 await assert_same(history, events, range_, node)
+
+
+@bounded
+async def test_durations_hold_each_timed_request_once(dsn: str, tmp_path: Path) -> None:
+    events = generated(600, seed=8)
+    async with history_of_all(dsn, tmp_path, events, Sampling()) as history:
+        for range_ in RANGES:
+            for node in (None, NODE):
+                fine = chosen(events, range_, node, FINE)
+                await assert_same_series(
+                    range_, fine, sketched, as_lists(history.durations(range_, node))
+                )
+
+
+@bounded
+async def test_nodes_have_their_own_requests_though_rollups_of_all_have_them_too(
+    dsn: str, tmp_path: Path
+) -> None:
+    events = generated(600, seed=9)
+    async with history_of_all(dsn, tmp_path, events, Sampling()) as history:
+        for range_ in RANGES:
+            expected = nodes(chosen(events, range_, None, FINE))
+            assert (await history.nodes(range_)).figures == expected, range_
+
+
+@bounded
+async def test_series_of_an_endpoint_have_its_requests_alone(dsn: str, tmp_path: Path) -> None:
+    events = generated(600, seed=10)
+    async with history_of_all(dsn, tmp_path, events, Sampling()) as history:
+        for range_, name in zip(ENDPOINT_RANGES, cycle(ENDPOINTS), strict=False):
+            for node in (None, NODE):
+                whole = chosen(events, range_, node, MINUTE_SECONDS)
+                own = [e for e in whole if e.kind == REQUEST and e.names == name]
+                asked = (range_, node, name)
+                for expected, series in {
+                    requests_of: history.requests(*asked),
+                    statuses: history.statuses(*asked),
+                    latency: history.latency(*asked),
+                    sketched: as_lists(history.durations(*asked)),
+                }.items():
+                    await assert_same_series(range_, own, expected, series)
+
+
+@bounded
+async def test_series_of_all_listed_endpoints_hold_every_request(dsn: str, tmp_path: Path) -> None:
+    """Also where more endpoints came than have a name of their own: the rest is (other)."""
+    names = 2 * MAX_NAMES
+    made = [{"endpoint": f"/{i}", "timestamp": NOON - MINUTE} for i in range(names)]
+    range_ = range_between(NOON - 10 * MINUTE, NOON, NOON, kept_of_names(KEPT))
+    async with database(dsn) as postgres, storage_in(tmp_path, postgres) as storage:
+        await begin(postgres, NOON - DAY)
+        history = history_over(postgres, storage)
+        storage.append([block("request", made)])
+        for stored in (False, True):
+            if stored:
+                await flush(storage)
+            top = (await history.top_endpoints(range_, None, 1000)).figures
+            sums = {}
+            for each in top[:2] + top[-2:]:
+                name = (each.method, each.path)
+                series = (await history.requests(range_, None, name)).figures
+                sums[name] = sum(point.requests for point in series.values())
+            assert sums == {(e.method, e.path): e.requests for e in top[:2] + top[-2:]}
+            assert sums[OTHER, OTHER] == names - MAX_NAMES
+            assert sum(each.requests for each in top) == names
 
 
 @bounded
@@ -371,8 +487,11 @@ async def test_an_empty_range_has_no_figures(dsn: str, tmp_path: Path) -> None:
         await write(postgres, requests(timestamp=NOON - 1))
         with history_of(postgres, tmp_path) as history:
             assert (await history.totals(range_, None)).figures == totals([])
-            for series in (history.requests, history.latency, history.statuses):
+            for series in (
+                *(history.requests, history.latency, history.statuses, history.durations),
+            ):
                 assert (await series(range_, None)).figures == {}
+            assert (await history.nodes(range_)).figures == {}
             assert (await history.top_endpoints(range_, None, 10)).figures == []
             assert (await history.rate_limits(range_, None, 10)).figures == (0, 0, [])
             assert (await history.present(NOON - DAY, None)).figures == Present(0, 0, 0)

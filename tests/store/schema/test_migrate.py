@@ -31,7 +31,10 @@ TABLES = {
     "alerts": """id uuid, rule_id text, rule_name text, severity text, status text,
         message text, current_value double precision, threshold double precision,
         triggered_at timestamptz, resolved_at timestamptz null,
-        acknowledged_at timestamptz null, acknowledged_by text null, node text""",
+        acknowledged_at timestamptz null, acknowledged_by text null, node text,
+        resolved_by text null""",
+    "alert_silences": """id uuid, rule_id text null, severity text null, starts_at timestamptz,
+        ends_at timestamptz, comment text, created_by text""",
 }
 
 
@@ -206,6 +209,8 @@ async def test_upgrade_gives_up_on_a_locked_table_and_succeeds_later(
     async with database(dsn) as postgres:
         await postgres.prepare()
     await ask(dsn, "DELETE FROM aegisd_schema WHERE version = $1", LATEST)
+    await ask(dsn, "DROP TABLE alert_silences")
+    await ask(dsn, "ALTER TABLE alerts DROP COLUMN resolved_by")
     await ask(dsn, "ALTER TABLE storage_layout REPLICA IDENTITY DEFAULT")
     async with database(dsn) as postgres, session(dsn) as execute:
         await execute("BEGIN; SELECT * FROM storage_layout")
@@ -214,3 +219,24 @@ async def test_upgrade_gives_up_on_a_locked_table_and_succeeds_later(
         await execute("COMMIT")
         await postgres.prepare()
     assert await ask(dsn, VERSION) == [(LATEST,)]
+
+
+@bounded
+async def test_alert_of_an_older_schema_is_kept_and_nobody_has_resolved_it(
+    dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    older = [step for step in migrations() if step.version <= 6]
+    with monkeypatch.context() as patched:
+        patched.setattr(migrate_module, "migrations", lambda: older)
+        async with database(dsn) as postgres:
+            await postgres.prepare()
+    await ask(
+        dsn,
+        "INSERT INTO alerts VALUES (gen_random_uuid(), 'r', 'R', 'info', 'resolved', 'm', 1, 1,"
+        " now(), now(), NULL, NULL, 'here')",
+    )
+    async with database(dsn) as postgres:
+        await postgres.prepare()
+    assert await ask(dsn, VERSION) == [(LATEST,)]
+    assert await ask(dsn, "SELECT status, resolved_by FROM alerts") == [("resolved", None)]
+    assert await ask(dsn, "SELECT count(*) FROM alert_silences") == [(0,)]
