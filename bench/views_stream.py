@@ -57,6 +57,10 @@ class Views(Aegisd):
         limit = {"AEGISD_DASHBOARD__WEBSOCKET__MAX_CONNECTIONS_PER_IP": str(2 * CLIENTS)}
         return super().environment() | limit
 
+    def counted(self) -> int:
+        super().counted()  # raises where some were refused
+        return sum(self.ingest()["events"].values())
+
 
 class NodeWs(Receiver):
     """Node's ws, broadcasting a text of ``size`` bytes."""

@@ -145,7 +145,14 @@ async def test_alert_is_sent_at_once_to_subscribers_of_alerts(serving):
     assert resolved["data"]["id"] == triggered["data"]["id"]
     assert resolved["data"].keys() == {
         *("id", "ruleId", "ruleName", "severity", "status", "message", "triggeredAt"),
-        *("resolvedAt", "acknowledgedAt", "acknowledgedBy", "currentValue", "threshold"),
+        *(
+            "resolvedAt",
+            "acknowledgedAt",
+            "acknowledgedBy",
+            "resolvedBy",
+            "currentValue",
+            "threshold",
+        ),
     }
 
 
