@@ -77,7 +77,8 @@ def test_daemon_that_is_away_behind_its_proxy_is_told(
     quick_daemon: Daemon, behind: Behind, page: Page, complaints: Complaints
 ) -> None:
     complaints.expect("WebSocket connection to|status of 502")
-    page.goto(f"http://127.0.0.1:{behind(quick_daemon, UPGRADE)}/")
+    port = behind(quick_daemon, UPGRADE + "proxy_set_header Host $http_host;")
+    page.goto(f"http://127.0.0.1:{port}/")
     expect_state(page, "live")
     quick_daemon.stop()
     expect_state(page, "lost")

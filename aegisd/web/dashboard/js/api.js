@@ -17,7 +17,9 @@ export function createApi(base, fetch = globalThis.fetch.bind(globalThis)) {
     }
     const headers = { Accept: "application/json" };
     if (method !== "GET") headers["Content-Type"] = "application/json";
-    const options = { method, headers, signal, credentials: "same-origin" };
+    // A GET has no Origin. The Referer says the same where the WebSocket's path is asked why not.
+    const referrerPolicy = "origin";
+    const options = { method, headers, signal, credentials: "same-origin", referrerPolicy };
     if (body !== undefined) options.body = JSON.stringify(body);
     let response;
     try {
