@@ -7,16 +7,7 @@ from attrs import evolve, frozen
 
 from aegisd.errors import DatabaseUnavailable, DataRefused, kind_of
 from aegisd.store.database import Busy
-from aegisd.web.answers import (
-    AlertAnswers,
-    Costly,
-    DaemonAnswers,
-    HistoryAnswers,
-    LiveAnswers,
-    PageAnswers,
-    SessionAnswers,
-    SilenceAnswers,
-)
+from aegisd.web import answers
 from aegisd.web.http import (
     Fitting,
     Handler,
@@ -39,14 +30,14 @@ A path without braces goes before one with them. HEAD and OPTIONS follow from th
 
 
 def routes(
-    page: PageAnswers,
-    daemon: DaemonAnswers,
-    live: LiveAnswers,
-    history: HistoryAnswers,
-    alerts: AlertAnswers,
-    session: SessionAnswers,
-    silences: SilenceAnswers,
-    costly: Costly,
+    page: answers.PageAnswers,
+    daemon: answers.DaemonAnswers,
+    live: answers.LiveAnswers,
+    history: answers.HistoryAnswers,
+    alerts: answers.AlertAnswers,
+    session: answers.SessionAnswers,
+    silences: answers.SilenceAnswers,
+    costly: answers.Costly,
     now: Kept,
     past: Kept,
 ) -> Routes:
