@@ -18,7 +18,7 @@ ROUNDS := 1000
 # aegisd runs on Python 3.11 to 3.13: trio-asyncio doesn't import on 3.14
 SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
 
-.PHONY: help venv run test lint format bench-ingest bench-load bench-store bench-history fuzz torture clean
+.PHONY: help venv run test lint format bench-ingest bench-load bench-store bench-history bench-views fuzz torture clean
 
 help:
 	@echo 'make run    set up and run the daemon on an embedded Postgres'
@@ -28,6 +28,7 @@ help:
 	@echo 'make bench-load  measure CPU, delay and pauses under a steady load, beside netdata'
 	@echo 'make bench-store   measure how fast rows are stored, beside COPY, psql and rsyslog'
 	@echo 'make bench-history  measure how fast thirty days are answered, and what rollups cost'
+	@echo 'make bench-views   measure what a WebSocket client costs, beside ws of Node'
 	@echo 'make fuzz   feed bad input to the decoder (SECONDS=120) and a live daemon (DATAGRAMS=1000000)'
 	@echo 'make torture  kill the daemon, its line, Postgres and the power (ROUNDS=1000); count what is lost'
 	@echo 'make venv   set up .venv with the daemon in it: .venv/bin/aegisd'
@@ -62,6 +63,9 @@ bench-store: venv
 
 bench-history: $(VENV)/.peers
 	$(BIN)/python -m bench.history $(ARGS)
+
+bench-views: venv
+	$(BIN)/python -m bench.views $(ARGS)
 
 fuzz: $(VENV)/.fuzzers
 	PYTHONPATH=tests $(BIN)/python -m fuzz.guided -max_total_time=$(SECONDS) -print_final_stats=1

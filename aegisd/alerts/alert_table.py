@@ -13,6 +13,9 @@ _COLUMNS = (
     "id, rule_id, rule_name, severity, status, message, current_value, threshold,"
     " triggered_at, resolved_at, acknowledged_at, acknowledged_by, resolved_by"
 )
+MAX_SINCE = 200
+"""Alerts for a client that comes back: the page shows fewer."""
+
 _OLD = "FROM alerts WHERE status = 'resolved' AND triggered_at < $1"
 _OLD_SILENCES = "FROM alert_silences WHERE ends_at < $1"
 
@@ -103,6 +106,26 @@ class AlertTable:
             RESOLVED,
         )
         return [_alert(row) for row in rows]
+
+    async def since(self, id_: str) -> list[Alert]:
+        """The alerts of this node that changed since an alert was triggered, the last change last.
+
+        Of many, those that changed last; none where ``id_`` is no stored alert's.
+        """
+        try:
+            seen = UUID(id_)
+        except ValueError:
+            return []
+        changed = "greatest(triggered_at, acknowledged_at, resolved_at)"
+        rows = await _answer(
+            self._postgres,
+            f"SELECT {_COLUMNS} FROM alerts WHERE node = $1"
+            f" AND {changed} >= (SELECT triggered_at FROM alerts WHERE id = $2)"
+            f" ORDER BY {changed} DESC LIMIT {MAX_SINCE}",
+            self._node,
+            seen,
+        )
+        return [_alert(row) for row in reversed(rows)]
 
     async def change(self, id_: UUID, change: Callable[[Alert], Alert]) -> Alert | None:
         """Change the status of any node's alert by hand; None where there is none.

@@ -30,6 +30,7 @@ from aegisd.store.database import Postgres, open_postgres
 from aegisd.store.history import ExactHistory, History
 from aegisd.store.storage import Storage, open_storage
 from aegisd.store.upkeep import Maintainer, kept_from
+from aegisd.web import MAX_CLIENTS as WEBSOCKET_CLIENTS
 from aegisd.web import MAX_CONNECTIONS as HTTP_CONNECTIONS
 from aegisd.web import (
     AlertAnswers,
@@ -53,7 +54,7 @@ from aegisd.web import (
 )
 from aegisd.wire import Decoder, EndpointNamer
 
-CONNECTIONS = Shares(stream=STREAM_CONNECTIONS, http=HTTP_CONNECTIONS)
+CONNECTIONS = Shares(stream=STREAM_CONNECTIONS, http=HTTP_CONNECTIONS, websocket=WEBSOCKET_CLIENTS)
 
 
 @frozen
@@ -128,6 +129,7 @@ class Daemon:
             upkeep=self.upkeep.figures(),
             alerts=self.alerts.figures(),
             websocket_clients=self.hub.count,
+            websocket_refused=dict(self.hub.refused),
             http_refused=dict(self.connections.refused),
             live=self.live.overview(),
             requests=self.live.request_totals(self.settings.http.metrics_endpoints),
@@ -186,7 +188,7 @@ async def build(
         http = await http_port.listen(settings.http, handed.get("http"))
         alert_table, silences = AlertTable(postgres, node), Silences(postgres)
         upkeep = Maintainer(postgres, settings.metrics, clocks, alert_table)
-        hub = Hub(live, advance, settings.dashboard.websocket)
+        hub = Hub(live, advance, alert_table.since, settings.dashboard.websocket, shares.websocket)
         daemon = Daemon(
             settings=settings,
             directories=directories,

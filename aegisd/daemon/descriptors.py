@@ -8,7 +8,7 @@ leave RESERVE descriptors.
 import resource
 
 import structlog
-from attrs import frozen
+from attrs import astuple, frozen
 
 RESERVE = 256
 """For the journal, the database, listeners, mail and Python itself; some 40 are in use."""
@@ -22,20 +22,21 @@ class Shares:
 
     stream: int
     http: int
+    websocket: int
 
 
 def shares(limit: int, wanted: Shares) -> Shares:
     """The wanted shares, or smaller ones in the same proportion where ``limit`` is too low."""
-    room, sum_ = limit - RESERVE, wanted.stream + wanted.http
+    room, sum_ = limit - RESERVE, sum(astuple(wanted))
     if room >= sum_:
         return wanted
-    return Shares(*(max(1, room * share // sum_) for share in (wanted.stream, wanted.http)))
+    return Shares(*(max(1, room * share // sum_) for share in astuple(wanted)))
 
 
 def provide(wanted: Shares) -> Shares:
     """Raise the soft limit as far as needed and allowed; return what each kind may have."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    needed = wanted.stream + wanted.http + RESERVE
+    needed = sum(astuple(wanted)) + RESERVE
     if soft != resource.RLIM_INFINITY and soft < needed:
         soft = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
@@ -48,5 +49,6 @@ def provide(wanted: Shares) -> Shares:
             needed=needed,
             stream=given.stream,
             http=given.http,
+            websocket=given.websocket,
         )
     return given

@@ -15,7 +15,7 @@ A stop goes the other way:
 2. What waits is written, for LAST_FLUSH_SECONDS at most while the database can be used, and the
    journal is synced. HTTP is answered meanwhile.
 3. The alerts' last states are saved, for LAST_SAVE_SECONDS at most.
-4. HTTP connections end, and all other tasks.
+4. WebSocket clients are told. HTTP connections end, and all other tasks.
 """
 
 import structlog
@@ -64,6 +64,7 @@ async def serve(
         _take_the_rest(daemon)
         await _write_the_rest(daemon, written)
         await _save_alerts(daemon)
+        await daemon.hub.stop()
         daemon.postgres.close()
         background.cancel_scope.cancel()
 

@@ -178,7 +178,7 @@ class LiveState:
         """The last 15 minutes in buckets of 10 s; ``starts`` are seconds since 1970."""
         self._count_buffered()
         series = self._windows.series(SERIES_SECONDS, BUCKET_SECONDS, self._wall_ahead)
-        return Series(series.starts + self._wall_ahead, series.counters, series.durations)
+        return evolve(series, starts=series.starts + self._wall_ahead)
 
     def top_endpoints(self, count: int) -> list[EndpointFigures]:
         """The busiest endpoints of the last hour."""

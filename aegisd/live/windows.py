@@ -183,10 +183,7 @@ class Windows:
         places = seconds % RING_SECONDS
         held = (self._second[places] == seconds) & (seconds <= self._now)
         counters = (self._counters[places] * held[..., None]).sum(axis=1)
-        durations = np.zeros((len(starts), sketch.BINS), np.int64)
-        for row, (place, use) in enumerate(zip(places, held, strict=True)):
-            durations[row] = self._bins[place[use]].sum(axis=0, dtype=np.int64)
-        return Series(starts, counters, durations)
+        return Series(starts, counters, self._bins, places, held)
 
 
 def _only_in(one: range, other: range) -> Integers:
@@ -198,8 +195,21 @@ def _only_in(one: range, other: range) -> Integers:
 
 @frozen(eq=False)
 class Series:
-    """Buckets that start at ``starts``: counters and a sketch each, columns as COUNTERS."""
+    """Buckets that start at ``starts``: counters, columns as COUNTERS, and sketches.
+
+    The sketches cost most, and few buckets change in a second: so a bucket's is summed up when it
+    is asked for, which must be before the live state changes.
+    """
 
     starts: Integers
     counters: NDArray[np.int64]
-    durations: NDArray[np.int64]
+    _bins: NDArray[np.int32]
+    _places: NDArray[np.int64]
+    _held: NDArray[np.bool_]
+
+    def durations(self, row: int) -> sketch.Counts:
+        """The sketch of one bucket."""
+        summed: sketch.Counts = self._bins[self._places[row][self._held[row]]].sum(
+            axis=0, dtype=np.int64
+        )
+        return summed

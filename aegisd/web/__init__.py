@@ -19,9 +19,10 @@ from aegisd.web.api import Api, routes
 from aegisd.web.figures import DaemonFigures
 from aegisd.web.http import MAX_CONNECTIONS, Connections, Cors, Fitting, Kept
 from aegisd.web.server import Server
-from aegisd.web.websocket import Hub
+from aegisd.web.websocket import MAX_CLIENTS, Hub
 
 __all__ = [
+    "MAX_CLIENTS",
     "MAX_CONNECTIONS",
     "AlertAnswers",
     "Api",

@@ -51,6 +51,12 @@ def families(figures: DaemonFigures) -> Iterator[Metric]:
     yield from source_families(figures.live)
     yield gauge("aegisd_websocket_clients", "WebSocket clients.", value=figures.websocket_clients)
     yield counter(
+        "aegisd_websocket_refused",
+        "WebSocket messages refused, connections ended, and updates that a slow client missed.",
+        "reason",
+        figures.websocket_refused,
+    )
+    yield counter(
         "aegisd_http_refused",
         "Requests refused, and connections that gave way to others.",
         "reason",

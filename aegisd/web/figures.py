@@ -28,6 +28,7 @@ class DaemonFigures:
     upkeep: UpkeepFigures
     alerts: AlertFigures
     websocket_clients: int
+    websocket_refused: Mapping[str, int]  # by reason
     http_refused: Mapping[str, int]  # by the error's code; ``gave_way`` counts connections
     live: Overview
     requests: RequestTotals

@@ -1,8 +1,8 @@
 """Serves one port: HTTP/1.1, and WebSocket on one path of it.
 
-h11 reads each request's head; where it asks for a WebSocket, trio-websocket gets the stream with
-the head's bytes put in front. Hypercorn serves both under trio, too, but has no rules like those of
-``http.connections``, by which health checks are answered beside any crowd of clients.
+h11 reads each request's head; where it asks for a WebSocket, ``websocket`` gets the stream and the
+bytes that came behind the head. Hypercorn serves both under trio, too, but has no rules like those
+of ``http.connections``, by which health checks are answered beside any crowd of clients.
 
 The order for each request: head, guard, route, what a write needs, body, place, answer. So a
 refusal costs no body and no place, and an answer that is there already costs no place. A fault in
@@ -12,7 +12,6 @@ one connection ends that connection only.
 import ssl
 from contextlib import nullcontext
 from functools import partial
-from http import HTTPStatus
 
 import structlog
 import trio
@@ -117,9 +116,9 @@ class Server:
                 if request.path == self._websocket_path:
                     asked = self._guard.check(request)
                     self._check_upgrade(asked)
-                    with self._connections.place(connection, asked.peer):
-                        network = network_of(asked.peer)
-                        await serve_websocket(exchange.hand_over(), network, self._hub)
+                    self._connections.leave(connection)
+                    network, early = network_of(asked.peer), exchange.early
+                    await serve_websocket(asked, early, stream, socket, network, self._hub)
                     return False
                 response = self._cors.preflight(request)
                 if response is None:
@@ -159,12 +158,7 @@ class Server:
         So the handshake is last: else that GET would only learn that it is no handshake.
         """
         self._guard.check_websocket(request)
-        if not self._hub.has_room(network_of(request.peer)):
-            raise HttpError(
-                HTTPStatus.TOO_MANY_REQUESTS,
-                "too_many_connections",
-                "too many WebSocket connections from this address",
-            )
+        self._hub.check_room(network_of(request.peer))
         check_handshake(request)
 
 

@@ -2,17 +2,10 @@
 
 from typing import Any
 
-from aegisd.events.counters import COLUMN, STATUS_CLASSES
+from aegisd.events.counters import COLUMN, STATUS_CLASSES, Counters
 from aegisd.events.protocol import HEALTHY
-from aegisd.events.units import MILLISECOND_US, SECOND_US
-from aegisd.live import (
-    BUCKET_SECONDS,
-    BackendState,
-    EndpointFigures,
-    ObservedBackend,
-    Overview,
-    Series,
-)
+from aegisd.events.units import MILLISECOND_US
+from aegisd.live import BackendState, EndpointFigures, ObservedBackend, Overview
 from aegisd.stats import sketch
 from aegisd.stats.cells import EDGES_US, cells
 from aegisd.store.history import (
@@ -85,49 +78,55 @@ def past_overview(now: int, range_: Range, totals: Totals, present: Present) -> 
 def request_rate(range_: Range, buckets: dict[int, RequestCounts]) -> list[dict[str, Any]]:
     """One point for each bucket, also where no request was."""
     none = RequestCounts(0, 0)
-    points = ((start, buckets.get(start, none)) for start in range_.bucket_starts())
     return [
-        {
-            "timestamp": rfc3339(start),
-            "value": point.requests / range_.seconds_in(start),
-            "requestCount": point.requests,
-            "failedCount": point.failed,
-        }
-        for start, point in points
+        rate_point(start, range_.seconds_in(start), buckets.get(start, none))
+        for start in range_.bucket_starts()
     ]
+
+
+def rate_point(start: int, seconds: float, point: RequestCounts) -> dict[str, Any]:
+    """A bucket's point of the request rate."""
+    return {
+        "timestamp": rfc3339(start),
+        "value": point.requests / seconds,
+        "requestCount": point.requests,
+        "failedCount": point.failed,
+    }
 
 
 def latency(range_: Range, buckets: dict[int, Latency]) -> list[dict[str, Any]]:
     """One point for each bucket, of nulls where no request had a duration."""
     none = Latency(None, None, None, None)
-    points = ((start, buckets.get(start, none)) for start in range_.bucket_starts())
-    return [
-        {
-            "timestamp": rfc3339(start),
-            "p50": _ms(point.p50),
-            "p95": _ms(point.p95),
-            "p99": _ms(point.p99),
-            "avg": _ms(point.average),
-        }
-        for start, point in points
-    ]
+    return [latency_point(start, buckets.get(start, none)) for start in range_.bucket_starts()]
+
+
+def latency_point(start: int, point: Latency) -> dict[str, Any]:
+    """A bucket's point of the latency."""
+    return {
+        "timestamp": rfc3339(start),
+        "p50": _ms(point.p50),
+        "p95": _ms(point.p95),
+        "p99": _ms(point.p99),
+        "avg": _ms(point.average),
+    }
 
 
 def status_distribution(range_: Range, buckets: dict[int, StatusCounts]) -> list[dict[str, Any]]:
     """One point for each bucket, also where no request was."""
     none = StatusCounts(0, 0, 0, 0, 0)
-    points = ((start, buckets.get(start, none)) for start in range_.bucket_starts())
-    return [
-        {
-            "timestamp": rfc3339(start),
-            "status2xx": point.status_2xx,
-            "status3xx": point.status_3xx,
-            "status4xx": point.status_4xx,
-            "status5xx": point.status_5xx,
-            "statusOther": point.status_other,
-        }
-        for start, point in points
-    ]
+    return [status_point(start, buckets.get(start, none)) for start in range_.bucket_starts()]
+
+
+def status_point(start: int, point: StatusCounts) -> dict[str, Any]:
+    """A bucket's point of the status distribution."""
+    return {
+        "timestamp": rfc3339(start),
+        "status2xx": point.status_2xx,
+        "status3xx": point.status_3xx,
+        "status4xx": point.status_4xx,
+        "status5xx": point.status_5xx,
+        "statusOther": point.status_other,
+    }
 
 
 def heat_map(range_: Range, buckets: dict[int, sketch.Counts]) -> dict[str, Any]:
@@ -149,39 +148,25 @@ def nodes(requests: dict[str, int]) -> list[dict[str, Any]]:
     return [{"node": node, "requestCount": count} for node, count in ranked[:MAX_NODES]]
 
 
-def live_range(series: Series, now: int) -> Range:
-    """The range that a live series covers: from its first bucket to ``now``."""
-    return Range(int(series.starts[0]) * SECOND_US, now, BUCKET_SECONDS)
+def live_rate_point(range_: Range, start: int, counters: Counters) -> dict[str, Any]:
+    """A point of ``request_rate``, of the live state."""
+    requests, succeeded = int(counters[COLUMN["requests"]]), int(counters[COLUMN["succeeded"]])
+    counts = RequestCounts(requests, requests - succeeded)
+    return rate_point(start, range_.seconds_in(start), counts)
 
 
-def live_request_rate(range_: Range, series: Series) -> list[dict[str, Any]]:
-    """What ``request_rate`` gives, of the live state."""
-    rows = series.counters[:, [COLUMN["requests"], COLUMN["succeeded"]]].tolist()
-    points = {
-        start: RequestCounts(requests, requests - succeeded)
-        for start, (requests, succeeded) in zip(_starts(series), rows, strict=True)
-    }
-    return request_rate(range_, points)
+def live_latency_point(start: int, counters: Counters, durations: sketch.Counts) -> dict[str, Any]:
+    """A point of ``latency``, of the live state."""
+    p50, p95, p99 = _quantiles(durations)
+    average = _average(int(counters[COLUMN["duration_sum_us"]]), int(counters[COLUMN["timed"]]))
+    return latency_point(start, Latency(p50, p95, p99, average))
 
 
-def live_latency(range_: Range, series: Series) -> list[dict[str, Any]]:
-    """What ``latency`` gives, of the live state."""
-    points = {}
-    for start, counters, durations in zip(
-        _starts(series), series.counters, series.durations, strict=True
-    ):
-        timed = int(counters[COLUMN["timed"]])
-        micros = int(counters[COLUMN["duration_sum_us"]])
-        p50, p95, p99 = _quantiles(durations)
-        points[start] = Latency(p50, p95, p99, _average(micros, timed))
-    return latency(range_, points)
-
-
-def live_status_distribution(range_: Range, series: Series) -> list[dict[str, Any]]:
-    """What ``status_distribution`` gives, of the live state."""
-    rows = series.counters[:, [COLUMN[name] for name in STATUS_CLASSES]].tolist()
-    points = {start: StatusCounts(*row) for start, row in zip(_starts(series), rows, strict=True)}
-    return status_distribution(range_, points)
+def live_status_point(start: int, counters: Counters) -> dict[str, Any]:
+    """A point of ``status_distribution``, of the live state."""
+    return status_point(
+        start, StatusCounts(*(int(counters[COLUMN[name]]) for name in STATUS_CLASSES))
+    )
 
 
 def endpoints(figures: list[EndpointTotals]) -> list[dict[str, Any]]:
@@ -263,10 +248,6 @@ def rate_limits(checked: int, denied: int, keys: list[KeyTotals]) -> dict[str, A
         "denied": denied,
         "topKeys": [{"key": key.key, "checked": key.checked, "denied": key.denied} for key in keys],
     }
-
-
-def _starts(series: Series) -> list[int]:
-    return [start * SECOND_US for start in series.starts.tolist()]
 
 
 def _quantiles(durations: sketch.Counts) -> list[float | None]:

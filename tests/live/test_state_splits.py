@@ -22,7 +22,7 @@ def shown(live: Live) -> dict[str, Any]:
         "sketches": {name: sums.durations.tolist() for name, sums in windows.items()},
         "starts": series.starts.tolist(),
         "series": series.counters.tolist(),
-        "latencies": series.durations.tolist(),
+        "latencies": [series.durations(n).tolist() for n in range(len(series.starts))],
         "endpoints": live.state.top_endpoints(1000),
     }
 

@@ -66,7 +66,7 @@ def check_series(windows: Windows, model: Model, length: int, bucket: int, phase
     for i, start in enumerate(series.starts.tolist()):
         counters, bins = model.between(start, min(start + bucket - 1, model.now))
         assert series.counters[i].tolist() == counters
-        assert series.durations[i].tolist() == bins
+        assert series.durations(i).tolist() == bins
 
 
 edges = [0, -1, -59, -60, -299, -300, -899, -900, -3599, -3600, 1, 300, 301, 302, -5000, 9000]

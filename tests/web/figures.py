@@ -57,6 +57,7 @@ def daemon_figures(**changes: Any) -> DaemonFigures:
         upkeep=UpkeepFigures({"fold": 0}, 0.0),
         alerts=AlertFigures(0, 0, 0),
         websocket_clients=0,
+        websocket_refused={},
         http_refused={},
         live=LiveState(100, 1000.0, 1.0).overview(),
         requests=LiveState(100, 1000.0, 1.0).request_totals(0),

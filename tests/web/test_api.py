@@ -35,6 +35,7 @@ API = Api(
         "/things/{id}": {"GET": told, "DELETE": told},
         "/things/{id}/done": {"POST": told},
         "/things/all": {"GET": raw},
+        "/files/{*name}": {"GET": told},
         "/write-only": {"PUT": raw},
     },
     Fitting(),
@@ -62,6 +63,7 @@ def writing(serving):
         ("GET", "/things/%3Cb%3E", ["GET", "<b>", None]),
         ("DELETE", "/things/7", ["DELETE", "7", None]),
         ("POST", "/things/7/done", ["POST", "7", None]),
+        ("GET", "/files/a/b.js", ["GET", "a/b.js", None]),
         ("GET", "/things/all", ""),  # rather than a thing of this name
     ],
 )

@@ -9,7 +9,7 @@ from web.test_refusals import TOKENS
 
 from aegisd.web.http import Fitting, Request, Response, contents
 
-ASSET = "/assets/app.js"
+ASSET = "/assets/js/feed.js"
 IDENTITY = {"Accept-Encoding": "identity"}
 CORS = '[http]\ncors_origins = ["https://wiki.example.org"]\n'
 WIKI = {"Origin": "https://wiki.example.org"}

@@ -189,7 +189,7 @@ def test_websocket_subprotocol_may_carry_the_token(offered: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/assets/app.js", "/api/session", "/openapi.json", "/healthz", "/readyz"]
+    "path", ["/", "/assets/js/feed.js", "/api/session", "/openapi.json", "/healthz", "/readyz"]
 )
 def test_open_path_needs_no_token(path: str) -> None:
     guard = guard_of(tokens=TOKENS)

@@ -177,7 +177,7 @@ async def test_unknown_path_is_404(serving, path):
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])
 async def test_other_method_is_405_with_allow_header(serving, method):
     async with serving() as web:
-        for path in ("/", "/healthz", "/api/metrics/realtime", "/assets/app.js"):
+        for path in ("/", "/healthz", "/api/metrics/realtime", "/assets/js/feed.js"):
             response = await web.client.request(method, path, content=b"body")
             assert response.status_code == 405
             assert response.headers["allow"] == "GET, HEAD, OPTIONS"
@@ -186,7 +186,7 @@ async def test_other_method_is_405_with_allow_header(serving, method):
 
 async def test_head_has_the_headers_of_get_and_no_body(serving):
     async with serving() as web:
-        for path in ("/", "/healthz", "/assets/app.js", "/nothing"):
+        for path in ("/", "/healthz", "/assets/js/feed.js", "/nothing"):
             got, head = await web.get(path), await web.client.head(path)
             assert head.status_code == got.status_code
             assert head.headers == got.headers
@@ -238,7 +238,7 @@ async def test_request_without_a_valid_token_is_401(serving):
 async def test_health_and_what_a_login_needs_need_no_token(serving):
     async with serving(TOKENS) as web:
         assert await web.data("/healthz") == {"status": "ok"}
-        for path in ("/readyz", "/", "/assets/app.js", "/api/session"):
+        for path in ("/readyz", "/", "/assets/js/feed.js", "/api/session"):
             assert (await web.get(path)).status_code == 200
 
 

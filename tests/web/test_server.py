@@ -156,7 +156,7 @@ async def test_idle_connection_is_ended(serving, monkeypatch):
 
 async def test_client_that_reads_no_answer_loses_its_connection(serving, monkeypatch):
     monkeypatch.setattr(exchange, "SEND_SECONDS", 0.05)
-    page = GET.replace(b"/healthz", b"/assets/app.js")
+    page = GET.replace(b"/healthz", b"/assets/js/feed.js")
     async with serving() as web:
         stream = await web.connect()
         async with stream:

@@ -6,20 +6,13 @@ from typing import Any
 import pytest
 import trio
 from trio_websocket import (
-    ConnectionClosed,
     WebSocketConnection,
     open_websocket_url,
-    wrap_client_stream,
 )
-from web.streams import WAIT_SECONDS, read_to_end, wait_until
+from web.streams import WAIT_SECONDS, wait_until
 
-from aegisd.web.websocket.hub import MAX_EXTRA_SNAPSHOTS
+from aegisd.web.websocket.hub import MAX_EXTRA_REFRESHES
 
-HANDSHAKE = (
-    b"GET /ws/metrics HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
-)
-TOO_LARGE_PING = b"\x89\xfe\x10\x00\0\0\0\0" + b"x" * 4096
 SLOW = "[dashboard.websocket]\nupdate_interval_ms = 1000000"
 TOPICS = (
     *("overview", "requestRate", "latencyPercentiles", "statusDistribution"),
@@ -152,7 +145,14 @@ async def test_alert_is_sent_at_once_to_subscribers_of_alerts(serving):
     assert resolved["data"]["id"] == triggered["data"]["id"]
     assert resolved["data"].keys() == {
         *("id", "ruleId", "ruleName", "severity", "status", "message", "triggeredAt"),
-        *("resolvedAt", "acknowledgedAt", "acknowledgedBy", "currentValue", "threshold"),
+        *(
+            "resolvedAt",
+            "acknowledgedAt",
+            "acknowledgedBy",
+            "resolvedBy",
+            "currentValue",
+            "threshold",
+        ),
     }
 
 
@@ -174,17 +174,17 @@ async def test_topic_is_made_once_an_interval_for_all_clients(serving, monkeypat
         published = record_calls(monkeypatch, web.daemon.hub, "_publish")
         while len(published) < 4:
             await receive(one)
-        assert len(series) == len(published)
+        assert 0 < len(series) <= len(published)  # fewer where both clients are slow
 
 
-async def test_repeated_subscriptions_make_few_snapshots(serving, monkeypatch):
+async def test_repeated_subscriptions_make_few_refreshes(serving, monkeypatch):
     async with serving(SLOW) as web, connected_to(web) as connection:
         await receive(connection)
         series = record_calls(monkeypatch, web.daemon.live, "series")
-        for _ in range(4 * MAX_EXTRA_SNAPSHOTS):
+        for _ in range(4 * MAX_EXTRA_REFRESHES):
             await ask(connection, subscribe(*TOPICS))
             assert (await receive(connection))["data"].keys() == set(TOPICS)
-    assert len(series) < MAX_EXTRA_SNAPSHOTS
+    assert len(series) < MAX_EXTRA_REFRESHES
 
 
 async def test_ping_gets_a_pong(serving):
@@ -205,6 +205,8 @@ async def test_ping_gets_a_pong(serving):
         ({"type": "unsubscribe"}, "unknown_type"),
         ({"type": ["ping"]}, "unknown_type"),
         ({"type": "subscribe"}, "bad_message"),
+        ({"type": "subscribe", "data": {}, "delta": 1}, "bad_message"),
+        ({"type": "subscribe", "data": {}, "since": 1}, "bad_message"),
         ({"type": "subscribe", "data": ["overview"]}, "bad_message"),
         (subscribe("nothing"), "unknown_topic"),
         (subscribe("\ud800"), "unknown_topic"),
@@ -227,44 +229,6 @@ async def test_wrong_subscription_changes_no_topic(serving):
         await receive(connection)
         await ask(connection, subscribe("backends", "nothing"))
         assert (await ask(connection, subscribe()))["data"]["backends"] is False
-
-
-async def test_binary_message_is_read_as_text(serving):
-    async with serving(SLOW) as web, connected_to(web) as connection:
-        await receive(connection)
-        await connection.send_message(b'{"type": "ping"}')
-        assert await receive(connection) == {"type": "pong"}
-        await connection.send_message(b"\xff\xfe\xfd")
-        assert (await receive(connection))["error"]["code"] == "bad_message"
-
-
-async def test_too_large_message_closes_the_connection(serving):
-    # on a stream of our own: the library's client leaves its socket open when it is closed
-    async with (
-        serving(SLOW) as web,
-        await web.connect() as stream,
-        trio.open_nursery() as nursery,
-    ):
-        host = f"127.0.0.1:{web.port}"
-        connection = await wrap_client_stream(nursery, stream, host, "/ws/metrics")
-        await receive(connection)
-        await connection.send_message("x" * 5000)
-        with trio.fail_after(WAIT_SECONDS), pytest.raises(ConnectionClosed) as closed:
-            await connection.get_message()
-        assert closed.value.reason.code == 1009
-        await wait_until(lambda: web.daemon.hub.count == 0)
-        nursery.cancel_scope.cancel()
-
-
-async def test_protocol_error_right_after_the_handshake_logs_no_fault(serving, capsys):
-    async with serving(SLOW) as web:
-        for _ in range(20):  # whether it is read before the answer is sent is left to chance
-            async with await web.connect() as stream:
-                await stream.send_all(HANDSHAKE + TOO_LARGE_PING)
-                await stream.send_eof()
-                await read_to_end(stream)
-        await wait_until(lambda: web.daemon.hub.count == 0)
-    assert "fault of ours" not in "".join(capsys.readouterr())
 
 
 async def test_client_that_closes_is_removed(serving):

@@ -1,8 +1,8 @@
 """Which connections are open, which one gives way, and how many requests are answered at once.
 
 States of a connection: it *waits* (idle, or its request's head is being read), or it *holds a
-place* (its request was found good and is being answered; or it is a WebSocket, until its end).
-A health check is answered without a place.
+place* (its request was found good and is being answered). A health check is answered without a
+place. A connection that became a WebSocket is none of these any more: the hub has limits for those.
 
 Rules:
 
@@ -115,6 +115,10 @@ class Connections:
         finally:
             del self._placed[connection]
             self._waiting[connection] = None
+
+    def leave(self, connection: Connection) -> None:
+        """Count a connection, which waits, no longer: it became a WebSocket."""
+        del self._waiting[connection]
 
     def _make_room(self, network: str | None) -> None:
         """End the connection that gives way to a new one of ``network``, where one must."""

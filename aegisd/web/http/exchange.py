@@ -48,35 +48,6 @@ WITHOUT_CONTENT = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED})
 """Such a response has no body, and no header that tells of one (RFC 9110, 8.6)."""
 
 
-class PrefixedStream(trio.abc.Stream):
-    """A stream whose first bytes were read already: ``prefix``."""
-
-    def __init__(self, prefix: bytes, stream: trio.abc.Stream) -> None:
-        self._prefix = prefix
-        self._stream = stream
-
-    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        """As trio.abc.Stream says."""
-        await self._stream.send_all(data)
-
-    async def wait_send_all_might_not_block(self) -> None:
-        """As trio.abc.Stream says."""
-        await self._stream.wait_send_all_might_not_block()
-
-    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
-        """Give the prefix, then what the stream gives."""
-        if not self._prefix:
-            return await self._stream.receive_some(max_bytes)
-        end = len(self._prefix) if max_bytes is None else max_bytes
-        data, self._prefix = self._prefix[:end], self._prefix[end:]
-        await trio.lowlevel.checkpoint()
-        return data
-
-    async def aclose(self) -> None:
-        """As trio.abc.Stream says."""
-        await self._stream.aclose()
-
-
 class Exchange:
     """The requests and responses of one connection, in turn."""
 
@@ -184,9 +155,10 @@ class Exchange:
             await self._stream.send_all(data)
         return goes_on
 
-    def hand_over(self) -> trio.abc.Stream:
-        """The stream as it was before this request was read; the request has no body."""
-        return PrefixedStream(self._came, self._stream)
+    @property
+    def early(self) -> bytes:
+        """What came behind the request's head and was not read; the request has no body."""
+        return self._left
 
 
 def _head_of(response: Response, *, goes_on: bool) -> bytes:

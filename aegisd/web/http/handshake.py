@@ -1,4 +1,4 @@
-"""Checks a WebSocket handshake by RFC 6455, 4.2.1, before the stream is handed to trio-websocket.
+"""Checks a WebSocket handshake by RFC 6455, 4.2.1, before the stream is handed to ``websocket``.
 
 So a wrong handshake gets an HTTP answer that says what is wrong.
 """

@@ -4,6 +4,6 @@ The hub makes each topic once an interval for all clients. ``connection`` serves
 """
 
 from aegisd.web.websocket.connection import serve_websocket
-from aegisd.web.websocket.hub import Hub
+from aegisd.web.websocket.hub import MAX_CLIENTS, Hub
 
-__all__ = ["Hub", "serve_websocket"]
+__all__ = ["MAX_CLIENTS", "Hub", "serve_websocket"]

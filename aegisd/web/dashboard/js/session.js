@@ -45,10 +45,10 @@ export function createSession(plain) {
       become((await plain.post("api/session", { token })).data);
     },
 
-    /** Raises ApiError. */
+    /** Ends all asking first, then the session. Raises ApiError. */
     async logout() {
-      await plain.delete("api/session");
       become(NOBODY);
+      await plain.delete("api/session");
     },
   };
 }

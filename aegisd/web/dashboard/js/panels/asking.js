@@ -31,7 +31,7 @@ export function keepAsking(session, { ask, show, fail, pause }) {
 
   const whenDue = () => due && again();
   document.addEventListener("visibilitychange", whenDue);
-  session.onChange(whenDue);
+  session.onChange((now) => (now.in ? whenDue() : again()));
   again();
   return again;
 }

@@ -52,7 +52,7 @@ export function startLogin({ session }) {
     tick();
   });
   logout.addEventListener("click", async () => {
-    await session.logout();
+    await session.logout().catch(() => {}); // the page that is loaded next shows whether it worked
     location.reload(); // what was shown is gone; the view stays in the address
   });
 

@@ -4,7 +4,7 @@ import { daemonNow } from "../panels/ages.js";
 import { DEFAULT_RANGE } from "../view.js";
 import { colourOf } from "./colours.js";
 import { domainOf, panned, patchFor, zoomed } from "./domain.js";
-import { drawMarks, marksIn } from "./marks.js";
+import { drawMarks, labelAt, marksIn } from "./marks.js";
 
 const PIXELS = 600; // about as many as a plot is wide: time moves on by one of them
 
@@ -13,6 +13,7 @@ export function createBoard(view) {
   const plots = new Set();
   const listeners = new Set();
   let alerts = [];
+  let bucket = 0; // s, of the plots of all requests
   let cursor = null; // s since 1970; null where nobody points
   let named = view.get().range ?? DEFAULT_RANGE; // what a zoom leads back to
 
@@ -22,6 +23,7 @@ export function createBoard(view) {
     return domainOf(view.get(), Math.ceil(to / step) * step * 1000);
   }
 
+  const tell = () => listeners.forEach((listener) => listener(cursor));
   const show = (stretch) => view.set(patchFor(stretch, daemonNow()));
 
   view.onChange(({ range }) => {
@@ -31,16 +33,21 @@ export function createBoard(view) {
   return {
     domain,
     cursor: () => cursor,
-    marks: () => marksIn(alerts, domain(), daemonNow()),
+    /** What is said of the alerts that hold in the bucket that begins at a time. */
+    alertsAt: (time) => labelAt(marksIn(alerts, domain(), daemonNow()), time, bucket),
     named: () => named,
 
     add: (plot) => plots.add(plot),
-    draw: () => plots.forEach((plot) => plot.draw()),
     drawMarks: (plot) => drawMarks(plot, marksIn(alerts, domain(), daemonNow()), colourOf),
 
     setAlerts(next) {
       alerts = next;
       plots.forEach((plot) => plot.draw());
+      tell();
+    },
+
+    setBucket(seconds) {
+      bucket = seconds;
     },
 
     /** Points all plots at a time (s), or at none; by is the plot that did, whose cursor is there. */
@@ -49,10 +56,10 @@ export function createBoard(view) {
       if (next === cursor) return;
       cursor = next;
       for (const plot of plots) plot.point(plot.element === by);
-      for (const listener of listeners) listener(cursor);
+      tell();
     },
 
-    /** Calls listener(time) when the cursor moves. */
+    /** Calls listener(time) when the cursor moves, or alerts change. */
     onCursor: (listener) => listeners.add(listener),
 
     zoomTo: show,

@@ -5,7 +5,6 @@ import { eachFrame, make, setText } from "../dom.js";
 import { moment } from "../format.js";
 import { colourOf, onColours } from "./colours.js";
 import { nearest } from "./domain.js";
-import { labelAt } from "./marks.js";
 import { timeLabels } from "./ticks.js";
 
 const AXIS_WIDTH = 54; // the same for all, so that their times stand above each other
@@ -150,7 +149,7 @@ export function createChart(board, kind) {
     const time = figures?.times[index() ?? figures.times.length - 1];
     if (time === undefined) return;
     const said = kind.keys.map(({ label }, i) => `${label} ${texts[i].textContent}`).join(", ");
-    const alerts = labelAt(board.marks(), time);
+    const alerts = board.alertsAt(time);
     canvas.setAttribute("aria-valuemin", Math.round(from));
     canvas.setAttribute("aria-valuemax", Math.round(to));
     canvas.setAttribute("aria-valuenow", Math.round(time));

@@ -4,7 +4,6 @@ import { make, setText } from "../dom.js";
 import { moment } from "../format.js";
 import { daemonNow } from "../panels/ages.js";
 import { isAtEnd } from "./domain.js";
-import { labelAt } from "./marks.js";
 
 /** Makes the controls of the board: elements for the head of the plots. */
 export function startControls(board, view) {
@@ -30,7 +29,7 @@ export function startControls(board, view) {
   }
 
   board.onCursor((time) => {
-    const alerts = time === null ? "" : labelAt(board.marks(), time);
+    const alerts = time === null ? "" : board.alertsAt(time);
     setText(readout, time === null ? "" : [moment(time * 1000), alerts].filter(Boolean).join(" · "));
   });
   view.onChange(show);

@@ -21,9 +21,9 @@ export function marksIn(alerts, { from, to }, now) {
   return marks.sort((a, b) => b.from - a.from).slice(0, MOST);
 }
 
-/** What is said of the alerts that hold at a time (s). */
-export function labelAt(marks, time) {
-  const here = marks.filter(({ from, to }) => from <= time && time <= to);
+/** What is said of the alerts that hold at some time of a bucket (s). */
+export function labelAt(marks, start, bucket = 0) {
+  const here = marks.filter(({ from, to }) => from <= start + bucket && start <= to);
   return here.map(({ severity, label }) => `${MARKS[severity].shape} ${label} (${severity})`).join(", ");
 }
 

@@ -1,7 +1,7 @@
 // The plots of all requests, of history with the daemon's memory on top; and what they are steered by.
 
-import { byId, make, setText } from "../dom.js";
-import { clock, moment } from "../format.js";
+import { make, setText } from "../dom.js";
+import { clock } from "../format.js";
 import { daemonNow } from "../panels/ages.js";
 import { keepAsking } from "../panels/asking.js";
 import { furnish } from "../panels/part.js";
@@ -47,6 +47,7 @@ export function startPlots({ view, api, feed, session }) {
     if (state === shown) return;
     shown = state;
     drawnAt = performance.now();
+    board.setBucket(columns.bucket);
     const values = figures(columns);
     for (const chart of charts) chart.show(values);
   }
