@@ -23,8 +23,6 @@ CLOSE_BYTES = 32 * 1024 * 1024
 
 EXCESS = requests.Wrong("too_many_messages", "more messages than one client may send; wait")
 
-SUBPROTOCOL = "aegisd"
-
 
 async def serve_websocket(
     request: Request,
