@@ -118,7 +118,8 @@ class Server:
                     self._check_upgrade(asked)
                     self._connections.leave(connection)
                     network, early = network_of(asked.peer), exchange.early
-                    await serve_websocket(asked, early, stream, socket, network, self._hub)
+                    allowed = partial(self._guard.still_allows, asked)
+                    await serve_websocket(asked, early, stream, socket, network, self._hub, allowed)
                     return False
                 response = self._cors.preflight(request)
                 if response is None:

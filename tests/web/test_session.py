@@ -8,6 +8,7 @@ import httpx
 import pytest
 import trio
 from trio_websocket import open_websocket_url
+from web.frames import raw_client
 from web.streams import parse_answers
 
 from aegisd.web.access.failures import MAX_FAILURES
@@ -172,6 +173,16 @@ async def test_refused_handshake_and_plain_get_have_the_same_status(serving):
         for _ in range(MAX_FAILURES):
             await web.get(SOCKET, authorization="Bearer nonsense")
         assert await refusal(web, **viewer) == (await web.get(SOCKET, **viewer)).status_code == 429
+
+
+async def test_websocket_of_a_session_ends_with_it(serving):
+    async with serving(PROXIED) as web:
+        await log_in(web)
+        cookie = "; ".join(f"{name}={value}" for name, value in web.client.cookies.items())
+        async with raw_client(web, f"Cookie: {cookie}", "Origin: http://localhost") as client:
+            await client.message()
+            await web.client.request("DELETE", SESSION, headers={"Origin": web.url}, json={})
+            assert await client.closed() == 1008
 
 
 async def test_websockets_behind_a_trusted_proxy_are_limited_by_client(serving):

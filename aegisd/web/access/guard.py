@@ -166,6 +166,12 @@ class Guard:
         nobody = evolve(request, name=None, admin=not self._tokens, by_cookie=False)
         return nobody, self._cookie(request, "")
 
+    def still_allows(self, request: Request) -> bool:
+        """Whether a connection that began with this request may go on: a session may have ended."""
+        if not request.by_cookie:
+            return True
+        return self._sessions.token_of(request.headers, self._tokens, self._clock()) is not None
+
     def _cookie(self, request: Request, identifier: str) -> str:
         """A page that was loaded over https says so, if no proxy does."""
         origin = Origin.parse(request.headers.get("origin", ""))

@@ -13,11 +13,15 @@ INITIAL_TOPICS = frozenset({"overview", ALERTS})
 
 @define(eq=False)
 class Client:
-    """A client of the hub. ``close`` sends a close frame, ``abort`` ends it without one."""
+    """A client of the hub. ``allowed`` says whether it may still be served.
+
+    ``close`` sends a close frame, ``abort`` ends it without one.
+    """
 
     network: str
     outbox: Outbox
     compressed: bool
+    allowed: Callable[[], bool]
     close: Callable[[int, str, str], None]
     abort: Callable[[str], None]
     topics: frozenset[str] = INITIAL_TOPICS

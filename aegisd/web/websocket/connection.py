@@ -8,6 +8,8 @@ bounds: a socket that is closed while the peer still sends resets the connection
 lose the close frame (RFC 6455, 7.1.1).
 """
 
+from collections.abc import Callable
+
 import trio
 
 from aegisd.web.http import RECEIVE_BYTES, Request
@@ -31,10 +33,12 @@ async def serve_websocket(
     socket: trio.SocketStream,
     network: str,
     hub: Hub,
+    allowed: Callable[[], bool],
 ) -> None:
     """Serve one client from the answer to its handshake to the end of the connection.
 
     ``early`` is what the client sent behind the handshake, ``socket`` what lies below ``stream``.
+    ``allowed`` says whether the client may still be served.
     """
     protocol = Protocol(request, trio.current_time(), Limits())
     async with trio.open_nursery() as nursery:
@@ -45,7 +49,7 @@ async def serve_websocket(
 
         outbox = Outbox(stream, socket, nursery, lambda: abort("too_slow"))
         served = Served(protocol, outbox, stream)
-        client = Client(network, outbox, protocol.compressed, served.close, abort)
+        client = Client(network, outbox, protocol.compressed, allowed, served.close, abort)
         outbox.send(protocol.handshake)
         with hub.joined(client):
             await served.read(early, client, hub)

@@ -121,12 +121,15 @@ class Hub:
                 client.abort("too_slow")
 
     async def _watch(self) -> None:
-        """Ping clients, and end the silent: a peer may leave without a word."""
+        """Ping clients; end the silent, whose peer may have left, and those whose session ended."""
         while True:
             await trio.sleep(WATCH_SECONDS)
             now = trio.current_time()
             for client in list(self._clients.values()):
-                if now - client.heard >= CLIENT_SILENCE_SECONDS:
+                if not client.allowed():
+                    why = "the session has ended"
+                    client.close(CloseReason.POLICY_VIOLATION, why, "session_ended")
+                elif now - client.heard >= CLIENT_SILENCE_SECONDS:
                     why = f"nothing was heard for {CLIENT_SILENCE_SECONDS} s"
                     client.close(CloseReason.POLICY_VIOLATION, why, "silent")
                 elif now - client.pinged >= PING_SECONDS:
