@@ -64,3 +64,18 @@ def test_alerts_buttons_work_from_the_keyboard(alerted: Page) -> None:
     alerted.keyboard.press("Escape")
     expect(form).to_be_hidden()
     expect(alerted.get_by_role("button", name="Silence…")).to_be_focused()
+
+
+def test_keyboard_stays_at_an_alert_that_it_acknowledged_or_resolved(alerted: Page) -> None:
+    for action, status in (("Acknowledge", "acknowledged"), ("Resolve", "resolved")):
+        alerted.get_by_role("button", name=action).press("Enter")
+        alert = alerted.locator(f".alert[data-status={status}]")
+        expect(alert).to_be_focused()
+        expect(alert).to_contain_text(f"{status} by anonymous")
+
+
+def test_keyboard_stays_at_the_alerts_when_it_ended_a_silence(alerted: Page) -> None:
+    alerted.get_by_role("button", name="Silence…").click()
+    alerted.get_by_role("dialog").get_by_role("button", name="Silence").click()
+    alerted.get_by_role("button", name="End the silence of High Error Rate").press("Enter")
+    expect(alerted.locator("#alerts-title")).to_be_focused()
