@@ -1,6 +1,8 @@
 """Fixtures of the page's tests: a browser, pages that must not complain, quick daemons."""
 
+import inspect
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -22,15 +24,33 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.skip(reason="there is no Chromium"))
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """A browser of a module's tests.
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Run a test that has pages in Playwright's thread."""
+    if "browser_thread" not in pyfuncitem.fixturenames:
+        return None
+    names = inspect.signature(pyfuncitem.obj).parameters
+    arguments = {name: pyfuncitem.funcargs[name] for name in names}
+    pyfuncitem.funcargs["browser_thread"].submit(pyfuncitem.obj, **arguments).result()
+    return True
 
-    Playwright keeps its event loop running in this thread, and no other test could run one of its
-    own: so it ends with the module.
+
+@pytest.fixture(scope="session")
+def browser_thread() -> Iterator[ThreadPoolExecutor]:
+    """The thread that Playwright keeps its event loop running in.
+
+    In the main thread, no other test of this process could run trio or asyncio.
     """
-    with running_browser() as browser:
-        yield browser
+    with ThreadPoolExecutor(1) as thread:
+        yield thread
+
+
+@pytest.fixture(scope="session")
+def browser(browser_thread: ThreadPoolExecutor) -> Iterator[Browser]:
+    """The browser of all tests."""
+    running = running_browser()
+    yield browser_thread.submit(running.__enter__).result()
+    browser_thread.submit(running.__exit__, None, None, None).result()
 
 
 @pytest.fixture
@@ -42,7 +62,9 @@ def complaints() -> Iterator[Complaints]:
 
 
 @pytest.fixture
-def make_page(complaints: Complaints, browser: Browser) -> Iterator[MakePage]:
+def make_page(
+    complaints: Complaints, browser: Browser, browser_thread: ThreadPoolExecutor
+) -> Iterator[MakePage]:
     """Makes empty pages, each as a viewer of its own. Options: Playwright's of contexts."""
     contexts = []
 
@@ -55,13 +77,13 @@ def make_page(complaints: Complaints, browser: Browser) -> Iterator[MakePage]:
 
     yield make
     for context in contexts:
-        context.close()
+        browser_thread.submit(context.close).result()
 
 
 @pytest.fixture
-def page(make_page: MakePage) -> Page:
+def page(make_page: MakePage, browser_thread: ThreadPoolExecutor) -> Page:
     """One empty page."""
-    return make_page()
+    return browser_thread.submit(make_page).result()
 
 
 @pytest.fixture

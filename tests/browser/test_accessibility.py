@@ -66,6 +66,20 @@ def test_page_fits_a_phone(full: Daemon, make_page: MakePage) -> None:
     assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["viewport"]["width"]
 
 
+def test_silence_is_ended_by_a_button_of_one_line_on_a_phone(
+    full: Daemon, make_page: MakePage
+) -> None:
+    page = make_page(**PHONE)
+    show(page, full)
+    page.get_by_role("button", name="Silence…").click()
+    form = page.get_by_role("dialog", name="Silence")
+    form.get_by_label("Why").fill("a long word: " + "w" * 150)
+    form.get_by_role("button", name="Silence").click()
+    box = page.get_by_role("button", name="End the silence").bounding_box()
+    assert box is not None
+    assert box["width"] > box["height"]
+
+
 def test_updates_move_nothing_up_or_down(full: Daemon, page: Page) -> None:
     show(page, full)
     page.evaluate(

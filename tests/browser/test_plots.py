@@ -201,6 +201,14 @@ def test_heat_map_is_drawn_and_tells_its_cells(past: Daemon, page: Page) -> None
     expect(page.locator("#heatmap .legend dd").first).to_have_text(re.compile("ms – |µs – "))
 
 
+def test_heat_map_takes_durations_of_microseconds(quick_daemon: Daemon, page: Page) -> None:
+    quick_daemon.emit([REQUEST | {"duration_ms": ms} for ms in (0, 0.05, 2000)])
+    quick_daemon.wait_for_rows(3)
+    show(page, quick_daemon)
+    expect(page.locator("#heatmap .legend dd").nth(1)).to_have_text("3")
+    assert page.locator("#heatmap canvas").first.evaluate(COLOURED) > 0
+
+
 def test_plots_follow_dark_mode_and_the_viewers_choice(past: Daemon, page: Page) -> None:
     page.emulate_media(color_scheme="light")
     show(page, past, "?from=2026-01-02T03:00:00Z&to=2026-01-02T04:00:00Z")

@@ -57,6 +57,15 @@ def test_login_shows_name_and_role_and_logout_the_form_again(guarded: Daemon, pa
     assert page.url.endswith("/?range=6h")
 
 
+def test_token_may_have_spaces_around_it_and_the_focus_goes_to_the_figures(
+    guarded: Daemon, page: Page
+) -> None:
+    page.goto(guarded.url)
+    log_in(page, f" {ADMIN} ")
+    expect(page.locator("#connection")).to_have_attribute("data-state", "live")
+    expect(page.locator("#main")).to_be_focused()
+
+
 def test_wrong_token_is_told_and_too_many_say_how_long_to_wait(
     guarded: Daemon, page: Page, complaints: Complaints
 ) -> None:

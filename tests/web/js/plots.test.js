@@ -4,7 +4,7 @@ import { test } from "node:test";
 import {
   domainOf, isAtEnd, nearest, panned, patchFor, pauseBetween, roundedUp, zoomed,
 } from "../../../aegisd/web/dashboard/js/plots/domain.js";
-import { cellsOf, densest, rowOf } from "../../../aegisd/web/dashboard/js/plots/heat.js";
+import { cellsOf, densest, rowOf, ticksOf } from "../../../aegisd/web/dashboard/js/plots/heat.js";
 import { placeOf, scale } from "../../../aegisd/web/dashboard/js/plots/heat_scale.js";
 import { labelAt, marksIn } from "../../../aegisd/web/dashboard/js/plots/marks.js";
 import { coarser, figures, merged, ofHistory, ofLive } from "../../../aegisd/web/dashboard/js/plots/series.js";
@@ -185,6 +185,13 @@ test("a heat map without requests is empty", () => {
   const buckets = [{ timestamp: at(0), counts: [0, 0, 0, 0] }];
   const cells = cellsOf({ ...HEAT, data: { ...HEAT.data, buckets } });
   assert.deepEqual([cells.rows, cells.most, cells.total], [[], 0, 0]);
+});
+
+test("the heat map's axis is labelled at decades, at its ends where it spans less than two", () => {
+  assert.deepEqual(ticksOf(0.099, 16_569), [0.1, 1, 10, 100, 1_000, 10_000]);
+  assert.deepEqual(ticksOf(93.002, 1_000), [100, 1_000]);
+  assert.deepEqual(ticksOf(1.236, 2.54), [1.236, 2.54]);
+  assert.deepEqual(ticksOf(7.482, 15.372), [7.482, 15.372]);
 });
 
 test("the heat map's colours only grow lighter, or darker on a light page", () => {

@@ -21,6 +21,12 @@ export function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
+/** Focuses an element where the focus was lost: what had it is hidden, disabled or gone. */
+export function rescueFocus(element) {
+  const { activeElement, body } = element.ownerDocument;
+  if (activeElement === null || activeElement === body) element.focus({ preventScroll: true });
+}
+
 /** Gathers calls into one, before the next frame is drawn; while the page is hidden, until it shows. */
 export function eachFrame(draw) {
   let due = false;

@@ -1,6 +1,6 @@
 // One alert in the list, with what an admin may do about it.
 
-import { make, setText } from "../dom.js";
+import { make, rescueFocus, setText } from "../dom.js";
 import { plain } from "../format.js";
 import { setAge } from "./ages.js";
 import { badge, name } from "./cells.js";
@@ -15,7 +15,7 @@ const message = name("message");
 export function alertItem({ act, silence }) {
   return {
     make() {
-      const item = make("li", { class: "alert" });
+      const item = make("li", { class: "alert", tabindex: "-1" });
       const parts = {
         severity: severity.make(),
         rule: ruleName.make(),
@@ -31,6 +31,7 @@ export function alertItem({ act, silence }) {
         const trouble = await act(action, item.alert).catch((error) => error);
         parts.actions.childNodes.forEach((one) => (one.disabled = false));
         setText(parts.trouble, trouble instanceof Error ? `Not done: ${trouble.message}.` : "");
+        rescueFocus(item); // not a button: the next press of the same key would do more
       };
       parts.acknowledge = button("Acknowledge", doing("acknowledge"));
       parts.actions.append(
@@ -63,10 +64,10 @@ export function alertItem({ act, silence }) {
   };
 }
 
-function fillState(element, { status, acknowledgedBy, acknowledgedAt, resolvedAt }) {
+function fillState(element, { status, acknowledgedBy, acknowledgedAt, resolvedBy, resolvedAt }) {
   const [words, time] = element.children;
-  const by = status === "acknowledged" && acknowledgedBy ? ` by ${acknowledgedBy}` : "";
-  setText(words, plain(status + by));
+  const by = { acknowledged: acknowledgedBy, resolved: resolvedBy }[status];
+  setText(words, plain(by ? `${status} by ${by}` : status));
   const changedAt = { acknowledged: acknowledgedAt, resolved: resolvedAt }[status] ?? null;
   time.hidden = changedAt === null;
   setAge(time, changedAt);

@@ -1,6 +1,6 @@
 // The login form, and who is logged in. Without tokens in the daemon none of it is seen.
 
-import { byId, make, setText } from "../dom.js";
+import { byId, make, rescueFocus, setText } from "../dom.js";
 import { plain } from "../format.js";
 
 const TICK_MS = 1_000;
@@ -42,8 +42,9 @@ export function startLogin({ session }) {
     button.disabled = true;
     setText(trouble, "");
     try {
-      await session.login(field.value);
+      await session.login(field.value.trim()); // copied with a space around it
       field.value = "";
+      rescueFocus(byId("main"));
     } catch (error) {
       waitUntil = error.status === 429 ? Date.now() + (error.retryAfter ?? 1) * 1000 : 0;
       setText(trouble, words(error));

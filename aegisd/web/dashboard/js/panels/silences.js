@@ -1,6 +1,6 @@
 // Silences: who is spared notices of which alerts, until when; made and ended by an admin.
 
-import { make, setText } from "../dom.js";
+import { byId, make, rescueFocus, setText } from "../dom.js";
 import { moment, plain } from "../format.js";
 import { daemonNow } from "./ages.js";
 import { keepAsking } from "./asking.js";
@@ -31,6 +31,7 @@ export function createSilences({ api, session }, nameOf) {
       setText(until, ` until ${moment(Date.parse(silence.until))}`);
       const by = silence.by ? ` (${silence.by})` : "";
       setText(why, plain((silence.comment ? ` – ${silence.comment}` : "") + by));
+      item.lastChild.setAttribute("aria-label", `End the silence of ${what.textContent}`);
       item.lastChild.hidden = !session.get().admin;
     },
   });
@@ -44,7 +45,8 @@ export function createSilences({ api, session }, nameOf) {
   async function remove({ id }) {
     const error = await api.delete(`api/alerts/silences/${id}`).catch((error) => error);
     setText(trouble, error instanceof Error ? `Not ended: ${error.message}.` : "");
-    again();
+    await again();
+    rescueFocus(byId("alerts-title"));
   }
 
   const again = keepAsking(session, {

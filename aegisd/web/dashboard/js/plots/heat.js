@@ -26,6 +26,16 @@ export function rowOf({ edges, rows }, duration) {
   return Math.min(Math.max((above < 0 ? edges.length : above) - 1, 0), rows.length - 1);
 }
 
+/** Where the axis of durations (ms) has labels: at decades; at its ends, where it has but one or none.
+ *
+ * uPlot's own splits of such an axis never end where it begins just below a decade.
+ */
+export function ticksOf(low, high) {
+  const [first, last] = [Math.ceil(Math.log10(low)), Math.floor(Math.log10(high))];
+  if (last - first < 1) return [low, high];
+  return Array.from({ length: last - first + 1 }, (_, i) => Number(`1e${first + i}`));
+}
+
 /** The row that has most durations of all: { from, to, share } with its edges and percentage. */
 export function densest({ edges, rows, total }) {
   const sums = rows.map((row) => row.reduce((a, b) => a + b, 0));

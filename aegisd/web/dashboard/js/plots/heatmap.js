@@ -8,7 +8,7 @@ import { rangeParams } from "../view.js";
 import { createChart } from "./chart.js";
 import { isDark, onColours } from "./colours.js";
 import { pauseBetween } from "./domain.js";
-import { cellsOf, densest, rowOf } from "./heat.js";
+import { cellsOf, densest, rowOf, ticksOf } from "./heat.js";
 import { placeOf, scale } from "./heat_scale.js";
 
 const ASKS_ANEW = ["range", "from", "to", "node"];
@@ -56,7 +56,7 @@ function kind(id) {
     lines: [{ paths: () => null, points: { show: false } }],
     scale: { distr: 3 },
     range: (low, high, { edges }) => [edges[0], edges.at(-1)],
-    axis: { grid: { show: false }, filter: (u, splits) => splits.map((v) => (isDecade(v) ? v : null)) },
+    axis: { grid: { show: false }, splits: (u, axis, low, high) => ticksOf(low, high), filter: (u, splits) => splits },
     label: duration,
     rows: ({ times, bucket, edges }) => [times.map((time) => time + bucket / 2), times.map(() => edges[0])],
     points: false,
@@ -65,8 +65,6 @@ function kind(id) {
     summary,
   };
 }
-
-const isDecade = (value) => Number.isInteger(Math.round(Math.log10(value) * 1e6) / 1e6);
 
 function drawCells(plot, { times, bucket, edges, rows, most }) {
   const colours = scale(isDark());
