@@ -1,9 +1,11 @@
 """A real Chromium, driven by Playwright, and what its pages complain of."""
 
+import asyncio
 import re
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from unittest.mock import patch
 from urllib.parse import urlsplit
 
 from attrs import define, field
@@ -31,7 +33,10 @@ def program() -> str | None:
 @contextmanager
 def running_browser() -> Iterator[Browser]:
     """A browser without any page."""
-    with sync_playwright() as playwright:
+    with ExitStack() as stack:
+        # where trio-asyncio was imported it makes the loops, and its own don't let Playwright in
+        with patch("asyncio.new_event_loop", asyncio.SelectorEventLoop):
+            playwright = stack.enter_context(sync_playwright())
         browser = playwright.chromium.launch(executable_path=program(), args=list(ARGUMENTS))
         yield browser
         browser.close()

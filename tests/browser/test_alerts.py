@@ -1,6 +1,5 @@
 """Alerts on the page: they appear, are acknowledged, resolved and silenced."""
 
-import pytest
 from browser.daemons import FAILURE, REQUEST
 from playwright.sync_api import Page, expect
 from support import Daemon
