@@ -115,6 +115,15 @@ async def test_slow_head_is_408_and_a_silent_client_is_closed(serving, monkeypat
         assert web.daemon.connections.refused == {"timeout": 1}
 
 
+async def test_slow_head_of_a_later_request_is_408_as_soon(serving, monkeypatch):
+    monkeypatch.setattr(exchange, "HEAD_SECONDS", 0.05)  # a connection may be idle for longer
+    async with serving() as web:
+        statuses = [
+            status for status, *_ in parse_answers(await web.raw(GET, GET[:20]), "GET", "GET")
+        ]
+    assert statuses == [200, 408]
+
+
 async def test_head_of_a_megabyte_ends_the_connection_and_counts(serving):
     """Sent with no regard to the answer; the health check beside it is answered."""
     async with serving() as web:

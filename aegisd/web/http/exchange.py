@@ -65,25 +65,31 @@ class Exchange:
 
         Raises HttpError where it is no valid HTTP, or comes too slowly.
         """
-        seconds = HEAD_SECONDS if self._first else IDLE_SECONDS
-        self._first = False
+        came = await self._first_bytes()
         self._came = b""
-        with trio.move_on_after(seconds):
-            came = self._left or bytes(await self._stream.receive_some(RECEIVE_BYTES))
-            if self._last is not None and self._last[0] == came:
-                self._came, self._left = came, b""
-                return self._last[1]
-            self._last = None
-            self._keep_alive = False
+        if self._last is not None and self._last[0] == came:
+            self._came, self._left = came, b""
+            return self._last[1]
+        self._last = None
+        self._keep_alive = False
+        if not came:
+            return None
+        with trio.move_on_after(HEAD_SECONDS):
             try:
                 return await self._parse(came, peer, local)
             except h11.RemoteProtocolError as error:
                 raise HttpError(error.error_status_hint, "bad_request", str(error)) from None
             except ValueError as error:
                 raise HttpError(HTTPStatus.BAD_REQUEST, "bad_request", str(error)) from None
-        if self._came:
-            raise _too_slow("head", seconds)
-        return None
+        raise _too_slow("head", HEAD_SECONDS)
+
+    async def _first_bytes(self) -> bytes:
+        """What a request begins with; empty where the client is done or sends nothing more."""
+        seconds = HEAD_SECONDS if self._first else IDLE_SECONDS
+        self._first = False
+        with trio.move_on_after(seconds):
+            return self._left or bytes(await self._stream.receive_some(RECEIVE_BYTES))
+        return b""
 
     async def _parse(self, came: bytes, peer: str, local: str) -> Request | None:
         self._came = came
