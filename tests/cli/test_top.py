@@ -331,11 +331,8 @@ def test_ctrl_z_restores_the_screen_until_it_continues(shared, open_terminal) ->
 
 
 @needs_tmux
-def test_resize_redraws_at_once(make_daemon, open_terminal) -> None:
-    rare = config().replace("update_interval_ms = 100", "update_interval_ms = 1000000000")
-    daemon = make_daemon(rare, NO_DATABASE)
-    daemon.start()
-    terminal = opened(open_terminal(daemon))
+def test_view_fits_the_terminal_after_a_resize(shared, open_terminal) -> None:
+    terminal = opened(open_terminal(shared))
     for columns, rows in ((80, 24), (132, 50), (40, 8), (132, 24)):
         terminal.resize(columns, rows)
         # the first line ends with the time, the last one begins with the keys

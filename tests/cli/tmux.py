@@ -100,7 +100,11 @@ class Terminal:
         self._tmux("resize-window", "-x", str(columns), "-y", str(rows))
 
     def wait_for(self, ask: Callable[[], object], what: str) -> None:
-        wait_until(ask, what, WAIT_SECONDS)
+        try:
+            wait_until(ask, what, WAIT_SECONDS)
+        except AssertionError as error:
+            error.add_note(self.text)
+            raise
 
     def shows(self, text: str) -> None:
         self.wait_for(lambda: text in self.text, f"{text!r} is shown")

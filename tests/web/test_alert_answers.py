@@ -141,7 +141,7 @@ WRONG = {
     "rule_id": {"rule_id": "r"},
     "until": [{}, {"until": None}, {"until": True}, {"until": "tomorrow"}, {"until": 1},
               {"until": in_minutes(-1)}, {"until": in_minutes(367 * 24 * 60)}, {"until": 1e300}],
-    "from": [{"from": in_minutes(10)}, {"from": "0001-01-01T00:00:00Z"}, {"from": []}],
+    "from": [{"from": in_minutes(24 * 60)}, {"from": "0001-01-01T00:00:00Z"}, {"from": []}],
     "severity": [{"severity": "fatal"}, {"severity": ["info"]}, {"severity": ""}],
     "ruleId": [{"ruleId": ""}, {"ruleId": 1}, {"ruleId": "a\0b"}, {"ruleId": "a" * 256}],
     "comment": [{"comment": 1}, {"comment": "a\0b"}, {"comment": "a" * 501}],

@@ -33,7 +33,7 @@ from store.databases import (
 )
 from store.folds import Time
 
-from aegisd.alerts.alert_table import AlertTable
+from aegisd.alerts.alert_table import AlertTable, Wanted
 from aegisd.errors import DatabaseUnavailable
 from aegisd.events.units import SECOND_US
 from aegisd.store.backlog.backlog import Backlog
@@ -105,7 +105,7 @@ async def test_slow_questions_hold_up_no_quick_question_fold_or_alert(
         async with slow_questions(exact, dsn, 1 + MAX_SLOW_WAITING):
             assert (await history.totals(RANGE, None)).figures.requests == 3
             assert await Time(NOON).keeper(postgres).fold()
-            assert await alert_table.earlier() == await alert_table.list(None, 10) == []
+            assert await alert_table.earlier() == await alert_table.list(Wanted(10)) == []
             assert await ask(dsn, WAITING_FOR_LOCKS) == [(1,)]
 
 

@@ -203,7 +203,8 @@ async def work_from_writing_to_history(postgres: Postgres, state: Path) -> None:
                 assert top.p95_ms == pytest.approx(5, rel=0.01)
                 limits = (await history.rate_limits(range_, node, 10)).figures
                 assert limits == (3 * nodes, 3 * nodes, [KeyTotals("k", 3 * nodes, 3 * nodes)])
-                assert sum((await history.requests(range_, node)).figures.values()) == 9 * nodes
+                buckets = (await history.requests(range_, node)).figures.values()
+                assert sum(counts.requests for counts in buckets) == 9 * nodes
         assert await postgres.fetch("SELECT count(*) FROM request_pieces") == [(0,)]
 
 

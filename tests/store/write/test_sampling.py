@@ -222,7 +222,7 @@ async def test_history_counts_all_requests_and_sampled_rows_estimate_them(
     assert abs(estimated.succeeded - 18_000) < 5 * math.sqrt(18_000 * 0.7 / 0.3)
     assert totals.rate_limited == totals.requests - totals.succeeded == 2000
     assert (statuses_.status_4xx, endpoint.failed) == (2000, 2000)
-    assert totals.requests == endpoint.requests == requests[NOON] == 20_000
+    assert totals.requests == endpoint.requests == requests[NOON].requests == 20_000
     assert statuses_.status_2xx == totals.succeeded == 18_000
 
 
