@@ -331,8 +331,10 @@ def test_ctrl_z_restores_the_screen_until_it_continues(shared, open_terminal) ->
 
 
 @needs_tmux
-def test_view_fits_the_terminal_after_a_resize(shared, open_terminal) -> None:
-    terminal = opened(open_terminal(shared))
+def test_view_fits_the_terminal_after_a_resize_whatever_the_environment_says(
+    shared, open_terminal
+) -> None:
+    terminal = opened(open_terminal(shared, prefix=["env", "COLUMNS=80", "LINES=24"]))
     for columns, rows in ((80, 24), (132, 50), (40, 8), (132, 24)):
         terminal.resize(columns, rows)
         # the first line ends with the time, the last one begins with the keys

@@ -25,6 +25,9 @@ from aegisd.errors import AegisdError
 PLAIN_COLUMNS, PLAIN_ROWS = 80, 24
 KEY_BYTES = 1024
 
+SIZE_VARIABLES = ("COLUMNS", "LINES")
+"""A shell may export them. rich would take the size from there, also after a resize."""
+
 # xterm's wrapping off: a name whose cells the terminal counts differently stays in its row
 _WRAP_OFF, _WRAP_ON = "\x1b[?7l", "\x1b[?7h"
 
@@ -34,6 +37,8 @@ _SIGNALS = (*_END_SIGNALS, signal.SIGWINCH, signal.SIGTSTP, signal.SIGCONT)
 
 def show_live_view(url: str | None, config: Path | None) -> None:
     """Show the daemon until ``q``. Raises AegisdError where it was never reached."""
+    for name in SIZE_VARIABLES:
+        os.environ.pop(name, None)
     if isinstance(sys.stdout, TextIOWrapper):  # what an encoding lacks becomes "?"
         sys.stdout.reconfigure(errors="replace")
     target = find_target(url, config)
