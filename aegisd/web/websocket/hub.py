@@ -34,7 +34,7 @@ from aegisd.web.websocket.requests import ALERTS, Subscribe, subscribed
 from aegisd.web.websocket.topics import Board
 
 MAX_CLIENTS = 1024
-"""Each costs some 30 µs an update (bench/README.md): 3 % of a core at one a second."""
+"""An update costs some 30 µs each (bench/README.md): for all, 3 % of a core at one a second."""
 
 MAX_EXTRA_REFRESHES = 5
 SLOW_SECONDS = 30
